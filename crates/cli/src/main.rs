@@ -1,0 +1,2 @@
+//! Arguments, files, signals and exit codes: the tidegate program.
+fn main() {}

@@ -1,0 +1,303 @@
+//! What a running engine looks like at one moment: plain values, for the page, CSV, Prometheus and
+//! the control loop. Taking one locks nothing that traffic waits for longer than a list copy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::model::{Balance, Mode, ServerAddress};
+
+use crate::command::Admin;
+
+/// Everything at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The process.
+    pub process: Process,
+    /// What the control loop last said of itself.
+    pub control: ControlStatus,
+    /// Frontends, in file order.
+    pub frontends: Vec<FrontendStats>,
+    /// Backends, in file order.
+    pub backends: Vec<BackendStats>,
+}
+
+/// The process as a whole.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Version of tidegate.
+    pub version: &'static str,
+    /// Process id.
+    pub pid: u32,
+    /// Name of the node: `node`, else the host's.
+    pub node: Arc<str>,
+    /// `description`.
+    pub description: Option<Arc<str>>,
+    /// Time since start.
+    pub uptime: Duration,
+    /// Workers.
+    pub workers: usize,
+    /// Connections now.
+    pub connections: u64,
+    /// Connections since start.
+    pub connections_total: u64,
+    /// Limit of connections.
+    pub maxconn: u64,
+    /// Requests since start.
+    pub requests_total: u64,
+    /// TLS connections now.
+    pub tls_connections: u64,
+    /// TLS handshakes since start.
+    pub tls_handshakes_total: u64,
+    /// Tunnels (WebSockets) now.
+    pub tunnels: u64,
+    /// Tunnels since start.
+    pub tunnels_total: u64,
+    /// Log lines lost because a target was slow.
+    pub log_lines_lost: u64,
+    /// Whether it is stopping.
+    pub stopping: bool,
+}
+
+/// What the control loop says of itself, as shown on the page and in metrics.
+#[derive(Debug, Clone, Default)]
+pub struct ControlStatus {
+    /// Lifecycle state, by the name in the design: `Starting`, `FetchingNodes`, …
+    pub lifecycle: &'static str,
+    /// All lifecycle state names in order, for the metric that shows one line a state.
+    pub lifecycle_states: &'static [&'static str],
+    /// Why it is in `Error`, or what it waits for; one line a reason.
+    pub waiting: Vec<String>,
+    /// The discovery service, when one is used.
+    pub discovery: Option<DiscoveryStatus>,
+}
+
+/// The discovery service and its last answers.
+#[derive(Debug, Clone, Default)]
+pub struct DiscoveryStatus {
+    /// Base URL, without credentials.
+    pub url: String,
+    /// Backend the fleet fills.
+    pub backend: Arc<str>,
+    /// Nodes in the list in force.
+    pub nodes: u64,
+    /// Since the last good list came; `None`: none has come since start.
+    pub age: Option<Duration>,
+    /// Whether the list in force was read from the state file.
+    pub from_state_file: bool,
+    /// Fetches since start.
+    pub fetches_total: u64,
+    /// Failed fetches since start, by cause.
+    pub failures_total: Vec<(&'static str, u64)>,
+    /// Entries left out as invalid, since start.
+    pub entries_skipped_total: u64,
+    /// Changes (servers added, drained, removed) since start.
+    pub changes_total: u64,
+    /// What went wrong in the last fetch, if it failed.
+    pub last_error: Option<String>,
+}
+
+/// Counters frontends, backends and servers share. Names follow HAProxy's CSV.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// `scur`.
+    pub sessions: u64,
+    /// `smax`.
+    pub sessions_max: u64,
+    /// `stot`.
+    pub sessions_total: u64,
+    /// `bin`.
+    pub bytes_in: u64,
+    /// `bout`.
+    pub bytes_out: u64,
+    /// `dreq`.
+    pub denied_requests: u64,
+    /// `dresp`.
+    pub denied_responses: u64,
+    /// `ereq`.
+    pub request_errors: u64,
+    /// `econ`.
+    pub connect_errors: u64,
+    /// `eresp`.
+    pub response_errors: u64,
+    /// `wretr`.
+    pub retries: u64,
+    /// `wredis`.
+    pub redispatches: u64,
+    /// `rate`: sessions in the last second.
+    pub rate: u64,
+    /// `rate_max`.
+    pub rate_max: u64,
+    /// `req_rate`: requests in the last second.
+    pub request_rate: u64,
+    /// `req_rate_max`.
+    pub request_rate_max: u64,
+    /// `req_tot`.
+    pub requests_total: u64,
+    /// `hrsp_1xx` to `hrsp_5xx`, `hrsp_other`.
+    pub responses: [u64; 6],
+    /// `cli_abrt`.
+    pub client_aborts: u64,
+    /// `srv_abrt`.
+    pub server_aborts: u64,
+    /// Tunnels now.
+    pub tunnels: u64,
+    /// Tunnels since start.
+    pub tunnels_total: u64,
+    /// `connect` (TCP connects to servers since start).
+    pub connects_total: u64,
+    /// `reuse` (requests that took a pooled connection).
+    pub reuses_total: u64,
+    /// `qcur`.
+    pub queued: u64,
+    /// `qmax`.
+    pub queued_max: u64,
+    /// `qtime`, `ctime`, `rtime`, `ttime`: averages over the last 1024 requests.
+    pub queue_time: Duration,
+    /// See `queue_time`.
+    pub connect_time: Duration,
+    /// See `queue_time`.
+    pub response_time: Duration,
+    /// See `queue_time`.
+    pub total_time: Duration,
+    /// Time to response head (latency), cumulative counts by upper bound, as Prometheus wants it.
+    pub latency: Histogram,
+}
+
+/// A cumulative histogram of durations.
+#[derive(Debug, Clone, Default)]
+pub struct Histogram {
+    /// Upper bound and the number of values at or below it, ascending; the last is infinite (`None`).
+    pub buckets: Vec<(Option<Duration>, u64)>,
+    /// Sum of all values.
+    pub sum: Duration,
+}
+
+/// A frontend.
+#[derive(Debug, Clone)]
+pub struct FrontendStats {
+    /// Name.
+    pub name: Arc<str>,
+    /// `mode`.
+    pub mode: Mode,
+    /// Addresses it listens on.
+    pub binds: Vec<Arc<str>>,
+    /// Whether it takes connections.
+    pub open: bool,
+    /// Limit of sessions (`slim`).
+    pub sessions_limit: u64,
+    /// Counters.
+    pub traffic: Traffic,
+    /// Numeric id (`iid`).
+    pub id: u32,
+}
+
+/// A backend.
+#[derive(Debug, Clone)]
+pub struct BackendStats {
+    /// Name.
+    pub name: Arc<str>,
+    /// `mode`.
+    pub mode: Mode,
+    /// `balance`.
+    pub balance: Balance,
+    /// Whether any server can be used.
+    pub up: bool,
+    /// Total weight of usable servers.
+    pub weight: u64,
+    /// Usable active servers.
+    pub active: u64,
+    /// Usable backup servers.
+    pub backup: u64,
+    /// Time since the last change of `up`.
+    pub last_change: Duration,
+    /// Changes from up to down (`chkdown`).
+    pub downs_total: u64,
+    /// Time spent down (`downtime`).
+    pub downtime: Duration,
+    /// Limit of sessions (`slim`: fullconn).
+    pub sessions_limit: u64,
+    /// Counters.
+    pub traffic: Traffic,
+    /// Its servers.
+    pub servers: Vec<ServerStats>,
+    /// Numeric id (`iid`).
+    pub id: u32,
+}
+
+/// A server.
+#[derive(Debug, Clone)]
+pub struct ServerStats {
+    /// Name.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: ServerAddress,
+    /// The text of HAProxy's `status` column: `UP`, `DOWN 1/2`, `MAINT`, `DRAIN`, `no check` ….
+    pub status: String,
+    /// Whether it takes new sessions.
+    pub usable: bool,
+    /// Administrative state.
+    pub admin: Admin,
+    /// Whether it is checked.
+    pub checked: bool,
+    /// Weight.
+    pub weight: u64,
+    /// `backup`.
+    pub backup: bool,
+    /// `maxconn` (`slim`).
+    pub sessions_limit: Option<u64>,
+    /// `maxqueue` (`qlimit`).
+    pub queue_limit: Option<u64>,
+    /// Last check: HAProxy's short code (`L7OK`, `L4CON` …); empty before the first.
+    pub check_status: &'static str,
+    /// Status code of the last layer 7 check.
+    pub check_code: Option<u16>,
+    /// How long the last check took.
+    pub check_duration: Option<Duration>,
+    /// What the last check said, for people.
+    pub check_message: String,
+    /// `check_rise`, `check_fall`, `check_health`.
+    pub check_rise: u32,
+    /// See `check_rise`.
+    pub check_fall: u32,
+    /// See `check_rise`.
+    pub check_health: u32,
+    /// Failed checks while up (`chkfail`).
+    pub check_failures_total: u64,
+    /// Changes to down (`chkdown`).
+    pub downs_total: u64,
+    /// Time since the last change of state (`lastchg`).
+    pub last_change: Duration,
+    /// Time spent down (`downtime`).
+    pub downtime: Duration,
+    /// Time since the last session (`lastsess`).
+    pub last_session: Option<Duration>,
+    /// Whether it was added while running.
+    pub dynamic: bool,
+    /// Idle pooled connections.
+    pub idle_connections: u64,
+    /// Counters.
+    pub traffic: Traffic,
+    /// Numeric id (`sid`).
+    pub id: u32,
+}
+
+/// Something that happened and that the control loop wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A server went DOWN by its checks.
+    ServerDown {
+        /// Its backend.
+        backend: Arc<str>,
+        /// Its name.
+        server: Arc<str>,
+    },
+    /// A server went UP by its checks.
+    ServerUp {
+        /// Its backend.
+        backend: Arc<str>,
+        /// Its name.
+        server: Arc<str>,
+    },
+    /// The first request or connection was routed to a server.
+    FirstRouted,
+}

@@ -1,0 +1,1 @@
+//! Facts and a clock in, a decision out: rules, samples, balancing, health; no tokio, no sockets.

@@ -1,0 +1,1 @@
+//! Scripted clients and servers, certificates, ports and waiting, for tests only.

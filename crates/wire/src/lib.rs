@@ -1,0 +1,1 @@
+//! Bytes to messages and back: HTTP/1, WebSocket, PROXY protocol; no tokio, no clock.
