@@ -4,4 +4,7 @@
 //! into the data path.
 
 pub mod command;
+mod handle;
 pub mod snapshot;
+
+pub use handle::{Handle, Level};
