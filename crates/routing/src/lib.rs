@@ -1,3 +1,12 @@
 //! Facts and a clock in, a decision out: rules, samples, balancing, health; no tokio, no sockets.
 
+pub mod access;
 pub mod balance;
+pub mod condition;
+pub mod dates;
+pub mod decide;
+pub mod format;
+pub mod pages;
+pub mod pattern;
+pub mod rules;
+pub mod sample;

@@ -1,10 +1,97 @@
 //! Sample fetches, converters, ACL conditions and log formats: what a rule may ask and say.
 //!
-//! The types are here; the parsers are beside them. Evaluation is `routing`'s.
+//! The types are here; the parsers are beside them ([`acl`], [`condition`], [`sample`],
+//! [`format`]). Evaluation is `routing`'s. The language is that of the manual's chapters 7 and 8.2.
 
+pub mod acl;
+pub mod condition;
+pub mod format;
+pub mod sample;
+pub mod sets;
+
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::Surroundings;
+use crate::diagnostics::Diagnostic;
 use crate::source::Span;
+
+pub use sets::{IpSet, Ranges, TextSet};
+
+/// What a parser of expressions may look at, and where it leaves what it noticed.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Environment and files.
+    pub surroundings: &'a dyn Surroundings,
+    /// When the expression will be evaluated.
+    pub stage: Stage,
+    /// Warnings and notices are added here; alerts are returned.
+    pub notices: &'a RefCell<Vec<Diagnostic>>,
+    /// Backends that expressions name (`nbsrv(x)`): the caller checks that they exist once all
+    /// sections are read.
+    pub backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+}
+
+/// When an expression is evaluated: decides what it can see, and how a format is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// While a request is looked at: `http-request`, `use_backend`, `redirect`, `server … sni`.
+    Request,
+    /// While a response is looked at: `http-response`.
+    Response,
+    /// When the session is over: `log-format`. Runs of spaces are merged and empty values are "-".
+    Log,
+    /// An `acl` line: each use is checked on its own.
+    Declaration,
+}
+
+/// What a sample needs to exist when it is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing but the connection.
+    Session,
+    /// The request's method, which is remembered until the session ends.
+    RequestMethod,
+    /// The request's head.
+    RequestHead,
+    /// The response's status, which is remembered until the session ends.
+    ResponseStatus,
+    /// The response's head.
+    ResponseHead,
+    /// The head of the message at hand, whichever it is (`hdr`).
+    AnyHead,
+}
+
+impl Needs {
+    /// Whether it is there at that stage.
+    pub fn met(self, stage: Stage) -> bool {
+        match (self, stage) {
+            (_, Stage::Declaration) | (Self::Session | Self::RequestMethod, _) => true,
+            (Self::RequestHead, stage) => stage == Stage::Request,
+            (Self::ResponseStatus, stage) => stage != Stage::Request,
+            (Self::ResponseHead, stage) => stage == Stage::Response,
+            (Self::AnyHead, stage) => stage != Stage::Log,
+        }
+    }
+}
+
+/// The type of a sample (manual 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `boolean`.
+    Bool,
+    /// `integer`, signed, 64 bits.
+    Int,
+    /// `ip`: IPv4 or IPv6.
+    Addr,
+    /// `string`.
+    Str,
+    /// `binary`.
+    Bin,
+    /// `method`: a request method, compared as a text.
+    Method,
+}
 
 /// A sample expression: a fetch followed by converters, `src,ipmask(24)` (manual 7.3).
 #[derive(Debug, Clone)]
@@ -13,20 +100,61 @@ pub struct Sample {
     pub fetch: Fetch,
     /// What is done to it, in order.
     pub converters: Vec<Converter>,
+    /// The type of the result.
+    pub kind: Kind,
+    /// What must exist for it to have a value.
+    pub needs: Needs,
     /// As written, for messages.
     pub text: Arc<str>,
 }
 
-/// What a sample looks at (manual 7.3.2 to 7.3.6). Header names are in lower case.
+/// A value known when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fetch {
+pub enum Constant {
     /// `always_true`, `always_false`, `bool(…)`.
     Bool(bool),
     /// `int(…)`.
     Int(i64),
-    /// `str(…)`, and `env(…)` resolved at load.
+    /// `ipv4(…)`, `ipv6(…)`.
+    Addr(IpAddr),
+    /// `str(…)`, `env(…)`.
     Str(Arc<str>),
+    /// `bin(…)`.
+    Bin(Arc<[u8]>),
+    /// `meth(…)`.
+    Method(Arc<str>),
+    /// `env(…)` of a variable that is not set: no value.
+    Missing,
+}
+
+/// Whose header a fetch looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// `req.hdr`.
+    Request,
+    /// `res.hdr`.
+    Response,
+    /// `hdr`: the message at hand.
+    AtHand,
+}
+
+/// Which values of a header or cookie: its name and occurrence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Whose.
+    pub side: Side,
+    /// Header name in lower case, or cookie name as written; empty: any.
+    pub name: Arc<str>,
+    /// 1 is the first, -1 the last; 0: each in turn where several can be tried (ACLs), else the last.
+    pub occurrence: i32,
+}
+
+/// What a sample looks at (manual 7.3.2 to 7.3.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fetch {
+    /// The same for every session.
+    Constant(Constant),
     /// `src`: the client's address.
     Src,
     /// `src_port`.
@@ -49,24 +177,58 @@ pub enum Fetch {
     Base,
     /// `req.ver`: "1.1".
     ReqVer,
-    /// `hdr(name[,occ])`, `req.hdr(…)`: comma-separated values one by one.
-    ReqHdr(Arc<str>, i32),
-    /// `req.fhdr(name[,occ])`: whole lines.
-    ReqFhdr(Arc<str>, i32),
-    /// `hdr_cnt(name)`, `req.hdr_cnt(…)`.
-    ReqHdrCnt(Arc<str>),
-    /// `hdr_ip(name[,occ])`.
-    ReqHdrIp(Arc<str>, i32),
-    /// `req.cook(name)`, `cook(name)`.
-    ReqCook(Arc<str>),
-    /// `url_param(name)`, `urlp(name)`.
-    UrlParam(Arc<str>),
+    /// `res.ver`: "1.1".
+    ResVer,
+    /// `req.proto_http`.
+    ReqProtoHttp,
+    /// `hdr`, `req.hdr`, `res.hdr`: comma-separated values one by one.
+    Hdr(Named),
+    /// `req.fhdr`, `res.fhdr`: whole lines.
+    Fhdr(Named),
+    /// `hdr_cnt`: number of comma-separated values.
+    HdrCnt(Named),
+    /// `fhdr_cnt`: number of lines.
+    FhdrCnt(Named),
+    /// `hdr_val`: the value as a number.
+    HdrVal(Named),
+    /// `hdr_ip`: the value as an address, with or without a port.
+    HdrIp(Named),
+    /// `req.hdr_names(delimiter)`, `res.hdr_names(…)`.
+    HdrNames(Side, Arc<str>),
+    /// `req.cook(name)`, `res.cook(name)`.
+    Cook(Named),
+    /// `cook_cnt`: number of cookies of that name.
+    CookCnt(Named),
+    /// `cook_val`: the value as a number.
+    CookVal(Named),
+    /// `url_param(name[,delimiter])`, `urlp(…)`: a parameter of the query.
+    UrlParam {
+        /// Its name; empty: any.
+        name: Arc<str>,
+        /// What the query begins with; `?` unless given.
+        delimiter: u8,
+        /// Whether case is ignored in the name.
+        ignore_case: bool,
+    },
+    /// `url_param_val`, `urlp_val`: the same as a number.
+    UrlParamVal {
+        /// Its name; empty: any.
+        name: Arc<str>,
+        /// What the query begins with; `?` unless given.
+        delimiter: u8,
+        /// Whether case is ignored in the name.
+        ignore_case: bool,
+    },
+    /// `url_ip`: the address in an absolute URL.
+    UrlIp,
+    /// `url_port`: the port in an absolute URL; 80 without one.
+    UrlPort,
     /// `status`.
     Status,
-    /// `res.hdr(name[,occ])`.
-    ResHdr(Arc<str>, i32),
     /// `ssl_fc`: whether the client's connection is TLS.
     SslFc,
+    /// `ssl_fc_has_sni`.
+    SslFcHasSni,
     /// `ssl_fc_sni`.
     SslFcSni,
     /// `ssl_fc_protocol`: "TLSv1.3".
@@ -81,14 +243,31 @@ pub enum Fetch {
     BeName,
     /// `nbsrv[(backend)]`: servers of a backend that can be used; `None`: the current backend.
     NbSrv(Option<Arc<str>>),
-    /// `rand[(range)]`.
+    /// `rand[(range)]`: 0 up to the range less one.
     Rand(u32),
-    /// `date`: seconds since 1970.
-    Date,
+    /// `date[(offset[,unit])]`: since 1970.
+    Date {
+        /// Seconds added.
+        offset: i64,
+        /// What is counted.
+        unit: TimeUnit,
+    },
+}
+
+/// What a date counts (manual 7.3.2, "date").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeUnit {
+    /// `s`.
+    #[default]
+    Seconds,
+    /// `ms`.
+    Milliseconds,
+    /// `us`.
+    Microseconds,
 }
 
 /// What is done to a sample (manual 7.3.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Converter {
     /// `lower`.
@@ -97,16 +276,100 @@ pub enum Converter {
     Upper,
     /// `length`.
     Length,
-    /// `ipmask(bits[,bits6])`.
+    /// `ipmask(bits[,bits6])`: prefix lengths.
     IpMask(u8, u8),
-    /// `field(index,delimiters)`.
-    Field(i32, Arc<str>),
+    /// `field(index,delimiters[,count])`.
+    Field(Split),
+    /// `word(index,delimiters[,count])`: as `field`, empty ones left out.
+    Word(Split),
     /// `hex`.
     Hex,
+    /// `hex2i`.
+    Hex2Int,
     /// `base64`.
     Base64,
-    /// `url_dec`.
-    UrlDec,
+    /// `b64dec`.
+    Base64Decode,
+    /// `url_dec[(in_form)]`: whether `+` is a space everywhere, not only in the query.
+    UrlDecode(bool),
+    /// `url_enc`.
+    UrlEncode,
+    /// `regsub(regex,replacement[,flags])`.
+    RegSub {
+        /// Compiled with `i` where given.
+        regex: regex::bytes::Regex,
+        /// `\0` to `\9` stand for groups.
+        replacement: Arc<str>,
+        /// `g`: all of them, not only the first.
+        all: bool,
+    },
+    /// `bytes(offset[,length])`.
+    Bytes(usize, Option<usize>),
+    /// `ltrim(characters)`.
+    TrimStart(Arc<str>),
+    /// `rtrim(characters)`.
+    TrimEnd(Arc<str>),
+    /// `iif(true,false)`.
+    Choose(Arc<str>, Arc<str>),
+    /// `host_only`: a Host header without its port.
+    HostOnly,
+    /// `port_only`: the port of a Host header; 0 without one.
+    PortOnly,
+    /// `nbsrv`: the sample names a backend.
+    NbSrv,
+    /// `http_date[(offset[,unit])]`.
+    HttpDate {
+        /// Seconds added.
+        offset: i64,
+        /// What the sample counts.
+        unit: TimeUnit,
+    },
+    /// `add`, `sub`, `mul`, `div`, `mod`, `and`, `or`, `xor`.
+    Arithmetic(Operator, i64),
+    /// `neg`.
+    Negate,
+    /// `cpl`: the bits turned round.
+    Complement,
+    /// `bool`.
+    Bool,
+    /// `not`.
+    Not,
+    /// `odd`.
+    Odd,
+    /// `even`.
+    Even,
+}
+
+/// Arguments of `field` and `word`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// 1 is the first, -1 the last; never 0.
+    pub index: i64,
+    /// Characters that separate.
+    pub delimiters: Arc<str>,
+    /// How many; 0: all that follow. Default 1.
+    pub count: u64,
+}
+
+/// Two-sided arithmetic (manual 7.3.1). Results saturate at the bounds of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `add`.
+    Add,
+    /// `sub`.
+    Sub,
+    /// `mul`.
+    Mul,
+    /// `div`.
+    Div,
+    /// `mod`.
+    Mod,
+    /// `and`.
+    And,
+    /// `or`.
+    Or,
+    /// `xor`.
+    Xor,
 }
 
 /// A condition: OR of ANDs of tests, as written after `if` or `unless` (manual 7.2).
@@ -132,8 +395,8 @@ pub struct Term {
 pub struct Acl {
     /// Its name; empty for an anonymous one.
     pub name: Arc<str>,
-    /// Where it was first declared.
-    pub span: Span,
+    /// Where it was first declared; `None` for a predefined one.
+    pub span: Option<Span>,
     /// The lines that declare it.
     pub entries: Vec<AclEntry>,
 }
@@ -148,64 +411,69 @@ pub struct AclEntry {
 }
 
 /// What a sample is compared with, by matching method (manual 7.1). Any pattern that matches is
-/// enough. Texts are in lower case when `ignore_case` is set.
+/// enough.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Patterns {
-    /// No pattern, `-m found` or a boolean: the sample exists and is neither false nor zero for
-    /// `Bool`, exists at all for `Found`.
+    /// `-m bool` and boolean samples: neither false nor zero.
     Bool,
-    /// `-m found`.
+    /// `-m found`: the sample exists.
     Found,
-    /// `-m str|beg|end|sub|dir|dom|len` and the `_beg`-like suffixes.
+    /// `-m str`: equal to one of these.
+    Equal(TextSet),
+    /// `-m beg|end|sub|dir|dom`.
     Text {
         /// Which comparison.
         method: TextMethod,
-        /// `-i`.
+        /// `-i`: the texts are in lower case.
         ignore_case: bool,
         /// The texts.
         texts: Vec<Arc<str>>,
     },
     /// `-m reg`; compiled with `-i` where given.
     Regex(Vec<regex::bytes::Regex>),
-    /// `-m int` and integer samples: inclusive ranges.
-    Int(Vec<(i64, i64)>),
+    /// `-m int` and integer samples.
+    Int(Ranges<i64>),
+    /// `-m len`: the length of the text.
+    Length(Ranges<i64>),
     /// `-m ip` and address samples.
-    Ip(Vec<ipnet::IpNet>),
+    Ip(IpSet),
+    /// `-m bin`.
+    Bin(Vec<Arc<[u8]>>),
 }
 
 /// How two texts are compared (manual 7.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextMethod {
-    /// Equal.
-    Equal,
     /// Begins with.
     Prefix,
     /// Ends with.
     Suffix,
     /// Contains.
     Contains,
-    /// Contains, between slashes (a path component).
+    /// Contains, between slashes or question marks (a path component).
     Directory,
-    /// Contains, between dots (a part of a host name).
+    /// Contains, between dots, colons, slashes or question marks (a part of a host name).
     Domain,
-    /// Has this length; the text is a number or range.
-    Length,
 }
 
-/// A log-format string (manual 8.2.4 in 2.6; "Custom log format"): what `log-format`, `set-header`,
+/// A log-format string (manual 8.2.6, "Custom log format"): what `log-format`, `set-header`,
 /// `redirect` and `return` write.
 #[derive(Debug, Clone, Default)]
 pub struct Format {
     /// Its parts, in order.
     pub parts: Vec<Part>,
+    /// Whether it is for a log line: unsafe bytes are written `#XX` there, and as `%XX` in messages.
+    pub log: bool,
 }
 
 /// One part of a log-format string.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// Text as it is; a run of spaces separates fields.
+    /// Text as it is.
     Text(Arc<str>),
+    /// A space that separates fields: written once, however many there are. Only in log lines.
+    Space,
     /// `%ci`-like variable.
     Variable(Variable, Flags),
     /// `%[sample]`.
@@ -215,14 +483,14 @@ pub enum Part {
 /// `{+Q,+X,+E}`: how a part is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
-    /// Between double quotes.
+    /// `Q`: between double quotes.
     pub quote: bool,
-    /// Escape quotes, backslashes and brackets.
+    /// `E`: quotes, backslashes and closing brackets are escaped with a backslash.
     pub escape: bool,
-    /// Numbers and addresses in hexadecimal.
+    /// `X`: numbers and addresses in hexadecimal.
     pub hex: bool,
-    /// `M` mandatory is the default: an empty value is "-". Set when `{-M}` was given.
-    pub optional: bool,
+    /// `M`: an empty value is written "-". The default in log lines.
+    pub mandatory: bool,
 }
 
 /// The variables of log formats; the name is the code after `%`.

@@ -1,0 +1,1 @@
+//! Dates as log lines and headers write them.

@@ -1,0 +1,1 @@
+//! Log-format strings to bytes.

@@ -1,0 +1,1 @@
+//! The pages shown for answers of our own.
