@@ -94,6 +94,8 @@ pub struct DiscoveryStatus {
     pub changes_total: u64,
     /// What went wrong in the last fetch, if it failed.
     pub last_error: Option<String>,
+    /// Times the state file could not be written, since start.
+    pub state_file_failures_total: u64,
 }
 
 /// Counters frontends, backends and servers share. Names follow HAProxy's CSV.
