@@ -1,0 +1,71 @@
+//! Ports that stay free until the program under test binds them.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Ports below the kernel's ephemeral range (32768 on): the thousands of outgoing connections of a
+/// test can never take one of these by accident.
+const FIRST: u16 = 12_000;
+/// See [`FIRST`].
+const LAST: u16 = 32_000;
+
+/// A TCP port on 127.0.0.1 that nobody else who uses this kit will be given.
+///
+/// The program under test must bind the port itself (several workers with `SO_REUSEPORT`, or a
+/// restart on the same port), so a listening socket cannot simply be handed over. The claim is held
+/// by a UDP socket of the same number instead: the two number spaces are separate, so it is in
+/// nobody's way, and it keeps other test processes off for as long as it lives.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    _claim: UdpSocket,
+}
+
+impl Port {
+    /// Claims a free port. Panics when the whole range is taken.
+    pub fn claim() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let range = LAST - FIRST;
+        let offset = u16::try_from(std::process::id() * 97 % u32::from(range)).unwrap();
+        for _ in 0..range {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            let number = FIRST + (offset + step % range) % range;
+            if let Some(port) = Self::try_claim(number) {
+                return port;
+            }
+        }
+        panic!("no free port between {FIRST} and {LAST}");
+    }
+
+    fn try_claim(number: u16) -> Option<Self> {
+        let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        // Somebody who does not use this kit may have it.
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).ok()?;
+        Some(Self {
+            number,
+            _claim: claim,
+        })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Its address on 127.0.0.1.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_claims_differ_and_can_be_bound() {
+        let (one, two) = (Port::claim(), Port::claim());
+        assert_ne!(one.number(), two.number());
+        TcpListener::bind(one.address()).unwrap();
+    }
+}
