@@ -10,3 +10,4 @@ pub mod pages;
 pub mod pattern;
 pub mod rules;
 pub mod sample;
+pub mod health;
