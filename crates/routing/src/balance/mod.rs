@@ -11,6 +11,8 @@ mod leastconn;
 mod random;
 mod roundrobin;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 

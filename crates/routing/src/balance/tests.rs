@@ -1,0 +1,561 @@
+//! What every algorithm promises, checked against a naive model and, where it can be, against what
+//! HAProxy 2.6 did with the same servers.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use config::model::Balance;
+use proptest::prelude::*;
+
+use super::*;
+
+const ALL: [Balance; 6] = [
+    Balance::RoundRobin,
+    Balance::LeastConn,
+    Balance::Source,
+    Balance::Random(1),
+    Balance::Random(2),
+    Balance::First,
+];
+
+fn server(key: u32, weight: u16) -> Candidate {
+    Candidate {
+        key: ServerKey(key),
+        weight,
+        usable: true,
+        backup: false,
+        sessions: 0,
+    }
+}
+
+fn farm(balance: Balance, weights: &[u16]) -> Balancer {
+    let mut balancer = Balancer::new(balance);
+    for (key, weight) in weights.iter().enumerate() {
+        balancer.upsert(server(key as u32, *weight));
+    }
+    balancer
+}
+
+fn room(_: ServerKey) -> bool {
+    true
+}
+
+/// The keys of the next `count` picks, each with another random number and hash.
+fn picks(balancer: &mut Balancer, count: usize) -> Vec<u32> {
+    let pick = |number: usize| {
+        let ask = Ask {
+            source_hash: number as u32,
+            random: number as u64 * 7919,
+            avoid: None,
+        };
+        balancer.pick(&ask, &room).unwrap().0
+    };
+    (0..count).map(pick).collect()
+}
+
+fn counts(picks: &[u32]) -> HashMap<u32, usize> {
+    let mut counts = HashMap::new();
+    for key in picks {
+        *counts.entry(*key).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn roundrobin_gives_turns_in_file_order() {
+    let cases: [(&[u16], &[u32]); 7] = [
+        // The first two are HAProxy's own order; unequal weights are spread more evenly here.
+        (&[1, 1, 1, 1], &[0, 1, 2, 3, 0, 1, 2, 3]),
+        (&[7, 7, 7], &[0, 1, 2, 0, 1, 2]),
+        (&[1, 0, 1], &[0, 2, 0, 2]),
+        (&[3, 1], &[0, 1, 0, 0, 0, 1, 0, 0]),
+        (&[1, 2, 3], &[2, 1, 0, 2, 1, 2, 2, 1, 0, 2, 1, 2]),
+        (&[5, 1, 1], &[0, 1, 0, 0, 2, 0, 0]),
+        (&[2, 2, 1], &[0, 1, 2, 0, 1, 0, 1, 2, 0, 1]),
+    ];
+    for (weights, expected) in cases {
+        let mut balancer = farm(Balance::RoundRobin, weights);
+        assert_eq!(
+            picks(&mut balancer, expected.len()),
+            expected,
+            "{weights:?}"
+        );
+    }
+}
+
+#[test]
+fn roundrobin_keeps_the_others_positions() {
+    let mut balancer = farm(Balance::RoundRobin, &[1, 1, 1, 1]);
+    assert_eq!(picks(&mut balancer, 2), [0, 1]);
+    balancer.remove(ServerKey(3));
+    assert_eq!(picks(&mut balancer, 4), [2, 0, 1, 2]);
+    balancer.upsert(server(4, 1));
+    assert_eq!(picks(&mut balancer, 5), [4, 0, 1, 2, 4]);
+    // A server that comes back does not disturb the order, nor get what it missed.
+    balancer.upsert(Candidate {
+        usable: false,
+        ..server(0, 1)
+    });
+    assert_eq!(picks(&mut balancer, 30)[27..], [1, 2, 4]);
+    balancer.upsert(server(0, 1));
+    let counts = counts(&picks(&mut balancer, 8));
+    assert_eq!(counts, HashMap::from([(0, 2), (1, 2), (2, 2), (4, 2)]));
+}
+
+#[test]
+fn a_new_server_gets_no_burst_in_roundrobin() {
+    let mut balancer = farm(Balance::RoundRobin, &[1; 100]);
+    picks(&mut balancer, 12345);
+    for key in 2..100 {
+        balancer.remove(ServerKey(key));
+    }
+    balancer.upsert(server(100, 1));
+    let first = picks(&mut balancer, 9);
+    assert!(
+        counts(&first).values().all(|count| *count == 3),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn a_full_server_does_not_get_all_it_missed_in_roundrobin() {
+    let mut balancer = farm(Balance::RoundRobin, &[1, 1, 1]);
+    let only_0_is_full = |key: ServerKey| key != ServerKey(0);
+    for _ in 0..1000 {
+        assert_ne!(
+            balancer.pick(&Ask::default(), &only_0_is_full),
+            Some(ServerKey(0))
+        );
+    }
+    let after = picks(&mut balancer, 9);
+    assert!(counts(&after)[&0] <= 4, "{after:?}");
+}
+
+#[test]
+fn a_weight_change_counts_from_now_in_roundrobin() {
+    let mut balancer = farm(Balance::RoundRobin, &[1, 256]);
+    picks(&mut balancer, 3);
+    balancer.upsert(server(0, 256));
+    let after = picks(&mut balancer, 100);
+    assert!(counts(&after)[&0].abs_diff(50) <= 1);
+    balancer.upsert(server(1, 0));
+    assert_eq!(counts(&picks(&mut balancer, 10)), HashMap::from([(0, 10)]));
+    assert_eq!(balancer.total_weight(), 256);
+}
+
+#[test]
+fn leastconn_takes_the_least_loaded_and_turns_among_equals() {
+    let mut balancer = farm(Balance::LeastConn, &[1, 1, 1]);
+    assert_eq!(picks(&mut balancer, 6), [0, 1, 2, 0, 1, 2]);
+    balancer.sessions_changed(ServerKey(0), 5);
+    balancer.sessions_changed(ServerKey(1), 1);
+    balancer.sessions_changed(ServerKey(2), 1);
+    assert_eq!(picks(&mut balancer, 4), [1, 2, 1, 2]);
+    balancer.sessions_changed(ServerKey(0), 0);
+    assert_eq!(picks(&mut balancer, 2), [0, 0]);
+}
+
+#[test]
+fn leastconn_sends_a_new_node_the_new_load() {
+    // 50 tunnels on each of three nodes, then a fourth comes and 50 sessions more.
+    let mut balancer = farm(Balance::LeastConn, &[1; 3]);
+    for key in 0..3 {
+        balancer.sessions_changed(ServerKey(key), 50);
+    }
+    balancer.upsert(server(3, 1));
+    for sessions in 0..50 {
+        assert_eq!(picks(&mut balancer, 1), [3]);
+        balancer.sessions_changed(ServerKey(3), sessions + 1);
+    }
+}
+
+#[test]
+fn leastconn_fills_by_weight() {
+    let mut balancer = farm(Balance::LeastConn, &[1, 3, 6]);
+    let mut sessions = [0_u64; 3];
+    for _ in 0..1000 {
+        let key = picks(&mut balancer, 1)[0];
+        sessions[key as usize] += 1;
+        balancer.sessions_changed(ServerKey(key), sessions[key as usize]);
+    }
+    assert_eq!(sessions, [100, 300, 600]);
+}
+
+/// What `balance source` of HAProxy 2.6 did with servers of these weights and clients that came, by
+/// PROXY protocol, from these addresses.
+#[test]
+fn source_agrees_with_haproxy() {
+    const CLIENTS: [&str; 16] = [
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.0.0.3",
+        "192.168.1.77",
+        "203.0.113.9",
+        "255.255.255.255",
+        "1.2.3.4",
+        "172.16.254.3",
+        "8.8.8.8",
+        "100.64.0.7",
+        "2001:db8::1",
+        "2001:db8:1:2:3:4:5:6",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+        "fd00:1234::abcd",
+        "2a00:1450:4001:81b::200e",
+    ];
+    let cases: [(&[u16], &str); 6] = [
+        (&[1, 1, 1], "2 0 1 0 1 0 1 1 2 0 0 1 2 0 0 2"),
+        (&[1, 2, 3], "2 0 2 2 2 2 1 2 1 2 2 1 2 0 2 2"),
+        (&[5, 1, 1, 7], "3 0 3 3 3 3 0 3 0 3 3 0 3 2 3 3"),
+        (&[256, 1, 13], "0 0 2 0 0 0 0 0 0 0 0 0 0 0 0 0"),
+        (&[10, 20, 30, 40], "1 3 2 2 1 1 0 1 3 1 1 0 2 3 3 1"),
+        (&[3, 3, 3, 3, 2], "2 3 4 2 4 3 0 1 3 2 1 0 2 1 3 2"),
+    ];
+    for (weights, expected) in cases {
+        let mut balancer = farm(Balance::Source, weights);
+        let mut serve = |client: &str| {
+            let address: IpAddr = client.parse().unwrap();
+            let ask = Ask {
+                source_hash: source_hash(address),
+                ..Ask::default()
+            };
+            balancer.pick(&ask, &room).unwrap().0.to_string()
+        };
+        let served = CLIENTS.map(&mut serve).join(" ");
+        assert_eq!(served, expected, "{weights:?}");
+    }
+}
+
+/// HAProxy's rule for the map, position by position over all servers, to check ours by.
+fn naive_map(weights: &[u16]) -> Vec<u32> {
+    let total: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+    let mut scores = vec![0_i64; weights.len()];
+    let mut map = Vec::new();
+    for _ in 0..total {
+        let mut best: Option<(i64, usize)> = None;
+        for (index, weight) in weights.iter().enumerate() {
+            scores[index] += i64::from(*weight);
+            let behind = (scores[index] + total).div_euclid(total);
+            if *weight > 0 && best.is_none_or(|(most, _)| behind > most) {
+                best = Some((behind, index));
+            }
+        }
+        let (_, best) = best.unwrap();
+        scores[best] -= total;
+        map.push(best as u32);
+    }
+    map
+}
+
+proptest! {
+    #[test]
+    fn the_source_map_is_haproxys(weights in prop::collection::vec(1_u16..=256, 1..12)) {
+        // 1 among the weights keeps the common divisor from shortening the map.
+        let weights: Vec<u16> = weights.into_iter().chain([1]).collect();
+        let expected = naive_map(&weights);
+        let mut balancer = farm(Balance::Source, &weights);
+        prop_assert_eq!(picks(&mut balancer, expected.len()), expected);
+    }
+}
+
+#[test]
+fn random_follows_weights_and_prefers_the_less_loaded() {
+    let mut balancer = farm(Balance::Random(1), &[1, 3, 6]);
+    let shares = counts(&picks(&mut balancer, 10_000));
+    for (key, expected) in [(0, 1000_usize), (1, 3000), (2, 6000)] {
+        assert!(shares[&key].abs_diff(expected) < 150, "{shares:?}");
+    }
+    // With two draws an overloaded server is only taken when it is drawn twice.
+    let mut balancer = farm(Balance::Random(2), &[1, 1]);
+    balancer.sessions_changed(ServerKey(0), 1000);
+    let shares = counts(&picks(&mut balancer, 10_000));
+    assert!(shares[&0].abs_diff(2500) < 200, "{shares:?}");
+}
+
+#[test]
+fn first_fills_one_server_after_the_other() {
+    let mut balancer = farm(Balance::First, &[1, 100, 1]);
+    let free = Cell::new(0);
+    let has_room = |key: ServerKey| key.0 >= free.get();
+    for expected in 0..3 {
+        free.set(expected);
+        let picked = balancer.pick(&Ask::default(), &has_room);
+        assert_eq!(picked, Some(ServerKey(expected)));
+    }
+}
+
+#[test]
+fn only_the_first_usable_backup_serves_and_only_alone() {
+    for balance in ALL {
+        let mut balancer = farm(balance, &[1, 1]);
+        let backup = |key, usable| Candidate {
+            backup: true,
+            usable,
+            ..server(key, 5)
+        };
+        balancer.upsert(backup(2, false));
+        balancer.upsert(backup(3, true));
+        balancer.upsert(backup(4, true));
+        assert!(picks(&mut balancer, 50).iter().all(|key| *key < 2));
+        assert_eq!((balancer.usable_count(), balancer.total_weight()), (2, 2));
+        balancer.upsert(server(0, 0));
+        balancer.upsert(Candidate {
+            usable: false,
+            ..server(1, 1)
+        });
+        assert_eq!(counts(&picks(&mut balancer, 20)), HashMap::from([(3, 20)]));
+        assert_eq!((balancer.usable_count(), balancer.total_weight()), (1, 5));
+        assert_eq!((balancer.active_count(), balancer.backup_count()), (0, 2));
+        balancer.upsert(backup(2, true));
+        assert_eq!(picks(&mut balancer, 1), [2]);
+        assert_eq!(
+            balancer.pick(&Ask::default(), &|key| key != ServerKey(2)),
+            None
+        );
+        balancer.upsert(server(1, 1));
+        assert_eq!(picks(&mut balancer, 2), [1, 1]);
+    }
+}
+
+#[test]
+fn a_server_may_become_a_backup_and_back() {
+    for balance in ALL {
+        let mut balancer = farm(balance, &[1, 1]);
+        balancer.upsert(Candidate {
+            backup: true,
+            ..server(0, 1)
+        });
+        assert_eq!(picks(&mut balancer, 2), [1, 1], "{balance:?}");
+        balancer.remove(ServerKey(1));
+        assert_eq!(picks(&mut balancer, 2), [0, 0], "{balance:?}");
+        balancer.upsert(server(0, 1));
+        assert_eq!((balancer.active_count(), balancer.backup_count()), (1, 0));
+    }
+}
+
+#[test]
+fn the_failed_server_is_avoided_unless_it_is_alone() {
+    for balance in ALL {
+        let mut balancer = farm(balance, &[1, 1, 1]);
+        let asks = |number: u64| Ask {
+            source_hash: number as u32,
+            random: number,
+            avoid: Some(ServerKey(1)),
+        };
+        for number in 0..100 {
+            let picked = balancer.pick(&asks(number), &room);
+            assert_ne!(picked, Some(ServerKey(1)), "{balance:?}");
+        }
+        let others_are_full = |key| key == ServerKey(1);
+        assert_eq!(
+            balancer.pick(&asks(0), &others_are_full),
+            Some(ServerKey(1))
+        );
+        balancer.remove(ServerKey(0));
+        balancer.remove(ServerKey(2));
+        assert_eq!(
+            balancer.pick(&asks(0), &room),
+            Some(ServerKey(1)),
+            "{balance:?}"
+        );
+        assert_eq!(balancer.pick(&asks(0), &|_| false), None);
+    }
+}
+
+#[test]
+fn nobody_is_picked_where_nobody_is() {
+    for balance in ALL {
+        let mut balancer = Balancer::new(balance);
+        assert_eq!(balancer.pick(&Ask::default(), &room), None);
+        balancer.remove(ServerKey(7));
+        balancer.sessions_changed(ServerKey(7), 7);
+        balancer.upsert(server(1, 0));
+        assert_eq!(balancer.pick(&Ask::default(), &room), None);
+        assert_eq!((balancer.usable_count(), balancer.total_weight()), (0, 0));
+    }
+}
+
+/// What may happen to a farm.
+#[derive(Debug, Clone)]
+enum Event {
+    Upsert(Candidate),
+    Remove(u32),
+    Sessions(u32, u64),
+    Pick { ask: Ask, full: u32 },
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let candidate = (0..12_u32, 0..=5_u16, any::<bool>(), 0..4_u8, 0..9_u64);
+    let upsert = candidate.prop_map(|(key, weight, usable, backup, sessions)| {
+        Event::Upsert(Candidate {
+            key: ServerKey(key),
+            weight,
+            usable,
+            backup: backup == 0,
+            sessions,
+        })
+    });
+    let ask = (
+        any::<u32>(),
+        any::<u64>(),
+        prop::option::of(0..12_u32),
+        0..(1_u32 << 12),
+    );
+    let pick = ask.prop_map(|(source_hash, random, avoid, full)| Event::Pick {
+        ask: Ask {
+            source_hash,
+            random,
+            avoid: avoid.map(ServerKey),
+        },
+        full,
+    });
+    let event = prop_oneof![
+        3 => upsert,
+        1 => (0..12_u32).prop_map(Event::Remove),
+        2 => (0..12_u32, 0..9_u64).prop_map(|(key, sessions)| Event::Sessions(key, sessions)),
+        6 => pick,
+    ];
+    prop::collection::vec(event, 1..200)
+}
+
+/// All servers an answer may name: who may be asked at all, by the rules common to all algorithms.
+fn eligible(model: &BTreeMap<u32, Candidate>, ask: &Ask, full: u32) -> Vec<Candidate> {
+    let takes = |candidate: &&Candidate| candidate.usable && candidate.weight > 0;
+    let has_room = |candidate: &Candidate| full >> candidate.key.0 & 1 == 0;
+    let mut servers: Vec<Candidate> = model.values().filter(takes).copied().collect();
+    if servers.iter().any(|candidate| !candidate.backup) {
+        servers.retain(|candidate| !candidate.backup);
+    } else {
+        servers.truncate(1);
+    }
+    servers.retain(has_room);
+    let others = servers
+        .iter()
+        .filter(|candidate| Some(candidate.key) != ask.avoid);
+    let others: Vec<Candidate> = others.copied().collect();
+    if others.is_empty() { servers } else { others }
+}
+
+/// The naive rule of algorithms that have one; the others may name any eligible server.
+fn is_right(balance: Balance, eligible: &[Candidate], picked: ServerKey) -> bool {
+    let load = |candidate: &Candidate| match candidate.sessions {
+        0 => 0,
+        sessions => ((sessions + 1) << 16) / u64::from(candidate.weight),
+    };
+    let Some(chosen) = eligible.iter().find(|candidate| candidate.key == picked) else {
+        return false;
+    };
+    match balance {
+        Balance::LeastConn => eligible.iter().all(|other| load(chosen) <= load(other)),
+        Balance::First => eligible.iter().all(|other| chosen.key <= other.key),
+        _ => true,
+    }
+}
+
+proptest! {
+    #[test]
+    fn picks_obey_the_rules_whatever_happens(events in events(), which in 0..ALL.len()) {
+        let balance = ALL[which];
+        let mut balancer = Balancer::new(balance);
+        let mut model = BTreeMap::new();
+        for event in events {
+            match event {
+                Event::Upsert(candidate) => {
+                    balancer.upsert(candidate);
+                    model.insert(candidate.key.0, candidate);
+                }
+                Event::Remove(key) => {
+                    balancer.remove(ServerKey(key));
+                    model.remove(&key);
+                }
+                Event::Sessions(key, sessions) => {
+                    balancer.sessions_changed(ServerKey(key), sessions);
+                    if let Some(candidate) = model.get_mut(&key) {
+                        candidate.sessions = sessions;
+                    }
+                }
+                Event::Pick { ask, full } => {
+                    let eligible = eligible(&model, &ask, full);
+                    let has_room = |key: ServerKey| full >> key.0 & 1 == 0;
+                    match balancer.pick(&ask, &has_room) {
+                        Some(picked) => prop_assert!(is_right(balance, &eligible, picked)),
+                        None => prop_assert!(eligible.is_empty()),
+                    }
+                }
+            }
+            let active = model.values().filter(|it| it.usable && it.weight > 0 && !it.backup);
+            prop_assert_eq!(balancer.active_count(), active.count());
+        }
+    }
+
+    /// In any stretch a server gets its share, give or take one turn of its own and one of a rival.
+    #[test]
+    fn roundrobin_is_fair_in_any_stretch(weights in prop::collection::vec(1_u16..=20, 1..10)) {
+        let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+        let mut balancer = farm(Balance::RoundRobin, &weights);
+        let picked = picks(&mut balancer, 3 * total);
+        let round = counts(&picked[..total]);
+        for (key, weight) in weights.iter().enumerate() {
+            let key = key as u32;
+            prop_assert_eq!(round[&key], usize::from(*weight));
+            let mut taken = 0_usize;
+            for (index, pick) in picked.iter().enumerate() {
+                taken += usize::from(*pick == key);
+                let share = (index + 1) * usize::from(*weight);
+                prop_assert!((taken * total).abs_diff(share) < 2 * total, "{} {:?}", key, picked);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_thousand_servers_are_served_alike() {
+    for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Source] {
+        let mut balancer = farm(balance, &[100; 3000]);
+        let shares = counts(&picks(&mut balancer, 9000));
+        assert!(shares.len() == 3000 && shares.values().all(|share| *share == 3));
+        for key in (0..3000).step_by(2) {
+            balancer.remove(ServerKey(key));
+        }
+        let shares = counts(&picks(&mut balancer, 3000));
+        assert!(shares.len() == 1500 && shares.values().all(|share| *share == 2));
+    }
+}
+
+/// A pick must not look at all servers: how many are asked for room does not grow with the farm.
+#[test]
+fn a_pick_looks_at_few_of_three_thousand_servers() {
+    let weights: Vec<u16> = (0..3000).map(|index| index % 256 + 1).collect();
+    for balance in ALL {
+        let mut balancer = farm(balance, &weights);
+        let asked = Cell::new(0);
+        let has_room = |_: ServerKey| {
+            asked.set(asked.get() + 1);
+            true
+        };
+        for number in 0..10_000_u32 {
+            let ask = Ask {
+                source_hash: number,
+                random: u64::from(number),
+                avoid: None,
+            };
+            let picked = balancer.pick(&ask, &has_room).unwrap();
+            balancer.sessions_changed(picked, u64::from(number % 100));
+        }
+        assert!(asked.get() <= 20_000, "{balance:?}: {}", asked.get());
+    }
+}
+
+#[test]
+fn addresses_hash_as_in_haproxy() {
+    let cases = [
+        ("10.0.0.1", 0x0a00_0001),
+        ("::1", 1),
+        ("::ffff:10.0.0.1", 0x0a00_0001 ^ 0xffff),
+        ("2001:db8::1", 0x2001_0db8 ^ 1),
+    ];
+    for (address, expected) in cases {
+        assert_eq!(source_hash(address.parse().unwrap()), expected, "{address}");
+    }
+}
