@@ -34,12 +34,18 @@ pub struct Process {
     pub description: Option<Arc<str>>,
     /// Time since start.
     pub uptime: Duration,
+    /// When it started, since 1970.
+    pub started: Duration,
     /// Workers.
     pub workers: usize,
     /// Connections now.
     pub connections: u64,
     /// Connections since start.
     pub connections_total: u64,
+    /// Connections in the last second.
+    pub connection_rate: u64,
+    /// The most connections in a second.
+    pub connection_rate_max: u64,
     /// Limit of connections.
     pub maxconn: u64,
     /// Requests since start.
@@ -161,6 +167,18 @@ pub struct Traffic {
     pub response_time: Duration,
     /// See `queue_time`.
     pub total_time: Duration,
+    /// `qtime_max`, `ctime_max`, `rtime_max`, `ttime_max`: the longest since start.
+    pub queue_time_max: Duration,
+    /// See `queue_time_max`.
+    pub connect_time_max: Duration,
+    /// See `queue_time_max`.
+    pub response_time_max: Duration,
+    /// See `queue_time_max`.
+    pub total_time_max: Duration,
+    /// `lbtot`: times a server was chosen by balancing.
+    pub loadbalanced_total: u64,
+    /// `intercepted`: requests answered by ourselves (page, metrics, redirects, `return`).
+    pub intercepted_total: u64,
     /// Time to response head (latency), cumulative counts by upper bound, as Prometheus wants it.
     pub latency: Histogram,
 }
@@ -216,6 +234,8 @@ pub struct BackendStats {
     pub downs_total: u64,
     /// Time spent down (`downtime`).
     pub downtime: Duration,
+    /// Time since the last session (`lastsess`).
+    pub last_session: Option<Duration>,
     /// Limit of sessions (`slim`: fullconn).
     pub sessions_limit: u64,
     /// Counters.
