@@ -1,21 +1,281 @@
-//! Log-format strings (manual 8.2.6).
+//! Log-format strings (manual 8.2.6): text, `%ci`-like variables and `%[samples]`.
+
+use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Context, Format, Part};
+use crate::expr::arguments::Cursor;
+use crate::expr::{Context, Flags, Format, Part, Stage, Variable, nearest, sample};
 use crate::lexer::Word;
-
-/// Reads a whole word as a log-format string. In [`Stage::Log`](super::Stage::Log) runs of spaces
-/// are merged and empty values are written "-".
-pub fn parse(word: &Word, context: &Context<'_>) -> Result<Format, Diagnostic> {
-    let _ = context;
-    Ok(Format {
-        parts: vec![Part::Text(word.text.as_str().into())],
-        log: false,
-    })
-}
+use crate::source::Span;
 
 /// The log line of `option httplog` (manual 8.2.3).
-pub const HTTPLOG: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
+pub const HTTPLOG: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc \
+     %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
+
+/// The log line of `option httplog clf` (manual 8.2.3).
+pub const HTTPLOG_CLF: &str = "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s %TR \
+     %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl";
 
 /// The log line of `option tcplog` (manual 8.2.2).
 pub const TCPLOG: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
+
+/// Reads a whole word as a log-format string. In [`Stage::Log`] runs of spaces are merged and
+/// empty values are written "-". Fails on variables and samples that do not exist, or that can have
+/// no value at this stage.
+pub fn parse(word: &Word, context: &Context<'_>) -> Result<Format, Diagnostic> {
+    let log = context.stage == Stage::Log;
+    let mut reading = Reading {
+        cursor: Cursor::new(word, 0),
+        log,
+        flags: Flags {
+            mandatory: log,
+            ..Flags::default()
+        },
+        text: String::new(),
+        parts: Vec::new(),
+    };
+    while !reading.cursor.rest().is_empty() {
+        reading.part(context)?;
+    }
+    reading.flush();
+    Ok(Format {
+        parts: reading.parts,
+        log,
+    })
+}
+
+/// One of the built-in log lines, [`HTTPLOG`] and its like; `context` is the section's.
+pub fn builtin(text: &str, context: &Context<'_>) -> Result<Format, Diagnostic> {
+    let word = Word {
+        text: text.to_owned(),
+        span: Span::default(),
+        quoted: false,
+    };
+    let stage = Stage::Log;
+    parse(&word, &Context { stage, ..*context })
+}
+
+struct Reading<'a> {
+    cursor: Cursor<'a>,
+    log: bool,
+    /// What `%o` has set for all that follows.
+    flags: Flags,
+    /// Plain text read so far.
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads plain text up to the next part, or that part.
+    fn part(&mut self, context: &Context<'_>) -> Result<(), Diagnostic> {
+        let rest = self.cursor.rest();
+        let is_special = |c: char| c == '%' || (self.log && c == ' ');
+        let plain = rest.find(is_special).unwrap_or(rest.len());
+        if plain > 0 {
+            self.text.push_str(&rest[..plain]);
+            self.cursor.skip(plain);
+            return Ok(());
+        }
+        if self.cursor.eat(b' ') {
+            self.space();
+            return Ok(());
+        }
+        let start = self.cursor.position();
+        self.cursor.skip(1);
+        if self.cursor.eat(b'%') {
+            self.text.push('%');
+            return Ok(());
+        }
+        self.item(start, context)
+    }
+
+    fn space(&mut self) {
+        self.flush();
+        if !matches!(self.parts.last(), Some(Part::Space)) {
+            self.parts.push(Part::Space);
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            let text: Arc<str> = std::mem::take(&mut self.text).into();
+            self.parts.push(Part::Text(text));
+        }
+    }
+
+    /// Reads what stands behind a percent sign: `(name)`, `{flags}`, then a variable or a sample.
+    fn item(&mut self, start: usize, context: &Context<'_>) -> Result<(), Diagnostic> {
+        self.item_name(start)?;
+        let mut flags = self.flags;
+        if self.cursor.eat(b'{') {
+            self.item_flags(start, &mut flags, context)?;
+        }
+        self.cursor.eat(b'-'); // as HAProxy, which reads a minus here and ignores it
+        if self.cursor.eat(b'[') {
+            return self.sample(start, flags, context);
+        }
+        let code = self.letters();
+        let span = self
+            .cursor
+            .span(start..self.cursor.position().max(start + 1));
+        match code {
+            "" => Err(Diagnostic::alert(span, "a percent sign without a variable")
+                .label("expected a variable such as `%ci`, or `%[sample]`")
+                .help("for a percent sign itself write `%%`")),
+            "o" => {
+                self.flags = flags;
+                Ok(())
+            }
+            code => {
+                let variable = find(code, span)?;
+                self.flush();
+                self.parts.push(Part::Variable(variable, flags));
+                Ok(())
+            }
+        }
+    }
+
+    fn letters(&mut self) -> &'a str {
+        let rest = self.cursor.rest();
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic());
+        let (code, _) = rest.split_at(end.unwrap_or(rest.len()));
+        self.cursor.skip(code.len());
+        code
+    }
+
+    /// The name of an item is only used by encodings that do not exist here.
+    fn item_name(&mut self, start: usize) -> Result<(), Diagnostic> {
+        if !self.cursor.eat(b'(') {
+            return Ok(());
+        }
+        match self.cursor.rest().find(')') {
+            Some(end) => self.cursor.skip(end + 1),
+            None => {
+                let span = self.cursor.span(start..start + 2);
+                let problem = Diagnostic::alert(span, "the name of this item is not closed");
+                return Err(problem.label("expected a `)`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// `+Q,-X`; the opening brace was read already.
+    fn item_flags(
+        &mut self,
+        start: usize,
+        flags: &mut Flags,
+        context: &Context<'_>,
+    ) -> Result<(), Diagnostic> {
+        let rest = self.cursor.rest();
+        let Some(end) = rest.find('}') else {
+            let span = self.cursor.span(start..start + 2);
+            let problem = Diagnostic::alert(span, "the flags of this item are not closed");
+            return Err(problem.label("expected a `}`"));
+        };
+        let at = self.cursor.position();
+        self.cursor.skip(end + 1);
+        let span = self.cursor.span(at..at + end.max(1));
+        let words = rest[..end].split([',', ' ']);
+        for word in words.filter(|word| !word.is_empty()) {
+            if let Err(message) = set_flag(flags, word) {
+                context.notices.borrow_mut().push(
+                    Diagnostic::warning(span, message)
+                        .label("expected flags such as `+Q`, `-Q`, `+X` or `+E`"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A sample up to its closing bracket; the opening one was read already.
+    fn sample(
+        &mut self,
+        start: usize,
+        flags: Flags,
+        context: &Context<'_>,
+    ) -> Result<(), Diagnostic> {
+        let at = self.cursor.position();
+        let sample = sample::read(&mut self.cursor, Some(b']'), context)?;
+        if !self.cursor.eat(b']') {
+            let span = self.cursor.span_from(start);
+            return Err(Diagnostic::alert(span, "this sample is not closed")
+                .label("expected a `]`")
+                .help("spaces end a word: quote the whole string"));
+        }
+        let end = self.cursor.position() - 1;
+        sample::require_met(&sample, self.cursor.span(at..end), context)?;
+        self.flush();
+        self.parts.push(Part::Sample(Box::new(sample), flags));
+        Ok(())
+    }
+}
+
+/// Sets or clears a flag. One without a sign changes nothing in HAProxy, and neither here.
+fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
+    let (on, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
+        (Some(name), _) => (true, name),
+        (_, Some(name)) => (false, name),
+        _ => return Err(format!("the flag `{word}` has no sign and does nothing")),
+    };
+    match name {
+        "Q" => flags.quote = on,
+        "X" => flags.hex = on,
+        "E" => flags.escape = on,
+        "M" => flags.mandatory = on,
+        "json" | "cbor" | "bin" => return Err(format!("the flag `{name}` is not implemented yet")),
+        _ => return Err(format!("unknown flag `{name}`")),
+    }
+    Ok(())
+}
+
+fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
+    if let Some((_, variable)) = VARIABLES.iter().find(|(known, _)| *known == code) {
+        return Ok(*variable);
+    }
+    if code == "OG" {
+        return Err(Diagnostic::alert(
+            span,
+            "variable `%OG` is not implemented yet",
+        ));
+    }
+    let problem = Diagnostic::alert(span, format!("unknown variable `%{code}`"));
+    // "%cip" is "%ci" with a letter glued to it more often than a wrong "%cp"
+    let begins = |(known, _): &&(&'static str, Variable)| code.starts_with(known);
+    let prefix = VARIABLES
+        .iter()
+        .filter(begins)
+        .max_by_key(|(known, _)| known.len());
+    let known = prefix.map(|(known, _)| *known);
+    match known.or_else(|| nearest(code, VARIABLES.iter().map(|(known, _)| *known))) {
+        Some(known) => Err(problem.help(format!(
+            "did you mean `%{known}`? For a percent sign itself write `%%`"
+        ))),
+        None => Err(problem.help("for a percent sign itself write `%%`")),
+    }
+}
+
+/// The code after the percent sign.
+pub fn code(variable: Variable) -> &'static str {
+    let row = VARIABLES.iter().find(|(_, known)| *known == variable);
+    row.map_or("", |(code, _)| code)
+}
+
+#[rustfmt::skip] // a table
+const VARIABLES: [(&str, Variable); 63] = [
+    ("B", Variable::B), ("CC", Variable::CC), ("CS", Variable::CS), ("H", Variable::H),
+    ("HM", Variable::HM), ("HP", Variable::HP), ("HPO", Variable::HPO), ("HQ", Variable::HQ),
+    ("HU", Variable::HU), ("HV", Variable::HV), ("ID", Variable::ID), ("ST", Variable::ST),
+    ("T", Variable::T), ("Ta", Variable::Ta), ("Tc", Variable::Tc), ("Td", Variable::Td),
+    ("Ti", Variable::Ti), ("Th", Variable::Th), ("Tl", Variable::Tl), ("Tq", Variable::Tq),
+    ("TR", Variable::TR), ("Tr", Variable::Tr), ("Ts", Variable::Ts), ("Tt", Variable::Tt),
+    ("Tu", Variable::Tu), ("Tw", Variable::Tw), ("U", Variable::U), ("ac", Variable::ac),
+    ("b", Variable::b), ("bc", Variable::bc), ("bi", Variable::bi), ("bp", Variable::bp),
+    ("bq", Variable::bq), ("ci", Variable::ci), ("cp", Variable::cp), ("f", Variable::f),
+    ("fc", Variable::fc), ("fi", Variable::fi), ("fp", Variable::fp), ("ft", Variable::ft),
+    ("hr", Variable::hr), ("hrl", Variable::hrl), ("hs", Variable::hs), ("hsl", Variable::hsl),
+    ("lc", Variable::lc), ("ms", Variable::ms), ("pid", Variable::pid), ("r", Variable::r),
+    ("rc", Variable::rc), ("rt", Variable::rt), ("s", Variable::s), ("sc", Variable::sc),
+    ("si", Variable::si), ("sp", Variable::sp), ("sq", Variable::sq), ("sslc", Variable::sslc),
+    ("sslv", Variable::sslv), ("t", Variable::t), ("tr", Variable::tr), ("trg", Variable::trg),
+    ("trl", Variable::trl), ("ts", Variable::ts), ("tsc", Variable::tsc),
+];

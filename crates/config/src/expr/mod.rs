@@ -4,8 +4,14 @@
 //! [`format`]). Evaluation is `routing`'s. The language is that of the manual's chapters 7 and 8.2.
 
 pub mod acl;
+mod arguments;
 pub mod condition;
+mod converters;
+mod fetches;
 pub mod format;
+mod names;
+mod patterns;
+mod regexes;
 pub mod sample;
 pub mod sets;
 
@@ -17,6 +23,7 @@ use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
+pub use names::nearest;
 pub use sets::{IpSet, Ranges, TextSet};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
@@ -51,8 +58,8 @@ pub enum Stage {
 pub enum Needs {
     /// Nothing but the connection.
     Session,
-    /// The request's method, which is remembered until the session ends.
-    RequestMethod,
+    /// The request's method and version, which are remembered until the session ends.
+    RequestLine,
     /// The request's head.
     RequestHead,
     /// The response's status, which is remembered until the session ends.
@@ -67,7 +74,7 @@ impl Needs {
     /// Whether it is there at that stage.
     pub fn met(self, stage: Stage) -> bool {
         match (self, stage) {
-            (_, Stage::Declaration) | (Self::Session | Self::RequestMethod, _) => true,
+            (_, Stage::Declaration) | (Self::Session | Self::RequestLine, _) => true,
             (Self::RequestHead, stage) => stage == Stage::Request,
             (Self::ResponseStatus, stage) => stage != Stage::Request,
             (Self::ResponseHead, stage) => stage == Stage::Response,
@@ -91,6 +98,20 @@ pub enum Kind {
     Bin,
     /// `method`: a request method, compared as a text.
     Method,
+}
+
+impl Kind {
+    /// What a value of it is called in messages.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Bool => "a boolean",
+            Self::Int => "a number",
+            Self::Addr => "an address",
+            Self::Str => "a text",
+            Self::Bin => "bytes",
+            Self::Method => "a method",
+        }
+    }
 }
 
 /// A sample expression: a fetch followed by converters, `src,ipmask(24)` (manual 7.3).
@@ -169,12 +190,14 @@ pub enum Fetch {
     Path,
     /// `pathq`: with the query.
     PathQ,
-    /// `query`: without the question mark.
-    Query,
+    /// `query`: without the question mark; `query(with_qm)`: with it (`true`).
+    Query(bool),
     /// `url`.
     Url,
     /// `base`: the first Host header and the path.
     Base,
+    /// `baseq`: the same with the query.
+    BaseQ,
     /// `req.ver`: "1.1".
     ReqVer,
     /// `res.ver`: "1.1".
@@ -201,24 +224,10 @@ pub enum Fetch {
     CookCnt(Named),
     /// `cook_val`: the value as a number.
     CookVal(Named),
-    /// `url_param(name[,delimiter])`, `urlp(…)`: a parameter of the query.
-    UrlParam {
-        /// Its name; empty: any.
-        name: Arc<str>,
-        /// What the query begins with; `?` unless given.
-        delimiter: u8,
-        /// Whether case is ignored in the name.
-        ignore_case: bool,
-    },
-    /// `url_param_val`, `urlp_val`: the same as a number.
-    UrlParamVal {
-        /// Its name; empty: any.
-        name: Arc<str>,
-        /// What the query begins with; `?` unless given.
-        delimiter: u8,
-        /// Whether case is ignored in the name.
-        ignore_case: bool,
-    },
+    /// `url_param(name[,delimiter[,i]])`, `urlp(…)`: a parameter of the query.
+    UrlParam(Parameter),
+    /// `urlp_val(…)`: the same as a number.
+    UrlParamVal(Parameter),
     /// `url_ip`: the address in an absolute URL.
     UrlIp,
     /// `url_port`: the port in an absolute URL; 80 without one.
@@ -243,8 +252,8 @@ pub enum Fetch {
     BeName,
     /// `nbsrv[(backend)]`: servers of a backend that can be used; `None`: the current backend.
     NbSrv(Option<Arc<str>>),
-    /// `rand[(range)]`: 0 up to the range less one.
-    Rand(u32),
+    /// `rand[(range)]`: 0 up to the range less one; `None`: 32 bits.
+    Rand(Option<u32>),
     /// `date[(offset[,unit])]`: since 1970.
     Date {
         /// Seconds added.
@@ -252,6 +261,17 @@ pub enum Fetch {
         /// What is counted.
         unit: TimeUnit,
     },
+}
+
+/// Which parameter of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name; empty: any.
+    pub name: Arc<str>,
+    /// What the query begins with; `?` unless given.
+    pub delimiter: u8,
+    /// Whether case is ignored in the name.
+    pub ignore_case: bool,
 }
 
 /// What a date counts (manual 7.3.2, "date").
@@ -276,8 +296,8 @@ pub enum Converter {
     Upper,
     /// `length`.
     Length,
-    /// `ipmask(bits[,bits6])`: prefix lengths.
-    IpMask(u8, u8),
+    /// `ipmask(mask4[,mask6])`: prefix lengths; an IPv6 address has no result without the second.
+    IpMask(u8, Option<u8>),
     /// `field(index,delimiters[,count])`.
     Field(Split),
     /// `word(index,delimiters[,count])`: as `field`, empty ones left out.
@@ -565,4 +585,14 @@ pub enum Variable {
     trl,
     ts,
     tsc,
+}
+
+/// Bytes written as pairs of hexadecimal digits.
+fn hex_digits(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
 }

@@ -1,0 +1,255 @@
+//! Converters that can be applied, one row each (manual 7.3.1).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::arguments::Arguments;
+use crate::expr::fetches::date_arguments;
+use crate::expr::{Context, Converter, Kind, Operator, Split, regexes};
+
+use Build::{Calculate, Plain, With};
+use Kind::{Addr, Bin, Bool, Int, Method, Str};
+
+/// One converter. What goes in is cast to what it takes, as the manual's 7.1 says.
+pub(super) struct Row {
+    /// How it is spelled.
+    pub(super) name: &'static str,
+    /// What a sample is cast to before.
+    pub(super) input: Kind,
+    /// The type of its result.
+    pub(super) output: Kind,
+    build: Build,
+}
+
+/// What a converter makes of its arguments.
+enum Build {
+    /// It takes none.
+    Plain(Converter),
+    /// A number.
+    Calculate(Operator),
+    /// Something of its own.
+    With(fn(&mut Arguments, &Context<'_>) -> Result<Converter, Diagnostic>),
+}
+
+impl Row {
+    /// The converter with its arguments.
+    pub(super) fn build(
+        &self,
+        arguments: &mut Arguments,
+        context: &Context<'_>,
+    ) -> Result<Converter, Diagnostic> {
+        match &self.build {
+            Plain(converter) => Ok(converter.clone()),
+            Calculate(operator) => arithmetic(*operator, arguments),
+            With(build) => build(arguments, context),
+        }
+    }
+}
+
+/// The converter of that name.
+pub(super) fn find(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// All names, for suggestions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.name)
+}
+
+const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row {
+    Row {
+        name,
+        input,
+        output,
+        build,
+    }
+}
+
+/// Whether a value of one type can become one of another (manual 7.1). Whether it does may depend
+/// on the value: not every text is an address.
+pub(super) fn castable(from: Kind, to: Kind) -> bool {
+    match (from, to) {
+        (Addr, Bool) => false,
+        (Bin | Method, Addr | Int | Bool) => false,
+        (Bool, Addr | Bin) => false,
+        _ => true,
+    }
+}
+
+static ROWS: &[Row] = &[
+    // texts
+    row("lower", Str, Str, Plain(Converter::Lower)),
+    row("upper", Str, Str, Plain(Converter::Upper)),
+    row("length", Str, Int, Plain(Converter::Length)),
+    row("field", Str, Str, With(field)),
+    row("word", Str, Str, With(word)),
+    row("ltrim", Str, Str, With(trim_start)),
+    row("rtrim", Str, Str, With(trim_end)),
+    row("regsub", Str, Str, With(substitution)),
+    row("host_only", Str, Str, Plain(Converter::HostOnly)),
+    row("port_only", Str, Int, Plain(Converter::PortOnly)),
+    row("nbsrv", Str, Int, Plain(Converter::NbSrv)),
+    // encodings
+    row("hex", Bin, Str, Plain(Converter::Hex)),
+    row("hex2i", Str, Int, Plain(Converter::Hex2Int)),
+    row("base64", Bin, Str, Plain(Converter::Base64)),
+    row("b64dec", Str, Bin, Plain(Converter::Base64Decode)),
+    row("url_dec", Str, Str, With(url_decode)),
+    row("url_enc", Str, Str, With(url_encode)),
+    row("bytes", Bin, Bin, With(bytes)),
+    row("http_date", Int, Str, With(http_date)),
+    // addresses
+    row("ipmask", Addr, Addr, With(address_mask)),
+    // numbers and booleans
+    row("iif", Bool, Str, With(choice)),
+    row("bool", Int, Bool, Plain(Converter::Bool)),
+    row("not", Int, Bool, Plain(Converter::Not)),
+    row("odd", Int, Bool, Plain(Converter::Odd)),
+    row("even", Int, Bool, Plain(Converter::Even)),
+    row("neg", Int, Int, Plain(Converter::Negate)),
+    row("cpl", Int, Int, Plain(Converter::Complement)),
+    row("add", Int, Int, Calculate(Operator::Add)),
+    row("sub", Int, Int, Calculate(Operator::Sub)),
+    row("mul", Int, Int, Calculate(Operator::Mul)),
+    row("div", Int, Int, Calculate(Operator::Div)),
+    row("mod", Int, Int, Calculate(Operator::Mod)),
+    row("and", Int, Int, Calculate(Operator::And)),
+    row("or", Int, Int, Calculate(Operator::Or)),
+    row("xor", Int, Int, Calculate(Operator::Xor)),
+];
+
+fn field(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    split(arguments).map(Converter::Field)
+}
+
+fn word(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    split(arguments).map(Converter::Word)
+}
+
+fn trim_start(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    Ok(Converter::TrimStart(arguments.text("characters")?.0.into()))
+}
+
+fn trim_end(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    Ok(Converter::TrimEnd(arguments.text("characters")?.0.into()))
+}
+
+fn url_decode(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let in_form = arguments.optional_int("0 or 1")?;
+    Ok(Converter::UrlDecode(in_form.is_some_and(|flag| flag != 0)))
+}
+
+fn http_date(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let (offset, unit) = date_arguments(arguments)?;
+    Ok(Converter::HttpDate { offset, unit })
+}
+
+fn choice(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let yes = arguments.text("the text if true")?.0.into();
+    let no = arguments.text("the text if false")?.0.into();
+    Ok(Converter::Choose(yes, no))
+}
+
+fn split(arguments: &mut Arguments) -> Result<Split, Diagnostic> {
+    let span = arguments.span();
+    let index = arguments.int("an index")?;
+    if index == 0 {
+        return Err(
+            Diagnostic::alert(span, "index 0 does not exist").label("1 is the first, -1 the last")
+        );
+    }
+    let (delimiters, _) = arguments.text("delimiters")?;
+    if delimiters.is_empty() {
+        return Err(Diagnostic::alert(span, "the list of delimiters is empty")
+            .help("quote the delimiters, inside and outside: `'field(1,\",\")'`"));
+    }
+    let delimiters = delimiters.into();
+    let count = arguments.optional_int("a count")?.unwrap_or(1);
+    let count =
+        u64::try_from(count).map_err(|_| Diagnostic::alert(span, "a count cannot be negative"))?;
+    Ok(Split {
+        index,
+        delimiters,
+        count,
+    })
+}
+
+fn substitution(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let (regex, place) = arguments.text("a regex")?;
+    let regex = regex.to_owned();
+    let replacement: Arc<str> = arguments.text("a replacement")?.0.into();
+    let (flags, span) = arguments.optional().unwrap_or(("", place));
+    if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
+        let message = format!("`{flag}` is not a flag of `regsub`");
+        return Err(Diagnostic::alert(span, message).label("expected `g` or `i`"));
+    }
+    Ok(Converter::RegSub {
+        regex: regexes::compile(&regex, flags.contains('i'), place)?,
+        replacement,
+        all: flags.contains('g'),
+    })
+}
+
+fn url_encode(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    match arguments.optional() {
+        None | Some(("" | "query", _)) => Ok(Converter::UrlEncode),
+        Some((text, span)) => {
+            let message = format!("`{text}` is not an encoding of `url_enc`");
+            Err(Diagnostic::alert(span, message).label("expected `query`"))
+        }
+    }
+}
+
+fn bytes(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let span = arguments.span();
+    let unsigned = |number: i64| {
+        usize::try_from(number).map_err(|_| Diagnostic::alert(span, "`bytes` counts from 0"))
+    };
+    let offset = unsigned(arguments.int("an offset")?)?;
+    let length = arguments.optional_int("a length")?;
+    Ok(Converter::Bytes(offset, length.map(unsigned).transpose()?))
+}
+
+fn address_mask(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let (text, span) = arguments.text("an IPv4 mask")?;
+    let v4 = prefix::<Ipv4Addr>(text, 32).ok_or_else(|| {
+        Diagnostic::alert(span, format!("`{text}` is not an IPv4 mask"))
+            .label("expected 0 to 32, or 255.255.255.0")
+    })?;
+    let Some((text, span)) = arguments.optional() else {
+        return Ok(Converter::IpMask(v4, None));
+    };
+    let v6 = prefix::<Ipv6Addr>(text, 128).ok_or_else(|| {
+        Diagnostic::alert(span, format!("`{text}` is not an IPv6 mask"))
+            .label("expected 0 to 128, or ffff:ffff::")
+    })?;
+    Ok(Converter::IpMask(v4, Some(v6)))
+}
+
+/// The length of a mask written as a number or as an address of ones and zeros.
+pub(super) fn prefix<A>(text: &str, length_max: u8) -> Option<u8>
+where
+    A: std::str::FromStr + Into<IpAddr>,
+{
+    if let Ok(length) = text.parse::<u8>() {
+        return (length <= length_max).then_some(length);
+    }
+    let mask: A = text.parse().ok()?;
+    ipnet::ip_mask_to_prefix(mask.into()).ok()
+}
+
+fn arithmetic(operator: Operator, arguments: &mut Arguments) -> Result<Converter, Diagnostic> {
+    let (text, span) = arguments.text("a number")?;
+    if let Ok(number) = text.parse() {
+        return Ok(Converter::Arithmetic(operator, number));
+    }
+    let scopes = ["proc.", "sess.", "txn.", "req.", "res.", "check."];
+    if scopes.iter().any(|scope| text.starts_with(scope)) {
+        return Err(Diagnostic::alert(span, "variables are not implemented yet"));
+    }
+    Err(
+        Diagnostic::alert(span, format!("`{text}` is not a whole number"))
+            .label("expected a number"),
+    )
+}

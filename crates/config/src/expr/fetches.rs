@@ -1,0 +1,337 @@
+//! Fetches that can be evaluated, one row each (manual 7.3.2 to 7.3.6).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::arguments::Arguments;
+use crate::expr::{Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit};
+
+use Build::{Cookie, Header, HeaderName, Plain, With};
+use Kind::{Addr, Bin, Bool, Int, Method, Str};
+use Needs::{AnyHead, RequestHead, RequestLine, ResponseHead, ResponseStatus, Session};
+
+/// One fetch.
+pub(super) struct Row {
+    /// How it is spelled; the first is the modern spelling.
+    pub(super) names: &'static [&'static str],
+    /// The type of its value.
+    pub(super) kind: Kind,
+    /// What must be at hand.
+    pub(super) needs: Needs,
+    build: Build,
+}
+
+/// What a fetch makes of its arguments.
+enum Build {
+    /// It takes none.
+    Plain(Fetch),
+    /// `(name[,occurrence])` of a header.
+    Header(fn(Named) -> Fetch),
+    /// `(name)` of a header.
+    HeaderName(fn(Named) -> Fetch),
+    /// `(name)` of a cookie.
+    Cookie(fn(Named) -> Fetch),
+    /// Something of its own.
+    With(fn(&mut Arguments, &Context<'_>) -> Result<Fetch, Diagnostic>),
+}
+
+impl Row {
+    /// The fetch with its arguments.
+    pub(super) fn build(
+        &self,
+        arguments: &mut Arguments,
+        context: &Context<'_>,
+    ) -> Result<Fetch, Diagnostic> {
+        let side = match self.needs {
+            ResponseHead => Side::Response,
+            AnyHead => Side::AtHand,
+            _ => Side::Request,
+        };
+        Ok(match &self.build {
+            Plain(fetch) => fetch.clone(),
+            Header(fetch) => fetch(header(arguments, side)?),
+            HeaderName(fetch) => fetch(header_name(arguments, side)),
+            Cookie(fetch) => fetch(cookie(arguments, side)),
+            With(build) => build(arguments, context)?,
+        })
+    }
+}
+
+/// The fetch of that name.
+pub(super) fn find(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.names.contains(&name))
+}
+
+/// All names, for suggestions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().flat_map(|row| row.names).copied()
+}
+
+const fn row(names: &'static [&'static str], kind: Kind, needs: Needs, build: Build) -> Row {
+    Row {
+        names,
+        kind,
+        needs,
+        build,
+    }
+}
+
+#[rustfmt::skip] // a table reads best as one line a row
+static ROWS: &[Row] = &[
+    // constants
+    row(&["always_true"], Bool, Session, Plain(Fetch::Constant(Constant::Bool(true)))),
+    row(&["always_false"], Bool, Session, Plain(Fetch::Constant(Constant::Bool(false)))),
+    row(&["bool"], Bool, Session, With(constant_bool)),
+    row(&["int"], Int, Session, With(constant_int)),
+    row(&["str"], Str, Session, With(constant_text)),
+    row(&["bin"], Bin, Session, With(constant_bin)),
+    row(&["ipv4"], Addr, Session, With(constant_address::<Ipv4Addr>)),
+    row(&["ipv6"], Addr, Session, With(constant_address::<Ipv6Addr>)),
+    row(&["meth"], Method, Session, With(constant_method)),
+    row(&["env"], Str, Session, With(environment)),
+    // the process and the connection
+    row(&["date"], Int, Session, With(date)),
+    row(&["rand"], Int, Session, With(random)),
+    row(&["nbsrv"], Int, Session, With(usable_servers)),
+    row(&["fe_name"], Str, Session, Plain(Fetch::FeName)),
+    row(&["be_name"], Str, Session, Plain(Fetch::BeName)),
+    row(&["src"], Addr, Session, Plain(Fetch::Src)),
+    row(&["src_port"], Int, Session, Plain(Fetch::SrcPort)),
+    row(&["dst"], Addr, Session, Plain(Fetch::Dst)),
+    row(&["dst_port"], Int, Session, Plain(Fetch::DstPort)),
+    row(&["ssl_fc"], Bool, Session, Plain(Fetch::SslFc)),
+    row(&["ssl_fc_has_sni"], Bool, Session, Plain(Fetch::SslFcHasSni)),
+    row(&["ssl_fc_sni"], Str, Session, Plain(Fetch::SslFcSni)),
+    row(&["ssl_fc_protocol"], Str, Session, Plain(Fetch::SslFcProtocol)),
+    row(&["ssl_fc_cipher"], Str, Session, Plain(Fetch::SslFcCipher)),
+    row(&["ssl_fc_alpn"], Str, Session, Plain(Fetch::SslFcAlpn)),
+    // the request
+    row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
+    row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),
+    row(&["req.proto_http", "req_proto_http"], Bool, RequestLine, Plain(Fetch::ReqProtoHttp)),
+    row(&["path"], Str, RequestHead, Plain(Fetch::Path)),
+    row(&["pathq"], Str, RequestHead, Plain(Fetch::PathQ)),
+    row(&["query"], Str, RequestHead, With(query)),
+    row(&["url"], Str, RequestHead, Plain(Fetch::Url)),
+    row(&["url_ip"], Addr, RequestHead, Plain(Fetch::UrlIp)),
+    row(&["url_port"], Int, RequestHead, Plain(Fetch::UrlPort)),
+    row(&["base"], Str, RequestHead, Plain(Fetch::Base)),
+    row(&["baseq"], Str, RequestHead, Plain(Fetch::BaseQ)),
+    row(&["urlp", "url_param"], Str, RequestHead, With(url_parameter)),
+    row(&["urlp_val"], Int, RequestHead, With(url_parameter_value)),
+    row(&["hdr"], Str, AnyHead, Header(Fetch::Hdr)),
+    row(&["req.hdr"], Str, RequestHead, Header(Fetch::Hdr)),
+    row(&["req.fhdr"], Str, RequestHead, Header(Fetch::Fhdr)),
+    row(&["req.hdr_cnt", "hdr_cnt"], Int, RequestHead, HeaderName(Fetch::HdrCnt)),
+    row(&["req.fhdr_cnt"], Int, RequestHead, HeaderName(Fetch::FhdrCnt)),
+    row(&["req.hdr_val", "hdr_val"], Int, RequestHead, Header(Fetch::HdrVal)),
+    row(&["req.hdr_ip", "hdr_ip"], Addr, RequestHead, Header(Fetch::HdrIp)),
+    row(&["req.hdr_names"], Str, RequestHead, With(request_header_names)),
+    row(&["req.cook", "cook", "cookie"], Str, RequestHead, Cookie(Fetch::Cook)),
+    row(&["req.cook_cnt", "cook_cnt"], Int, RequestHead, Cookie(Fetch::CookCnt)),
+    row(&["req.cook_val", "cook_val"], Int, RequestHead, Cookie(Fetch::CookVal)),
+    // the response
+    row(&["status", "txn.status"], Int, ResponseStatus, Plain(Fetch::Status)),
+    row(&["res.ver", "resp_ver"], Str, ResponseHead, Plain(Fetch::ResVer)),
+    row(&["res.hdr", "shdr"], Str, ResponseHead, Header(Fetch::Hdr)),
+    row(&["res.fhdr"], Str, ResponseHead, Header(Fetch::Fhdr)),
+    row(&["res.hdr_cnt", "shdr_cnt"], Int, ResponseHead, HeaderName(Fetch::HdrCnt)),
+    row(&["res.fhdr_cnt"], Int, ResponseHead, HeaderName(Fetch::FhdrCnt)),
+    row(&["res.hdr_val", "shdr_val"], Int, ResponseHead, Header(Fetch::HdrVal)),
+    row(&["res.hdr_ip", "shdr_ip"], Addr, ResponseHead, Header(Fetch::HdrIp)),
+    row(&["res.hdr_names"], Str, ResponseHead, With(response_header_names)),
+    row(&["res.cook", "scook"], Str, ResponseHead, Cookie(Fetch::Cook)),
+    row(&["res.cook_cnt", "scook_cnt"], Int, ResponseHead, Cookie(Fetch::CookCnt)),
+    row(&["res.cook_val", "scook_val"], Int, ResponseHead, Cookie(Fetch::CookVal)),
+];
+
+fn constant_int(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    Ok(Fetch::Constant(Constant::Int(arguments.int("a number")?)))
+}
+
+fn constant_text(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let text = arguments.optional().map_or("", |(text, _)| text);
+    Ok(Fetch::Constant(Constant::Str(text.into())))
+}
+
+fn constant_method(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (method, _) = arguments.text("a method")?;
+    Ok(Fetch::Constant(Constant::Method(method.into())))
+}
+
+fn environment(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (name, _) = arguments.text("the name of a variable")?;
+    let value = context.surroundings.variable(name);
+    let constant = value.map_or(Constant::Missing, |value| Constant::Str(value.into()));
+    Ok(Fetch::Constant(constant))
+}
+
+fn date(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (offset, unit) = date_arguments(arguments)?;
+    Ok(Fetch::Date { offset, unit })
+}
+
+fn url_parameter(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    parameter(arguments).map(Fetch::UrlParam)
+}
+
+fn url_parameter_value(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    parameter(arguments).map(Fetch::UrlParamVal)
+}
+
+fn request_header_names(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    Ok(Fetch::HdrNames(Side::Request, delimiter(arguments)))
+}
+
+fn response_header_names(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    Ok(Fetch::HdrNames(Side::Response, delimiter(arguments)))
+}
+
+fn constant_bool(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (text, span) = arguments.text("true or false")?;
+    let value = match text {
+        "true" | "1" => true,
+        "false" | "0" => false,
+        _ => {
+            return Err(
+                Diagnostic::alert(span, format!("`{text}` is not a boolean"))
+                    .label("expected `true`, `false`, `1` or `0`"),
+            );
+        }
+    };
+    Ok(Fetch::Constant(Constant::Bool(value)))
+}
+
+fn constant_bin(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (text, span) = arguments.text("hexadecimal digits")?;
+    let bytes = super::hex_digits(text).ok_or_else(|| {
+        Diagnostic::alert(
+            span,
+            format!("`{text}` is not an even number of hexadecimal digits"),
+        )
+    })?;
+    Ok(Fetch::Constant(Constant::Bin(bytes.into())))
+}
+
+fn constant_address<A>(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic>
+where
+    A: std::str::FromStr + Into<IpAddr>,
+{
+    let (text, span) = arguments.text("an address")?;
+    let address: A = text
+        .parse()
+        .map_err(|_| Diagnostic::alert(span, format!("`{text}` is not such an address")))?;
+    Ok(Fetch::Constant(Constant::Addr(address.into())))
+}
+
+pub(super) fn date_arguments(arguments: &mut Arguments) -> Result<(i64, TimeUnit), Diagnostic> {
+    let offset = arguments.optional_int("an offset")?.unwrap_or(0);
+    let unit = match arguments.optional() {
+        None | Some(("" | "s", _)) => TimeUnit::Seconds,
+        Some(("ms", _)) => TimeUnit::Milliseconds,
+        Some(("us", _)) => TimeUnit::Microseconds,
+        Some((text, span)) => {
+            return Err(
+                Diagnostic::alert(span, format!("`{text}` is not a unit of time"))
+                    .label("expected `s`, `ms` or `us`"),
+            );
+        }
+    };
+    Ok((offset, unit))
+}
+
+fn random(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let span = arguments.span();
+    let range = arguments.optional_int("a range")?;
+    let range = range.map(u32::try_from).transpose().map_err(|_| {
+        Diagnostic::alert(span, "the range of `rand` is too large")
+            .label("expected 32 bits at most")
+    })?;
+    Ok(Fetch::Rand(range.filter(|range| *range > 0)))
+}
+
+fn usable_servers(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let Some((name, span)) = arguments.optional() else {
+        return Ok(Fetch::NbSrv(None));
+    };
+    let name: Arc<str> = name.into();
+    context
+        .backends
+        .borrow_mut()
+        .push((Arc::clone(&name), span));
+    Ok(Fetch::NbSrv(Some(name)))
+}
+
+fn query(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    match arguments.optional() {
+        None | Some(("", _)) => Ok(Fetch::Query(false)),
+        Some(("with_qm", _)) => Ok(Fetch::Query(true)),
+        Some((text, span)) => {
+            let message = format!("`{text}` is not an option of `query`");
+            Err(Diagnostic::alert(span, message).label("expected `with_qm`"))
+        }
+    }
+}
+
+fn parameter(arguments: &mut Arguments) -> Result<Parameter, Diagnostic> {
+    let name = arguments.optional().map_or("", |(name, _)| name).into();
+    let delimiter = arguments
+        .optional()
+        .and_then(|(text, _)| text.bytes().next());
+    let ignore_case = match arguments.optional() {
+        None | Some(("", _)) => false,
+        Some(("i", _)) => true,
+        Some((text, span)) => {
+            return Err(
+                Diagnostic::alert(span, format!("`{text}` is not a flag here"))
+                    .label("expected `i`, to ignore case"),
+            );
+        }
+    };
+    Ok(Parameter {
+        name,
+        delimiter: delimiter.unwrap_or(b'?'),
+        ignore_case,
+    })
+}
+
+/// Occurrences are counted from the end down to so many; HAProxy keeps that many in view.
+const OCCURRENCE_MIN: i64 = -10;
+
+fn header(arguments: &mut Arguments, side: Side) -> Result<Named, Diagnostic> {
+    let span = arguments.span();
+    let name = header_name(arguments, side);
+    let occurrence = arguments.optional_int("an occurrence")?.unwrap_or(0);
+    if occurrence < OCCURRENCE_MIN {
+        let message = format!("occurrence {occurrence} is too far from the end");
+        return Err(Diagnostic::alert(span, message).label("expected -10 or nearer"));
+    }
+    let occurrence = i32::try_from(occurrence).unwrap_or(i32::MAX);
+    Ok(Named { occurrence, ..name })
+}
+
+fn header_name(arguments: &mut Arguments, side: Side) -> Named {
+    let name = arguments.optional().map_or("", |(name, _)| name);
+    Named {
+        side,
+        name: name.to_ascii_lowercase().into(),
+        occurrence: 0,
+    }
+}
+
+fn cookie(arguments: &mut Arguments, side: Side) -> Named {
+    Named {
+        side,
+        name: arguments.optional().map_or("", |(name, _)| name).into(),
+        occurrence: 0,
+    }
+}
+
+/// The first character of an argument, or a comma.
+fn delimiter(arguments: &mut Arguments) -> Arc<str> {
+    let first = arguments
+        .optional()
+        .and_then(|(text, _)| text.chars().next());
+    first.unwrap_or(',').to_string().into()
+}

@@ -1,0 +1,440 @@
+//! Flags and patterns behind a criterion (manual 7.1): `-i -m beg -f FILE -- /a /b`, `gt 5`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::{
+    Context, IpSet, Kind, Patterns, Ranges, Sample, TextMethod, TextSet, converters, hex_digits,
+    regexes,
+};
+use crate::lexer::Word;
+use crate::source::Span;
+
+/// A matching method (manual 7.1, "-m").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matching {
+    Found,
+    Bool,
+    Int,
+    Ip,
+    Bin,
+    Length,
+    Equal,
+    Contains,
+    Regex,
+    Prefix,
+    Suffix,
+    Directory,
+    Domain,
+}
+
+/// What methods are called behind `-m`.
+const METHODS: [(&str, Matching); 13] = [
+    ("found", Matching::Found),
+    ("bool", Matching::Bool),
+    ("int", Matching::Int),
+    ("ip", Matching::Ip),
+    ("bin", Matching::Bin),
+    ("len", Matching::Length),
+    ("str", Matching::Equal),
+    ("sub", Matching::Contains),
+    ("reg", Matching::Regex),
+    ("beg", Matching::Prefix),
+    ("end", Matching::Suffix),
+    ("dir", Matching::Directory),
+    ("dom", Matching::Domain),
+];
+
+impl Matching {
+    /// What it is called behind `-m`.
+    pub(super) fn name(self) -> &'static str {
+        let row = METHODS.iter().find(|(_, method)| *method == self);
+        row.map_or("", |(name, _)| name)
+    }
+
+    /// What a type is compared by when nothing else is said; binary has no default.
+    fn default_of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Bool => Some(Self::Bool),
+            Kind::Int => Some(Self::Int),
+            Kind::Addr => Some(Self::Ip),
+            Kind::Str | Kind::Method => Some(Self::Equal),
+            Kind::Bin => None,
+        }
+    }
+
+    fn takes_patterns(self) -> bool {
+        !matches!(self, Self::Found | Self::Bool)
+    }
+
+    fn takes_operators(self) -> bool {
+        matches!(self, Self::Int | Self::Length)
+    }
+}
+
+/// The patterns of one entry.
+pub(super) struct Entry(pub(super) Patterns);
+
+/// Flags read so far, and the texts they apply to.
+struct Reading<'a> {
+    words: std::slice::Iter<'a, Word>,
+    ignore_case: bool,
+    matching: Option<Matching>,
+    /// Texts from files, with the case sensitivity at that place.
+    files: Vec<(bool, Vec<Text>)>,
+}
+
+/// A pattern as written.
+struct Text {
+    text: String,
+    span: Span,
+}
+
+/// Reads flags and patterns. `matching` is what the criterion itself implies.
+pub(super) fn read(
+    sample: &Sample,
+    matching: Option<Matching>,
+    criterion: &Word,
+    words: &[Word],
+    context: &Context<'_>,
+) -> Result<Vec<Entry>, Diagnostic> {
+    let mut reading = Reading {
+        words: words.iter(),
+        ignore_case: false,
+        matching: None,
+        files: Vec::new(),
+    };
+    reading.flags(context)?;
+    let default = matching.or_else(|| Matching::default_of(sample.kind));
+    let Some(matching) = reading.matching.or(default) else {
+        let message = format!(
+            "`{}` gives bytes, which can be compared in many ways",
+            sample.text
+        );
+        return Err(Diagnostic::alert(criterion.span, message)
+            .label("expected `-m METHOD` after this")
+            .help("for example `-m bin 00ff`, or convert it first: `,hex`"));
+    };
+    if !matching.takes_patterns() {
+        let patterns = match matching {
+            Matching::Found => Patterns::Found,
+            _ => Patterns::Bool,
+        };
+        return Ok(vec![Entry(patterns)]);
+    }
+    warn_if_hopeless(sample, matching, criterion, context);
+    let rest = reading.words.as_slice();
+    if rest.is_empty() && reading.files.is_empty() {
+        warn_if_nothing(criterion, context);
+    }
+    build(matching, reading.files, (reading.ignore_case, rest))
+}
+
+fn warn_if_nothing(criterion: &Word, context: &Context<'_>) {
+    let message = format!(
+        "`{}` is compared with nothing, so it never matches",
+        criterion.text
+    );
+    let warning = Diagnostic::warning(criterion.span, message)
+        .label("expected patterns after this")
+        .help("to test whether it exists, add `-m found`");
+    context.notices.borrow_mut().push(warning);
+}
+
+/// Casts that have no result leave a test that never matches (manual 7.1, the matrix).
+fn warn_if_hopeless(sample: &Sample, matching: Matching, criterion: &Word, context: &Context<'_>) {
+    let wanted = match matching {
+        Matching::Ip => Kind::Addr,
+        Matching::Int => Kind::Int,
+        _ => return,
+    };
+    if converters::castable(sample.kind, wanted) {
+        return;
+    }
+    let message = format!(
+        "`{}` can never be compared with `-m {}`",
+        sample.text,
+        matching.name()
+    );
+    context
+        .notices
+        .borrow_mut()
+        .push(Diagnostic::warning(criterion.span, message));
+}
+
+impl Reading<'_> {
+    /// Reads words that begin with a dash.
+    fn flags(&mut self, context: &Context<'_>) -> Result<(), Diagnostic> {
+        while let Some(flag) = self.words.as_slice().first() {
+            if !flag.text.starts_with('-') {
+                break;
+            }
+            self.words.next();
+            match flag.text.as_str() {
+                "--" => break,
+                "-i" => self.ignore_case = true,
+                "-n" => {} // names are never resolved
+                "-m" => self.method(flag)?,
+                "-f" => self.file(flag, context)?,
+                "-u" => {
+                    self.argument(flag, "a number")?;
+                }
+                "-M" => {
+                    let message = "`-M` (patterns from a map file) is not implemented yet";
+                    return Err(Diagnostic::alert(flag.span, message));
+                }
+                text => {
+                    let message = format!("`{text}` is not a flag of ACLs");
+                    return Err(Diagnostic::alert(flag.span, message)
+                        .label("expected `-i`, `-m`, `-f`, `-n`, `-u` or `--`")
+                        .help("write `--` before a pattern that begins with a dash"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn argument(&mut self, flag: &Word, what: &str) -> Result<&Word, Diagnostic> {
+        self.words.next().ok_or_else(|| {
+            Diagnostic::alert(flag.span, format!("`{}` needs {what} after it", flag.text))
+        })
+    }
+
+    fn method(&mut self, flag: &Word) -> Result<(), Diagnostic> {
+        if !self.files.is_empty() {
+            let message = "`-m` must stand before `-f`: it decides how the file is read";
+            return Err(Diagnostic::alert(flag.span, message));
+        }
+        let word = self.argument(flag, "a matching method")?;
+        let row = METHODS.iter().find(|(name, _)| *name == word.text);
+        let (_, matching) = row.ok_or_else(|| {
+            let names = METHODS.map(|(name, _)| name);
+            let problem = Diagnostic::alert(
+                word.span,
+                format!("unknown matching method `{}`", word.text),
+            )
+            .label(format!("expected one of {}", names.join(", ")));
+            match super::nearest(&word.text, names.into_iter()) {
+                Some(name) => problem.help(format!("did you mean `{name}`?")),
+                None => problem,
+            }
+        })?;
+        self.matching = Some(*matching);
+        Ok(())
+    }
+
+    /// One pattern a line; empty lines and those that begin with a sharp are skipped.
+    fn file(&mut self, flag: &Word, context: &Context<'_>) -> Result<(), Diagnostic> {
+        let path = self.argument(flag, "a file")?;
+        let span = path.span;
+        let text = context.surroundings.read(&path.text).map_err(|reason| {
+            let message = format!("pattern file `{}` cannot be read", path.text);
+            Diagnostic::alert(span, message).label(reason)
+        })?;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let patterns = lines.map(|line| line.trim_start_matches([' ', '\t']));
+        let texts = patterns.filter(|line| !line.is_empty()).map(|line| Text {
+            text: line.to_owned(),
+            span,
+        });
+        self.files.push((self.ignore_case, texts.collect()));
+        Ok(())
+    }
+}
+
+/// Builds one entry for texts whose case counts and one for those whose case does not.
+fn build(
+    matching: Matching,
+    files: Vec<(bool, Vec<Text>)>,
+    (ignore_case, words): (bool, &[Word]),
+) -> Result<Vec<Entry>, Diagnostic> {
+    let mut entries = Vec::new();
+    for wanted in [false, true] {
+        let from_files = files.iter().filter(|(ignore, _)| *ignore == wanted);
+        let texts: Vec<&Text> = from_files.flat_map(|(_, texts)| texts).collect();
+        let words = if ignore_case == wanted { words } else { &[] };
+        if texts.is_empty() && words.is_empty() && wanted != ignore_case {
+            continue;
+        }
+        entries.push(Entry(compile(matching, wanted, &texts, words)?));
+    }
+    Ok(entries)
+}
+
+fn compile(
+    matching: Matching,
+    ignore_case: bool,
+    texts: &[&Text],
+    words: &[Word],
+) -> Result<Patterns, Diagnostic> {
+    if matching.takes_operators() {
+        let ranges = Ranges::new(int_ranges(texts, words)?);
+        return Ok(match matching {
+            Matching::Length => Patterns::Length(ranges),
+            _ => Patterns::Int(ranges),
+        });
+    }
+    let files = texts.iter().map(|text| (text.text.as_str(), text.span));
+    let all = files.chain(words.iter().map(|word| (word.text.as_str(), word.span)));
+    let text_patterns = |method| Patterns::Text {
+        method,
+        ignore_case,
+        texts: all
+            .clone()
+            .map(|(text, _)| folded(text, ignore_case))
+            .collect(),
+    };
+    Ok(match matching {
+        Matching::Prefix => text_patterns(TextMethod::Prefix),
+        Matching::Suffix => text_patterns(TextMethod::Suffix),
+        Matching::Contains => text_patterns(TextMethod::Contains),
+        Matching::Directory => text_patterns(TextMethod::Directory),
+        Matching::Domain => text_patterns(TextMethod::Domain),
+        Matching::Regex => {
+            let regexes = all.map(|(text, span)| regexes::compile(text, ignore_case, span));
+            Patterns::Regex(regexes.collect::<Result<_, _>>()?)
+        }
+        Matching::Ip => {
+            let networks = all.map(|(text, span)| network(text, span));
+            Patterns::Ip(IpSet::new(networks.collect::<Result<Vec<_>, _>>()?))
+        }
+        Matching::Bin => {
+            let blocks = all.map(|(text, span)| block(text, span));
+            Patterns::Bin(blocks.collect::<Result<_, _>>()?)
+        }
+        _ => {
+            let texts = all.map(|(text, _)| text.into()).collect();
+            Patterns::Equal(TextSet::new(texts, ignore_case))
+        }
+    })
+}
+
+fn folded(text: &str, ignore_case: bool) -> Arc<str> {
+    if ignore_case {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    }
+}
+
+fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
+    hex_digits(text).map(Into::into).ok_or_else(|| {
+        let message = format!("`{text}` is not an even number of hexadecimal digits");
+        Diagnostic::alert(span, message).label("expected something like 00ff")
+    })
+}
+
+/// Numbers and ranges; on the line itself an operator counts for all numbers behind it.
+fn int_ranges(texts: &[&Text], words: &[Word]) -> Result<Vec<(i64, i64)>, Diagnostic> {
+    let mut ranges = Vec::new();
+    for text in texts {
+        ranges.push(range(&text.text, text.span)?);
+    }
+    let mut operator = "eq";
+    for word in words {
+        match word.text.as_str() {
+            text @ ("eq" | "ge" | "gt" | "le" | "lt") => operator = text,
+            "ne" => {
+                return Err(Diagnostic::alert(word.span, "ACLs have no operator `ne`")
+                    .help("negate the test: `!{ … eq N }`"));
+            }
+            text => ranges.push(compared(range(text, word.span)?, operator)),
+        }
+    }
+    Ok(ranges)
+}
+
+/// The values that compare so with a range. Bounds that no value is beyond give an empty range.
+fn compared((first, last): (i64, i64), operator: &str) -> (i64, i64) {
+    const EMPTY: (i64, i64) = (1, 0);
+    match operator {
+        "ge" => (first, i64::MAX),
+        "gt" => last.checked_add(1).map_or(EMPTY, |next| (next, i64::MAX)),
+        "le" => (i64::MIN, last),
+        "lt" => first.checked_sub(1).map_or(EMPTY, |next| (i64::MIN, next)),
+        _ => (first, last),
+    }
+}
+
+/// `5`, `5:9`, `5:` or `:9`.
+fn range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
+    let number = |text: &str| {
+        text.parse::<i64>().map_err(|_| {
+            Diagnostic::alert(span, format!("`{text}` is not a whole number"))
+                .label("expected a number or a range such as `1024:65535`")
+        })
+    };
+    let Some((first, last)) = text.split_once(':') else {
+        let value = number(text)?;
+        return Ok((value, value));
+    };
+    let first = if first.is_empty() {
+        i64::MIN
+    } else {
+        number(first)?
+    };
+    let last = if last.is_empty() {
+        i64::MAX
+    } else {
+        number(last)?
+    };
+    if first > last {
+        return Err(
+            Diagnostic::alert(span, format!("the range `{text}` ends before it begins"))
+                .help(format!("write `{last}:{first}`")),
+        );
+    }
+    Ok((first, last))
+}
+
+/// An address, with or without a mask. Abbreviated IPv4 addresses leave out the zeros before the
+/// last number (manual 7.1.6).
+fn network(text: &str, span: Span) -> Result<IpNet, Diagnostic> {
+    let (address, mask) = match text.split_once('/') {
+        Some((address, mask)) => (address, Some(mask)),
+        None => (text, None),
+    };
+    let wrong_mask = |expected: &str| {
+        Diagnostic::alert(span, format!("`{text}` has an invalid mask")).label(expected.to_owned())
+    };
+    if let Some(v4) = abbreviated_v4(address) {
+        let length = mask.map_or(Some(32), |mask| converters::prefix::<Ipv4Addr>(mask, 32));
+        let length = length.ok_or_else(|| wrong_mask("expected 0 to 32, or 255.255.255.0"))?;
+        return Ipv4Net::new(v4, length)
+            .map(IpNet::V4)
+            .map_err(|_| wrong_mask("expected 0 to 32"));
+    }
+    if let Ok(v6) = address.parse::<Ipv6Addr>() {
+        let length = mask.map_or(Some(128), |mask| mask.parse().ok());
+        let net = length.and_then(|length| Ipv6Net::new(v6, length).ok());
+        return net
+            .map(IpNet::V6)
+            .ok_or_else(|| wrong_mask("expected 0 to 128"));
+    }
+    let problem = Diagnostic::alert(span, format!("`{text}` is not an IP address or network"));
+    if address.contains(|c: char| c.is_ascii_alphabetic()) && !address.contains(':') {
+        return Err(problem.label("a host name?").help(
+            "names are not resolved here: what a rule lets in must not depend on who answers DNS; \
+             write its addresses",
+        ));
+    }
+    Err(problem.label("expected something like 10.0.0.0/8 or fd00::/8"))
+}
+
+fn abbreviated_v4(text: &str) -> Option<Ipv4Addr> {
+    let octet = |part: &str| {
+        let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+        let octal = part.len() > 1 && part.starts_with('0');
+        (plain && !octal).then(|| part.parse::<u8>().ok()).flatten()
+    };
+    let parts: Vec<u8> = text.split('.').map(octet).collect::<Option<_>>()?;
+    match parts[..] {
+        [a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d)),
+        [a, b, c] => Some(Ipv4Addr::new(a, b, 0, c)),
+        [a, b] => Some(Ipv4Addr::new(a, 0, 0, b)),
+        _ => None,
+    }
+}
