@@ -1,0 +1,201 @@
+//! Header and trailer fields: an ordered list in one buffer.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::syntax;
+
+/// Header fields in the order they came, names in lower case.
+///
+/// One buffer of text and a list of places in it, so a field costs no allocation of its own. Every
+/// name is a token and no value holds a control character but the tab (RFC 9110 §5.1, §5.5): what is
+/// put in is made to fit, so what is written out can never split a message.
+#[derive(Clone, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+/// Where one field stands in the text.
+#[derive(Clone, Copy)]
+struct Span {
+    name_start: u32,
+    name_len: u32,
+    value_start: u32,
+    value_len: u32,
+}
+
+/// Room kept behind a parsed block for the fields that a proxy usually adds (X-Forwarded-For and the
+/// like), in bytes, so that adding them does not move the block.
+const SPARE_TEXT: usize = 128;
+
+/// Room for that many fields at first; a browser sends about 12.
+const FIRST_SPANS: usize = 16;
+
+impl Fields {
+    /// No fields.
+    pub fn new() -> Fields {
+        Fields::default()
+    }
+
+    /// The first value of the field `name`, in any case of letters.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// All values of the field `name`, one for each line, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.spans
+            .iter()
+            .filter(move |span| self.name(span).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|span| self.value(span))
+    }
+
+    /// Name and value of every field.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &[u8])> + ExactSizeIterator {
+        self.spans
+            .iter()
+            .map(|span| (self.name_str(span), self.value(span)))
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Whether there is a field `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Adds a field behind the others.
+    ///
+    /// Control characters in the value become spaces, and white space around it goes. A name that is
+    /// not a token cannot be sent: then nothing is added and the answer is `false`.
+    pub fn append(&mut self, name: &str, value: &[u8]) -> bool {
+        let value = syntax::trim(value);
+        if !syntax::is_token(name.as_bytes())
+            || self.text.len() + name.len() + value.len() > u32::MAX as usize
+        {
+            return false;
+        }
+        let start = self.text.len();
+        self.text
+            .extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+        let middle = self.text.len();
+        self.text.extend(
+            value
+                .iter()
+                .map(|&b| if syntax::is_value_byte(b) { b } else { b' ' }),
+        );
+        self.push(start..middle, middle..self.text.len());
+        true
+    }
+
+    /// Removes all fields `name`, then adds this one. Answers as [`Fields::append`].
+    pub fn set(&mut self, name: &str, value: &[u8]) -> bool {
+        self.remove(name);
+        self.append(name, value)
+    }
+
+    /// Removes all fields `name`; tells how many there were.
+    pub fn remove(&mut self, name: &str) -> usize {
+        let before = self.len();
+        self.retain(|other, _| !other.eq_ignore_ascii_case(name));
+        before - self.len()
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.retain(|span| keep(self.name_str(span), self.value(span)));
+        self.spans = spans;
+    }
+
+    /// The elements of a comma-separated list over all lines of the field `name`, trimmed; empty
+    /// ones are left out. Quoted commas are not known.
+    pub fn tokens<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).flat_map(syntax::list)
+    }
+
+    /// Whether the list in `name` has the element `token`, in any case of letters.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.tokens(name)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Takes a copy of the block in which the parser has pointed out all fields by [`Fields::push`],
+    /// and puts their names into lower case.
+    pub(crate) fn adopt(&mut self, block: &[u8]) {
+        self.text = Vec::with_capacity(block.len() + SPARE_TEXT);
+        self.text.extend_from_slice(block);
+        for span in &self.spans {
+            let start = span.name_start as usize;
+            self.text[start..start + span.name_len as usize].make_ascii_lowercase();
+        }
+    }
+
+    /// Position of the first byte of each value in the parsed block, with name and value.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
+        let place = |span: &Span| (self.name(span), self.value(span), span.value_start as usize);
+        self.spans.iter().map(place)
+    }
+
+    /// Adds the field whose checked name and value stand at these places of the text, which is
+    /// never longer than 4 GB: blocks are bounded by the parser, and `append` looks.
+    pub(crate) fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        if self.spans.capacity() == 0 {
+            self.spans.reserve(FIRST_SPANS);
+        }
+        self.spans.push(Span {
+            name_start: name.start as u32,
+            name_len: name.len() as u32,
+            value_start: value.start as u32,
+            value_len: value.len() as u32,
+        });
+    }
+
+    fn name(&self, span: &Span) -> &[u8] {
+        &self.text[span.name_start as usize..][..span.name_len as usize]
+    }
+
+    fn name_str(&self, span: &Span) -> &str {
+        std::str::from_utf8(self.name(span)).expect("names are tokens, so ASCII")
+    }
+
+    fn value(&self, span: &Span) -> &[u8] {
+        &self.text[span.value_start as usize..][..span.value_len as usize]
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Fields) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
+        f.debug_list().entries(shown).finish()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a [u8])> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(pairs: I) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in pairs {
+            fields.append(name, value);
+        }
+        fields
+    }
+}

@@ -1,0 +1,87 @@
+//! Fields that concern one connection only, and what they ask of it (RFC 9110 §7.6.1, §10.1.1).
+
+use super::{Reason, Rejected};
+use crate::head::{Fields, RequestHead, Version};
+
+/// Whether the sender is content with more messages on this connection (RFC 9112 §9.3).
+pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
+    if fields.has_token("connection", "close") {
+        return false;
+    }
+    version == Version::Http11 || fields.has_token("connection", "keep-alive")
+}
+
+/// Whether the client waits for `100 Continue` before it sends the body. In HTTP/1.0 it cannot.
+pub fn expects_continue(head: &RequestHead) -> bool {
+    head.version == Version::Http11 && head.fields.contains("expect")
+}
+
+/// Expect is one `100-continue` or is not there. Anything else is seen by some and not by others,
+/// who then disagree on whether a body follows.
+pub(super) fn check_expect(head: &RequestHead) -> Result<(), Rejected> {
+    let mut seen = false;
+    for (name, value, at) in head.fields.places() {
+        if name == b"expect" {
+            if seen || !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Rejected::new(Reason::ExpectInvalid, at));
+            }
+            seen = true;
+        }
+    }
+    Ok(())
+}
+
+/// Fields that never go further than the next hop. Transfer-Encoding and Content-Length are the
+/// writer's.
+const HOP_BY_HOP: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Fields that stay even if Connection names them: the message would change its meaning, or what
+/// the proxies before us vouch for would be lost. No honest sender names them.
+const END_TO_END: [&str; 14] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "cache-control",
+    "expect",
+    "origin",
+    "forwarded",
+    "via",
+];
+
+/// Families of fields to which the same applies.
+const END_TO_END_FAMILIES: [&str; 3] = ["x-forwarded-", "x-real-", "sec-websocket-"];
+
+/// Removes Connection, the fields it names, and those that are known to concern one hop only.
+///
+/// To be called before our own fields are added, and after [`wants_keep_alive`] and the decision
+/// about an upgrade were taken: they read what is removed here.
+pub fn strip_hop_by_hop(fields: &mut Fields) {
+    let named: Vec<Vec<u8>> = fields.tokens("connection").map(<[u8]>::to_vec).collect();
+    let is_named = |name: &str| {
+        named
+            .iter()
+            .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    fields
+        .retain(|name, _| !HOP_BY_HOP.contains(&name) && (is_end_to_end(name) || !is_named(name)));
+}
+
+fn is_end_to_end(name: &str) -> bool {
+    END_TO_END.contains(&name)
+        || END_TO_END_FAMILIES
+            .iter()
+            .any(|family| name.starts_with(family))
+}

@@ -1,0 +1,37 @@
+//! When is it worth parsing a head that is still arriving?
+
+/// Follows a buffer that grows and tells when parsing it can lead to anything new, so that a client
+/// who sends single bytes cannot make us parse the same kilobytes again and again: each byte is
+/// scanned once, and a head is parsed at most three times.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeadScanner {
+    scanned: usize,
+    line_start: usize,
+    lines: usize,
+}
+
+impl HeadScanner {
+    /// For an empty buffer.
+    pub fn new() -> HeadScanner {
+        HeadScanner::default()
+    }
+
+    /// Whether to parse now. `buf` is all that was received from the beginning of the head, and only
+    /// grows between calls. Says yes at the first bytes (garbage is refused at once), at the end of
+    /// the first line, at a line end that is wrong, and at the end of the head.
+    ///
+    /// Ask the parser too when `buf` has reached the limit.
+    pub fn is_worth_parsing(&mut self, buf: &[u8]) -> bool {
+        let mut worth = self.scanned == 0 && !buf.is_empty();
+        while let Some(found) = memchr::memchr(b'\n', &buf[self.scanned..]) {
+            let at = self.scanned + found;
+            let bare = at == 0 || buf[at - 1] != b'\r';
+            let empty = !bare && at == self.line_start + 1;
+            worth |= bare || !empty && self.lines == 0 || empty && self.lines > 0;
+            self.lines += usize::from(!empty);
+            (self.scanned, self.line_start) = (at + 1, at + 1);
+        }
+        self.scanned = buf.len();
+        worth
+    }
+}

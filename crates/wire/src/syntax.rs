@@ -1,0 +1,87 @@
+//! Which bytes may stand where in HTTP: tables, and the few questions asked of them.
+//!
+//! The character classes of RFC 9110 §5.5 and §5.6.2. Nothing here knows about messages.
+
+/// For each byte its lower-case form if it may stand in a token, else 0 (RFC 9110 §5.6.2).
+pub(crate) const TOKEN_LOWER: [u8; 256] = token_lower();
+
+const fn token_lower() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        let symbol = matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
+        ) || matches!(byte, b'^' | b'_' | b'`' | b'|' | b'~');
+        if symbol || byte.is_ascii_alphanumeric() {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+}
+
+/// Whether `byte` may stand in a token.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    TOKEN_LOWER[byte as usize] != 0
+}
+
+/// Whether `text` is a token: not empty, and nothing but token bytes.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// Whether `byte` may stand in a field value or a reason phrase: everything but control characters,
+/// of which only the tab is allowed (RFC 9110 §5.5).
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    (byte >= 0x20 && byte != 0x7f) || byte == b'\t'
+}
+
+/// Whether all of `text` may stand in a field value. Free of branches, so that it is done 16 bytes
+/// at a time.
+pub(crate) fn is_value(text: &[u8]) -> bool {
+    text.iter()
+        .fold(true, |fine, &byte| fine & is_value_byte(byte))
+}
+
+/// Whether all of `text` may stand in a request target: visible ASCII and no `#`, which HAProxy
+/// refuses too, because a fragment that one side cuts off and the other does not beats path rules.
+pub(crate) fn is_target(text: &[u8]) -> bool {
+    text.iter()
+        .fold(true, |fine, &byte| fine & is_target_byte(byte))
+}
+
+/// Whether `byte` may stand in a request target.
+pub(crate) fn is_target_byte(byte: u8) -> bool {
+    byte > 0x20 && byte < 0x7f && byte != b'#'
+}
+
+/// Whether `byte` is optional white space (RFC 9110 §5.6.3).
+pub(crate) fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// `text` without optional white space around it.
+pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_blank(*first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && is_blank(*last)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// The elements of one comma-separated line, trimmed; empty ones are left out (RFC 9110 §5.6.1).
+///
+/// Quotes are not looked at: the lists that matter here (Connection, Upgrade, Transfer-Encoding,
+/// Sec-WebSocket-*) hold tokens, and a quoted comma in one of them makes elements that match nothing.
+pub(crate) fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|element| !element.is_empty())
+}
