@@ -6,6 +6,16 @@
 
 mod admit;
 mod discovery;
+mod driver;
+mod environment;
 pub mod lifecycle;
 mod node;
 mod plan;
+mod registry;
+mod schedule;
+mod setup;
+mod state_file;
+
+pub use environment::{ApiKey, Environment};
+pub use registry::Registry;
+pub use setup::SetupError;

@@ -6,8 +6,8 @@
 
 pub(crate) mod address;
 pub(crate) mod listing;
-//TLS
-//WS
+pub(crate) mod tls;
+pub(crate) mod wsupdates;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,0 +1,131 @@
+//! The driver of the engine in this process.
+//!
+//! It remembers which servers it added and for which node: the engine knows servers only. Both live
+//! and end together, so nothing of this has to be kept anywhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::Handle;
+use engine::command::{Admin, Command, Refused};
+use engine::snapshot::{ServerStats, Snapshot};
+
+use super::{Driver, DriverError, Observation};
+use crate::discovery::Node;
+use crate::plan::{Health, Observed, Seen, Step};
+
+/// Changes one backend of an engine.
+pub(crate) struct Embedded {
+    handle: Handle,
+    backend: Arc<str>,
+    nodes: BTreeMap<Arc<str>, Node>,
+}
+
+impl Embedded {
+    /// A driver for that backend.
+    pub(crate) fn new(handle: Handle, backend: Arc<str>) -> Self {
+        Self {
+            handle,
+            backend,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    fn command(&self, step: &Step) -> Command {
+        let backend = Arc::clone(&self.backend);
+        let admin = |server: &Arc<str>, admin| Command::SetAdmin {
+            backend: Arc::clone(&self.backend),
+            server: Arc::clone(server),
+            admin,
+        };
+        match step {
+            Step::Add { server, .. } => Command::AddServer {
+                backend,
+                server: server.clone(),
+            },
+            Step::Ready(server) => admin(server, Admin::Ready),
+            Step::Drain(server) => admin(server, Admin::Drain),
+            Step::Shutdown(server) => Command::ShutdownSessions {
+                backend,
+                server: Arc::clone(server),
+            },
+            Step::Remove(server) => Command::RemoveServer {
+                backend,
+                server: Arc::clone(server),
+            },
+        }
+    }
+}
+
+impl Driver for Embedded {
+    async fn observe(&mut self) -> Result<Observation, DriverError> {
+        let snapshot = self.handle.snapshot();
+        observation(&snapshot, &self.backend, &mut self.nodes)
+    }
+
+    async fn apply(&mut self, step: &Step) -> Result<(), DriverError> {
+        self.handle
+            .apply(self.command(step))
+            .map_err(|refused| match refused {
+                Refused::Busy(sessions) => DriverError::Busy(sessions),
+                refused => DriverError::Refused(refused.to_string()),
+            })?;
+        if let Step::Add { server, node } = step {
+            self.nodes.insert(Arc::clone(&server.name), node.clone());
+        }
+        Ok(())
+    }
+}
+
+/// What of a snapshot matters here. Nodes whose server is gone are forgotten.
+fn observation(
+    snapshot: &Snapshot,
+    backend: &Arc<str>,
+    nodes: &mut BTreeMap<Arc<str>, Node>,
+) -> Result<Observation, DriverError> {
+    let all = || {
+        snapshot
+            .backends
+            .iter()
+            .flat_map(|backend| &backend.servers)
+    };
+    let found = snapshot
+        .backends
+        .iter()
+        .find(|stats| stats.name == *backend);
+    let found = found.ok_or_else(|| DriverError::NoBackend(Arc::clone(backend)))?;
+    let servers: Vec<Seen> = found
+        .servers
+        .iter()
+        .map(|server| seen(server, nodes))
+        .collect();
+    nodes.retain(|name, _| servers.iter().any(|seen| seen.name == *name));
+    Ok(Observation {
+        backend: Observed { servers },
+        unchecked: all().filter(|server| awaits_check(server)).count(),
+        routed: all().any(|server| server.traffic.sessions_total > 0),
+    })
+}
+
+fn seen(server: &ServerStats, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
+    let health = match server {
+        server if server.usable => Health::Up,
+        server if awaits_check(server) => Health::Unknown,
+        _ => Health::Down,
+    };
+    Seen {
+        name: Arc::clone(&server.name),
+        // A server of that name in the configuration is never ours, whatever we remember.
+        node: nodes.get(&server.name).filter(|_| server.dynamic).cloned(),
+        admin: server.admin,
+        health,
+        sessions: server.traffic.sessions,
+        draining_since: None,
+    }
+}
+
+/// Whether a check has yet to say its first word. HAProxy calls that state of a check `INI`.
+fn awaits_check(server: &ServerStats) -> bool {
+    let no_result = server.check_status.is_empty() || server.check_status == "INI";
+    server.checked && no_result && server.admin != Admin::Maint
+}

@@ -1,0 +1,57 @@
+//! The door to whatever balances: what is there, and one change at a time.
+//!
+//! Every driver behaves as `contract` says; nothing else in this crate knows which one is in use.
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub(crate) mod embedded;
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::plan::{Observed, Step};
+
+/// Something with servers that can be looked at and changed.
+pub(crate) trait Driver {
+    /// What is there now.
+    async fn observe(&mut self) -> Result<Observation, DriverError>;
+
+    /// Carries out one step; done when it returns.
+    async fn apply(&mut self, step: &Step) -> Result<(), DriverError>;
+}
+
+/// What a driver saw.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observation {
+    /// The backend the fleet fills.
+    pub(crate) backend: Observed,
+    /// Servers of any backend that are checked and have had no result yet.
+    pub(crate) unchecked: usize,
+    /// Whether any session has been routed to any server since the start.
+    pub(crate) routed: bool,
+}
+
+/// Why a driver could not look or act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DriverError {
+    /// The backend the fleet fills is not there.
+    NoBackend(Arc<str>),
+    /// The server has sessions: it cannot be removed yet.
+    Busy(u64),
+    /// The step was refused; the text says why.
+    Refused(String),
+}
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBackend(backend) => write!(f, "there is no backend {backend}"),
+            Self::Busy(sessions) => write!(f, "it still has {sessions} sessions"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for DriverError {}

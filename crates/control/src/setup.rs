@@ -1,0 +1,338 @@
+//! From configuration and environment to what the loop needs; all that is wrong is told at once.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::expr::{Condition, Fetch};
+use config::model::{Backend, BackendId, Config, Discovery, Mode};
+
+use crate::discovery::HostTemplate;
+use crate::discovery::tls;
+use crate::discovery::wsupdates::{BaseUrl, Client};
+use crate::environment::{ApiKey, Environment, check_interval};
+use crate::plan::Intent;
+
+/// `UPDATE_INTERVAL` when nobody says anything else.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// `max-nodes` when it is not given: a few hundred nodes are the largest fleets known.
+const NODES_MAX_DEFAULT: usize = 1000;
+
+/// The backend the fleet fills when nobody says anything else.
+const BACKEND_DEFAULT: &str = "ws_backend";
+
+/// Why the control plane cannot be set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetupError {
+    /// An environment variable has a value that cannot be used.
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// Its value; `None` for `API_KEY`.
+        value: Option<String>,
+        /// What is wrong with it.
+        why: &'static str,
+        /// What to write instead.
+        forms: &'static str,
+    },
+    /// A keyword of section `discovery` has a value that cannot be used.
+    Setting {
+        /// The keyword.
+        keyword: &'static str,
+        /// What is wrong with its value.
+        why: &'static str,
+    },
+    /// Nothing says which backend the nodes belong in.
+    NoBackend {
+        /// Backends that could be meant.
+        candidates: Vec<Arc<str>>,
+    },
+    /// A registry whose key nobody has set.
+    NoRegistryKey,
+    /// No certificate could be trusted; why.
+    NoRoots(String),
+    /// The registry's address cannot be listened on.
+    Bind(SocketAddr, String),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable {
+                name,
+                value,
+                why,
+                forms,
+            } => {
+                write!(f, "{name}")?;
+                if let Some(value) = value {
+                    write!(f, " is \"{value}\"")?;
+                }
+                write!(f, ": {why}; write {forms}")
+            }
+            Self::Setting { keyword, why } => {
+                write!(f, "section discovery, {keyword}: {why}")
+            }
+            Self::NoBackend { candidates } => {
+                let names = candidates.iter().map(|name| &**name).collect::<Vec<_>>();
+                let names = match names.as_slice() {
+                    [] => "there is no backend in mode http".to_owned(),
+                    names => format!("it could be {}", names.join(" or ")),
+                };
+                write!(
+                    f,
+                    "no backend is called {BACKEND_DEFAULT} and none is the only one that serves \
+                     upgrades, so the discovered nodes have no place ({names}); name it with \
+                     \"backend NAME\" in section discovery"
+                )
+            }
+            Self::NoRegistryKey => f.write_str(
+                "API_KEY is not set, and section registry needs it: nodes announce themselves with \
+                 this key, without one anybody could",
+            ),
+            Self::NoRoots(why) => {
+                write!(
+                    f,
+                    "the node list is at an https:// URL, but no certificate is trusted: {why}"
+                )
+            }
+            Self::Bind(address, why) => {
+                write!(f, "section registry: cannot listen on {address}: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// What the loop needs.
+pub(crate) struct Setup {
+    /// Discovery, when it is on.
+    pub(crate) discovery: Option<DiscoverySetup>,
+    /// The embedded registry, when it is on.
+    pub(crate) registry: Option<RegistrySetup>,
+    /// What the operator should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Discovery, ready to run.
+pub(crate) struct DiscoverySetup {
+    /// The service; `None`: the embedded registry.
+    pub(crate) client: Option<Arc<Client>>,
+    pub(crate) rewrite: Option<HostTemplate>,
+    pub(crate) intent: Intent,
+    pub(crate) interval: Duration,
+    pub(crate) nodes_max: usize,
+    pub(crate) state_file: Option<PathBuf>,
+}
+
+/// The embedded registry, ready to be bound.
+pub(crate) struct RegistrySetup {
+    pub(crate) bind: SocketAddr,
+    pub(crate) key: ApiKey,
+    pub(crate) expire: Duration,
+}
+
+/// Checks everything, and reports all that is wrong.
+pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup, Vec<SetupError>> {
+    let mut errors = Vec::new();
+    let url = keep(environment.url, &mut errors);
+    let key = keep(environment.key, &mut errors);
+    let interval = keep(environment.interval, &mut errors);
+    let registry = registry(config, key.as_ref(), &mut errors);
+    let section = config.discovery.clone().unwrap_or_default();
+    let base = match section.url.as_deref().map(BaseUrl::parse) {
+        Some(Ok(base)) => Some(base),
+        Some(Err(why)) => {
+            errors.push(SetupError::Setting {
+                keyword: "url",
+                why,
+            });
+            None
+        }
+        None => url,
+    };
+    let mut notes = Vec::new();
+    let discovery = if base.is_some() || registry.is_some() {
+        discovery(config, &section, base, key, interval, &mut errors)
+    } else {
+        if config.discovery.is_some() {
+            notes.push(
+                "section discovery has no effect: neither its url nor WS_UPDATES_URL is set, and \
+                 there is no section registry"
+                    .to_owned(),
+            );
+        }
+        None
+    };
+    if errors.is_empty() {
+        Ok(Setup {
+            discovery,
+            registry,
+            notes,
+        })
+    } else {
+        Err(errors)
+    }
+}
+
+fn keep<T>(value: Result<Option<T>, SetupError>, errors: &mut Vec<SetupError>) -> Option<T> {
+    value.unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    })
+}
+
+fn registry(
+    config: &Config,
+    key: Option<&ApiKey>,
+    errors: &mut Vec<SetupError>,
+) -> Option<RegistrySetup> {
+    let section = config.registry.as_ref()?;
+    let Some(key) = key else {
+        // A key that is set and wrong has been reported already.
+        if errors.is_empty() {
+            errors.push(SetupError::NoRegistryKey);
+        }
+        return None;
+    };
+    Some(RegistrySetup {
+        bind: section.bind,
+        key: key.clone(),
+        expire: section.expire,
+    })
+}
+
+fn discovery(
+    config: &Config,
+    section: &Discovery,
+    base: Option<BaseUrl>,
+    key: Option<ApiKey>,
+    interval: Option<Duration>,
+    errors: &mut Vec<SetupError>,
+) -> Option<DiscoverySetup> {
+    let rewrite = section
+        .rewrite_localhost
+        .as_deref()
+        .map(HostTemplate::parse);
+    let rewrite = rewrite.transpose().unwrap_or_else(|why| {
+        errors.push(SetupError::Setting {
+            keyword: "rewrite-localhost",
+            why,
+        });
+        None
+    });
+    let interval = section.interval.or(interval).unwrap_or(INTERVAL_DEFAULT);
+    if let Err(why) = check_interval(interval) {
+        errors.push(SetupError::Setting {
+            keyword: "interval",
+            why,
+        });
+    }
+    let connector = match base
+        .as_ref()
+        .filter(|base| base.tls())
+        .map(|_| tls::connector())
+    {
+        Some(Ok(connector)) => Some(connector),
+        Some(Err(why)) => {
+            errors.push(SetupError::NoRoots(why));
+            None
+        }
+        None => None,
+    };
+    let nodes_max = section.nodes_max.unwrap_or(NODES_MAX_DEFAULT);
+    let backend = match choose_backend(config, section) {
+        Ok(backend) => backend,
+        Err(error) => {
+            errors.push(error);
+            return None;
+        }
+    };
+    let client = base.map(|base| Client::new(base, key, connector, rewrite.clone()));
+    Some(DiscoverySetup {
+        client,
+        rewrite,
+        intent: intent(backend, section.drain, nodes_max),
+        interval,
+        nodes_max,
+        state_file: section.state_file.clone(),
+    })
+}
+
+fn intent(backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Intent {
+    let configured = backend.servers.iter();
+    Intent {
+        backend: Arc::clone(&backend.proxy.name),
+        configured: configured
+            .map(|server| (Arc::clone(&server.name), server.address.clone()))
+            .collect(),
+        default_server: backend.default_server.clone(),
+        drain,
+        // A fleet that is replaced as a whole drains as many servers as it adds.
+        servers_max: nodes_max.saturating_mul(2),
+    }
+}
+
+/// Which backend the fleet fills: the one named, else `ws_backend`, else the only one that serves
+/// upgrades (a `use_backend` rule about Upgrade leads there), else the only one in mode http.
+fn choose_backend<'a>(config: &'a Config, section: &Discovery) -> Result<&'a Backend, SetupError> {
+    let at = |BackendId(at): BackendId| config.backends.get(at);
+    if let Some(backend) = section.backend.and_then(at) {
+        return Ok(backend);
+    }
+    let usable = |backend: &&Backend| backend.proxy.mode == Mode::Http && !backend.proxy.disabled;
+    let mut all = config.backends.iter().filter(usable);
+    if let Some(backend) = all.find(|backend| &*backend.proxy.name == BACKEND_DEFAULT) {
+        return Ok(backend);
+    }
+    let rules = config
+        .frontends
+        .iter()
+        .flat_map(|frontend| &frontend.use_backend);
+    let upgrades = rules.filter(|rule| rule.condition.as_ref().is_some_and(is_about_upgrade));
+    let upgrades: std::collections::BTreeSet<BackendId> =
+        upgrades.map(|rule| rule.backend).collect();
+    let upgrades: Vec<&Backend> = upgrades.into_iter().filter_map(at).filter(usable).collect();
+    if let [backend] = upgrades.as_slice() {
+        return Ok(backend);
+    }
+    let http: Vec<&Backend> = config.backends.iter().filter(usable).collect();
+    match (upgrades.as_slice(), http.as_slice()) {
+        ([], [backend]) => Ok(backend),
+        (candidates, http) => {
+            let candidates = if candidates.is_empty() {
+                http
+            } else {
+                candidates
+            };
+            let names = candidates
+                .iter()
+                .map(|backend| Arc::clone(&backend.proxy.name));
+            Err(SetupError::NoBackend {
+                candidates: names.take(CANDIDATES_MAX).collect(),
+            })
+        }
+    }
+}
+
+/// Backends that a message names.
+const CANDIDATES_MAX: usize = 5;
+
+/// Whether a condition looks at the Upgrade header, or at `Sec-WebSocket-…` ones.
+fn is_about_upgrade(condition: &Condition) -> bool {
+    let terms = condition.any_of.iter().flatten();
+    let positive = terms.filter(|term| term.negated == condition.unless);
+    let mut fetches = positive
+        .flat_map(|term| &term.acl.entries)
+        .map(|entry| &entry.sample.fetch);
+    fetches.any(|fetch| match fetch {
+        Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrCnt(named) | Fetch::FhdrCnt(named) => {
+            &*named.name == "upgrade" || named.name.starts_with("sec-websocket-")
+        }
+        _ => false,
+    })
+}
