@@ -75,10 +75,10 @@ impl Fields {
 
     /// Adds a field behind the others.
     ///
-    /// Control characters in the value become spaces, and white space around it goes. A name that is
+    /// Control characters in the value become spaces; those around it go, as white space does. A name that is
     /// not a token cannot be sent: then nothing is added and the answer is `false`.
     pub fn append(&mut self, name: &str, value: &[u8]) -> bool {
-        let value = syntax::trim(value);
+        let value = syntax::trim_controls(value);
         if !syntax::is_token(name.as_bytes())
             || self.text.len() + name.len() + value.len() > u32::MAX as usize
         {

@@ -71,9 +71,10 @@ impl RequestHead {
     }
 
     /// Replaces the target. A text that cannot be one (white space, control characters, bytes above
-    /// 126, `#`, no leading slash) changes nothing, and the answer is `false`.
+    /// 126, `#`, no leading slash) changes nothing, and the answer is `false`; so it is for CONNECT.
     pub fn set_target(&mut self, target: &[u8]) -> bool {
         let form = match target {
+            _ if self.method.is_connect() => false,
             [b'/', ..] => true,
             b"*" => self.method == Method::OPTIONS,
             _ => has_web_scheme(target),
@@ -106,8 +107,13 @@ impl RequestHead {
             Some((_, rest)) => rest,
             None => &self.target,
         };
-        // An absolute URI without any path is a question about the server itself (RFC 9112 §3.2.4).
-        if whole.is_empty() { b"*" } else { whole }
+        match whole {
+            // An absolute URI without any path is a question about the server itself
+            // (RFC 9112 §3.2.4).
+            b"" | b"*" if self.method == Method::OPTIONS => b"*",
+            b"" | b"*" => b"/",
+            whole => whole,
+        }
     }
 
     /// Host and port the request is for: the authority of an absolute URI or of CONNECT, else the

@@ -9,6 +9,8 @@
 //! - [`ws`]: the WebSocket handshake and frame headers (RFC 6455).
 //! - [`proxy_protocol`]: the PROXY protocol, versions 1 and 2, as received.
 
+#![forbid(unsafe_code)]
+
 pub mod h1;
 pub mod head;
 pub mod proxy_protocol;

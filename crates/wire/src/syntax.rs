@@ -62,18 +62,38 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 }
 
 /// `text` without optional white space around it.
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    trim_if(text, is_blank)
+}
+
+/// `text` without white space and control characters around it.
+pub(crate) fn trim_controls(text: &[u8]) -> &[u8] {
+    trim_if(text, |byte| is_blank(byte) || !is_value_byte(byte))
+}
+
+fn trim_if(mut text: &[u8], goes: impl Fn(u8) -> bool) -> &[u8] {
     while let [first, rest @ ..] = text
-        && is_blank(*first)
+        && goes(*first)
     {
         text = rest;
     }
     while let [rest @ .., last] = text
-        && is_blank(*last)
+        && goes(*last)
     {
         text = rest;
     }
     text
+}
+
+/// The number written in `digits`: one or more decimal digits, no sign, no white space.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(digit(byte)?);
+    if digits.is_empty() {
+        None
+    } else {
+        digits.iter().try_fold(0, add)
+    }
 }
 
 /// The elements of one comma-separated line, trimmed; empty ones are left out (RFC 9110 §5.6.1).

@@ -234,6 +234,9 @@ impl BodyReader {
         self.state = State::Trailers {
             line_start: self.trailers.len(),
         };
+        if !self.trailers.ends_with(b"\r\n") {
+            return Err(BodyError::Trailer(Reason::BareLf));
+        }
         if &self.trailers[line_start..] != b"\r\n" {
             return Ok((taken, None));
         }

@@ -42,6 +42,9 @@ const HOP_BY_HOP: [&str; 6] = [
     "http2-settings",
 ];
 
+/// What usually stands in Connection and names no field that is not gone anyway.
+const CONNECTION_OPTIONS: [&str; 4] = ["close", "keep-alive", "upgrade", "te"];
+
 /// Fields that stay even if Connection names them: the message would change its meaning, or what
 /// the proxies before us vouch for would be lost. No honest sender names them.
 const END_TO_END: [&str; 14] = [
@@ -69,7 +72,16 @@ const END_TO_END_FAMILIES: [&str; 3] = ["x-forwarded-", "x-real-", "sec-websocke
 /// To be called before our own fields are added, and after [`wants_keep_alive`] and the decision
 /// about an upgrade were taken: they read what is removed here.
 pub fn strip_hop_by_hop(fields: &mut Fields) {
-    let named: Vec<Vec<u8>> = fields.tokens("connection").map(<[u8]>::to_vec).collect();
+    let names_field = |token: &&[u8]| {
+        !CONNECTION_OPTIONS
+            .iter()
+            .any(|known| token.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let named: Vec<Vec<u8>> = fields
+        .tokens("connection")
+        .filter(names_field)
+        .map(<[u8]>::to_vec)
+        .collect();
     let is_named = |name: &str| {
         named
             .iter()

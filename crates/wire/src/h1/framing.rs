@@ -2,6 +2,7 @@
 
 use super::{Reason, Rejected};
 use crate::head::{Fields, Method, RequestHead, ResponseHead, Version};
+use crate::syntax;
 
 /// How the end of a received body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,10 +134,7 @@ fn read_length(value: &[u8]) -> Result<u64, Reason> {
     if value.contains(&b',') {
         return Err(Reason::LengthRepeated);
     }
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(digit(byte)?);
-    match value.iter().try_fold(0, add) {
-        Some(length) if !value.is_empty() && length <= i64::MAX as u64 => Ok(length),
-        _ => Err(Reason::LengthInvalid),
-    }
+    syntax::number(value)
+        .filter(|&length| length <= i64::MAX as u64)
+        .ok_or(Reason::LengthInvalid)
 }

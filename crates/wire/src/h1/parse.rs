@@ -84,15 +84,12 @@ fn request(buf: &[u8], fields_max: usize) -> Result<Found<RequestHead>, Rejected
 }
 
 fn response(buf: &[u8], fields_max: usize) -> Result<Found<ResponseHead>, Rejected> {
+    // Something that is not HTTP at all need not wait for the end of its line.
+    if !buf.starts_with(&b"HTTP/"[..buf.len().min(5)]) {
+        return Err(Rejected::new(Reason::VersionInvalid, 0));
+    }
     let Some(line_len) = line(buf)? else {
-        // Something that is not HTTP at all need not wait for the end of its line.
-        let beginning = &b"HTTP/"[..buf.len().min(5)];
-        let alike = buf.starts_with(beginning);
-        return if alike {
-            Ok(None)
-        } else {
-            Err(Rejected::new(Reason::VersionInvalid, 0))
-        };
+        return Ok(None);
     };
     let (version, status, reason) = status_line(&buf[..line_len])?;
     let block_start = line_len + 2;
@@ -112,7 +109,9 @@ fn skip_empty_lines(buf: &[u8]) -> Result<Option<usize>, Rejected> {
     loop {
         match &buf[at..] {
             [] | [b'\r'] => return Ok(None),
-            _ if at > 2 * EMPTY_LINES_MAX => return Err(Rejected::new(Reason::EmptyLines, at)),
+            [b'\r', b'\n', ..] if at == 2 * EMPTY_LINES_MAX => {
+                return Err(Rejected::new(Reason::EmptyLines, at));
+            }
             [b'\r', b'\n', ..] => at += 2,
             [b'\r', ..] => return Err(Rejected::new(Reason::BareCr, at)),
             [b'\n', ..] => return Err(Rejected::new(Reason::BareLf, at)),
@@ -212,19 +211,14 @@ fn status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), Rejected> {
         [a, b, c, b' ', reason @ ..] => (&[*a, *b, *c][..], reason),
         _ => return Err(Rejected::new(Reason::StatusInvalid, at)),
     };
-    let status = read_status(digits).ok_or(Rejected::new(Reason::StatusInvalid, at))?;
+    let status = syntax::number(digits)
+        .and_then(|status| u16::try_from(status).ok())
+        .filter(|status| (100..=599).contains(status))
+        .ok_or(Rejected::new(Reason::StatusInvalid, at))?;
     match reason.iter().position(|&byte| !syntax::is_value_byte(byte)) {
         None => Ok((version, status, reason)),
         Some(bad) => Err(Rejected::new(Reason::ReasonInvalid, at + 4 + bad)),
     }
-}
-
-fn read_status(digits: &[u8]) -> Option<u16> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
-    let status = digits
-        .iter()
-        .try_fold(0, |sum, byte| Some(sum * 10 + digit(byte)?))?;
-    (100..=599).contains(&status).then_some(status)
 }
 
 /// The fields at the beginning of `buf` up to the empty line, and the length of all that.

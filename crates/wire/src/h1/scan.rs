@@ -1,5 +1,7 @@
 //! When is it worth parsing a head that is still arriving?
 
+use super::Limits;
+
 /// Follows a buffer that grows and tells when parsing it can lead to anything new, so that a client
 /// who sends single bytes cannot make us parse the same kilobytes again and again: each byte is
 /// scanned once, and a head is parsed at most three times.
@@ -18,11 +20,10 @@ impl HeadScanner {
 
     /// Whether to parse now. `buf` is all that was received from the beginning of the head, and only
     /// grows between calls. Says yes at the first bytes (garbage is refused at once), at the end of
-    /// the first line, at a line end that is wrong, and at the end of the head.
-    ///
-    /// Ask the parser too when `buf` has reached the limit.
-    pub fn is_worth_parsing(&mut self, buf: &[u8]) -> bool {
-        let mut worth = self.scanned == 0 && !buf.is_empty();
+    /// the first line, at a line end that is wrong, at the end of the head, and at the limit.
+    pub fn is_worth_parsing(&mut self, buf: &[u8], limits: &Limits) -> bool {
+        let first = self.scanned == 0 && !buf.is_empty();
+        let mut worth = first || buf.len() >= limits.head_bytes_max;
         while let Some(found) = memchr::memchr(b'\n', &buf[self.scanned..]) {
             let at = self.scanned + found;
             let bare = at == 0 || buf[at - 1] != b'\r';

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use super::{Reason, Rejected};
 use crate::head::{self, Fields, Method, Version};
+use crate::syntax;
 
 /// What is wrong, and in which part of the head.
 pub(super) enum Misfit {
@@ -111,16 +112,9 @@ fn authority(text: &[u8]) -> Option<Authority<'_>> {
 
 fn read_port(digits: &[u8]) -> Option<u16> {
     // Leading zeros and signs would be read differently elsewhere, or not at all.
-    let plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= 5;
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
-    let port = digits
-        .iter()
-        .try_fold(0, |sum, byte| Some(sum * 10 + digit(byte)?))?;
-    if plain {
-        u16::try_from(port).ok()
-    } else {
-        None
-    }
+    let plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
+    let port = u16::try_from(syntax::number(digits)?).ok()?;
+    plain.then_some(port)
 }
 
 fn is_ip_literal(host: &[u8]) -> bool {
