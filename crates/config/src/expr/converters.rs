@@ -69,12 +69,10 @@ const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row
 /// Whether a value of one type can become one of another (manual 7.1). Whether it does may depend
 /// on the value: not every text is an address.
 pub(super) fn castable(from: Kind, to: Kind) -> bool {
-    match (from, to) {
-        (Addr, Bool) => false,
-        (Bin | Method, Addr | Int | Bool) => false,
-        (Bool, Addr | Bin) => false,
-        _ => true,
-    }
+    !matches!(
+        (from, to),
+        (Addr, Bool) | (Bin | Method, Addr | Int | Bool) | (Bool, Addr | Bin)
+    )
 }
 
 static ROWS: &[Row] = &[

@@ -158,8 +158,8 @@ pub(super) fn refuse(
 /// The word that a wrong one was probably meant to be.
 pub fn nearest<'a>(wrong: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance_max = match wrong.len() {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=3 => 1,
+        4..=6 => 2,
         _ => 3,
     };
     words
