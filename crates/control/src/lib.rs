@@ -1,8 +1,9 @@
 //! The fleet: what should be, what is, the next step; sees the engine only as a Handle.
 //!
-//! A list comes in by [`discovery`], [`admit`] decides what of it is believed, [`plan`] what to do
-//! about it, a [`driver`] does it; [`reconcile`] turns the circle and [`lifecycle`] tells where the
-//! program stands. Pure are `admit`, `plan`, `node`, `lifecycle` and `schedule`.
+//! A list comes in by `discovery`, `admit` decides what of it is believed, `plan` what to do about
+//! it, a `driver` does it; `reconcile` turns the circle and [`lifecycle`] tells where the program
+//! stands. Pure are `admit`, `plan`, `node`, `lifecycle` and `schedule`. From outside, a
+//! [`Control`] is made of configuration and [`Environment`], opened, and run.
 
 mod admit;
 mod discovery;
@@ -11,11 +12,207 @@ mod environment;
 pub mod lifecycle;
 mod node;
 mod plan;
+mod reconcile;
 mod registry;
+mod report;
 mod schedule;
 mod setup;
 mod state_file;
 
+use std::sync::Arc;
+
+use config::model::Config;
+use engine::{Handle, Level};
+
+use crate::discovery::Fleet;
+use crate::discovery::source::Source;
+use crate::driver::embedded::Embedded;
+use crate::lifecycle::Lifecycle;
+use crate::reconcile::{Discovery, Reconciler};
+use crate::report::{Outlet, Report};
+use crate::schedule::Schedule;
+use crate::setup::{DiscoverySetup, Setup};
+use crate::state_file::StateFile;
+
 pub use environment::{ApiKey, Environment};
 pub use registry::Registry;
 pub use setup::SetupError;
+
+/// The control plane of one program: discovery, the embedded registry, the lifecycle.
+pub struct Control {
+    setup: Setup,
+    seed: u64,
+    opened: Option<Opened>,
+}
+
+/// What was opened before the program gave up its rights.
+#[derive(Default)]
+struct Opened {
+    registry: Option<Registry>,
+    state_file: Option<Arc<StateFile>>,
+    restored: Fleet,
+    trouble: Option<String>,
+}
+
+impl Control {
+    /// Checks configuration and environment; opens nothing but the system's certificates, for an
+    /// `https://` service. Fails with all that is wrong.
+    pub fn new(config: &Config, environment: Environment) -> Result<Self, Vec<SetupError>> {
+        Ok(Self {
+            setup: setup::set_up(config, environment)?,
+            seed: fastrand::u64(..),
+            opened: None,
+        })
+    }
+
+    /// The same with a fixed seed for the jitter of fetches; without it each run has its own.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Opens what may be out of reach after `chroot` and a change of user: the registry's socket,
+    /// the state file's folder. Fails when the registry cannot listen; trouble with the state file
+    /// is a warning that [`Control::run`] logs.
+    pub fn open(&mut self) -> Result<(), SetupError> {
+        let mut opened = Opened::default();
+        if let Some(registry) = &self.setup.registry {
+            let bound = Registry::bind(registry.bind, registry.key.clone(), registry.expire);
+            let bound = bound.map_err(|error| SetupError::Bind(registry.bind, error.to_string()));
+            opened.registry = Some(bound?);
+        }
+        if let Some(discovery) = &self.setup.discovery {
+            opened.restore(discovery);
+        }
+        self.opened = Some(opened);
+        Ok(())
+    }
+
+    /// Where the embedded registry listens, once opened; `None`: there is none.
+    pub fn registry_addr(&self) -> Option<std::net::SocketAddr> {
+        let registry = self.opened.as_ref()?.registry.as_ref()?;
+        Some(registry.local_addr())
+    }
+
+    /// Keeps the engine's servers in step with the fleet until the engine is gone or the future is
+    /// dropped. Never touches sessions of nodes that stay. Opens what [`Control::open`] would, if
+    /// that was not called. Needs a tokio runtime with I/O and time; `lifecycle` comes from
+    /// [`Lifecycle::begin`].
+    pub async fn run(mut self, handle: Handle, lifecycle: Lifecycle) {
+        if self.opened.is_none()
+            && let Err(error) = self.open()
+        {
+            handle.log(Level::Alert, &error.to_string());
+        }
+        for note in &self.setup.notes {
+            handle.log(Level::Warning, note);
+        }
+        let mut opened = self.opened.take().unwrap_or_default();
+        let mut report = Report::default();
+        if let Some(trouble) = opened.trouble.take() {
+            report.state_file(Some(trouble), &handle);
+        }
+        report.from_state_file = !opened.restored.is_empty();
+        let registry = opened.registry.take();
+        let discovery = self.setup.discovery.take();
+        let discovery =
+            discovery.map(|setup| opened.discovery(setup, registry.as_ref(), self.seed));
+        log_beginning(discovery.as_ref(), registry.as_ref(), &handle);
+        let backend = discovery
+            .as_ref()
+            .map(|discovery| Arc::clone(&discovery.intent.backend));
+        let driver = Embedded::new(handle.clone(), backend);
+        let events = handle.events();
+        let reconciler = Reconciler::new(driver, handle.clone(), discovery, lifecycle, report);
+        tokio::select! {
+            () = reconciler.run(events) => {}
+            () = serve(registry, &handle) => {}
+        }
+    }
+}
+
+/// Runs the registry; never returns, whatever becomes of it.
+async fn serve(registry: Option<Registry>, handle: &Handle) {
+    if let Some(registry) = registry
+        && let Err(error) = registry.run().await
+    {
+        handle.log(Level::Alert, &format!("Registry: stopped: {error}"));
+    }
+    std::future::pending().await
+}
+
+fn log_beginning(discovery: Option<&Discovery>, registry: Option<&Registry>, outlet: &impl Outlet) {
+    if let Some(registry) = registry {
+        let line = format!(
+            "Registry: nodes announce themselves at {}",
+            registry.local_addr()
+        );
+        outlet.log(Level::Notice, &line);
+    }
+    if let Some(discovery) = discovery {
+        let (source, backend) = (discovery.source.name(), &discovery.intent.backend);
+        let line = format!("Discovery: {source} fills backend {backend}");
+        outlet.log(Level::Notice, &line);
+        if !discovery.restored.is_empty() {
+            let nodes = discovery.restored.len();
+            let line = format!("Discovery: {nodes} nodes from the state file until a list comes");
+            outlet.log(Level::Notice, &line);
+        }
+    }
+}
+
+impl Opened {
+    /// Opens and reads the state file.
+    fn restore(&mut self, discovery: &DiscoverySetup) {
+        let Some(path) = &discovery.state_file else {
+            return;
+        };
+        let source = discovery.client.as_ref().map(ToString::to_string);
+        let source = source.unwrap_or_else(|| Source::REGISTRY.to_owned());
+        let shown = path.display();
+        let file = match StateFile::open(path, &source, &discovery.intent.backend) {
+            Ok(file) => file,
+            Err(error) => {
+                self.trouble = Some(format!("the folder of {shown} cannot be opened: {error}"));
+                return;
+            }
+        };
+        match file.load(discovery.nodes_max) {
+            Ok(fleet) => self.restored = fleet.unwrap_or_default(),
+            Err(why) => self.trouble = Some(format!("{shown} cannot be used: {why}")),
+        }
+        self.state_file = Some(Arc::new(file));
+    }
+
+    fn discovery(self, setup: DiscoverySetup, registry: Option<&Registry>, seed: u64) -> Discovery {
+        let source = match (setup.client, registry) {
+            (Some(client), _) => Source::WsUpdates(client),
+            (None, registry) => {
+                let rewrite = setup.rewrite;
+                let table = registry.map(Registry::table).unwrap_or_default();
+                table.preload(&self.restored);
+                Source::Registry { table, rewrite }
+            }
+        };
+        Discovery {
+            source,
+            schedule: Schedule::new(setup.interval, seed),
+            intent: setup.intent,
+            nodes_max: setup.nodes_max,
+            state_file: self.state_file,
+            restored: self.restored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_may_run_on_any_runtime() {
+        fn check<F: Future + Send>(_run: fn(Control, Handle, Lifecycle) -> F) {}
+        check(Control::run);
+    }
+}

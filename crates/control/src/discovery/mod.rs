@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod listing;
+pub(crate) mod source;
 pub(crate) mod tls;
 pub(crate) mod wsupdates;
 
@@ -117,12 +118,6 @@ impl Fleet {
         (fleet, skipped)
     }
 
-    /// A fleet of these nodes; for a fleet that has been settled before.
-    pub(crate) fn of(nodes: impl IntoIterator<Item = Node>) -> Self {
-        let nodes = nodes.into_iter().collect();
-        Self::settle(nodes, &Self::default(), usize::MAX).0
-    }
-
     /// The nodes, sorted by id.
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -208,7 +203,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn fleet(text: &str) -> Fleet {
-        Fleet::of(nodes(text))
+        Fleet::settle(nodes(text), &Fleet::default(), usize::MAX).0
     }
 
     fn printed(fleet: &Fleet) -> String {

@@ -17,13 +17,13 @@ use crate::plan::{Health, Observed, Seen, Step};
 /// Changes one backend of an engine.
 pub(crate) struct Embedded {
     handle: Handle,
-    backend: Arc<str>,
+    backend: Option<Arc<str>>,
     nodes: BTreeMap<Arc<str>, Node>,
 }
 
 impl Embedded {
-    /// A driver for that backend.
-    pub(crate) fn new(handle: Handle, backend: Arc<str>) -> Self {
+    /// A driver for that backend; `None`: it only looks whether servers are checked.
+    pub(crate) fn new(handle: Handle, backend: Option<Arc<str>>) -> Self {
         Self {
             handle,
             backend,
@@ -31,10 +31,9 @@ impl Embedded {
         }
     }
 
-    fn command(&self, step: &Step) -> Command {
-        let backend = Arc::clone(&self.backend);
+    fn command(step: &Step, backend: Arc<str>) -> Command {
         let admin = |server: &Arc<str>, admin| Command::SetAdmin {
-            backend: Arc::clone(&self.backend),
+            backend: Arc::clone(&backend),
             server: Arc::clone(server),
             admin,
         };
@@ -60,12 +59,18 @@ impl Embedded {
 impl Driver for Embedded {
     async fn observe(&mut self) -> Result<Observation, DriverError> {
         let snapshot = self.handle.snapshot();
-        observation(&snapshot, &self.backend, &mut self.nodes)
+        observation(&snapshot, self.backend.as_ref(), &mut self.nodes)
     }
 
     async fn apply(&mut self, step: &Step) -> Result<(), DriverError> {
+        let Some(backend) = &self.backend else {
+            return Err(DriverError::Refused(
+                "no backend is filled by nodes".to_owned(),
+            ));
+        };
+        let command = Self::command(step, Arc::clone(backend));
         self.handle
-            .apply(self.command(step))
+            .apply(command)
             .map_err(|refused| match refused {
                 Refused::Busy(sessions) => DriverError::Busy(sessions),
                 refused => DriverError::Refused(refused.to_string()),
@@ -80,7 +85,7 @@ impl Driver for Embedded {
 /// What of a snapshot matters here. Nodes whose server is gone are forgotten.
 fn observation(
     snapshot: &Snapshot,
-    backend: &Arc<str>,
+    backend: Option<&Arc<str>>,
     nodes: &mut BTreeMap<Arc<str>, Node>,
 ) -> Result<Observation, DriverError> {
     let all = || {
@@ -89,16 +94,12 @@ fn observation(
             .iter()
             .flat_map(|backend| &backend.servers)
     };
-    let found = snapshot
-        .backends
-        .iter()
-        .find(|stats| stats.name == *backend);
-    let found = found.ok_or_else(|| DriverError::NoBackend(Arc::clone(backend)))?;
-    let servers: Vec<Seen> = found
-        .servers
-        .iter()
-        .map(|server| seen(server, nodes))
-        .collect();
+    let mut servers = Vec::new();
+    if let Some(name) = backend {
+        let found = snapshot.backends.iter().find(|stats| stats.name == *name);
+        let found = found.ok_or_else(|| DriverError::NoBackend(Arc::clone(name)))?;
+        servers.extend(found.servers.iter().map(|server| seen(server, nodes)));
+    }
     nodes.retain(|name, _| servers.iter().any(|seen| seen.name == *name));
     Ok(Observation {
         backend: Observed { servers },

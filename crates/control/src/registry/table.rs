@@ -15,7 +15,7 @@ use crate::discovery::{Fleet, NodeId};
 const NODES_MAX: usize = 10_000;
 
 /// The nodes that announced themselves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     expire: Duration,
     rows: Mutex<BTreeMap<NodeId, Row>>,

@@ -1,0 +1,524 @@
+//! The circle: observe, plan, apply; woken by change and by time.
+//!
+//! It decides nothing itself. What a list means is decided in `discovery`, what of it is believed
+//! in `admit`, what to do in `plan`, when to ask again in `schedule`, what to call it in `lifecycle`.
+//! What it believes of the backend is what it observed last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Level;
+use engine::snapshot::{ControlStatus, Event};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::admit::{Held, admit};
+use crate::discovery::source::{Fetch, Source};
+use crate::discovery::wsupdates::FetchError;
+use crate::discovery::{Fleet, listing::Listing};
+use crate::driver::{Driver, DriverError, Observation};
+use crate::lifecycle::{Input, Lifecycle, STATES};
+use crate::node::Stage;
+use crate::plan::{Intent, Plan, Step, plan};
+use crate::report::{Outlet, Report, WAITING_MAX};
+use crate::schedule::Schedule;
+use crate::state_file::StateFile;
+
+/// How often the backend is looked at while something may happen that no event tells of: sessions
+/// of a draining server end, an operator acts.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The same while first results of checks are awaited.
+const LOOK_AT_CHECKS: Duration = Duration::from_millis(100);
+
+/// The same when nothing can happen any more: everything routes and there is no discovery.
+const LOOK_IDLE: Duration = Duration::from_secs(3600);
+
+/// Most plans carried out before the loop listens again: bounds what a driver that never gets
+/// anywhere can cost.
+const TURNS_MAX: usize = 1000;
+
+/// Discovery, as far as the loop needs it.
+pub(crate) struct Discovery {
+    pub(crate) source: Source,
+    pub(crate) schedule: Schedule,
+    pub(crate) intent: Intent,
+    pub(crate) nodes_max: usize,
+    pub(crate) state_file: Option<Arc<StateFile>>,
+    /// The fleet of the state file, in force until a list comes.
+    pub(crate) restored: Fleet,
+}
+
+/// The loop.
+pub(crate) struct Reconciler<D, O> {
+    driver: D,
+    outlet: O,
+    discovery: Option<Discovery>,
+    started: Instant,
+    lifecycle: Lifecycle,
+    fleet: Fleet,
+    held: Option<Held>,
+    /// What the state file has, as far as we know; `None`: something else.
+    saved: Option<Fleet>,
+    save_failed: bool,
+    stages: BTreeMap<Arc<str>, Stage>,
+    observation: Observation,
+    waiting: Vec<String>,
+    fetch_wanted: bool,
+    report: Report,
+}
+
+/// What woke the loop.
+enum Woken {
+    Event(Result<Event, RecvError>),
+    Fetched(Result<Listing, FetchError>),
+    Saved(Fleet, Result<(), String>),
+    Hint,
+    Time,
+}
+
+/// The state file being written, and what with.
+type Saving = (Fleet, JoinHandle<std::io::Result<()>>);
+
+impl<D: Driver, O: Outlet> Reconciler<D, O> {
+    /// A loop that has not begun; `lifecycle` comes from [`Lifecycle::begin`].
+    pub(crate) fn new(
+        driver: D,
+        outlet: O,
+        discovery: Option<Discovery>,
+        lifecycle: Lifecycle,
+        report: Report,
+    ) -> Self {
+        let fleet = discovery
+            .as_ref()
+            .map(|discovery| discovery.restored.clone());
+        let fleet = fleet.unwrap_or_default();
+        Self {
+            driver,
+            outlet,
+            discovery,
+            started: Instant::now(),
+            lifecycle,
+            saved: Some(fleet.clone()),
+            save_failed: false,
+            fleet,
+            held: None,
+            stages: BTreeMap::new(),
+            observation: Observation::default(),
+            waiting: Vec::new(),
+            fetch_wanted: false,
+            report,
+        }
+    }
+
+    /// Turns until the engine is gone.
+    pub(crate) async fn run(mut self, mut events: broadcast::Receiver<Event>) {
+        let mut fetch: Option<Fetch> = None;
+        let mut saving: Option<Saving> = None;
+        self.input(Input::ConfigLoaded);
+        loop {
+            self.turn().await;
+            self.begin_fetch(&mut fetch);
+            self.begin_save(&mut saving);
+            self.publish();
+            let wake = self.started + self.next_look(fetch.is_some());
+            let source = self.discovery.as_ref().map(|discovery| &discovery.source);
+            let woken = tokio::select! {
+                biased;
+                fetched = under_way(&mut fetch) => Woken::Fetched(fetched),
+                (fleet, saved) = saved(&mut saving) => Woken::Saved(fleet, saved),
+                event = events.recv() => Woken::Event(event),
+                () = hint(source) => Woken::Hint,
+                () = tokio::time::sleep_until(wake) => Woken::Time,
+            };
+            match woken {
+                Woken::Event(Err(RecvError::Closed)) => return,
+                Woken::Event(event) => {
+                    self.on_event(event.ok());
+                    self.on_more_events(&mut events);
+                }
+                Woken::Fetched(fetched) => self.on_fetched(fetched),
+                Woken::Saved(fleet, result) => self.on_saved(fleet, result),
+                Woken::Hint => self.hurry(),
+                Woken::Time => {}
+            }
+        }
+    }
+
+    /// Time since the loop began: the clock of everything pure.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Tells the lifecycle what happened and does what it asks for.
+    fn input(&mut self, input: Input) {
+        let now = self.now();
+        let (lifecycle, actions) = self.lifecycle.clone().step(input, now);
+        self.lifecycle = lifecycle;
+        for (level, line) in actions.log {
+            self.outlet.log(level, &line);
+        }
+        if actions.load_config {
+            // The configuration cannot have become wrong since it was checked at the start.
+            self.input(Input::ConfigLoaded);
+        }
+        if actions.fetch && self.discovery.is_none() {
+            self.input(Input::NodesFetched);
+        } else if actions.fetch {
+            self.fetch_wanted = true;
+        }
+    }
+
+    /// Observes, plans and applies until there is nothing to do now.
+    async fn turn(&mut self) {
+        for _ in 0..TURNS_MAX {
+            match self.driver.observe().await {
+                Ok(observation) => self.follow(observation),
+                Err(error) => {
+                    self.waiting = vec![error.to_string()];
+                    return;
+                }
+            }
+            let plan = self.plan();
+            self.waiting = plan.waiting;
+            if !self.apply(plan.steps).await {
+                break;
+            }
+        }
+        self.input(Input::ChangesApplied);
+        if self.observation.unchecked == 0 {
+            self.input(Input::ServersChecked);
+        }
+        if self.observation.routed {
+            self.input(Input::Routed);
+        }
+        self.input(Input::Tick);
+    }
+
+    fn plan(&self) -> Plan {
+        match &self.discovery {
+            Some(discovery) => {
+                let observed = &self.observation.backend;
+                plan(&discovery.intent, &self.fleet, observed, self.now())
+            }
+            None => Plan::default(),
+        }
+    }
+
+    /// Takes over what was observed, and follows each node through its life.
+    fn follow(&mut self, mut observation: Observation) {
+        let now = self.now();
+        let servers = &mut observation.backend.servers;
+        for (name, stage) in &mut self.stages {
+            let seen = servers
+                .iter()
+                .find(|seen| seen.node.is_some() && seen.name == *name);
+            let next = stage.step(seen, now);
+            if next.name() != stage.name() {
+                let (from, to) = (stage.name(), next.name());
+                let sessions = match seen.map_or(0, |seen| seen.sessions) {
+                    0 => String::new(),
+                    sessions => format!(" ({sessions} sessions)"),
+                };
+                let line = format!("Node {name}: {from} -> {to}{sessions}");
+                self.outlet.log(Level::Notice, &line);
+            }
+            *stage = next;
+        }
+        self.stages.retain(|_, stage| *stage != Stage::Gone);
+        for seen in servers.iter_mut().filter(|seen| seen.node.is_some()) {
+            let begin = || Stage::begin(now);
+            let stage = self
+                .stages
+                .entry(Arc::clone(&seen.name))
+                .or_insert_with(begin);
+            *stage = stage.step(Some(seen), now);
+            seen.draining_since = stage.draining_since();
+        }
+        self.observation = observation;
+    }
+
+    /// Applies steps; whether it is worth looking again at once.
+    async fn apply(&mut self, steps: Vec<Step>) -> bool {
+        let mut progress = false;
+        let mut refused = BTreeSet::new();
+        for step in steps {
+            match self.driver.apply(&step).await {
+                Ok(()) => {
+                    self.report.changed();
+                    self.outlet.log(Level::Notice, &format!("Fleet: {step}"));
+                    // Sessions that were told to end take a moment to do so.
+                    progress |= !matches!(step, Step::Shutdown(_));
+                }
+                // A session slipped in between looking and acting: the next turn sees it.
+                Err(DriverError::Busy(_)) => {}
+                Err(error) => {
+                    self.waiting.push(format!("cannot {step}: {error}"));
+                    refused.insert(format!("{step}: {error}"));
+                }
+            }
+        }
+        if self.discovery.is_some() {
+            self.report.refused(refused, &self.outlet);
+        }
+        progress
+    }
+
+    /// Begins a fetch when one is due or wanted, and none is under way.
+    fn begin_fetch(&mut self, fetch: &mut Option<Fetch>) {
+        let now = self.now();
+        let due = match &self.discovery {
+            Some(discovery) => discovery.schedule.next() <= now,
+            None => return,
+        };
+        if fetch.is_some() || !(due || self.fetch_wanted) {
+            return;
+        }
+        if self.lifecycle.is_error() {
+            self.input(Input::Retry);
+        }
+        self.fetch_wanted = false;
+        if let Some(discovery) = &mut self.discovery {
+            discovery.schedule.begun(now);
+            *fetch = Some(discovery.source.fetch());
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Result<Listing, FetchError>) {
+        let now = self.now();
+        let Some(discovery) = &mut self.discovery else {
+            return;
+        };
+        let settled = fetched.map(|listing| listing.settle(&self.fleet, discovery.nodes_max));
+        let result = settled.and_then(|settled| {
+            self.report
+                .skipped(settled.skipped, settled.skipped_count, &self.outlet);
+            // An empty list is no news, unless there is nothing it could empty.
+            match settled.fleet.is_empty() && !self.fleet.is_empty() {
+                true => Err(FetchError::Empty),
+                false => Ok(settled.fleet),
+            }
+        });
+        match result {
+            Ok(listed) => {
+                discovery.schedule.succeeded(now);
+                self.report.fetched(now);
+                self.on_listed(listed);
+            }
+            Err(error) => {
+                discovery.schedule.failed(now);
+                self.report.failed(&error);
+                self.input(Input::FetchFailed(error.line()));
+            }
+        }
+    }
+
+    /// A good list: believes what can be believed and works towards it.
+    fn on_listed(&mut self, listed: Fleet) {
+        let observed = &self.observation.backend;
+        let admitted = admit(&self.fleet, listed, observed, self.held.as_ref());
+        if let Some(held) = admitted
+            .held
+            .as_ref()
+            .filter(|held| self.held.as_ref() != Some(held))
+        {
+            self.outlet
+                .log(Level::Warning, &format!("Node list: {held}"));
+        }
+        self.held = admitted.held;
+        // A write that failed is tried again with the next good list, not in a circle.
+        if std::mem::take(&mut self.save_failed) {
+            self.saved = None;
+        }
+        let difference = difference(&self.fleet, &admitted.fleet);
+        self.fleet = admitted.fleet;
+        self.input(Input::NodesFetched);
+        if let Some(difference) = difference {
+            self.input(Input::ListChanged(difference));
+        }
+    }
+
+    /// Something calls for a fresh list.
+    fn hurry(&mut self) {
+        let now = self.now();
+        if let Some(discovery) = &mut self.discovery {
+            discovery.schedule.hurry(now);
+        }
+    }
+
+    fn on_event(&mut self, event: Option<Event>) {
+        let ours = self
+            .discovery
+            .as_ref()
+            .map(|discovery| &discovery.intent.backend);
+        match event {
+            Some(Event::ServerDown { backend, .. }) if Some(&backend) == ours => self.hurry(),
+            // Everything else, lost events included, is seen by looking, which comes next.
+            _ => {}
+        }
+    }
+
+    /// Takes the events that wait, so that a burst of them costs one look.
+    fn on_more_events(&mut self, events: &mut broadcast::Receiver<Event>) {
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.on_event(Some(event)),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Begins to write the state file when the fleet is another one than it has. A fleet that no
+    /// list has confirmed since the start is not written.
+    fn begin_save(&mut self, saving: &mut Option<Saving>) {
+        let file = self
+            .discovery
+            .as_ref()
+            .and_then(|discovery| discovery.state_file.as_ref());
+        let (Some(file), None) = (file, &saving) else {
+            return;
+        };
+        if self.saved.as_ref() == Some(&self.fleet) || self.report.age(self.now()).is_none() {
+            return;
+        }
+        self.saved = Some(self.fleet.clone());
+        let (file, fleet) = (Arc::clone(file), self.fleet.clone());
+        let written = fleet.clone();
+        *saving = Some((
+            fleet,
+            tokio::task::spawn_blocking(move || file.save(&written)),
+        ));
+    }
+
+    fn on_saved(&mut self, fleet: Fleet, result: Result<(), String>) {
+        let path = self
+            .discovery
+            .as_ref()
+            .and_then(|discovery| discovery.state_file.as_ref());
+        let path = path
+            .map(|file| file.path().display().to_string())
+            .unwrap_or_default();
+        let trouble = result.err().map(|why| {
+            let nodes = fleet.len();
+            format!("{path} cannot be written, the list of {nodes} nodes is not kept: {why}")
+        });
+        self.save_failed = trouble.is_some();
+        self.report.state_file(trouble, &self.outlet);
+    }
+
+    /// When to look again at the latest.
+    fn next_look(&self, fetching: bool) -> Duration {
+        let now = self.now();
+        let look = match &self.discovery {
+            _ if self.lifecycle.waits_for_checks() => LOOK_AT_CHECKS,
+            None if self.lifecycle.is_routing() => LOOK_IDLE,
+            _ => LOOK,
+        };
+        match &self.discovery {
+            Some(discovery) if !fetching => (now + look).min(discovery.schedule.next()),
+            _ => now + look,
+        }
+    }
+
+    fn publish(&self) {
+        let now = self.now();
+        let discovery = self.discovery.as_ref().map(|discovery| {
+            let backend = Arc::clone(&discovery.intent.backend);
+            let nodes = self.fleet.len() as u64;
+            self.report
+                .status(discovery.source.name(), backend, nodes, now)
+        });
+        self.outlet.show(ControlStatus {
+            lifecycle: self.lifecycle.name(),
+            lifecycle_states: STATES,
+            waiting: self.waiting_lines(now),
+            discovery,
+        });
+    }
+
+    /// Why nothing is done, most important first, bounded.
+    fn waiting_lines(&self, now: Duration) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Some(trouble), Some(discovery)) = (self.lifecycle.trouble(), &self.discovery) {
+            lines.push(trouble.to_owned());
+            let retry = discovery.schedule.next().saturating_sub(now).as_secs();
+            let nodes = self.fleet.len();
+            lines.push(match self.report.age(now) {
+                Some(age) => {
+                    let age = age.as_secs();
+                    format!("the list of {nodes} nodes from {age} s ago stays in force; next fetch in {retry} s")
+                }
+                None if self.report.from_state_file => {
+                    format!("the list of {nodes} nodes from the state file is in force; next fetch in {retry} s")
+                }
+                None => format!("no list has come yet; next fetch in {retry} s"),
+            });
+        }
+        lines.extend(self.held.as_ref().map(ToString::to_string));
+        if self.lifecycle.waits_for_checks() {
+            let unchecked = self.observation.unchecked;
+            lines.push(format!("{unchecked} servers have had no check yet"));
+        }
+        lines.extend(self.waiting.iter().cloned());
+        let more = lines.len().saturating_sub(WAITING_MAX);
+        if more > 0 {
+            lines.truncate(WAITING_MAX);
+            lines.push(format!("… and {more} more"));
+        }
+        lines
+    }
+}
+
+/// What changed between two fleets, for people; `None`: nothing.
+fn difference(before: &Fleet, after: &Fleet) -> Option<String> {
+    let missing = |from: &Fleet, to: &Fleet| {
+        to.nodes()
+            .iter()
+            .filter(|node| !from.contains(node))
+            .count()
+    };
+    match (missing(before, after), missing(after, before)) {
+        (0, 0) => None,
+        (join, 0) => Some(format!("nodes joining: {join}")),
+        (0, leave) => Some(format!("nodes leaving: {leave}")),
+        (join, leave) => Some(format!("nodes joining: {join}, leaving: {leave}")),
+    }
+}
+
+/// The result of the fetch under way; never, when there is none.
+async fn under_way(fetch: &mut Option<Fetch>) -> Result<Listing, FetchError> {
+    match fetch {
+        Some(under_way) => {
+            let fetched = under_way.await;
+            *fetch = None;
+            fetched
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The result of the write under way; never, when there is none.
+async fn saved(saving: &mut Option<Saving>) -> (Fleet, Result<(), String>) {
+    let result = match saving {
+        Some((_, task)) => task.await,
+        None => return std::future::pending().await,
+    };
+    let fleet = saving.take().map(|(fleet, _)| fleet).unwrap_or_default();
+    let result = result.map_err(std::io::Error::other).flatten();
+    (fleet, result.map_err(|error| error.to_string()))
+}
+
+/// A sign that another fetch is worth while; never, without discovery.
+async fn hint(source: Option<&Source>) {
+    match source {
+        Some(source) => source.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;
