@@ -69,3 +69,18 @@ impl Diagnostic {
         self
     }
 }
+
+/// File order, and each thing once: what two readers of a line both noticed is told by the first.
+pub(crate) fn put_in_order(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by_key(|diagnostic| match diagnostic.span {
+        Some(span) => (0, span.source, span.line, span.start),
+        None => (1, Default::default(), 0, 0),
+    });
+    let mut seen = std::collections::HashSet::new();
+    diagnostics.retain(|diagnostic| {
+        let place = diagnostic
+            .span
+            .map(|span| (span.source, span.line, span.start));
+        seen.insert((place, diagnostic.message.clone()))
+    });
+}

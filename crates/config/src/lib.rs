@@ -4,11 +4,69 @@
 //! configuration may look at (environment, other files) comes in through [`Surroundings`].
 //! The language is that of HAProxy's `configuration.txt`; sections are cited as "manual 2.2".
 
+mod address;
+mod args;
+mod ast;
+mod check;
 pub mod diagnostics;
+mod draft;
+mod environment;
 pub mod expr;
+mod keywords;
 pub mod lexer;
 pub mod model;
+mod nearest;
+mod parser;
+mod predicates;
+mod preprocess;
+mod resolve;
 pub mod source;
+mod values;
+mod warnings;
+
+pub use environment::COMPATIBLE_VERSION;
+pub use predicates::FEATURES;
+
+use diagnostics::{Diagnostic, Severity};
+use environment::Environment;
+use model::Config;
+use source::Source;
+
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The model; `None` exactly when there is an alert.
+    pub config: Option<Config>,
+    /// Everything there is to say, in file order, each thing once.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads and checks a configuration of one or more texts, in order. Never fails half-way: all
+/// problems are told at once.
+pub fn load(sources: &[Source], surroundings: &dyn Surroundings) -> Outcome {
+    let environment = Environment::new(surroundings);
+    let mut diagnostics = Vec::new();
+    let sections = parser::parse(sources, &environment, &mut diagnostics);
+    let config = check::check(&sections, &environment, &mut diagnostics);
+    diagnostics::put_in_order(&mut diagnostics);
+    let usable = diagnostics
+        .iter()
+        .all(|diagnostic| diagnostic.severity < Severity::Alert);
+    Outcome {
+        config: usable.then_some(config),
+        diagnostics,
+    }
+}
+
+/// Evaluates a condition of `.if`, for `-cc`. `$NAME` between double quotes is put in first.
+/// Fails, saying why, when it cannot be read.
+pub fn evaluate_condition(text: &str, surroundings: &dyn Surroundings) -> Result<bool, String> {
+    let environment = Environment::new(surroundings);
+    let words = lexer::split(text, source::Span::default(), &environment)
+        .map_err(|problem| problem.message)?;
+    let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    predicates::evaluate(&texts.join(" "), &environment)
+}
 
 /// What a configuration may ask of the world around it. The caller decides what it may see.
 pub trait Surroundings {

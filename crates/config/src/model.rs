@@ -64,8 +64,11 @@ pub struct Global {
     pub description: Option<Arc<str>>,
     /// `stats socket` lines. Accepted: nothing answers on them yet.
     pub stats_sockets: Vec<Arc<str>>,
-    /// `ssl-default-bind-options` and friends.
+    /// `ssl-default-bind-options` and friends; already merged into each `bind`.
     pub bind_tls: TlsVersions,
+    /// `ssl-default-server-options` and `ssl-server-verify`; already merged into each `server`.
+    /// Servers that are discovered without a `default-server … ssl` of their backend start here.
+    pub server_tls: ServerTls,
     /// Bounds of `tune.*`.
     pub tune: Tune,
     /// `setenv`/`presetenv` after resolution, to hand to the process environment. Never logged.
@@ -240,8 +243,14 @@ pub struct Bind {
     pub maxconn: Option<u32>,
     /// `backlog` of this address.
     pub backlog: Option<u32>,
-    /// `mode`, `user`, `group` of a Unix socket: permission bits.
+    /// `mode` of a Unix socket: permission bits.
     pub unix_mode: Option<u32>,
+    /// `user` or `uid` of a Unix socket.
+    pub unix_user: Option<Account>,
+    /// `group` or `gid` of a Unix socket.
+    pub unix_group: Option<Account>,
+    /// `interface`: only what comes in there is accepted (`SO_BINDTODEVICE`).
+    pub interface: Option<Arc<str>>,
     /// `v4v6` (`Some(false)`), `v6only` (`Some(true)`).
     pub v6only: Option<bool>,
 }
@@ -270,6 +279,8 @@ pub struct BindTls {
     pub alpn: Vec<Arc<str>>,
     /// `strict-sni`: no handshake without a matching certificate.
     pub strict_sni: bool,
+    /// `no-tls-tickets`: sessions are not resumed by tickets.
+    pub no_tickets: bool,
 }
 
 /// Which TLS versions are allowed. 1.2 and 1.3 exist here.
@@ -436,8 +447,8 @@ impl Default for Check {
     }
 }
 
-/// TLS towards a server.
-#[derive(Debug, Clone, Default)]
+/// TLS towards a server. By default its certificate is verified against the system's roots.
+#[derive(Debug, Clone)]
 pub struct ServerTls {
     /// `verify required` (the default) or `verify none` (`false`).
     pub verify: bool,
@@ -447,8 +458,23 @@ pub struct ServerTls {
     pub sni: Option<Sample>,
     /// `verifyhost`.
     pub verifyhost: Option<Arc<str>>,
+    /// `ssl-min-ver`, `no-tlsv12` …, merged with the global defaults.
+    pub versions: TlsVersions,
     /// `alpn`.
     pub alpn: Vec<Arc<str>>,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            ca_file: None,
+            sni: None,
+            verifyhost: None,
+            versions: TlsVersions::default(),
+            alpn: Vec::new(),
+        }
+    }
 }
 
 /// `option httpchk` with `http-check send|expect` (manual 4.2).
@@ -464,8 +490,8 @@ pub struct HttpCheck {
     pub headers: Vec<(Arc<str>, Arc<str>)>,
     /// `body`.
     pub body: Option<Arc<str>>,
-    /// `http-check expect`; `None`: any 2xx or 3xx.
-    pub expect: Option<Expect>,
+    /// `http-check expect` lines, which must all hold; none: any 2xx or 3xx.
+    pub expect: Vec<Expect>,
 }
 
 impl Default for HttpCheck {
@@ -476,7 +502,7 @@ impl Default for HttpCheck {
             version: "HTTP/1.0".into(),
             headers: Vec::new(),
             body: None,
-            expect: None,
+            expect: Vec::new(),
         }
     }
 }

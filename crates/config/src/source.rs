@@ -1,4 +1,6 @@
 //! Texts and places in them.
+//!
+//! Reading files is the caller's; what is here is the text as it came and spans into it.
 
 use std::sync::Arc;
 
@@ -9,6 +11,16 @@ pub struct Source {
     pub name: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+}
+
+impl Source {
+    /// A text and what messages call it.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
 }
 
 /// Which of the given sources, by position.
@@ -26,4 +38,24 @@ pub struct Span {
     pub start: u32,
     /// One past the last byte.
     pub end: u32,
+}
+
+impl Span {
+    /// From the start of this one to the end of `last`, which lies on the same line.
+    #[must_use]
+    pub fn to(self, last: Span) -> Span {
+        Span {
+            end: last.end.max(self.end),
+            ..self
+        }
+    }
+
+    /// The empty place just behind this one: where a missing word was expected.
+    #[must_use]
+    pub fn after(self) -> Span {
+        Span {
+            start: self.end,
+            ..self
+        }
+    }
 }

@@ -1,0 +1,444 @@
+//! Sections to a model: reads each line with its keyword's parse function, hands settings down from
+//! `defaults`, and lets `resolve` tie the names together.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::args::Args;
+use crate::ast::{Line, Section};
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::draft::Draft;
+use crate::environment::Environment;
+use crate::expr::{self, Stage};
+use crate::keywords::global::{self, GlobalDraft};
+use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
+use crate::keywords::{
+    self, Bases, Defaults, Keyword, ProxyKeyword, Scope, SectionKind, Status, proxy_tables,
+};
+use crate::lexer::Word;
+use crate::model::{Config, Global};
+use crate::nearest::did_you_mean;
+use crate::source::Span;
+use crate::values;
+
+/// Everything read, nothing tied together yet.
+pub(crate) struct Drafts {
+    pub(crate) global: GlobalDraft,
+    /// Frontends, backends and listens, in file order.
+    pub(crate) proxies: Vec<Draft>,
+    pub(crate) discovery: Option<DiscoveryDraft>,
+    pub(crate) registry: Option<RegistryDraft>,
+    /// Backends named in expressions.
+    pub(crate) named: Vec<(Arc<str>, Span)>,
+}
+
+/// Builds the model from what was written. The model is only whole when no alert was reported.
+pub(crate) fn check(
+    sections: &[Section],
+    environment: &Environment<'_>,
+    report: &mut Vec<Diagnostic>,
+) -> Config {
+    let shared = RefCell::new(std::mem::take(report));
+    let backends = RefCell::new(Vec::new());
+    let mut checker = Checker {
+        environment,
+        report: &shared,
+        backends: &backends,
+        global: GlobalDraft {
+            global: Global::default(),
+            bases: Bases::default(),
+            zero_warning: false,
+        },
+        anonymous: Draft::new(SectionKind::Defaults, "".into(), Span::default()),
+        defaults: BTreeMap::new(),
+        proxies: Vec::new(),
+        discovery: None,
+        registry: None,
+    };
+    for section in sections {
+        checker.section(section);
+    }
+    let mut global = checker.global;
+    global.global.environment = environment.set_variables();
+    let drafts = Drafts {
+        global,
+        proxies: checker.proxies,
+        discovery: checker.discovery,
+        registry: checker.registry,
+        named: backends.take(),
+    };
+    let zero_warning = drafts.global.zero_warning;
+    *report = shared.into_inner();
+    let config = crate::resolve::resolve(drafts, environment, report);
+    if zero_warning {
+        refuse_warnings(report);
+    }
+    config
+}
+
+/// `zero-warning`: a configuration that gives a warning is not used (manual 3.3).
+fn refuse_warnings(report: &mut Vec<Diagnostic>) {
+    let warned = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Warning;
+    if report.iter().any(warned) {
+        report.push(
+            Diagnostic::new(
+                Severity::Alert,
+                None,
+                "some warnings were found and 'zero-warning' is set",
+            )
+            .help("mend what was warned of, or remove 'zero-warning' from 'global'"),
+        );
+    }
+}
+
+struct Checker<'a> {
+    environment: &'a Environment<'a>,
+    report: &'a RefCell<Vec<Diagnostic>>,
+    backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    global: GlobalDraft,
+    /// The last `defaults` section, named or not: what a section without `from` inherits.
+    anonymous: Draft,
+    defaults: BTreeMap<Arc<str>, Draft>,
+    proxies: Vec<Draft>,
+    discovery: Option<DiscoveryDraft>,
+    registry: Option<RegistryDraft>,
+}
+
+impl Checker<'_> {
+    fn report(&self, diagnostic: Diagnostic) {
+        self.report.borrow_mut().push(diagnostic);
+    }
+
+    fn section(&mut self, section: &Section) {
+        match section.kind {
+            SectionKind::Global => self.global(section),
+            SectionKind::Defaults => self.defaults(section),
+            SectionKind::Frontend | SectionKind::Backend | SectionKind::Listen => {
+                self.proxy(section);
+            }
+            SectionKind::Discovery => {
+                let mut draft = self.discovery.take().unwrap_or_default();
+                self.own(section, own::DISCOVERY, &mut draft);
+                self.discovery = Some(draft);
+            }
+            SectionKind::Registry => {
+                let mut draft = self.registry.take().unwrap_or_default();
+                draft.span = section.span;
+                self.own(section, own::REGISTRY, &mut draft);
+                self.registry = Some(draft);
+            }
+            SectionKind::Other(name) => self.report(
+                Diagnostic::alert(
+                    section.span,
+                    format!("section '{name}' is not implemented yet"),
+                )
+                .label("its lines were not looked at")
+                .help("remove it, or guard it with .if !feature(TIDEGATE) … .endif"),
+            ),
+        }
+    }
+
+    fn global(&mut self, section: &Section) {
+        self.no_arguments(section);
+        let tables = [global::KEYWORDS, global::ACCEPTED, global::MISSING];
+        for line in &section.lines {
+            // A copy, because a line changes what later lines see and is itself read with it.
+            let bases = self.global.bases.clone();
+            let scope = scope(self.environment, self.report, self.backends, &bases);
+            let outcome = apply(&tables, line, "global", &scope, |parse, args| {
+                parse(&mut self.global, args, &scope)
+            });
+            if let Err(problem) = outcome {
+                scope.report(problem);
+            }
+        }
+    }
+
+    fn own<T>(
+        &mut self,
+        section: &Section,
+        table: &'static [Keyword<own::OwnParse<T>, ()>],
+        draft: &mut T,
+    ) {
+        self.no_arguments(section);
+        let scope = scope(
+            self.environment,
+            self.report,
+            self.backends,
+            &self.global.bases,
+        );
+        for line in &section.lines {
+            let name = section.kind.name();
+            let outcome = apply(&[table], line, name, &scope, |parse, args| {
+                parse(draft, args, &scope)
+            });
+            if let Err(problem) = outcome {
+                scope.report(problem);
+            }
+        }
+    }
+
+    fn no_arguments(&self, section: &Section) {
+        if let Some(word) = section.arguments.first() {
+            self.report(Diagnostic::alert(
+                word.span,
+                format!(
+                    "'{}' cannot handle unexpected argument '{}'",
+                    section.kind.name(),
+                    word.text
+                ),
+            ));
+        }
+    }
+
+    fn defaults(&mut self, section: &Section) {
+        let header = self.header(section);
+        let mut draft = match &header.from {
+            // A `defaults` section starts from HAProxy's own defaults unless it says `from`.
+            Some(from) => self
+                .parent(from)
+                .heir(section.kind, header.name.clone(), section.span),
+            None => Draft::new(section.kind, header.name.clone(), section.span),
+        };
+        draft.anonymous = header.name.is_empty();
+        self.lines(section, &mut draft);
+        if !draft.anonymous {
+            if let Some(previous) = self.defaults.get(&draft.proxy.name) {
+                let line = previous.proxy.span.line;
+                self.report(Diagnostic::warning(
+                    section.span,
+                    format!(
+                        "defaults '{}' was declared on line {line} already: the name means this one from here on",
+                        draft.proxy.name
+                    ),
+                ));
+            }
+            self.defaults
+                .insert(draft.proxy.name.clone(), draft.clone());
+        }
+        self.anonymous = draft;
+    }
+
+    fn proxy(&mut self, section: &Section) {
+        let header = self.header(section);
+        if header.name.is_empty() {
+            self.report(
+                Diagnostic::alert(
+                    section.span.after(),
+                    format!("'{}' expects a name", section.kind.name()),
+                )
+                .label("nothing follows"),
+            );
+        }
+        let parent = match &header.from {
+            Some(from) => self.parent(from),
+            None => &self.anonymous,
+        };
+        let mut draft = parent.heir(section.kind, header.name, section.span);
+        self.lines(section, &mut draft);
+        self.proxies.push(draft);
+    }
+
+    fn parent(&self, from: &Word) -> &Draft {
+        if let Some(parent) = self.defaults.get(from.text.as_str()) {
+            return parent;
+        }
+        let alert = Diagnostic::alert(
+            from.span,
+            format!("no 'defaults' section is called '{}'", from.text),
+        );
+        let names = self.defaults.keys().map(|name| &**name);
+        self.report(match did_you_mean(&from.text, names) {
+            Some(hint) => alert.help(hint),
+            None => alert.help("a 'defaults NAME' section must come before it is used"),
+        });
+        &self.anonymous
+    }
+
+    /// `[NAME] [from NAME]`.
+    fn header<'s>(&self, section: &'s Section) -> Header<'s> {
+        let mut words = section.arguments.iter();
+        let mut header = Header {
+            name: "".into(),
+            from: None,
+        };
+        let mut next = words.next();
+        if let Some(word) = next.filter(|word| !word.is("from")) {
+            match values::name(word, section.kind.name()) {
+                Ok(name) => header.name = name,
+                Err(problem) => {
+                    self.report(problem);
+                    header.name = word.text.as_str().into();
+                }
+            }
+            next = words.next();
+        }
+        if let Some(word) = next.filter(|word| word.is("from")) {
+            header.from = words.next();
+            if header.from.is_none() {
+                let place = word.span.after();
+                let message = "'from' expects the name of a 'defaults' section";
+                self.report(Diagnostic::alert(place, message).label("nothing follows"));
+            }
+            next = words.next();
+        }
+        if let Some(word) = next {
+            let mut alert = Diagnostic::alert(
+                word.span,
+                format!(
+                    "'{}' cannot handle unexpected argument '{}'",
+                    section.kind.name(),
+                    word.text
+                ),
+            );
+            if section.kind != SectionKind::Defaults {
+                alert = alert.help("give the address to listen on in a 'bind' line");
+            }
+            self.report(alert);
+        }
+        header
+    }
+
+    fn lines(&self, section: &Section, draft: &mut Draft) {
+        let scope = scope(
+            self.environment,
+            self.report,
+            self.backends,
+            &self.global.bases,
+        );
+        declare_acls(section, draft, &scope);
+        let tables = proxy_tables();
+        let name = section.kind.name();
+        for line in &section.lines {
+            let outcome = allowed(&tables, line, draft).and_then(|is_allowed| match is_allowed {
+                true => apply(&tables, line, name, &scope, |parse, args| {
+                    parse(draft, args, &scope)
+                }),
+                false => Ok(()),
+            });
+            if let Err(problem) = outcome {
+                scope.report(problem);
+            }
+        }
+    }
+}
+
+struct Header<'s> {
+    name: Arc<str>,
+    from: Option<&'s Word>,
+}
+
+fn scope<'a>(
+    environment: &'a Environment<'a>,
+    report: &'a RefCell<Vec<Diagnostic>>,
+    backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    bases: &'a Bases,
+) -> Scope<'a> {
+    Scope {
+        environment,
+        report,
+        backends,
+        bases,
+    }
+}
+
+/// Declares all ACLs of a section before its rules are read: a later `acl` line of the same name
+/// counts for earlier rules too (manual 7).
+fn declare_acls(section: &Section, draft: &mut Draft, scope: &Scope<'_>) {
+    if draft.anonymous {
+        return;
+    }
+    let acls = section.lines.iter().filter(|line| line.words[0].is("acl"));
+    for line in acls {
+        let context = scope.expressions(Stage::Declaration);
+        if let Err(problem) = expr::acl::declare(&line.words[1..], &mut draft.acls, &context) {
+            scope.report(problem);
+        }
+    }
+}
+
+/// Finds the keyword of a line and has it read, or says what is wrong with it.
+fn apply<P: Copy, S>(
+    tables: &[&'static [Keyword<P, S>]],
+    line: &Line,
+    section: &str,
+    scope: &Scope<'_>,
+    parse: impl FnOnce(P, &mut Args<'_>) -> Result<(), Diagnostic>,
+) -> Result<(), Diagnostic> {
+    let Some((keyword, taken)) = keywords::find(tables.iter().copied(), &line.words) else {
+        let names: Vec<&'static str> = tables
+            .iter()
+            .flat_map(|table| table.iter().map(|keyword| keyword.name))
+            .collect();
+        return Err(keywords::unknown(&line.words, section, &names));
+    };
+    keywords::check_modifier(keyword, line)?;
+    let place = line.words[0].span.to(line.words[taken - 1].span);
+    match &keyword.status {
+        Status::Implemented(function) => {
+            parse(*function, &mut Args::new(line, keyword.name, taken))
+        }
+        status => {
+            let said = keywords::verdict(keyword.name, status, place);
+            if let Some(diagnostic) = said {
+                scope.report(diagnostic);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether the keyword of the line is read in this kind of section. One that belongs to the other
+/// side is ignored with a warning, as HAProxy does; in `defaults` it is an error.
+fn allowed(
+    tables: &[&'static [ProxyKeyword]],
+    line: &Line,
+    draft: &Draft,
+) -> Result<bool, Diagnostic> {
+    let Some((keyword, taken)) = keywords::find(tables.iter().copied(), &line.words) else {
+        return Ok(true);
+    };
+    let place = line.words[0].span.to(line.words[taken - 1].span);
+    let sides = keyword.sections;
+    if draft.kind == SectionKind::Defaults {
+        return match (sides.defaults, draft.anonymous) {
+            (Defaults::Yes, _) | (Defaults::Named, false) => Ok(true),
+            (Defaults::Named, true) => Err(Diagnostic::alert(
+                place,
+                format!(
+                    "'{}' not allowed in anonymous 'defaults' section",
+                    keyword.name
+                ),
+            )
+            .help("give the section a name: 'defaults NAME'")),
+            (Defaults::No, _) => Err(Diagnostic::alert(
+                place,
+                format!("'{}' not allowed in 'defaults' section", keyword.name),
+            )),
+        };
+    }
+    if (sides.front && draft.is_front()) || (sides.back && draft.is_back()) {
+        return Ok(true);
+    }
+    let missing = if sides.front { "frontend" } else { "backend" };
+    let message = format!(
+        "'{}' ignored because {} has no {missing} capability",
+        keyword.name,
+        draft.title()
+    );
+    // A server that gets no traffic is more than a slip.
+    if keyword.name == "server" || keyword.name == "server-template" {
+        return Err(Diagnostic::alert(
+            place,
+            format!(
+                "'{}' not allowed because {} has no backend capability",
+                keyword.name,
+                draft.title()
+            ),
+        )
+        .help("put it into a 'backend' or 'listen' section"));
+    }
+    Err(Diagnostic::warning(place, message)
+        .help(format!("move it to a '{missing}' or 'listen' section")))
+}

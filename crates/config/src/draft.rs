@@ -1,0 +1,194 @@
+//! A proxy while its lines are read: the model's own types, plus names not yet resolved.
+//!
+//! `defaults` sections are drafts too; a section begins as a copy of the one it inherits from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::expr::acl::AclTable;
+use crate::expr::{Condition, Format};
+use crate::keywords::SectionKind;
+use crate::model::{
+    Balance, Bind, HttpCheck, LogTarget, Proxy, RequestRule, Server, ServerTls, StatsPage,
+};
+use crate::source::Span;
+
+/// A name that must be resolved, and where it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    pub(crate) span: Span,
+}
+
+/// A proxy under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) kind: SectionKind,
+    /// Whether it is a `defaults` section without a name: it may hold no rules (manual 4).
+    pub(crate) anonymous: bool,
+    pub(crate) proxy: Proxy,
+    pub(crate) front: FrontDraft,
+    pub(crate) back: BackDraft,
+    pub(crate) acls: AclTable,
+    /// Bare `redirect` lines: they come after all `http-request` rules (manual 4.2).
+    pub(crate) redirects: Vec<RequestRule>,
+    pub(crate) log: LogDraft,
+    pub(crate) stats: StatsDraft,
+    /// Where options that need `mode http` were given, for the warning when it is not.
+    pub(crate) http_only: BTreeMap<&'static str, Span>,
+}
+
+/// What only frontends have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FrontDraft {
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) maxconn: Option<u32>,
+    pub(crate) backlog: Option<u32>,
+    pub(crate) default_backend: Option<Named>,
+    pub(crate) use_backend: Vec<(Named, Option<Condition>)>,
+}
+
+/// What only backends have.
+#[derive(Debug, Clone)]
+pub(crate) struct BackDraft {
+    pub(crate) balance: Balance,
+    pub(crate) servers: Vec<ServerDraft>,
+    pub(crate) default_server: ServerDraft,
+    /// Whether `option httpchk` is in force.
+    pub(crate) httpchk: bool,
+    /// What `option httpchk` and `http-check` said; kept when another check takes its place.
+    pub(crate) check: HttpCheck,
+    /// Whether this very section has `http-check expect` lines: they replace inherited ones.
+    pub(crate) own_expects: bool,
+    pub(crate) retries: u32,
+    pub(crate) redispatch: i32,
+    pub(crate) fullconn: Option<u32>,
+}
+
+/// `retries` where none is given (manual 4.2).
+const RETRIES_DEFAULT: u32 = 3;
+
+impl Default for BackDraft {
+    fn default() -> Self {
+        Self {
+            balance: Balance::default(),
+            servers: Vec::new(),
+            default_server: ServerDraft::default(),
+            httpchk: false,
+            check: HttpCheck::default(),
+            own_expects: false,
+            retries: RETRIES_DEFAULT,
+            redispatch: 0,
+            fullconn: None,
+        }
+    }
+}
+
+/// A `server` or `default-server` line under way: parameters are kept apart from whether they are
+/// used, since `default-server` may give the one and `server` the other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerDraft {
+    pub(crate) server: Server,
+    pub(crate) check: bool,
+    pub(crate) check_tls: bool,
+    pub(crate) tls: bool,
+    pub(crate) tls_parameters: ServerTls,
+    /// Whether `verify` was written; else `ssl-server-verify` decides.
+    pub(crate) verify_given: bool,
+}
+
+/// Where a proxy logs to and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogDraft {
+    /// `log global`: the targets of `global`, where they stand among the others.
+    pub(crate) targets: Vec<LogEntry>,
+    pub(crate) format: FormatDraft,
+    pub(crate) format_span: Option<Span>,
+    pub(crate) dontlognull: bool,
+    pub(crate) tag: Option<Arc<str>>,
+}
+
+/// One `log` line of a proxy.
+#[derive(Debug, Clone)]
+pub(crate) enum LogEntry {
+    Global,
+    Target(LogTarget),
+}
+
+/// What a session's log line looks like.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum FormatDraft {
+    #[default]
+    Default,
+    Tcplog,
+    Httplog,
+    Custom(Arc<Format>),
+}
+
+/// `stats …` lines under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StatsDraft {
+    pub(crate) page: Option<StatsPage>,
+    /// The place of the last line of it, for warnings.
+    pub(crate) span: Option<Span>,
+}
+
+impl Draft {
+    pub(crate) fn new(kind: SectionKind, name: Arc<str>, span: Span) -> Self {
+        Self {
+            kind,
+            anonymous: false,
+            proxy: Proxy {
+                name,
+                span,
+                ..Proxy::default()
+            },
+            front: FrontDraft::default(),
+            back: BackDraft::default(),
+            acls: AclTable::default(),
+            redirects: Vec::new(),
+            log: LogDraft::default(),
+            stats: StatsDraft::default(),
+            http_only: BTreeMap::new(),
+        }
+    }
+
+    /// A section that inherits from this one. ACLs stay where they were declared (manual 4.2,
+    /// "acl"); a name, a place and `id` are nobody's inheritance.
+    pub(crate) fn heir(&self, kind: SectionKind, name: Arc<str>, span: Span) -> Self {
+        let mut heir = Self {
+            kind,
+            anonymous: false,
+            acls: AclTable::default(),
+            ..self.clone()
+        };
+        heir.proxy.name = name;
+        heir.proxy.span = span;
+        heir.proxy.id = None;
+        heir.proxy.description = None;
+        heir.back.own_expects = false;
+        heir
+    }
+
+    pub(crate) fn is_front(&self) -> bool {
+        matches!(
+            self.kind,
+            SectionKind::Frontend | SectionKind::Listen | SectionKind::Defaults
+        )
+    }
+
+    pub(crate) fn is_back(&self) -> bool {
+        matches!(
+            self.kind,
+            SectionKind::Backend | SectionKind::Listen | SectionKind::Defaults
+        )
+    }
+
+    /// "frontend 'web'", as messages call it.
+    pub(crate) fn title(&self) -> String {
+        match self.kind {
+            SectionKind::Listen => format!("proxy '{}'", self.proxy.name),
+            kind => format!("{} '{}'", kind.name(), self.proxy.name),
+        }
+    }
+}

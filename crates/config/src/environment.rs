@@ -1,0 +1,138 @@
+//! The environment as the configuration has changed it (`setenv` and friends, manual 3.1), and the
+//! variables that exist only while a configuration is read (manual 2.3).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Surroundings;
+
+/// HAProxy's language level we speak: `version_atleast(…)` compares with it, `HAPROXY_BRANCH`
+/// shows its first two numbers.
+pub const COMPATIBLE_VERSION: &str = "3.3.0";
+/// The branch of [`COMPATIBLE_VERSION`].
+const COMPATIBLE_BRANCH: &str = "3.3";
+
+/// The surroundings, seen through the configuration's own changes.
+pub(crate) struct Environment<'a> {
+    outside: &'a dyn Surroundings,
+    inside: RefCell<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    /// What was set (`Some`) or unset (`None`).
+    changed: BTreeMap<String, Option<String>>,
+    /// After `resetenv`: only these still come from outside.
+    kept: Option<BTreeSet<String>>,
+    file: String,
+    line: u32,
+    section: String,
+}
+
+impl<'a> Environment<'a> {
+    pub(crate) fn new(outside: &'a dyn Surroundings) -> Self {
+        Self {
+            outside,
+            inside: RefCell::default(),
+        }
+    }
+
+    /// Says where the lines that follow stand, for `.FILE`, `.LINE` and `.SECTION`.
+    pub(crate) fn stand_at(&self, file: &str, line: u32, section: &str) {
+        let mut inside = self.inside.borrow_mut();
+        if inside.file != file {
+            inside.file = file.to_owned();
+        }
+        if inside.section != section {
+            inside.section = section.to_owned();
+        }
+        inside.line = line;
+    }
+
+    /// `setenv`.
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        let mut inside = self.inside.borrow_mut();
+        inside
+            .changed
+            .insert(name.to_owned(), Some(value.to_owned()));
+    }
+
+    /// `presetenv`: only when it is not set yet.
+    pub(crate) fn preset(&self, name: &str, value: &str) {
+        if self.variable(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
+    /// `unsetenv`.
+    pub(crate) fn unset(&self, name: &str) {
+        let mut inside = self.inside.borrow_mut();
+        inside.changed.insert(name.to_owned(), None);
+    }
+
+    /// `resetenv`: forgets all but the given ones.
+    pub(crate) fn reset(&self, names: BTreeSet<String>) {
+        let mut inside = self.inside.borrow_mut();
+        inside.changed.retain(|name, _| names.contains(name));
+        inside.kept = Some(match inside.kept.take() {
+            Some(kept) => kept.intersection(&names).cloned().collect(),
+            None => names,
+        });
+    }
+
+    /// What was set and is still set, for the process environment.
+    pub(crate) fn set_variables(&self) -> Vec<(String, String)> {
+        let inside = self.inside.borrow();
+        let set = inside
+            .changed
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        set.collect()
+    }
+
+    fn pseudo(&self, name: &str) -> Option<String> {
+        let inside = self.inside.borrow();
+        match name {
+            ".FILE" => Some(inside.file.clone()),
+            ".LINE" => Some(inside.line.to_string()),
+            ".SECTION" => Some(inside.section.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Surroundings for Environment<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        if name.starts_with('.') {
+            return self.pseudo(name);
+        }
+        let inside = self.inside.borrow();
+        if let Some(value) = inside.changed.get(name) {
+            return value.clone();
+        }
+        if let Some(value) = own_variable(name) {
+            return Some(value.to_owned());
+        }
+        if inside
+            .kept
+            .as_ref()
+            .is_some_and(|kept| !kept.contains(name))
+        {
+            return None;
+        }
+        self.outside.variable(name)
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        self.outside.read(path)
+    }
+}
+
+/// Variables HAProxy defines itself (manual 2.3).
+fn own_variable(name: &str) -> Option<&'static str> {
+    match name {
+        "HAPROXY_BRANCH" => Some(COMPATIBLE_BRANCH),
+        "HAPROXY_STARTUP_VERSION" => Some(COMPATIBLE_VERSION),
+        _ => None,
+    }
+}

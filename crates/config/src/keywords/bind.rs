@@ -1,0 +1,400 @@
+//! `bind` lines and their parameters (manual 4.2 and 5.1).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet};
+use super::{Scope, tls};
+use crate::address::{self, Address, Port, Transport};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::lexer::Word;
+use crate::model::{Account, Bind, BindAddress, BindTls};
+use crate::values::next_number;
+
+/// A `bind` line under way: one set of parameters for all its addresses.
+pub(crate) struct BindDraft {
+    bind: Bind,
+    tls: BindTls,
+    ssl: bool,
+}
+
+type Parse = ParameterParse<BindDraft>;
+
+const QUICK: &str = "it would only make things faster";
+const CIPHERS: &str = "only modern suites are offered";
+const CLI: &str = "it speaks of the stats socket";
+
+pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
+    implemented("accept-proxy", |draft, _, _| {
+        draft.bind.accept_proxy = true;
+        Ok(())
+    }),
+    implemented("alpn", alpn),
+    implemented("backlog", |draft, args, _| {
+        draft.bind.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
+        Ok(())
+    }),
+    implemented("crt", |draft, args, scope| {
+        let word = args.required("the path of a certificate or folder")?;
+        let path = based(&word.text, scope.bases.crt.as_ref());
+        draft.tls.crt.push(path);
+        Ok(())
+    }),
+    implemented("force-sslv3", version_flag),
+    implemented("force-tlsv10", version_flag),
+    implemented("force-tlsv11", version_flag),
+    implemented("force-tlsv12", version_flag),
+    implemented("force-tlsv13", version_flag),
+    implemented("gid", |draft, args, _| {
+        draft.bind.unix_group = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
+        Ok(())
+    }),
+    implemented("group", |draft, args, _| {
+        let name = args.required("the name of a group")?;
+        draft.bind.unix_group = Some(Account::Name(name.text.as_str().into()));
+        Ok(())
+    }),
+    implemented("interface", |draft, args, _| {
+        let name = args.required("the name of an interface")?;
+        draft.bind.interface = Some(name.text.as_str().into());
+        Ok(())
+    }),
+    implemented("maxconn", |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.bind.maxconn = (value > 0).then_some(value);
+        Ok(())
+    }),
+    implemented("mode", mode),
+    implemented("name", |draft, args, _| {
+        draft.bind.name = Some(args.required("a name")?.text.as_str().into());
+        Ok(())
+    }),
+    implemented("no-alpn", |draft, _, _| {
+        draft.tls.alpn.clear();
+        Ok(())
+    }),
+    implemented("no-sslv3", version_flag),
+    implemented("no-strict-sni", |draft, _, _| {
+        draft.tls.strict_sni = false;
+        Ok(())
+    }),
+    implemented("no-tls-tickets", |draft, _, _| {
+        draft.tls.no_tickets = true;
+        Ok(())
+    }),
+    implemented("no-tlsv10", version_flag),
+    implemented("no-tlsv11", version_flag),
+    implemented("no-tlsv12", version_flag),
+    implemented("no-tlsv13", version_flag),
+    implemented("proto", proto),
+    implemented("ssl", |draft, _, _| {
+        draft.ssl = true;
+        Ok(())
+    }),
+    implemented("ssl-max-ver", |draft, args, _| {
+        tls::maximum(&mut draft.tls.versions, args)
+    }),
+    implemented("ssl-min-ver", |draft, args, _| {
+        tls::minimum(&mut draft.tls.versions, args)
+    }),
+    implemented("strict-sni", |draft, _, _| {
+        draft.tls.strict_sni = true;
+        Ok(())
+    }),
+    implemented("tls-tickets", |draft, _, _| {
+        draft.tls.no_tickets = false;
+        Ok(())
+    }),
+    implemented("uid", |draft, args, _| {
+        draft.bind.unix_user = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
+        Ok(())
+    }),
+    implemented("user", |draft, args, _| {
+        let name = args.required("the name of a user")?;
+        draft.bind.unix_user = Some(Account::Name(name.text.as_str().into()));
+        Ok(())
+    }),
+    implemented("v4v6", |draft, _, _| {
+        draft.bind.v6only = Some(false);
+        Ok(())
+    }),
+    implemented("v6only", |draft, _, _| {
+        draft.bind.v6only = Some(true);
+        Ok(())
+    }),
+    implemented("verify", verify),
+    accepted("allow-0rtt", 0, "early data is not taken"),
+    accepted("cc", 1, QUICK),
+    accepted("ciphers", 1, CIPHERS),
+    accepted("ciphersuites", 1, CIPHERS),
+    accepted("curves", 1, CIPHERS),
+    accepted("defer-accept", 0, QUICK),
+    accepted("ecdhe", 1, CIPHERS),
+    accepted("expose-fd", 1, CLI),
+    accepted("guid-prefix", 1, "nothing refers to it"),
+    accepted("id", 1, "nothing refers to it"),
+    accepted("ktls", 1, QUICK),
+    accepted("label", 1, "nothing refers to it"),
+    accepted("level", 1, CLI),
+    accepted("mss", 1, QUICK),
+    accepted("nice", 1, QUICK),
+    accepted("no-ca-names", 0, "client certificates are not asked for"),
+    accepted("npn", 1, "no client speaks it any more"),
+    accepted("prefer-client-ciphers", 0, CIPHERS),
+    accepted("process", 1, "there is one process"),
+    accepted("severity-output", 1, CLI),
+    accepted(
+        "shards",
+        1,
+        "listeners are shared out as the workers need them",
+    ),
+    accepted("sigalgs", 1, CIPHERS),
+    accepted("tcp-ss", 1, QUICK),
+    accepted("tfo", 0, QUICK),
+    accepted("thread", 1, "all workers accept"),
+    not_yet("accept-netscaler-cip", 1),
+    not_yet("ca-file", 1),
+    not_yet("ca-ignore-err", 1),
+    not_yet("ca-sign-file", 1),
+    not_yet("ca-sign-pass", 1),
+    not_yet("ca-verify-file", 1),
+    not_yet("client-sigalgs", 1),
+    not_yet("crl-file", 1),
+    not_yet("crt-ignore-err", 1),
+    not_yet("crt-list", 1),
+    not_yet("default-crt", 1),
+    not_yet("ech", 1),
+    not_yet("generate-certificates", 0),
+    not_yet("idle-ping", 1),
+    not_yet("namespace", 1),
+    not_yet("nbconn", 1),
+    not_yet("ocsp-update", 1),
+    not_yet("quic-cc-algo", 1),
+    not_yet("quic-force-retry", 0),
+    not_yet("quic-socket", 1),
+    not_yet("tcp-md5sig", 1),
+    not_yet("tcp-ut", 1),
+    not_yet("tls-ticket-keys", 1),
+    not_yet("transparent", 0),
+];
+
+/// Most addresses one line may open: a port range is easily mistyped.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// `bind ADDRESS[,ADDRESS]… [parameters]`.
+pub(crate) fn bind(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("an address such as *:8080")?;
+    let addresses = addresses(word, scope);
+    let mut line = BindDraft {
+        bind: Bind {
+            address: BindAddress::Fd(0),
+            text: word.text.as_str().into(),
+            span: word.span,
+            name: None,
+            accept_proxy: false,
+            tls: None,
+            maxconn: None,
+            backlog: None,
+            unix_mode: None,
+            unix_user: None,
+            unix_group: None,
+            interface: None,
+            v6only: None,
+        },
+        tls: BindTls {
+            versions: scope.bases.bind_tls,
+            no_tickets: scope.bases.bind_no_tickets,
+            ..BindTls::default()
+        },
+        ssl: false,
+    };
+    let well = params::read(PARAMETERS, "bind", &mut line, args, scope);
+    let addresses = addresses?;
+    finish_tls(&mut line, word, well, scope)?;
+    for (address, text) in addresses {
+        let bind = Bind {
+            address,
+            text,
+            ..line.bind.clone()
+        };
+        draft.front.binds.push(bind);
+    }
+    Ok(())
+}
+
+fn finish_tls(
+    line: &mut BindDraft,
+    word: &Word,
+    well: bool,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    if !line.ssl {
+        if !line.tls.crt.is_empty() {
+            scope.report(
+                Diagnostic::warning(
+                    word.span,
+                    format!("'bind {}' : 'crt' has no effect without 'ssl'", word.text),
+                )
+                .help("add 'ssl' to serve TLS here"),
+            );
+        }
+        return Ok(());
+    }
+    if line.tls.crt.is_empty() && well {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("no SSL certificate specified for bind '{}'", word.text),
+        )
+        .help("add 'crt FILE', a PEM with the certificate and its key"));
+    }
+    tls::any_left(line.tls.versions, word.span, "bind")?;
+    line.bind.tls = Some(line.tls.clone());
+    Ok(())
+}
+
+/// All addresses of a word, port ranges spread out, each with its own text.
+fn addresses(word: &Word, scope: &Scope<'_>) -> Result<Vec<(BindAddress, Arc<str>)>, Diagnostic> {
+    let text = address::expand(&word.text, scope.environment);
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        one_address(part, word, &mut all)?;
+        if all.len() > ADDRESSES_MAX {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("more than {ADDRESSES_MAX} addresses on a line"),
+            ));
+        }
+    }
+    Ok(all)
+}
+
+fn one_address(
+    text: &str,
+    word: &Word,
+    all: &mut Vec<(BindAddress, Arc<str>)>,
+) -> Result<(), Diagnostic> {
+    let single = match address::parse(text, word, "bind", Transport::Stream)? {
+        Address::Unix(path) => BindAddress::Unix(path),
+        Address::Abstract(name) => BindAddress::Abstract(name),
+        Address::Fd(number) => BindAddress::Fd(number),
+        Address::Inet { host, port } => {
+            let ip = host.listening().ok_or_else(|| {
+                Diagnostic::alert(
+                    word.span,
+                    format!("'bind' : invalid address: host name in '{text}'"),
+                )
+                .label("host names are not resolved here: write an IP address")
+            })?;
+            let (from, to) = ports(text, port, word)?;
+            for port in from..=to {
+                let address = SocketAddr::new(ip, port);
+                let name = match from == to {
+                    true => text.into(),
+                    false => address.to_string().into(),
+                };
+                all.push((BindAddress::Inet(address), name));
+            }
+            return Ok(());
+        }
+    };
+    all.push((single, text.into()));
+    Ok(())
+}
+
+fn ports(text: &str, port: Port, word: &Word) -> Result<(u16, u16), Diagnostic> {
+    match port {
+        Port::One(port @ 1..) => Ok((port, port)),
+        Port::Range(from, to) => Ok((from, to)),
+        Port::None => Err(Diagnostic::alert(
+            word.span,
+            format!("'bind' : missing port specification in '{text}'"),
+        )
+        .help(format!("write the port behind a colon: {text}:8080"))),
+        Port::One(0) | Port::Offset(_) => Err(Diagnostic::alert(
+            word.span,
+            format!("'bind' : invalid port in '{text}'"),
+        )
+        .label("ports go from 1 to 65535")),
+    }
+}
+
+/// A path, below `base` when it is relative.
+pub(crate) fn based(path: &str, base: Option<&PathBuf>) -> PathBuf {
+    match base {
+        Some(base) if !path.starts_with('/') && !path.starts_with('@') => base.join(path),
+        _ => path.into(),
+    }
+}
+
+fn alpn(draft: &mut BindDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let place = args.peek().map(|word| word.span);
+    draft.tls.alpn = tls::protocols(args)?;
+    if let Some(place) = place
+        && draft.tls.alpn.iter().any(|name| &**name == "h2")
+    {
+        scope.report(
+            Diagnostic::notice(place, "HTTP/2 is not served yet: 'h2' is not offered")
+                .label("clients fall back to http/1.1"),
+        );
+    }
+    Ok(())
+}
+
+fn mode(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("permission bits such as 660")?;
+    let bits = u32::from_str_radix(&word.text, 8).ok();
+    draft.bind.unix_mode = Some(bits.filter(|bits| *bits <= 0o7777).ok_or_else(|| {
+        Diagnostic::alert(word.span, format!("'mode' does not accept '{}'", word.text))
+            .label("expected octal digits such as 660")
+    })?);
+    Ok(())
+}
+
+fn proto(_: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a protocol")?;
+    match word.text.as_str() {
+        "h1" | "none" => Ok(()),
+        "h2" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
+            word.span,
+            format!("'bind … proto {}' is not implemented yet", word.text),
+        )),
+        other => Err(Diagnostic::alert(
+            word.span,
+            format!("'proto' : unknown MUX protocol '{other}'"),
+        )),
+    }
+}
+
+fn version_flag(
+    draft: &mut BindDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    match args.last() {
+        Some(word) => tls::flag(&mut draft.tls.versions, word),
+        None => Ok(()),
+    }
+}
+
+fn verify(_: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("none, optional or required")?;
+    match word.text.as_str() {
+        "none" => Ok(()),
+        "optional" | "required" => Err(Diagnostic::alert(
+            word.span,
+            format!("'bind … verify {}' is not implemented yet", word.text),
+        )
+        .label("clients without a certificate would get in")),
+        other => Err(
+            Diagnostic::alert(word.span, format!("'verify' does not know '{other}'"))
+                .label("expected none, optional or required"),
+        ),
+    }
+}

@@ -1,0 +1,688 @@
+//! Section `global` (manual 3).
+
+use super::{
+    Bases, Keyword, Scope, accepted, implemented, invertible, log, not_yet, refused, removed, tls,
+};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::model::{Account, Global};
+use crate::values::{Unit, choice, limit, next_duration, next_number, size};
+
+/// Section `global` under way.
+pub(crate) struct GlobalDraft {
+    pub(crate) global: Global,
+    pub(crate) bases: Bases,
+    /// `zero-warning`.
+    pub(crate) zero_warning: bool,
+}
+
+type Parse = fn(&mut GlobalDraft, &mut Args<'_>, &Scope<'_>) -> Result<(), Diagnostic>;
+type Entry = Keyword<Parse, ()>;
+
+const INT: u64 = i32::MAX as u64;
+
+pub(crate) const KEYWORDS: &[Entry] = &[
+    implemented("ca-base", (), |draft, args, _| {
+        draft.bases.ca = Some(args.required("a folder")?.text.as_str().into());
+        args.end()
+    }),
+    implemented("chroot", (), |draft, args, _| {
+        draft.global.chroot = Some(args.required("a folder")?.text.as_str().into());
+        args.end()
+    }),
+    implemented("crt-base", (), |draft, args, _| {
+        draft.bases.crt = Some(args.required("a folder")?.text.as_str().into());
+        args.end()
+    }),
+    implemented("daemon", (), |draft, args, _| {
+        draft.global.daemon = true;
+        args.end()
+    }),
+    implemented("description", (), |draft, args, _| {
+        let words: Vec<&str> = args.rest().iter().map(|word| word.text.as_str()).collect();
+        draft.global.description = Some(words.join(" ").into());
+        Ok(())
+    }),
+    implemented("gid", (), |draft, args, _| {
+        draft.global.group = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
+        args.end()
+    }),
+    implemented("group", (), |draft, args, _| {
+        let name = args.required("the name of a group")?;
+        draft.global.group = Some(Account::Name(name.text.as_str().into()));
+        args.end()
+    }),
+    implemented("hard-stop-after", (), |draft, args, _| {
+        draft.global.hard_stop_after = limit(next_duration(args, Unit::Milliseconds)?);
+        args.end()
+    }),
+    invertible("log", (), |draft, args, scope| {
+        if args.negated() || args.restores_default() {
+            draft.global.log.clear();
+            return args.end();
+        }
+        let target = log::target(args, scope)?;
+        draft.global.log.push(target);
+        Ok(())
+    }),
+    implemented("log-send-hostname", (), |draft, args, _| {
+        draft.global.log_send_hostname = Some(args.next().map(|word| word.text.as_str().into()));
+        args.end()
+    }),
+    implemented("log-tag", (), |draft, args, _| {
+        draft.global.log_tag = Some(args.required("a tag")?.text.as_str().into());
+        args.end()
+    }),
+    implemented("maxconn", (), |draft, args, _| {
+        let value = next_number(args, 0..=INT)?;
+        draft.global.maxconn = (value > 0).then_some(value);
+        args.end()
+    }),
+    implemented("nbthread", (), nbthread),
+    implemented("node", (), |draft, args, _| {
+        draft.global.node = Some(args.required("a name")?.text.as_str().into());
+        args.end()
+    }),
+    implemented("pidfile", (), |draft, args, _| {
+        draft.global.pidfile = Some(args.required("the path of a file")?.text.as_str().into());
+        args.end()
+    }),
+    // These four have acted already, while the lines were read; see `parser`.
+    implemented("presetenv", (), set_environment),
+    implemented("resetenv", (), |_, args, _| {
+        args.rest();
+        Ok(())
+    }),
+    implemented("setenv", (), set_environment),
+    implemented("unsetenv", (), |_, args, _| {
+        args.required("the names of variables")?;
+        args.rest();
+        Ok(())
+    }),
+    implemented("spread-checks", (), |draft, args, _| {
+        draft.global.spread_checks = next_number(args, 0..=50)?;
+        args.end()
+    }),
+    implemented("ssl-default-bind-options", (), bind_options),
+    implemented("ssl-default-server-options", (), server_options),
+    implemented("ssl-server-verify", (), |draft, args, _| {
+        let word = args.required("none or required")?;
+        let choices = [("none", true), ("required", false)];
+        draft.bases.server_verify_none = choice(word, args.keyword, &choices)?;
+        args.end()
+    }),
+    implemented("stats socket", (), |draft, args, scope| {
+        let word = args.required("the path of a socket")?;
+        args.rest();
+        draft.global.stats_sockets.push(word.text.as_str().into());
+        scope.report(
+            Diagnostic::notice(args.place(), "nothing answers on a 'stats socket' yet")
+                .label("accepted, and not opened"),
+        );
+        Ok(())
+    }),
+    implemented("tune.bufsize", (), |draft, args, _| {
+        let word = args.required("a number of bytes")?;
+        draft.global.tune.bufsize = size(word, args.keyword, BUFSIZE)? as usize;
+        args.end()
+    }),
+    implemented("tune.http.maxhdr", (), |draft, args, _| {
+        draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
+        args.end()
+    }),
+    implemented("tune.maxrewrite", (), |draft, args, _| {
+        let word = args.required("a number of bytes")?;
+        draft.global.tune.maxrewrite = size(word, args.keyword, 0..=BUFSIZE_MAX)? as usize;
+        args.end()
+    }),
+    implemented("uid", (), |draft, args, _| {
+        draft.global.user = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
+        args.end()
+    }),
+    implemented("ulimit-n", (), |draft, args, _| {
+        draft.global.ulimit_n = Some(next_number(args, 0..=INT)?);
+        args.end()
+    }),
+    implemented("user", (), |draft, args, _| {
+        let name = args.required("the name of a user")?;
+        draft.global.user = Some(Account::Name(name.text.as_str().into()));
+        args.end()
+    }),
+    implemented("zero-warning", (), |draft, args, _| {
+        draft.zero_warning = true;
+        args.end()
+    }),
+    removed("nbproc", (), "'nbthread': there is one process"),
+    removed("bind-process", (), "nothing: there is one process"),
+    removed("stats bind-process", (), "nothing: there is one process"),
+];
+
+/// Bounds of `tune.bufsize`: a head must have room, and each connection under way may hold one.
+const BUFSIZE: std::ops::RangeInclusive<u64> = 1_024..=BUFSIZE_MAX;
+const BUFSIZE_MAX: u64 = 16 << 20;
+/// `nbthread`: more workers than HAProxy has bits for make no sense either.
+const THREADS_MAX: u64 = 1_024;
+
+fn nbthread(draft: &mut GlobalDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    draft.global.nbthread = Some(next_number(args, 1..=THREADS_MAX)?);
+    args.end()
+}
+
+fn set_environment(
+    _: &mut GlobalDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("a name and a value")?;
+    if word.text.contains('=') {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'{}' : a name must not contain '='", args.keyword),
+        ));
+    }
+    args.required_text("a value after the name")?;
+    args.end()
+}
+
+/// What `ssl-default-bind-options` may say beside versions, without effect.
+const HARMLESS_OPTIONS: &[&str] = &["prefer-client-ciphers", "no-ca-names", "allow-0rtt"];
+
+fn bind_options(
+    draft: &mut GlobalDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "ssl-min-ver" => tls::minimum(&mut draft.bases.bind_tls, args)?,
+            "ssl-max-ver" => tls::maximum(&mut draft.bases.bind_tls, args)?,
+            "no-tls-tickets" => draft.bases.bind_no_tickets = true,
+            "tls-tickets" => draft.bases.bind_no_tickets = false,
+            text if tls::VERSION_FLAGS.contains(&text) => {
+                tls::flag(&mut draft.bases.bind_tls, word)?;
+            }
+            text if HARMLESS_OPTIONS.contains(&text) => {
+                scope.report(Diagnostic::notice(
+                    word.span,
+                    format!(
+                        "'{text}' is accepted and has no effect: only modern suites are offered"
+                    ),
+                ));
+            }
+            text => return Err(unknown_option(word, args.keyword, text)),
+        }
+    }
+    draft.global.bind_tls = draft.bases.bind_tls;
+    Ok(())
+}
+
+fn server_options(
+    draft: &mut GlobalDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "ssl-min-ver" => tls::minimum(&mut draft.bases.server_tls, args)?,
+            "ssl-max-ver" => tls::maximum(&mut draft.bases.server_tls, args)?,
+            // Tickets from servers only make the next handshake shorter.
+            "no-tls-tickets" | "tls-tickets" => {}
+            text if tls::VERSION_FLAGS.contains(&text) => {
+                tls::flag(&mut draft.bases.server_tls, word)?;
+            }
+            text => return Err(unknown_option(word, args.keyword, text)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_option(word: &crate::lexer::Word, keyword: &str, text: &str) -> Diagnostic {
+    let known = [
+        "ssl-min-ver",
+        "ssl-max-ver",
+        "no-tls-tickets",
+        "tls-tickets",
+    ];
+    let all = known
+        .into_iter()
+        .chain(HARMLESS_OPTIONS.iter().copied())
+        .chain(tls::VERSION_FLAGS.iter().copied());
+    let alert = Diagnostic::alert(word.span, format!("'{keyword}' does not know '{text}'"));
+    match crate::nearest::did_you_mean(text, all) {
+        Some(hint) => alert.help(hint),
+        None => alert,
+    }
+}
+
+const THREADS: &str = "the kernel places the workers";
+const POLL: &str = "the runtime chooses how it waits";
+const CIPHERS: &str = "only modern suites are offered";
+const CLI: &str = "nothing answers on a stats socket yet";
+const NO_QUIC: &str = "HTTP/3 is not served";
+const NO_HTTP2: &str = "HTTP/2 is not served yet";
+const NO_LUA: &str = "no Lua is run";
+const NO_ZLIB: &str = "nothing is compressed";
+const NO_VARS: &str = "there are no variables to bound";
+const MASTER: &str = "there is one process, and changes need no reload";
+const MEMORY: &str = "memory is the engine's";
+const DEBUG: &str = "it serves HAProxy's own developers";
+const CLIENT: &str = "there is no HTTP client inside rules";
+const OCSP: &str = "certificates are not stapled";
+const BUFFERS: &str = "the kernel sizes socket buffers";
+const MODES: &str = "nothing experimental or deprecated hides behind it";
+
+/// Without effect, and nobody would miss it.
+pub(crate) const ACCEPTED: &[Entry] = &[
+    accepted("anonkey", (), DEBUG),
+    accepted("busy-polling", (), POLL),
+    accepted(
+        "close-spread-time",
+        (),
+        "idle connections are closed as they come",
+    ),
+    accepted("cluster-secret", (), NO_QUIC),
+    accepted("cpu-affinity", (), THREADS),
+    accepted("cpu-map", (), THREADS),
+    accepted("cpu-policy", (), THREADS),
+    accepted("cpu-set", (), THREADS),
+    accepted("debug", (), DEBUG),
+    accepted("debug.counters", (), DEBUG),
+    accepted("default-path current", (), "it is the default"),
+    accepted("expose-deprecated-directives", (), MODES),
+    accepted("expose-experimental-directives", (), MODES),
+    accepted("force-cfg-parser-pause", (), DEBUG),
+    accepted("h2-workaround-bogus-websocket-clients", (), NO_HTTP2),
+    accepted("httpclient.resolvers.disabled", (), CLIENT),
+    accepted("httpclient.resolvers.id", (), CLIENT),
+    accepted("httpclient.resolvers.prefer", (), CLIENT),
+    accepted("httpclient.retries", (), CLIENT),
+    accepted("httpclient.ssl.ca-file", (), CLIENT),
+    accepted("httpclient.ssl.verify", (), CLIENT),
+    accepted("httpclient.timeout.connect", (), CLIENT),
+    accepted("insecure-setuid-wanted", (), "nothing is run"),
+    accepted("jwt.decrypt_alg_list", (), "no token is decrypted"),
+    accepted("jwt.decrypt_enc_list", (), "no token is decrypted"),
+    accepted("limited-quic", (), NO_QUIC),
+    accepted("localpeer", (), "there are no peers yet"),
+    accepted("master-worker", (), MASTER),
+    accepted("max-spread-checks", (), "'spread-checks' says it"),
+    accepted("max-threads-per-group", (), THREADS),
+    accepted("maxcompcpuusage", (), NO_ZLIB),
+    accepted("maxcomprate", (), NO_ZLIB),
+    accepted("maxpipes", (), "no pipes are used"),
+    accepted("maxzlibmem", (), NO_ZLIB),
+    accepted("mworker-max-reloads", (), MASTER),
+    accepted("mworker-prog", (), MASTER),
+    accepted("no-memory-trimming", (), MEMORY),
+    accepted("no-quic", (), NO_QUIC),
+    accepted("noepoll", (), POLL),
+    accepted("noevports", (), POLL),
+    accepted(
+        "nogetaddrinfo",
+        (),
+        "names are resolved by the system's resolver",
+    ),
+    accepted("nokqueue", (), POLL),
+    accepted("noktls", (), "TLS is done in the process"),
+    accepted("nopoll", (), POLL),
+    accepted(
+        "nosplice",
+        (),
+        "how bytes are relayed is chosen by the engine",
+    ),
+    accepted(
+        "noreuseport",
+        (),
+        "listeners are shared out as the workers need them",
+    ),
+    accepted("numa-cpu-mapping", (), THREADS),
+    accepted("ocsp-update.disable", (), OCSP),
+    accepted("ocsp-update.httpproxy", (), OCSP),
+    accepted("ocsp-update.maxdelay", (), OCSP),
+    accepted("ocsp-update.mindelay", (), OCSP),
+    accepted("ocsp-update.mode", (), OCSP),
+    accepted("pp2-never-send-local", (), "no PROXY header is sent"),
+    accepted("prealloc-fd", (), MEMORY),
+    accepted("profiling.memory", (), DEBUG),
+    accepted("profiling.tasks", (), DEBUG),
+    accepted("quiet", (), "the flag -q says it"),
+    accepted("set-dumpable", (), DEBUG),
+    accepted("ssl-default-bind-ciphers", (), CIPHERS),
+    accepted("ssl-default-bind-ciphersuites", (), CIPHERS),
+    accepted("ssl-default-bind-client-sigalgs", (), CIPHERS),
+    accepted("ssl-default-bind-curves", (), CIPHERS),
+    accepted("ssl-default-bind-sigalgs", (), CIPHERS),
+    accepted("ssl-default-server-ciphers", (), CIPHERS),
+    accepted("ssl-default-server-ciphersuites", (), CIPHERS),
+    accepted("ssl-default-server-client-sigalgs", (), CIPHERS),
+    accepted("ssl-default-server-curves", (), CIPHERS),
+    accepted("ssl-default-server-sigalgs", (), CIPHERS),
+    accepted(
+        "ssl-dh-param-file",
+        (),
+        "finite-field key exchange is not offered",
+    ),
+    accepted("ssl-mode-async", (), "rustls has no engines"),
+    accepted(
+        "ssl-skip-self-issued-ca",
+        (),
+        "chains are sent as their file has them",
+    ),
+    accepted("stats maxconn", (), CLI),
+    accepted("stats timeout", (), CLI),
+    accepted("strict-limits", (), "limits are always strict"),
+    accepted("thread-group", (), THREADS),
+    accepted("thread-groups", (), THREADS),
+    accepted("tune.applet.zero-copy-forwarding", (), MEMORY),
+    accepted("tune.buffers.limit", (), MEMORY),
+    accepted("tune.buffers.reserve", (), MEMORY),
+    accepted("tune.bufsize.large", (), MEMORY),
+    accepted("tune.bufsize.small", (), MEMORY),
+    accepted("tune.cli.max-payload-size", (), CLI),
+    accepted("tune.comp.maxlevel", (), NO_ZLIB),
+    accepted("tune.defaults.purge", (), MEMORY),
+    accepted("tune.disable-fast-forward", (), MEMORY),
+    accepted("tune.disable-zero-copy-forwarding", (), MEMORY),
+    accepted("tune.epoll.mask-events", (), POLL),
+    accepted("tune.events.max-events-at-once", (), POLL),
+    accepted("tune.fail-alloc", (), DEBUG),
+    accepted("tune.fd.edge-triggered", (), POLL),
+    accepted("tune.fd.tables", (), POLL),
+    accepted(
+        "tune.h1.be.glitches-threshold",
+        (),
+        "a message with two meanings ends its connection",
+    ),
+    accepted(
+        "tune.h1.fe.glitches-threshold",
+        (),
+        "a message with two meanings ends its connection",
+    ),
+    accepted("tune.h1.zero-copy-fwd-recv", (), MEMORY),
+    accepted("tune.h1.zero-copy-fwd-send", (), MEMORY),
+    accepted("tune.h2.be.glitches-threshold", (), NO_HTTP2),
+    accepted("tune.h2.be.initial-window-size", (), NO_HTTP2),
+    accepted("tune.h2.be.max-concurrent-streams", (), NO_HTTP2),
+    accepted("tune.h2.be.max-frames-at-once", (), NO_HTTP2),
+    accepted("tune.h2.be.rxbuf", (), NO_HTTP2),
+    accepted("tune.h2.fe.glitches-threshold", (), NO_HTTP2),
+    accepted("tune.h2.fe.initial-window-size", (), NO_HTTP2),
+    accepted("tune.h2.fe.max-concurrent-streams", (), NO_HTTP2),
+    accepted("tune.h2.fe.max-frames-at-once", (), NO_HTTP2),
+    accepted("tune.h2.fe.max-rst-at-once", (), NO_HTTP2),
+    accepted("tune.h2.fe.max-total-streams", (), NO_HTTP2),
+    accepted("tune.h2.fe.rxbuf", (), NO_HTTP2),
+    accepted("tune.h2.header-table-size", (), NO_HTTP2),
+    accepted("tune.h2.initial-window-size", (), NO_HTTP2),
+    accepted("tune.h2.max-concurrent-streams", (), NO_HTTP2),
+    accepted("tune.h2.max-frame-size", (), NO_HTTP2),
+    accepted("tune.h2.zero-copy-fwd-send", (), NO_HTTP2),
+    accepted("tune.http.cookielen", (), "cookies are not captured"),
+    accepted("tune.http.logurilen", (), "'log … len' bounds the line"),
+    accepted("tune.idle-pool.shared", (), MEMORY),
+    accepted("tune.idletimer", (), MEMORY),
+    accepted("tune.listener.default-shards", (), THREADS),
+    accepted("tune.listener.multi-queue", (), THREADS),
+    accepted("tune.lua.bool-sample-conversion", (), NO_LUA),
+    accepted("tune.lua.burst-timeout", (), NO_LUA),
+    accepted("tune.lua.forced-yield", (), NO_LUA),
+    accepted("tune.lua.log.loggers", (), NO_LUA),
+    accepted("tune.lua.log.stderr", (), NO_LUA),
+    accepted("tune.lua.maxmem", (), NO_LUA),
+    accepted("tune.lua.openlibs", (), NO_LUA),
+    accepted("tune.lua.service-timeout", (), NO_LUA),
+    accepted("tune.lua.session-timeout", (), NO_LUA),
+    accepted("tune.lua.task-timeout", (), NO_LUA),
+    accepted(
+        "tune.max-checks-per-thread",
+        (),
+        "checks run off the data path",
+    ),
+    accepted("tune.max-rules-at-once", (), POLL),
+    accepted("tune.maxaccept", (), POLL),
+    accepted("tune.maxpollevents", (), POLL),
+    accepted("tune.memory.hot-size", (), MEMORY),
+    accepted("tune.notsent-lowat.client", (), BUFFERS),
+    accepted("tune.notsent-lowat.server", (), BUFFERS),
+    accepted(
+        "tune.pattern.cache-size",
+        (),
+        "patterns are looked up in built tables",
+    ),
+    accepted(
+        "tune.peers.max-updates-at-once",
+        (),
+        "there are no peers yet",
+    ),
+    accepted("tune.pipesize", (), "no pipes are used"),
+    accepted("tune.pool-high-fd-ratio", (), MEMORY),
+    accepted("tune.pool-low-fd-ratio", (), MEMORY),
+    accepted("tune.pt.zero-copy-forwarding", (), MEMORY),
+    accepted("tune.rcvbuf.backend", (), BUFFERS),
+    accepted("tune.rcvbuf.client", (), BUFFERS),
+    accepted("tune.rcvbuf.frontend", (), BUFFERS),
+    accepted("tune.rcvbuf.server", (), BUFFERS),
+    accepted("tune.recv_enough", (), POLL),
+    accepted("tune.renice.runtime", (), THREADS),
+    accepted("tune.renice.startup", (), THREADS),
+    accepted("tune.ring.queues", (), "there are no rings"),
+    accepted("tune.runqueue-depth", (), POLL),
+    accepted("tune.sched.low-latency", (), POLL),
+    accepted("tune.sndbuf.backend", (), BUFFERS),
+    accepted("tune.sndbuf.client", (), BUFFERS),
+    accepted("tune.sndbuf.frontend", (), BUFFERS),
+    accepted("tune.sndbuf.server", (), BUFFERS),
+    accepted("tune.ssl.cachesize", (), "sessions are resumed by tickets"),
+    accepted(
+        "tune.ssl.capture-buffer-size",
+        (),
+        "client hellos are not kept",
+    ),
+    accepted(
+        "tune.ssl.capture-cipherlist-size",
+        (),
+        "client hellos are not kept",
+    ),
+    accepted("tune.ssl.certificate-compression", (), CIPHERS),
+    accepted(
+        "tune.ssl.default-dh-param",
+        (),
+        "finite-field key exchange is not offered",
+    ),
+    accepted("tune.ssl.force-private-cache", (), "there is one process"),
+    accepted("tune.ssl.hard-maxrecord", (), "records are sized by rustls"),
+    accepted("tune.ssl.keylog", (), "keys are never logged"),
+    accepted("tune.ssl.keyupdate-rate-limit", (), "rustls bounds them"),
+    accepted(
+        "tune.ssl.lifetime",
+        (),
+        "tickets have a lifetime of their own",
+    ),
+    accepted("tune.ssl.maxrecord", (), "records are sized by rustls"),
+    accepted("tune.ssl.ocsp-update.maxdelay", (), OCSP),
+    accepted("tune.ssl.ocsp-update.mindelay", (), OCSP),
+    accepted(
+        "tune.ssl.ssl-ctx-cache-size",
+        (),
+        "certificates are not made on the fly",
+    ),
+    accepted("tune.stick-counters", (), "there are no stick tables yet"),
+    accepted("tune.streams-elasticity", (), NO_HTTP2),
+    accepted("tune.takeover-other-tg-connections", (), THREADS),
+    accepted("tune.vars.check-max-size", (), NO_VARS),
+    accepted("tune.vars.global-max-size", (), NO_VARS),
+    accepted("tune.vars.proc-max-size", (), NO_VARS),
+    accepted("tune.vars.reqres-max-size", (), NO_VARS),
+    accepted("tune.vars.sess-max-size", (), NO_VARS),
+    accepted("tune.vars.txn-max-size", (), NO_VARS),
+    accepted("tune.zlib.memlevel", (), NO_ZLIB),
+    accepted("tune.zlib.windowsize", (), NO_ZLIB),
+    accepted("tune.quic.backend.max-idle-timeout", (), NO_QUIC),
+    accepted("tune.quic.be.cc.cubic-min-losses", (), NO_QUIC),
+    accepted("tune.quic.be.cc.hystart", (), NO_QUIC),
+    accepted("tune.quic.be.cc.max-frame-loss", (), NO_QUIC),
+    accepted("tune.quic.be.cc.max-win-size", (), NO_QUIC),
+    accepted("tune.quic.be.cc.reorder-ratio", (), NO_QUIC),
+    accepted("tune.quic.be.max-idle-timeout", (), NO_QUIC),
+    accepted("tune.quic.be.sec.glitches-threshold", (), NO_QUIC),
+    accepted("tune.quic.be.stream.data-ratio", (), NO_QUIC),
+    accepted("tune.quic.be.stream.max-concurrent", (), NO_QUIC),
+    accepted("tune.quic.be.stream.rxbuf", (), NO_QUIC),
+    accepted("tune.quic.be.tx.pacing", (), NO_QUIC),
+    accepted("tune.quic.be.tx.udp-gso", (), NO_QUIC),
+    accepted("tune.quic.cc-hystart", (), NO_QUIC),
+    accepted("tune.quic.cc.cubic.min-losses", (), NO_QUIC),
+    accepted("tune.quic.conn-buf-limit", (), NO_QUIC),
+    accepted("tune.quic.disable-tx-pacing", (), NO_QUIC),
+    accepted("tune.quic.disable-udp-gso", (), NO_QUIC),
+    accepted("tune.quic.fe.cc.cubic-min-losses", (), NO_QUIC),
+    accepted("tune.quic.fe.cc.hystart", (), NO_QUIC),
+    accepted("tune.quic.fe.cc.max-frame-loss", (), NO_QUIC),
+    accepted("tune.quic.fe.cc.max-win-size", (), NO_QUIC),
+    accepted("tune.quic.fe.cc.reorder-ratio", (), NO_QUIC),
+    accepted("tune.quic.fe.max-idle-timeout", (), NO_QUIC),
+    accepted("tune.quic.fe.sec.glitches-threshold", (), NO_QUIC),
+    accepted("tune.quic.fe.sec.retry-threshold", (), NO_QUIC),
+    accepted("tune.quic.fe.sock-per-conn", (), NO_QUIC),
+    accepted("tune.quic.fe.stream.data-ratio", (), NO_QUIC),
+    accepted("tune.quic.fe.stream.max-concurrent", (), NO_QUIC),
+    accepted("tune.quic.fe.stream.max-total", (), NO_QUIC),
+    accepted("tune.quic.fe.stream.rxbuf", (), NO_QUIC),
+    accepted("tune.quic.fe.tx.pacing", (), NO_QUIC),
+    accepted("tune.quic.fe.tx.udp-gso", (), NO_QUIC),
+    accepted("tune.quic.frontend.conn-tx-buffers.limit", (), NO_QUIC),
+    accepted("tune.quic.frontend.default-max-window-size", (), NO_QUIC),
+    accepted("tune.quic.frontend.glitches-threshold", (), NO_QUIC),
+    accepted("tune.quic.frontend.max-data-size", (), NO_QUIC),
+    accepted("tune.quic.frontend.max-idle-timeout", (), NO_QUIC),
+    accepted("tune.quic.frontend.max-streams-bidi", (), NO_QUIC),
+    accepted("tune.quic.frontend.max-tx-mem", (), NO_QUIC),
+    accepted("tune.quic.frontend.stream-data-ratio", (), NO_QUIC),
+    accepted("tune.quic.listen", (), NO_QUIC),
+    accepted("tune.quic.max-frame-loss", (), NO_QUIC),
+    accepted("tune.quic.mem.tx-max", (), NO_QUIC),
+    accepted("tune.quic.reorder-ratio", (), NO_QUIC),
+    accepted("tune.quic.retry-threshold", (), NO_QUIC),
+    accepted("tune.quic.socket-owner", (), NO_QUIC),
+    accepted("tune.quic.zero-copy-fwd-send", (), NO_QUIC),
+    accepted("warn-blocked-traffic-after", (), DEBUG),
+];
+
+const NO_DATABASE: &str = "it needs a commercial device database";
+const NO_DATABASE_INSTEAD: &str = "match the User-Agent header with an ACL";
+
+/// With an effect that would be missed.
+pub(crate) const MISSING: &[Entry] = &[
+    not_yet("default-path", ()),
+    not_yet("dns-accept-family", ()),
+    not_yet("external-check", ()),
+    not_yet("fd-hard-limit", ()),
+    not_yet("grace", ()),
+    not_yet("h1-accept-payload-with-any-method", ()),
+    not_yet("h1-case-adjust", ()),
+    not_yet("h1-case-adjust-file", ()),
+    not_yet("harden.reject-privileged-ports.quic", ()),
+    not_yet("harden.reject-privileged-ports.tcp", ()),
+    not_yet("insecure-fork-wanted", ()),
+    not_yet("issuers-chain-path", ()),
+    not_yet("key-base", ()),
+    not_yet("lua-load", ()),
+    not_yet("lua-load-per-thread", ()),
+    not_yet("lua-prepend-path", ()),
+    not_yet("maxconnrate", ()),
+    not_yet("maxsessrate", ()),
+    not_yet("maxsslconn", ()),
+    not_yet("maxsslrate", ()),
+    not_yet("server-state-base", ()),
+    not_yet("server-state-file", ()),
+    not_yet("set-var", ()),
+    not_yet("set-var-fmt", ()),
+    not_yet("ssl-engine", ()),
+    not_yet("ssl-load-extra-del-ext", ()),
+    not_yet("ssl-load-extra-files", ()),
+    not_yet("ssl-passphrase-cmd", ()),
+    not_yet("ssl-propquery", ()),
+    not_yet("ssl-provider", ()),
+    not_yet("ssl-provider-path", ()),
+    not_yet("ssl-security-level", ()),
+    not_yet("stats-file", ()),
+    not_yet("unix-bind", ()),
+    refused(
+        "h1-do-not-close-on-insecure-transfer-encoding",
+        (),
+        "a request with two meanings is never forwarded",
+        "have the client fixed: its requests are answered with 400",
+    ),
+    refused(
+        "51degrees-allow-unmatched",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused("51degrees-cache-size", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused("51degrees-data-file", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused("51degrees-difference", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused("51degrees-drift", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused(
+        "51degrees-property-name-list",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "51degrees-property-separator",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "51degrees-use-performance-graph",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "51degrees-use-predictive-graph",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "deviceatlas-json-file",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "deviceatlas-log-level",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "deviceatlas-properties-cookie",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "deviceatlas-separator",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused("wurfl-cache-size", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused("wurfl-data-file", (), NO_DATABASE, NO_DATABASE_INSTEAD),
+    refused(
+        "wurfl-information-list",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+    refused(
+        "wurfl-information-list-separator",
+        (),
+        NO_DATABASE,
+        NO_DATABASE_INSTEAD,
+    ),
+];

@@ -1,0 +1,356 @@
+//! The registry: every keyword of HAProxy 2.6 to 3.x, where it is allowed, and what becomes of it
+//! here. Parser, messages and reference pages read these tables; a keyword exists nowhere else.
+//!
+//! One file per family. To add a keyword, write its entry in the family's table and its parse
+//! function beside it.
+
+pub(crate) mod actions;
+pub(crate) mod bind;
+pub(crate) mod checks;
+pub(crate) mod global;
+pub(crate) mod log;
+pub(crate) mod options;
+pub(crate) mod own;
+pub(crate) mod params;
+pub(crate) mod proxy;
+pub(crate) mod removed;
+pub(crate) mod rules;
+pub(crate) mod sections;
+pub(crate) mod server;
+pub(crate) mod stats;
+pub(crate) mod timeouts;
+pub(crate) mod tls;
+
+pub(crate) use sections::SectionKind;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::args::Args;
+use crate::ast::{Line, Modifier};
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::environment::Environment;
+use crate::expr::{Context, Stage};
+use crate::lexer::Word;
+use crate::nearest::did_you_mean;
+use crate::source::Span;
+
+/// What becomes of a keyword. `P` is the parse function of its family.
+pub(crate) enum Status<P> {
+    /// It does what the manual says.
+    Implemented(P),
+    /// It is read and has no effect; the text says why that is harmless here.
+    Accepted(&'static str),
+    /// It has a meaning that would be missed: the configuration is refused.
+    NotYet,
+    /// HAProxy has removed it; what to write instead.
+    Removed(&'static str),
+    /// It will not be had; why, and what to do instead.
+    Refused(&'static str, &'static str),
+}
+
+/// One entry of a table. `S` says where it is allowed.
+pub(crate) struct Keyword<P, S> {
+    /// One or more words: "option httplog".
+    pub(crate) name: &'static str,
+    pub(crate) sections: S,
+    pub(crate) status: Status<P>,
+    /// Whether `no` and `default` may stand before it.
+    pub(crate) inverts: bool,
+}
+
+/// Where a proxy keyword is allowed: the columns of the matrix in manual 4.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sides {
+    pub(crate) defaults: Defaults,
+    pub(crate) front: bool,
+    pub(crate) back: bool,
+}
+
+/// Whether a keyword may stand in a `defaults` section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defaults {
+    No,
+    /// "(!)": only in a named one.
+    Named,
+    Yes,
+}
+
+const fn sides(defaults: Defaults, front: bool, back: bool) -> Sides {
+    Sides {
+        defaults,
+        front,
+        back,
+    }
+}
+
+/// Everywhere.
+pub(crate) const ALL: Sides = sides(Defaults::Yes, true, true);
+/// `frontend`, `listen`, `defaults`.
+pub(crate) const FRONT: Sides = sides(Defaults::Yes, true, false);
+/// `backend`, `listen`, `defaults`.
+pub(crate) const BACK: Sides = sides(Defaults::Yes, false, true);
+/// Rules: everywhere but in anonymous `defaults`.
+pub(crate) const RULES: Sides = sides(Defaults::Named, true, true);
+/// Rules of frontends.
+pub(crate) const FRONT_RULES: Sides = sides(Defaults::Named, true, false);
+/// Rules of backends.
+pub(crate) const BACK_RULES: Sides = sides(Defaults::Named, false, true);
+/// Everywhere but in `defaults`.
+pub(crate) const PROXIES: Sides = sides(Defaults::No, true, true);
+/// `frontend` and `listen` only.
+pub(crate) const FRONT_ONLY: Sides = sides(Defaults::No, true, false);
+/// `backend` and `listen` only.
+pub(crate) const BACK_ONLY: Sides = sides(Defaults::No, false, true);
+
+/// Parses one line of a proxy section into its draft.
+pub(crate) type ProxyParse = fn(&mut Draft, &mut Args<'_>, &Scope<'_>) -> Result<(), Diagnostic>;
+/// An entry of the proxy tables.
+pub(crate) type ProxyKeyword = Keyword<ProxyParse, Sides>;
+
+pub(crate) const fn implemented<P, S>(name: &'static str, sections: S, parse: P) -> Keyword<P, S> {
+    entry(name, sections, Status::Implemented(parse), false)
+}
+
+/// Implemented, and `no …` and `default …` may be written.
+pub(crate) const fn invertible<P, S>(name: &'static str, sections: S, parse: P) -> Keyword<P, S> {
+    entry(name, sections, Status::Implemented(parse), true)
+}
+
+pub(crate) const fn accepted<P, S>(
+    name: &'static str,
+    sections: S,
+    why: &'static str,
+) -> Keyword<P, S> {
+    entry(name, sections, Status::Accepted(why), true)
+}
+
+pub(crate) const fn not_yet<P, S>(name: &'static str, sections: S) -> Keyword<P, S> {
+    entry(name, sections, Status::NotYet, true)
+}
+
+pub(crate) const fn removed<P, S>(
+    name: &'static str,
+    sections: S,
+    write: &'static str,
+) -> Keyword<P, S> {
+    entry(name, sections, Status::Removed(write), true)
+}
+
+pub(crate) const fn refused<P, S>(
+    name: &'static str,
+    sections: S,
+    why: &'static str,
+    instead: &'static str,
+) -> Keyword<P, S> {
+    entry(name, sections, Status::Refused(why, instead), true)
+}
+
+const fn entry<P, S>(
+    name: &'static str,
+    sections: S,
+    status: Status<P>,
+    inverts: bool,
+) -> Keyword<P, S> {
+    Keyword {
+        name,
+        sections,
+        status,
+        inverts,
+    }
+}
+
+/// What parse functions may look at beside their own section.
+pub(crate) struct Scope<'a> {
+    pub(crate) environment: &'a Environment<'a>,
+    /// Warnings and notices, and alerts beyond the one a parse function returns.
+    pub(crate) report: &'a RefCell<Vec<Diagnostic>>,
+    /// Backends that expressions name.
+    pub(crate) backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
+    pub(crate) bases: &'a Bases,
+}
+
+/// Settings of `global` that change how later lines are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bases {
+    pub(crate) crt: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) bind_tls: crate::model::TlsVersions,
+    pub(crate) bind_no_tickets: bool,
+    pub(crate) server_tls: crate::model::TlsVersions,
+    /// `ssl-server-verify none`.
+    pub(crate) server_verify_none: bool,
+}
+
+impl Scope<'_> {
+    pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        self.report.borrow_mut().push(diagnostic);
+    }
+
+    pub(crate) fn expressions(&self, stage: Stage) -> Context<'_> {
+        Context {
+            surroundings: self.environment,
+            stage,
+            notices: self.report,
+            backends: self.backends,
+        }
+    }
+}
+
+/// The entry whose name's words the line begins with; the longest name wins.
+pub(crate) fn find<'t, P, S>(
+    tables: impl IntoIterator<Item = &'t [Keyword<P, S>]>,
+    words: &[Word],
+) -> Option<(&'t Keyword<P, S>, usize)>
+where
+    P: 'static,
+    S: 'static,
+{
+    let mut best: Option<(&Keyword<P, S>, usize)> = None;
+    for keyword in tables.into_iter().flatten() {
+        let length = match_length(keyword.name, words);
+        if length > best.map_or(0, |(_, length)| length) {
+            best = Some((keyword, length));
+        }
+    }
+    best
+}
+
+/// How many words the name has, when the line begins with all of them; else 0.
+fn match_length(name: &str, words: &[Word]) -> usize {
+    let mut length = 0;
+    for part in name.split(' ') {
+        match words.get(length) {
+            Some(word) if word.is(part) => length += 1,
+            _ => return 0,
+        }
+    }
+    length
+}
+
+/// What is said about a keyword whose status is not `Implemented`. `None`: it is.
+pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<Diagnostic> {
+    Some(match status {
+        Status::Implemented(_) => return None,
+        Status::Accepted(why) => Diagnostic::notice(
+            place,
+            format!("'{name}' is accepted and has no effect: {why}"),
+        ),
+        Status::NotYet => Diagnostic::alert(place, format!("'{name}' is not implemented yet"))
+            .label("known, but it would have no effect")
+            .help("remove it, or guard it with .if !feature(TIDEGATE) … .endif"),
+        Status::Removed(write) => Diagnostic::alert(
+            place,
+            format!("the '{name}' directive is not supported anymore"),
+        )
+        .help(format!("write {write}")),
+        Status::Refused(why, instead) => {
+            Diagnostic::alert(place, format!("'{name}' is refused: {why}")).help(*instead)
+        }
+    })
+}
+
+/// All tables of proxy sections.
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 8] {
+    [
+        proxy::KEYWORDS,
+        timeouts::KEYWORDS,
+        options::KEYWORDS,
+        rules::KEYWORDS,
+        checks::KEYWORDS,
+        stats::KEYWORDS,
+        log::KEYWORDS,
+        removed::KEYWORDS,
+    ]
+}
+
+/// Whether some keyword of that kind of section begins with this word.
+pub(crate) fn is_first_word(kind: SectionKind, word: &str) -> bool {
+    first_words(kind).any(|first| first == word)
+}
+
+fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
+    fn firsts<P, S>(table: &'static [Keyword<P, S>]) -> impl Iterator<Item = &'static str> {
+        table
+            .iter()
+            .map(|keyword| keyword.name.split(' ').next().unwrap_or(keyword.name))
+    }
+    match kind {
+        SectionKind::Global => Box::new(
+            firsts(global::KEYWORDS)
+                .chain(firsts(global::ACCEPTED))
+                .chain(firsts(global::MISSING)),
+        ),
+        SectionKind::Defaults
+        | SectionKind::Frontend
+        | SectionKind::Listen
+        | SectionKind::Backend => Box::new(proxy_tables().into_iter().flat_map(firsts)),
+        SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
+        SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
+        SectionKind::Other(_) => Box::new(std::iter::empty()),
+    }
+}
+
+/// What is said of a keyword that no table knows: the nearest one, of several words when the first
+/// is right.
+pub(crate) fn unknown(words: &[Word], section: &str, names: &[&'static str]) -> Diagnostic {
+    let Some(first) = words.first() else {
+        return Diagnostic::alert(Span::default(), "empty line");
+    };
+    let same_first: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.split_once(' '))
+        .filter(|(head, _)| first.is(head))
+        .map(|(_, rest)| rest)
+        .collect();
+    if same_first.is_empty() {
+        let alert = Diagnostic::alert(
+            first.span,
+            format!("unknown keyword '{}' in '{section}' section", first.text),
+        );
+        let singles = names
+            .iter()
+            .map(|name| name.split(' ').next().unwrap_or(name));
+        return with_hint(alert, did_you_mean(&first.text, singles));
+    }
+    let Some(second) = words.get(1) else {
+        return Diagnostic::alert(
+            first.span.after(),
+            format!("'{}' expects another word", first.text),
+        )
+        .label("nothing follows");
+    };
+    let alert = Diagnostic::alert(
+        second.span,
+        format!(
+            "unknown keyword '{} {}' in '{section}' section",
+            first.text, second.text
+        ),
+    );
+    with_hint(alert, did_you_mean(&second.text, same_first))
+}
+
+fn with_hint(diagnostic: Diagnostic, hint: Option<String>) -> Diagnostic {
+    match hint {
+        Some(hint) => diagnostic.help(hint),
+        None => diagnostic,
+    }
+}
+
+/// Checks `no` and `default` against an entry.
+pub(crate) fn check_modifier<P, S>(keyword: &Keyword<P, S>, line: &Line) -> Result<(), Diagnostic> {
+    if line.modifier == Modifier::None || keyword.inverts {
+        return Ok(());
+    }
+    let word = match line.modifier {
+        Modifier::No => "no",
+        _ => "default",
+    };
+    Err(Diagnostic::alert(
+        line.span,
+        format!("'{word}' is not supported before '{}'", keyword.name),
+    ))
+}

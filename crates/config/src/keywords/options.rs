@@ -1,0 +1,204 @@
+//! `option …` (manual 4.2).
+
+use super::{
+    ALL, BACK, BACK_ONLY, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet,
+};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::{Draft, FormatDraft};
+use crate::model::{ConnectionMode, ForwardFor};
+use crate::values::{header_name, network, next_number};
+
+const NO_HTTP2: &str = "HTTP/2 is not served yet";
+const TIMERS: &str = "dead peers are found by the timeouts";
+const SENT_AT_ONCE: &str = "data is always sent at once";
+const COUNTED: &str = "counters are always up to date";
+const SPLICE: &str = "how bytes are relayed is chosen by the engine";
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    invertible("option dontlognull", FRONT, dontlognull),
+    implemented("option forwardfor", ALL, forwardfor),
+    invertible("option http-keep-alive", ALL, |draft, args, _| {
+        connection(draft, args, ConnectionMode::KeepAlive)
+    }),
+    invertible("option http-server-close", ALL, |draft, args, _| {
+        connection(draft, args, ConnectionMode::ServerClose)
+    }),
+    invertible("option httpclose", ALL, |draft, args, _| {
+        connection(draft, args, ConnectionMode::Close)
+    }),
+    implemented("option httplog", FRONT, httplog),
+    implemented("option tcplog", FRONT, tcplog),
+    invertible("option redispatch", BACK, redispatch),
+    accepted("option clitcpka", FRONT, TIMERS),
+    accepted("option contstats", FRONT, COUNTED),
+    accepted("option disable-h2-upgrade", FRONT, NO_HTTP2),
+    accepted("option http-no-delay", ALL, SENT_AT_ONCE),
+    accepted(
+        "option http-pretend-keepalive",
+        BACK,
+        "servers are not told when a connection ends",
+    ),
+    accepted(
+        "option log-health-checks",
+        BACK,
+        "changes of state are always logged",
+    ),
+    accepted("option nolinger", ALL, "closing is the engine's"),
+    accepted("option socket-stats", FRONT, COUNTED),
+    accepted("option splice-auto", ALL, SPLICE),
+    accepted("option splice-request", ALL, SPLICE),
+    accepted("option splice-response", ALL, SPLICE),
+    accepted("option srvtcpka", BACK, TIMERS),
+    accepted("option tcp-smart-accept", FRONT, SENT_AT_ONCE),
+    accepted("option tcp-smart-connect", BACK, SENT_AT_ONCE),
+    accepted("option tcpka", ALL, TIMERS),
+    accepted(
+        "option use-small-buffers",
+        BACK,
+        "buffers are given back when idle",
+    ),
+    not_yet("option abortonclose", ALL),
+    not_yet("option allbackups", BACK),
+    not_yet("option checkcache", BACK),
+    not_yet("option dontlog-normal", FRONT),
+    not_yet("option external-check", BACK),
+    not_yet("option forwarded", BACK),
+    not_yet("option h1-case-adjust-bogus-client", FRONT),
+    not_yet("option h1-case-adjust-bogus-server", BACK),
+    not_yet("option http-buffer-request", ALL),
+    not_yet("option http-drop-request-trailers", BACK),
+    not_yet("option http-drop-response-trailers", FRONT),
+    not_yet("option http-ignore-probes", FRONT),
+    not_yet("option http-restrict-req-hdr-names", ALL),
+    not_yet("option http-use-proxy-header", FRONT),
+    not_yet("option httpslog", FRONT),
+    not_yet("option idle-close-on-response", FRONT),
+    not_yet("option independent-streams", ALL),
+    not_yet("option independant-streams", ALL),
+    not_yet("option ldap-check", BACK),
+    not_yet("option log-separate-errors", FRONT),
+    not_yet("option logasap", FRONT),
+    not_yet("option mysql-check", BACK),
+    not_yet("option originalto", ALL),
+    not_yet("option persist", BACK),
+    not_yet("option pgsql-check", BACK),
+    not_yet("option prefer-last-server", BACK),
+    not_yet("option redis-check", BACK),
+    not_yet("option smtpchk", BACK),
+    not_yet("option spop-check", BACK_ONLY),
+    not_yet("option ssl-hello-chk", BACK),
+    not_yet("option tcp-check", BACK),
+];
+
+/// Whether the line switches its option on.
+fn switched_on(args: &Args<'_>) -> bool {
+    !args.negated() && !args.restores_default()
+}
+
+fn dontlognull(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    args.end()?;
+    draft.log.dontlognull = switched_on(args);
+    Ok(())
+}
+
+/// The last of the three wins; `no` takes back only its own (manual 4, "connection modes").
+fn connection(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    mode: ConnectionMode,
+) -> Result<(), Diagnostic> {
+    args.end()?;
+    if switched_on(args) {
+        draft.proxy.connection = mode;
+        draft.http_only.insert(args.keyword, args.place());
+    } else if draft.proxy.connection == mode {
+        draft.proxy.connection = ConnectionMode::default();
+        draft.http_only.remove(args.keyword);
+    }
+    Ok(())
+}
+
+fn forwardfor(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let mut forwardfor = ForwardFor {
+        except: None,
+        header: "x-forwarded-for".into(),
+        if_none: false,
+    };
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "except" => {
+                let mask = args.required("an address or network after 'except'")?;
+                forwardfor.except = Some(network(mask)?);
+            }
+            "header" => {
+                forwardfor.header = header_name(args.required("a header name after 'header'")?)?;
+            }
+            "if-none" => forwardfor.if_none = true,
+            other => {
+                return Err(Diagnostic::alert(
+                    word.span,
+                    format!("'option forwardfor' does not know '{other}'"),
+                )
+                .label("expected except NETWORK, header NAME or if-none"));
+            }
+        }
+    }
+    draft.proxy.forwardfor = Some(forwardfor);
+    draft.http_only.insert(args.keyword, args.place());
+    Ok(())
+}
+
+fn httplog(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    if let Some(word) = args.next() {
+        return Err(match word.is("clf") {
+            true => Diagnostic::alert(word.span, "'option httplog clf' is not implemented yet")
+                .help("use 'option httplog', or 'log-format' with the fields you need"),
+            false => Diagnostic::alert(
+                word.span,
+                format!("'option httplog' does not know '{}'", word.text),
+            ),
+        });
+    }
+    draft.log.format = FormatDraft::Httplog;
+    draft.log.format_span = Some(args.place());
+    Ok(())
+}
+
+fn tcplog(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    if let Some(word) = args.peek().filter(|word| word.is("clf")) {
+        return Err(Diagnostic::alert(
+            word.span,
+            "'option tcplog clf' is not implemented yet",
+        ));
+    }
+    args.end()?;
+    draft.log.format = FormatDraft::Tcplog;
+    draft.log.format_span = Some(args.place());
+    Ok(())
+}
+
+/// `option redispatch [N]`: every Nth retry goes elsewhere, counted from the end when negative.
+fn redispatch(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    if !switched_on(args) {
+        args.end()?;
+        draft.back.redispatch = 0;
+        return Ok(());
+    }
+    draft.back.redispatch = match args.peek() {
+        None => -1,
+        Some(word) => match word.text.strip_prefix('-') {
+            Some(_) => {
+                args.next();
+                let digits = crate::lexer::Word {
+                    text: word.text[1..].to_owned(),
+                    ..word.clone()
+                };
+                let number = crate::values::number(&digits, args.keyword, 0..=i32::MAX as u64)?;
+                -i32::try_from(number).unwrap_or(i32::MAX)
+            }
+            None => next_number::<i32>(args, 0..=i32::MAX as u64)?,
+        },
+    };
+    args.end()
+}

@@ -1,0 +1,131 @@
+//! Our own sections, `discovery` and `registry`. People put them between `.if feature(TIDEGATE)`
+//! and `.endif`, which HAProxy skips.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Keyword, Scope, implemented};
+use crate::address::{self, Address, Transport};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Named;
+use crate::model::Discovery;
+use crate::source::Span;
+use crate::values::{Unit, next_duration, next_number};
+
+/// Section `discovery` under way.
+#[derive(Debug, Default)]
+pub(crate) struct DiscoveryDraft {
+    pub(crate) discovery: Discovery,
+    pub(crate) backend: Option<Named>,
+}
+
+/// Section `registry` under way.
+#[derive(Debug, Default)]
+pub(crate) struct RegistryDraft {
+    pub(crate) span: Span,
+    pub(crate) bind: Option<SocketAddr>,
+    pub(crate) expire: Option<Duration>,
+}
+
+pub(crate) type OwnParse<T> = fn(&mut T, &mut Args<'_>, &Scope<'_>) -> Result<(), Diagnostic>;
+
+/// Bounds of `max-nodes`: each node costs memory and checks.
+const NODES: std::ops::RangeInclusive<u64> = 1..=100_000;
+/// Shortest `interval`: a service asked more often than this is being attacked.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+pub(crate) const DISCOVERY: &[Keyword<OwnParse<DiscoveryDraft>, ()>] = &[
+    implemented("url", (), url),
+    implemented("interval", (), |draft, args, _| {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        let interval = next_duration(args, Unit::Seconds)?;
+        args.end()?;
+        if interval < INTERVAL_MIN {
+            return Err(Diagnostic::alert(place, "'interval' is shorter than 100ms")
+                .label("a bare number is seconds"));
+        }
+        draft.discovery.interval = Some(interval);
+        Ok(())
+    }),
+    implemented("backend", (), |draft, args, _| {
+        let word = args.required("the name of a backend")?;
+        args.end()?;
+        draft.backend = Some(Named {
+            name: word.text.as_str().into(),
+            span: word.span,
+        });
+        Ok(())
+    }),
+    implemented("rewrite-localhost", (), |draft, args, _| {
+        let word = args.required("a host name, in which {id} is the node's id")?;
+        args.end()?;
+        draft.discovery.rewrite_localhost = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("state-file", (), |draft, args, _| {
+        let word = args.required("the path of a file")?;
+        args.end()?;
+        draft.discovery.state_file = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("max-nodes", (), |draft, args, _| {
+        draft.discovery.nodes_max = Some(next_number(args, NODES)?);
+        args.end()
+    }),
+    implemented("drain", (), |draft, args, _| {
+        draft.discovery.drain = Some(next_duration(args, Unit::Seconds)?);
+        args.end()
+    }),
+];
+
+pub(crate) const REGISTRY: &[Keyword<OwnParse<RegistryDraft>, ()>] = &[
+    implemented("bind", (), registry_bind),
+    implemented("expire", (), |draft, args, _| {
+        draft.expire = Some(next_duration(args, Unit::Seconds)?);
+        args.end()
+    }),
+];
+
+fn url(draft: &mut DiscoveryDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("a URL such as http://updates:8090")?;
+    args.end()?;
+    let lower = word.text.to_ascii_lowercase();
+    let rest = lower
+        .strip_prefix("http://")
+        .or_else(|| lower.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    if host.is_none_or(str::is_empty) || word.text.contains(|c: char| c <= ' ') {
+        return Err(Diagnostic::alert(
+            word.span,
+            "'url' expects an address that starts with http:// or https://",
+        ));
+    }
+    draft.discovery.url = Some(word.text.as_str().into());
+    Ok(())
+}
+
+fn registry_bind(
+    draft: &mut RegistryDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("an address such as 127.0.0.1:8090")?;
+    args.end()?;
+    let text = address::expand(&word.text, scope.environment);
+    let bad = || {
+        Diagnostic::alert(word.span, format!("'bind' does not accept '{text}' here"))
+            .label("expected one IP address and port")
+    };
+    match address::parse(&text, word, "bind", Transport::Stream)? {
+        Address::Inet {
+            host,
+            port: address::Port::One(port @ 1..),
+        } => {
+            let ip = host.listening().ok_or_else(bad)?;
+            draft.bind = Some(SocketAddr::new(ip, port));
+            Ok(())
+        }
+        _ => Err(bad()),
+    }
+}

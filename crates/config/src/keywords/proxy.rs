@@ -1,0 +1,387 @@
+//! What a proxy is and where its traffic goes: `mode`, `maxconn`, `balance`, `use_backend` …
+//! (manual 4.2).
+
+use super::{
+    ALL, BACK, BACK_ONLY, BACK_RULES, FRONT, FRONT_ONLY, FRONT_RULES, PROXIES, ProxyKeyword, Scope,
+    accepted, implemented, not_yet,
+};
+use super::{bind, server};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::{Draft, Named};
+use crate::expr::{self, Stage};
+use crate::lexer::Word;
+use crate::model::{Balance, Mode};
+use crate::nearest::did_you_mean;
+use crate::values::next_number;
+
+const KEEPALIVE: &str = "dead peers are found by the timeouts";
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    implemented("backlog", FRONT, |draft, args, _| {
+        draft.front.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
+        args.end()
+    }),
+    implemented("balance", BACK, balance),
+    implemented("bind", FRONT_ONLY, bind::bind),
+    implemented("default-server", BACK, server::default_server),
+    implemented("default_backend", FRONT, default_backend),
+    implemented("description", PROXIES, |draft, args, _| {
+        let words: Vec<&str> = args.rest().iter().map(|word| word.text.as_str()).collect();
+        draft.proxy.description = Some(words.join(" ").into());
+        Ok(())
+    }),
+    implemented("disabled", ALL, |draft, args, _| {
+        args.end()?;
+        draft.proxy.disabled = true;
+        Ok(())
+    }),
+    implemented("enabled", ALL, |draft, args, _| {
+        args.end()?;
+        draft.proxy.disabled = false;
+        Ok(())
+    }),
+    implemented("fullconn", BACK, |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.back.fullconn = (value > 0).then_some(value);
+        args.end()
+    }),
+    implemented("hash-type", BACK, hash_type),
+    implemented("http-reuse", BACK, http_reuse),
+    implemented("id", PROXIES, |draft, args, _| {
+        draft.proxy.id = Some(next_number(args, 1..=i32::MAX as u64)?);
+        args.end()
+    }),
+    implemented("load-server-state-from-file", BACK, server_state),
+    implemented("maxconn", FRONT, |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.front.maxconn = (value > 0).then_some(value);
+        args.end()
+    }),
+    implemented("mode", ALL, mode),
+    implemented("retries", BACK, |draft, args, _| {
+        draft.back.retries = next_number(args, 0..=i32::MAX as u64)?;
+        args.end()
+    }),
+    implemented("retry-on", BACK, retry_on),
+    implemented("server", BACK_ONLY, server::server),
+    implemented("use_backend", FRONT_ONLY, use_backend),
+    accepted("clitcpka-cnt", FRONT, KEEPALIVE),
+    accepted("clitcpka-idle", FRONT, KEEPALIVE),
+    accepted("clitcpka-intvl", FRONT, KEEPALIVE),
+    accepted("guid", PROXIES, "nothing refers to it"),
+    accepted(
+        "max-keep-alive-queue",
+        BACK,
+        "connections are pooled, not reserved",
+    ),
+    accepted(
+        "max-session-srv-conns",
+        FRONT,
+        "connections are pooled, not kept by clients",
+    ),
+    accepted("srvtcpka-cnt", BACK, KEEPALIVE),
+    accepted("srvtcpka-idle", BACK, KEEPALIVE),
+    accepted("srvtcpka-intvl", BACK, KEEPALIVE),
+    not_yet("be-unpublished", BACK_ONLY),
+    not_yet("capture cookie", FRONT_ONLY),
+    not_yet("capture request header", FRONT_ONLY),
+    not_yet("capture response header", FRONT_ONLY),
+    not_yet("compression", ALL),
+    not_yet("cookie", BACK),
+    not_yet("crt", FRONT_ONLY),
+    not_yet("declare capture", FRONT_ONLY),
+    not_yet("dgram-bind", FRONT_ONLY),
+    not_yet("dynamic-cookie-key", BACK),
+    not_yet("email-alert from", ALL),
+    not_yet("email-alert level", ALL),
+    not_yet("email-alert mailers", ALL),
+    not_yet("email-alert myhostname", ALL),
+    not_yet("email-alert to", ALL),
+    not_yet("errorfile", ALL),
+    not_yet("errorfiles", ALL),
+    not_yet("errorloc", ALL),
+    not_yet("errorloc302", ALL),
+    not_yet("errorloc303", ALL),
+    not_yet("external-check", BACK),
+    not_yet("filter", PROXIES),
+    not_yet("filter-sequence", PROXIES),
+    not_yet("force-be-switch", FRONT_ONLY),
+    not_yet("force-persist", BACK_ONLY),
+    not_yet("hash-balance-factor", BACK),
+    not_yet("hash-preserve-affinity", BACK),
+    not_yet("http-error", ALL),
+    not_yet("http-send-name-header", BACK),
+    not_yet("ignore-persist", BACK_ONLY),
+    not_yet("monitor fail", FRONT_ONLY),
+    not_yet("monitor-uri", FRONT),
+    not_yet("persist", BACK),
+    not_yet("quic-initial", FRONT_RULES),
+    not_yet("rate-limit", FRONT),
+    not_yet("server-state-file-name", BACK),
+    not_yet("server-template", BACK_ONLY),
+    not_yet("source", BACK),
+    not_yet("stick match", BACK_ONLY),
+    not_yet("stick on", BACK_ONLY),
+    not_yet("stick store-request", BACK_ONLY),
+    not_yet("stick store-response", BACK_ONLY),
+    not_yet("stick-table", PROXIES),
+    not_yet("tcp-check", BACK),
+    not_yet("tcp-request", super::RULES),
+    not_yet("tcp-response", BACK_RULES),
+    not_yet("unique-id-format", ALL),
+    not_yet("unique-id-header", FRONT),
+    not_yet("use-fcgi-app", BACK_ONLY),
+    not_yet("use-server", BACK_ONLY),
+    not_yet("usesrc", BACK),
+];
+
+fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("tcp or http")?;
+    args.end()?;
+    draft.proxy.mode = match word.text.as_str() {
+        "tcp" => Mode::Tcp,
+        "http" => Mode::Http,
+        "health" => {
+            return Err(
+                Diagnostic::alert(word.span, "'mode health' is not supported anymore")
+                    .help("write 'http-request return status 200' in 'mode http'"),
+            );
+        }
+        "haterm" | "log" | "spop" => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'mode {}' is not implemented yet", word.text),
+            ));
+        }
+        other => {
+            return Err(
+                Diagnostic::alert(word.span, format!("unknown proxy mode '{other}'"))
+                    .label("expected tcp or http"),
+            );
+        }
+    };
+    Ok(())
+}
+
+/// HAProxy knows these algorithms as well.
+const OTHER_BALANCE: &[&str] = &[
+    "hash",
+    "hdr",
+    "log-hash",
+    "log-sticky",
+    "rdp-cookie",
+    "static-rr",
+    "sticky",
+    "uri",
+    "url_param",
+];
+const BALANCE: &[&str] = &["roundrobin", "leastconn", "source", "random", "first"];
+
+fn balance(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("an algorithm such as roundrobin")?;
+    let (name, argument) = match word.text.split_once('(') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (word.text.as_str(), None),
+    };
+    draft.back.balance = match (name, argument) {
+        ("roundrobin", None) => Balance::RoundRobin,
+        ("leastconn", None) => Balance::LeastConn,
+        ("source", None) => Balance::Source,
+        ("first", None) => Balance::First,
+        ("random", argument) => Balance::Random(draws(word, argument)?),
+        _ => return Err(unknown_balance(word, name)),
+    };
+    args.end()
+}
+
+/// The number in `random(N)`. Two draws are the default (manual 4.2, "balance").
+fn draws(word: &Word, argument: Option<&str>) -> Result<u32, Diagnostic> {
+    const DRAWS_DEFAULT: u32 = 2;
+    let Some(argument) = argument else {
+        return Ok(DRAWS_DEFAULT);
+    };
+    let digits = argument.strip_suffix(')');
+    digits
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .filter(|draws| *draws > 0)
+        .ok_or_else(|| {
+            Diagnostic::alert(
+                word.span,
+                format!("'balance' does not accept '{}'", word.text),
+            )
+            .label("expected random or random(N) with N from 1 on")
+        })
+}
+
+fn unknown_balance(word: &Word, name: &str) -> Diagnostic {
+    if OTHER_BALANCE.contains(&name) {
+        return Diagnostic::alert(
+            word.span,
+            format!("'balance {name}' is not implemented yet"),
+        )
+        .help("use roundrobin, leastconn, source, random or first");
+    }
+    let alert = Diagnostic::alert(
+        word.span,
+        format!("'balance' does not know '{}'", word.text),
+    )
+    .label("expected roundrobin, leastconn, source, random or first");
+    let known = BALANCE.iter().chain(OTHER_BALANCE).copied();
+    match did_you_mean(name, known) {
+        Some(hint) => alert.help(hint),
+        None => alert,
+    }
+}
+
+fn hash_type(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("map-based or consistent")?;
+    match word.text.as_str() {
+        "map-based" if args.peek().is_none() => Ok(()),
+        "map-based" | "consistent" => Err(Diagnostic::alert(
+            word.span,
+            "'hash-type' other than plain map-based is not implemented yet",
+        )),
+        other => Err(
+            Diagnostic::alert(word.span, format!("'hash-type' does not know '{other}'"))
+                .label("expected map-based or consistent"),
+        ),
+    }
+}
+
+/// Only whether idle connections may be shared at all would be missed.
+fn http_reuse(_: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("never, safe, aggressive or always")?;
+    args.end()?;
+    match word.text.as_str() {
+        "safe" => Ok(()),
+        "aggressive" | "always" => {
+            scope.report(Diagnostic::notice(
+                word.span,
+                "idle connections are reused as with 'http-reuse safe'",
+            ));
+            Ok(())
+        }
+        "never" => Err(
+            Diagnostic::alert(word.span, "'http-reuse never' is not implemented yet").help(
+                "'option http-server-close' ends the server's connection after each response",
+            ),
+        ),
+        other => Err(
+            Diagnostic::alert(word.span, format!("'http-reuse' does not know '{other}'"))
+                .label("expected never, safe, aggressive or always"),
+        ),
+    }
+}
+
+fn server_state(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("global, local or none")?;
+    match word.text.as_str() {
+        "none" => args.end(),
+        "global" | "local" => Err(Diagnostic::alert(
+            word.span,
+            "'load-server-state-from-file' is not implemented yet",
+        )),
+        other => Err(Diagnostic::alert(
+            word.span,
+            format!("'load-server-state-from-file' does not know '{other}'"),
+        )
+        .label("expected global, local or none")),
+    }
+}
+
+/// Only what is in force anyway: a connection that failed is tried again, nothing else is.
+fn retry_on(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("a list of events such as conn-failure")?;
+    match word.is("conn-failure") && args.peek().is_none() {
+        true => Ok(()),
+        false => Err(Diagnostic::alert(
+            word.span,
+            "'retry-on' other than conn-failure is not implemented yet",
+        )),
+    }
+}
+
+fn default_backend(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a backend")?;
+    args.end()?;
+    draft.front.default_backend = Some(named(word));
+    Ok(())
+}
+
+fn use_backend(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a backend")?;
+    if word.text.contains("%[") {
+        return Err(Diagnostic::alert(
+            word.span,
+            "'use_backend' with a computed name is not implemented yet",
+        )
+        .help("write one 'use_backend NAME if …' for each name"));
+    }
+    let condition = condition(draft, args, scope, Stage::Request)?;
+    draft.front.use_backend.push((named(word), condition));
+    Ok(())
+}
+
+fn named(word: &Word) -> Named {
+    Named {
+        name: word.text.as_str().into(),
+        span: word.span,
+    }
+}
+
+/// The rest of the line: nothing, or `if`/`unless` and a condition.
+pub(crate) fn condition(
+    draft: &Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    stage: Stage,
+) -> Result<Option<expr::Condition>, Diagnostic> {
+    if !args.at_condition() {
+        return match args.peek() {
+            None => Ok(None),
+            Some(word) => Err(Diagnostic::alert(
+                word.span,
+                format!(
+                    "'{}' expects either 'if' or 'unless' followed by a condition but found '{}'",
+                    args.keyword, word.text
+                ),
+            )),
+        };
+    }
+    let words = args.rest();
+    let condition = expr::condition::parse(words, &draft.acls, &scope.expressions(stage))?;
+    for term in condition.any_of.iter().flatten() {
+        declared_before(&term.acl, words)?;
+    }
+    Ok(Some(condition))
+}
+
+/// All `acl` lines of a section are declared before its rules are read, because a later line of
+/// the same name counts for earlier rules; the first one must still come before its use.
+fn declared_before(acl: &expr::Acl, words: &[Word]) -> Result<(), Diagnostic> {
+    let Some(declared) = acl.span.filter(|_| !acl.name.is_empty()) else {
+        return Ok(());
+    };
+    let later = |word: &&Word| {
+        declared.source == word.span.source
+            && declared.line > word.span.line
+            && word.text.trim_start_matches('!') == &*acl.name
+    };
+    match words.iter().find(later) {
+        Some(word) => Err(
+            Diagnostic::alert(word.span, format!("no such ACL : '{}'", acl.name))
+                .label(format!("it is declared only on line {}", declared.line))
+                .help("move the 'acl' line above this one"),
+        ),
+        _ => Ok(()),
+    }
+}

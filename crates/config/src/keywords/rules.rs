@@ -1,0 +1,154 @@
+//! Rule lines: `acl`, `http-request`, `http-response`, `redirect` and their like (manual 4.2).
+
+use super::actions::{self, REQUEST, RESPONSE};
+use super::proxy::condition;
+use super::{FRONT_RULES, PROXIES, ProxyKeyword, RULES, Scope, Status, implemented, not_yet};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::expr::Stage;
+use crate::lexer::Word;
+use crate::model::{RequestAction, RequestRule, ResponseRule};
+use crate::nearest::did_you_mean;
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    // Declared before all other lines of the section are read; see `check`.
+    implemented("acl", RULES, |_, args, _| {
+        args.rest();
+        Ok(())
+    }),
+    implemented("http-request", RULES, http_request),
+    implemented("http-response", RULES, http_response),
+    implemented("redirect", PROXIES, redirect),
+    not_yet("http-after-response", RULES),
+    not_yet("tcp-request connection", FRONT_RULES),
+    not_yet("tcp-request content", RULES),
+    not_yet("tcp-request inspect-delay", RULES),
+    not_yet("tcp-request session", FRONT_RULES),
+];
+
+fn http_request(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let span = args.place();
+    let word = args.required("an action such as deny or set-header")?;
+    let parse = look_up(word, "http-request", REQUEST, actions::OTHER_REQUEST)?;
+    args.keyword = actions::title(REQUEST, word).unwrap_or("http-request");
+    let action = parse(args, scope)?;
+    let condition = condition(draft, args, scope, Stage::Request)?;
+    warn_unreachable(draft, span, scope);
+    if let Some(redirect) = draft.redirects.first() {
+        let line = redirect.span.line;
+        scope.report(
+            Diagnostic::warning(
+                span,
+                "a 'http-request' rule placed after a 'redirect' rule will still be processed before",
+            )
+            .help(format!("move it above line {line}, or write 'http-request redirect' there")),
+        );
+    }
+    draft.proxy.http_request.push(RequestRule {
+        action,
+        condition,
+        span,
+    });
+    draft.http_only.entry("http-request").or_insert(span);
+    Ok(())
+}
+
+fn http_response(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let span = args.place();
+    let word = args.required("an action such as set-header")?;
+    let parse = look_up(word, "http-response", RESPONSE, actions::OTHER_RESPONSE)?;
+    args.keyword = actions::title(RESPONSE, word).unwrap_or("http-response");
+    let action = parse(args, scope)?;
+    let condition = condition(draft, args, scope, Stage::Response)?;
+    draft.proxy.http_response.push(ResponseRule {
+        action,
+        condition,
+        span,
+    });
+    draft.http_only.entry("http-response").or_insert(span);
+    Ok(())
+}
+
+fn redirect(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let span = args.place();
+    let redirect = actions::redirect(args, scope)?;
+    let condition = condition(draft, args, scope, Stage::Request)?;
+    draft.redirects.push(RequestRule {
+        action: RequestAction::Redirect(Box::new(redirect)),
+        condition,
+        span,
+    });
+    draft.http_only.entry("redirect").or_insert(span);
+    Ok(())
+}
+
+/// The parse function of an action, or why there is none.
+fn look_up<A: Copy>(
+    word: &Word,
+    keyword: &str,
+    table: &[actions::Action<A>],
+    others: &[&'static str],
+) -> Result<A, Diagnostic> {
+    let base = word.text.split('(').next().unwrap_or_default();
+    let known = table.iter().find(|action| action.name() == base);
+    if let Some(action) = known {
+        return match &action.status {
+            Status::Implemented(parse) => Ok(*parse),
+            status => Err(super::verdict(action.title, status, word.span)
+                .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet"))),
+        };
+    }
+    if others.contains(&base) {
+        let name = format!("{keyword} {base}");
+        return Err(super::verdict(&name, &Status::<()>::NotYet, word.span)
+            .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet")));
+    }
+    let names = table.iter().map(|action| action.name());
+    let hint = did_you_mean(base, names.chain(others.iter().copied()));
+    let alert = Diagnostic::alert(
+        word.span,
+        format!("'{keyword}' does not know the action '{}'", word.text),
+    );
+    Err(match hint {
+        Some(hint) => alert.help(hint),
+        None => alert,
+    })
+}
+
+/// A final action without a condition hides what follows it.
+fn warn_unreachable(draft: &Draft, span: crate::source::Span, scope: &Scope<'_>) {
+    let Some(last) = draft.proxy.http_request.last() else {
+        return;
+    };
+    let inherited = last.span.line < draft.proxy.span.line || last.span.source != span.source;
+    if last.condition.is_none() && is_final(&last.action) && !inherited {
+        scope.report(
+            Diagnostic::warning(
+                span,
+                "previous 'http-request' action is final and has no condition attached, further entries are NOOP",
+            )
+            .help(format!("give line {} a condition, or move it down", last.span.line)),
+        );
+    }
+}
+
+/// Whether nothing of the section is looked at after this action.
+pub(crate) fn is_final(action: &RequestAction) -> bool {
+    matches!(
+        action,
+        RequestAction::Allow
+            | RequestAction::Deny(_)
+            | RequestAction::Return(_)
+            | RequestAction::Redirect(_)
+            | RequestAction::PrometheusExporter
+    )
+}

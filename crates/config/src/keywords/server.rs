@@ -1,0 +1,428 @@
+//! `server` and `default-server` lines and their parameters (manual 4.2 and 5.2).
+
+use super::bind::based;
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet};
+use super::{Scope, tls};
+use crate::address::{self, Address, Host, Port, Transport};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::{Draft, ServerDraft};
+use crate::expr::{self, Stage};
+use crate::lexer::Word;
+use crate::model::{ServerAddress, Weight};
+use crate::values::{Unit, name, next_duration, next_number};
+
+type Parse = ParameterParse<ServerDraft>;
+
+const QUICK: &str = "it would only make things faster";
+const POOL: &str = "idle connections are pooled by the engine";
+const CIPHERS: &str = "only modern suites are offered";
+const NO_COOKIE: &str = "there is no stickiness to leave out";
+const DEFAULT: &str = "it is the default";
+const RESOLVED: &str = "a name that does not resolve is a server that is down and keeps resolving";
+
+pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
+    implemented("addr", addr),
+    implemented("alpn", alpn),
+    implemented("backup", |draft, _, _| flag(&mut draft.server.backup, true)),
+    implemented("ca-file", |draft, args, scope| {
+        let word = args.required("the path of a CA file, or @system-ca")?;
+        draft.tls_parameters.ca_file = match word.is("@system-ca") {
+            true => None,
+            false => Some(based(&word.text, scope.bases.ca.as_ref())),
+        };
+        Ok(())
+    }),
+    implemented("check", |draft, _, _| flag(&mut draft.check, true)),
+    implemented("check-ssl", |draft, _, _| flag(&mut draft.check_tls, true)),
+    implemented("disabled", |draft, _, _| {
+        flag(&mut draft.server.disabled, true)
+    }),
+    implemented("downinter", |draft, args, _| {
+        draft.server.check_parameters.downinter = Some(interval(args)?);
+        Ok(())
+    }),
+    implemented("enabled", |draft, _, _| {
+        flag(&mut draft.server.disabled, false)
+    }),
+    implemented("fall", |draft, args, _| {
+        draft.server.check_parameters.fall = next_number(args, 1..=i32::MAX as u64)?;
+        Ok(())
+    }),
+    implemented("fastinter", |draft, args, _| {
+        draft.server.check_parameters.fastinter = Some(interval(args)?);
+        Ok(())
+    }),
+    implemented("force-sslv3", version_flag),
+    implemented("force-tlsv10", version_flag),
+    implemented("force-tlsv11", version_flag),
+    implemented("force-tlsv12", version_flag),
+    implemented("force-tlsv13", version_flag),
+    implemented("id", |draft, args, _| {
+        draft.server.id = Some(next_number(args, 1..=i32::MAX as u64)?);
+        Ok(())
+    }),
+    implemented("inter", |draft, args, _| {
+        draft.server.check_parameters.inter = interval(args)?;
+        Ok(())
+    }),
+    implemented("maxconn", |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.server.maxconn = (value > 0).then_some(value);
+        Ok(())
+    }),
+    implemented("maxqueue", |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.server.maxqueue = (value > 0).then_some(value);
+        Ok(())
+    }),
+    implemented("no-backup", |draft, _, _| {
+        flag(&mut draft.server.backup, false)
+    }),
+    implemented("no-check", |draft, _, _| flag(&mut draft.check, false)),
+    implemented("no-check-ssl", |draft, _, _| {
+        flag(&mut draft.check_tls, false)
+    }),
+    implemented("no-ssl", |draft, _, _| flag(&mut draft.tls, false)),
+    implemented("no-sslv3", version_flag),
+    implemented("no-tlsv10", version_flag),
+    implemented("no-tlsv11", version_flag),
+    implemented("no-tlsv12", version_flag),
+    implemented("no-tlsv13", version_flag),
+    implemented("no-verifyhost", |draft, _, _| {
+        draft.tls_parameters.verifyhost = None;
+        Ok(())
+    }),
+    implemented("port", |draft, args, _| {
+        let port: u16 = next_number(args, 0..=65_535)?;
+        draft.server.check_parameters.port = (port > 0).then_some(port);
+        Ok(())
+    }),
+    implemented("proto", proto),
+    implemented("rise", |draft, args, _| {
+        draft.server.check_parameters.rise = next_number(args, 1..=i32::MAX as u64)?;
+        Ok(())
+    }),
+    implemented("sni", |draft, args, scope| {
+        let word = args.required("a sample expression such as str(example.com)")?;
+        let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
+        draft.tls_parameters.sni = Some(sample);
+        Ok(())
+    }),
+    implemented("ssl", |draft, _, _| flag(&mut draft.tls, true)),
+    implemented("ssl-max-ver", |draft, args, _| {
+        tls::maximum(&mut draft.tls_parameters.versions, args)
+    }),
+    implemented("ssl-min-ver", |draft, args, _| {
+        tls::minimum(&mut draft.tls_parameters.versions, args)
+    }),
+    implemented("verify", verify),
+    implemented("verifyhost", |draft, args, _| {
+        let word = args.required("a host name")?;
+        draft.tls_parameters.verifyhost = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("weight", |draft, args, _| {
+        let word = args.required("a number from 0 to 256")?;
+        let weight = word.text.parse().ok().and_then(Weight::new);
+        draft.server.weight = weight.ok_or_else(|| {
+            Diagnostic::alert(
+                word.span,
+                format!("weight is not within 0 and 256 ({})", word.text),
+            )
+        })?;
+        Ok(())
+    }),
+    implemented("ws", ws),
+    accepted("allow-0rtt", 0, "early data is not sent"),
+    accepted("cc", 1, QUICK),
+    accepted("check-reuse-pool", 0, "checks use connections of their own"),
+    accepted("ciphers", 1, CIPHERS),
+    accepted("ciphersuites", 1, CIPHERS),
+    accepted("client-sigalgs", 1, "client certificates are not sent"),
+    accepted("curves", 1, CIPHERS),
+    accepted("guid", 1, "nothing refers to it"),
+    accepted("init-addr", 1, RESOLVED),
+    accepted("ktls", 1, QUICK),
+    accepted("max-reuse", 1, POOL),
+    accepted("no-agent-check", 0, DEFAULT),
+    accepted("no-check-reuse-pool", 0, DEFAULT),
+    accepted("no-check-send-proxy", 0, DEFAULT),
+    accepted("no-check-sni-auto", 0, DEFAULT),
+    accepted("no-renegotiate", 0, DEFAULT),
+    accepted("no-send-proxy", 0, DEFAULT),
+    accepted("no-send-proxy-v2", 0, DEFAULT),
+    accepted("no-send-proxy-v2-ssl", 0, DEFAULT),
+    accepted("no-send-proxy-v2-ssl-cn", 0, DEFAULT),
+    accepted("no-sni-auto", 0, DEFAULT),
+    accepted("no-ssl-reuse", 0, QUICK),
+    accepted("no-tfo", 0, DEFAULT),
+    accepted("no-tls-tickets", 0, QUICK),
+    accepted("non-stick", 0, NO_COOKIE),
+    accepted("npn", 1, "no server speaks it any more"),
+    accepted("pool-low-conn", 1, POOL),
+    accepted("pool-max-conn", 1, POOL),
+    accepted("pool-purge-delay", 1, POOL),
+    accepted(
+        "renegotiate",
+        0,
+        "TLS 1.3 has none and it is never asked for",
+    ),
+    accepted("sigalgs", 1, CIPHERS),
+    accepted("ssl-reuse", 0, DEFAULT),
+    accepted("stick", 0, NO_COOKIE),
+    accepted("tfo", 0, QUICK),
+    accepted("tls-tickets", 0, DEFAULT),
+    not_yet("agent-addr", 1),
+    not_yet("agent-check", 0),
+    not_yet("agent-inter", 1),
+    not_yet("agent-port", 1),
+    not_yet("agent-send", 1),
+    not_yet("check-alpn", 1),
+    not_yet("check-pool-conn-name", 1),
+    not_yet("check-proto", 1),
+    not_yet("check-send-proxy", 0),
+    not_yet("check-sni", 1),
+    not_yet("check-sni-auto", 0),
+    not_yet("check-via-socks4", 0),
+    not_yet("cookie", 1),
+    not_yet("crl-file", 1),
+    not_yet("crt", 1),
+    not_yet("error-limit", 1),
+    not_yet("hash-key", 1),
+    not_yet("healthcheck", 1),
+    not_yet("idle-ping", 1),
+    not_yet("init-state", 1),
+    not_yet("log-bufsize", 1),
+    not_yet("log-proto", 1),
+    not_yet("minconn", 1),
+    not_yet("namespace", 1),
+    not_yet("observe", 1),
+    not_yet("on-error", 1),
+    not_yet("on-marked-down", 1),
+    not_yet("on-marked-up", 1),
+    not_yet("pool-conn-name", 1),
+    not_yet("proxy-v2-options", 1),
+    not_yet("quic-cc-algo", 1),
+    not_yet("redir", 1),
+    not_yet("resolve-net", 1),
+    not_yet("resolve-opts", 1),
+    not_yet("resolve-prefer", 1),
+    not_yet("resolvers", 1),
+    not_yet("send-proxy", 0),
+    not_yet("send-proxy-v2", 0),
+    not_yet("send-proxy-v2-ssl", 0),
+    not_yet("send-proxy-v2-ssl-cn", 0),
+    not_yet("set-proxy-v2-tlv-fmt", 1),
+    not_yet("shard", 1),
+    not_yet("slowstart", 1),
+    not_yet("sni-auto", 0),
+    not_yet("socks4", 1),
+    not_yet("source", 1),
+    not_yet("strict-maxconn", 0),
+    not_yet("tcp-md5sig", 1),
+    not_yet("tcp-ut", 1),
+    not_yet("track", 1),
+    not_yet("usesrc", 1),
+];
+
+fn flag(field: &mut bool, value: bool) -> Result<(), Diagnostic> {
+    *field = value;
+    Ok(())
+}
+
+/// `default-server [parameters]`: adds to what earlier ones said.
+pub(crate) fn default_server(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    if let Some(word) = args.peek().filter(|word| word.is("id")) {
+        return Err(Diagnostic::alert(
+            word.span,
+            "'id' option is not accepted in default-server sections",
+        ));
+    }
+    let mut server = draft.back.default_server.clone();
+    server.server.span = args.place();
+    params::read(PARAMETERS, "default-server", &mut server, args, scope);
+    server.server.id = None;
+    draft.back.default_server = server;
+    Ok(())
+}
+
+/// `server NAME ADDRESS [parameters]`.
+pub(crate) fn server(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("<name> and <addr>[:<port>] as arguments")?;
+    let address_word = args.required("<name> and <addr>[:<port>] as arguments")?;
+    let mut server = draft.back.default_server.clone();
+    server.server.span = word.span;
+    let address = address(address_word, scope);
+    let named = name(word, "server");
+    params::read(PARAMETERS, "server", &mut server, args, scope);
+    server.server.name = named?;
+    match address {
+        Ok(address) => server.server.address = address,
+        // The server goes on to exist, so that a bad address is not a missing server as well.
+        Err(problem) => scope.report(problem),
+    }
+    draft.back.servers.push(server);
+    Ok(())
+}
+
+fn address(word: &Word, scope: &Scope<'_>) -> Result<ServerAddress, Diagnostic> {
+    let text = address::expand(&word.text, scope.environment);
+    let not_yet = |what: &str| {
+        Diagnostic::alert(
+            word.span,
+            format!("'server' : {what} in '{text}' is not implemented yet"),
+        )
+    };
+    let (host, port) = match address::parse(&text, word, "server", Transport::Stream)? {
+        Address::Unix(path) => return Ok(ServerAddress::Unix(path)),
+        Address::Abstract(_) => return Err(not_yet("an abstract socket")),
+        Address::Fd(_) => return Err(not_yet("a descriptor")),
+        Address::Inet { host, port } => (host, port),
+    };
+    let port = match port {
+        Port::None | Port::One(0) => None,
+        Port::One(port) => Some(port),
+        Port::Offset(_) => return Err(not_yet("a port relative to the client's")),
+        Port::Range(..) => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'server' : port range not permitted here in '{text}'"),
+            ));
+        }
+    };
+    match (host, port) {
+        (Host::Any, _) => Err(not_yet("the address the client connected to ('*')")),
+        (Host::Ip(ip), _) if ip.is_unspecified() => {
+            Err(not_yet("the address the client connected to"))
+        }
+        (Host::Ip(ip), Some(port)) => Ok(ServerAddress::Inet((ip, port).into())),
+        (Host::Ip(ip), None) => Ok(ServerAddress::InetClientPort(ip)),
+        (Host::Name(host), Some(port)) => Ok(ServerAddress::Name(host, port)),
+        (Host::Name(host), None) => {
+            Err(not_yet("a host name without a port").help(format!("write the port: {host}:80")))
+        }
+    }
+}
+
+/// `addr`: where checks go. A Unix path or another family of address is not for checks here.
+fn addr(draft: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("an IP address")?;
+    let parsed = address::parse(&word.text, word, "addr", Transport::Stream)?;
+    let bad = || {
+        Diagnostic::alert(
+            word.span,
+            format!("'addr' : invalid address: '{}'", word.text),
+        )
+        .label("expected an IPv4 or IPv6 address")
+    };
+    let Address::Inet {
+        host: Host::Ip(ip),
+        port,
+    } = parsed
+    else {
+        return Err(bad());
+    };
+    draft.server.check_parameters.addr = Some(ip);
+    match port {
+        Port::None | Port::One(0) => {}
+        Port::One(port) => draft.server.check_parameters.port = Some(port),
+        Port::Range(..) | Port::Offset(_) => return Err(bad()),
+    }
+    Ok(())
+}
+
+/// A time between checks: not zero, or checks would never end.
+fn interval(args: &mut Args<'_>) -> Result<std::time::Duration, Diagnostic> {
+    let place = args.peek().map_or(args.missing_place(), |word| word.span);
+    let interval = next_duration(args, Unit::Milliseconds)?;
+    match interval.is_zero() {
+        false => Ok(interval),
+        true => Err(Diagnostic::alert(
+            place,
+            format!("invalid value 0 for argument '{}'", args.keyword),
+        )),
+    }
+}
+
+fn alpn(draft: &mut ServerDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let place = args.peek().map(|word| word.span);
+    draft.tls_parameters.alpn = tls::protocols(args)?;
+    if let Some(place) = place
+        && draft.tls_parameters.alpn.iter().any(|name| &**name == "h2")
+    {
+        scope.report(
+            Diagnostic::notice(
+                place,
+                "HTTP/2 is not spoken to servers yet: 'h2' is not offered",
+            )
+            .label("servers fall back to http/1.1"),
+        );
+    }
+    Ok(())
+}
+
+fn proto(_: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a protocol")?;
+    match word.text.as_str() {
+        "h1" | "none" => Ok(()),
+        "h2" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
+            word.span,
+            format!("'server … proto {}' is not implemented yet", word.text),
+        )),
+        other => Err(Diagnostic::alert(
+            word.span,
+            format!("'proto' : unknown MUX protocol '{other}'"),
+        )),
+    }
+}
+
+fn ws(_: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("auto, h1 or h2")?;
+    match word.text.as_str() {
+        "auto" | "h1" => Ok(()),
+        "h2" => Err(Diagnostic::alert(
+            word.span,
+            "'server … ws h2' is not implemented yet",
+        )),
+        other => Err(
+            Diagnostic::alert(word.span, format!("'ws' does not know '{other}'"))
+                .label("expected auto, h1 or h2"),
+        ),
+    }
+}
+
+fn version_flag(
+    draft: &mut ServerDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    match args.last() {
+        Some(word) => tls::flag(&mut draft.tls_parameters.versions, word),
+        None => Ok(()),
+    }
+}
+
+fn verify(draft: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("none or required")?;
+    draft.tls_parameters.verify = match word.text.as_str() {
+        "none" => false,
+        "required" => true,
+        other => {
+            return Err(
+                Diagnostic::alert(word.span, format!("'verify' does not know '{other}'"))
+                    .label("expected none or required"),
+            );
+        }
+    };
+    draft.verify_given = true;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! `stats …` of proxies (manual 4.2): the page and who may see it.
+
+use std::sync::Arc;
+
+use super::{ALL, PROXIES, ProxyKeyword, Scope, accepted, implemented, not_yet};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::model::{Secret, StatsPage};
+use crate::values::{Unit, limit, next_duration};
+
+/// HAProxy's own defaults, so that bookmarks and scripts stay valid.
+const URI_DEFAULT: &str = "/haproxy?stats";
+const REALM_DEFAULT: &str = "HAProxy Statistics";
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    implemented("stats enable", ALL, |draft, args, _| {
+        args.end()?;
+        page(draft, args);
+        Ok(())
+    }),
+    implemented("stats uri", ALL, uri),
+    implemented("stats auth", ALL, auth),
+    implemented("stats refresh", ALL, refresh),
+    implemented("stats realm", ALL, |draft, args, _| {
+        let realm: Arc<str> = args.required("a realm")?.text.as_str().into();
+        page(draft, args).realm = realm;
+        Ok(())
+    }),
+    implemented("stats hide-version", ALL, |draft, args, _| {
+        page(draft, args).hide_version = true;
+        Ok(())
+    }),
+    implemented("stats show-version", ALL, |draft, args, _| {
+        page(draft, args).hide_version = false;
+        Ok(())
+    }),
+    implemented("stats show-legends", ALL, |draft, args, _| {
+        page(draft, args).show_legends = true;
+        Ok(())
+    }),
+    implemented("stats show-desc", ALL, |draft, args, _| {
+        let text = joined(args);
+        page(draft, args).description = Some(text);
+        Ok(())
+    }),
+    implemented("stats show-node", ALL, |draft, args, _| {
+        let text = joined(args);
+        page(draft, args).node = Some(text);
+        Ok(())
+    }),
+    implemented("stats admin", PROXIES, admin),
+    accepted("stats show-modules", ALL, "the page has no modules to show"),
+    not_yet("stats http-request", PROXIES),
+    not_yet("stats scope", ALL),
+];
+
+/// The page of this proxy; any `stats` line brings it about.
+fn page<'d>(draft: &'d mut Draft, args: &Args<'_>) -> &'d mut StatsPage {
+    draft.stats.span = Some(args.place());
+    draft.stats.page.get_or_insert_with(|| StatsPage {
+        uri: URI_DEFAULT.into(),
+        realm: REALM_DEFAULT.into(),
+        auth: Vec::new(),
+        refresh: None,
+        hide_version: false,
+        show_legends: false,
+        description: None,
+        node: None,
+    })
+}
+
+/// The words that follow, as one text; empty when there are none: then `global` has it.
+fn joined(args: &mut Args<'_>) -> Arc<str> {
+    let words: Vec<&str> = args.rest().iter().map(|word| word.text.as_str()).collect();
+    words.join(" ").into()
+}
+
+fn uri(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the path of the page, such as /stats")?;
+    let uri: Arc<str> = crate::values::header_text(word)?;
+    if !uri.starts_with('/') {
+        return Err(
+            Diagnostic::alert(word.span, format!("'stats uri' does not accept '{uri}'"))
+                .label("expected a path that starts with /"),
+        );
+    }
+    page(draft, args).uri = uri;
+    Ok(())
+}
+
+/// The password stays out of every message: snippets mask these lines, too.
+fn auth(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("user:password")?;
+    args.end()?;
+    let (user, password) = word.text.split_once(':').ok_or_else(|| {
+        Diagnostic::alert(word.span, "'stats auth' expects user:password")
+            .label("there is no colon in it")
+    })?;
+    let secret = Secret(password.into());
+    page(draft, args).auth.push((user.into(), secret));
+    Ok(())
+}
+
+fn refresh(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let interval = next_duration(args, Unit::Seconds)?;
+    page(draft, args).refresh = limit(interval);
+    Ok(())
+}
+
+fn admin(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    if !args.at_condition() {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        return Err(
+            Diagnostic::alert(place, "'stats admin' expects a condition")
+                .label("expected if or unless"),
+        );
+    }
+    page(draft, args);
+    scope.report(
+        Diagnostic::warning(args.place(), "'stats admin' has no effect yet")
+            .label("the page shows, it changes nothing"),
+    );
+    Ok(())
+}

@@ -1,0 +1,457 @@
+//! Drafts to the model: names become ids, `log global` becomes targets, parameters become servers;
+//! what contradicts itself is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::check::Drafts;
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::draft::{Draft, FormatDraft, LogEntry, Named, ServerDraft};
+use crate::environment::Environment;
+use crate::expr::{self, Context, Format, Stage};
+use crate::keywords::{Bases, SectionKind, tls};
+use crate::lexer::Word;
+use crate::model::{
+    Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
+    Registry, RequestRule, Server, ServerAddress, UseBackend,
+};
+use crate::nearest::did_you_mean;
+use crate::source::Span;
+use crate::warnings;
+
+/// `registry … expire` where none is given: as long as the PHP service waits.
+const EXPIRE_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Ties everything together.
+pub(crate) fn resolve(
+    mut drafts: Drafts,
+    environment: &Environment<'_>,
+    report: &mut Vec<Diagnostic>,
+) -> Config {
+    unique_names(&drafts.proxies, report);
+    for draft in &mut drafts.proxies {
+        warnings::settle(draft, report);
+    }
+    let names = Names::new(&drafts.proxies);
+    for (name, span) in &drafts.named {
+        names.backend(name, *span, "sample expression", report);
+    }
+    let formats = Formats::new(environment, report);
+    let discovery = drafts.discovery.take().map(|draft| Discovery {
+        backend: draft
+            .backend
+            .as_ref()
+            .and_then(|named| names.named(named, "discovery", report)),
+        ..draft.discovery
+    });
+    let registry = drafts.registry.take().and_then(|draft| match draft.bind {
+        Some(bind) => Some(Registry {
+            bind,
+            expire: draft.expire.unwrap_or(EXPIRE_DEFAULT),
+        }),
+        None => {
+            report.push(
+                Diagnostic::alert(draft.span, "section 'registry' has no 'bind'")
+                    .help("add 'bind 127.0.0.1:8090'"),
+            );
+            None
+        }
+    });
+    let mut config = Config {
+        discovery,
+        registry,
+        ..Config::default()
+    };
+    for draft in &drafts.proxies {
+        check_inapplicable(draft, &names, report);
+        if matches!(draft.kind, SectionKind::Frontend | SectionKind::Listen) {
+            let global = &drafts.global.global;
+            let frontend = frontend(draft, &names, global, &formats, report);
+            config.frontends.push(frontend);
+        }
+        if matches!(draft.kind, SectionKind::Backend | SectionKind::Listen) {
+            let backend = backend(draft, &drafts, &formats, report);
+            config.backends.push(backend);
+        }
+    }
+    config.global = drafts.global.global;
+    config.global.server_tls.versions = drafts.global.bases.server_tls;
+    config.global.server_tls.verify = !drafts.global.bases.server_verify_none;
+    share_listen_rules(&mut config);
+    warnings::look(&config, environment, report);
+    config
+}
+
+/// Two sections that could answer for the same name.
+fn unique_names(proxies: &[Draft], report: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<(&str, bool), &Draft> = BTreeMap::new();
+    for draft in proxies.iter().filter(|draft| !draft.proxy.name.is_empty()) {
+        let sides = [(true, draft.is_front()), (false, draft.is_back())];
+        let mut told = false;
+        for (side, has) in sides {
+            if !has {
+                continue;
+            }
+            let key = (&*draft.proxy.name, side);
+            match seen.get(&key) {
+                Some(other) if !told => {
+                    told = true;
+                    report.push(
+                        Diagnostic::alert(
+                            draft.proxy.span,
+                            format!(
+                                "{} has the same name as {} declared on line {}",
+                                draft.title(),
+                                other.title(),
+                                other.proxy.span.line
+                            ),
+                        )
+                        .help("give each section a name of its own"),
+                    );
+                }
+                Some(_) => {}
+                None => {
+                    seen.insert(key, draft);
+                }
+            }
+        }
+    }
+}
+
+/// Backends by name.
+struct Names {
+    ids: BTreeMap<Arc<str>, BackendId>,
+    modes: Vec<Mode>,
+}
+
+impl Names {
+    fn new(proxies: &[Draft]) -> Self {
+        let backends = proxies
+            .iter()
+            .filter(|draft| matches!(draft.kind, SectionKind::Backend | SectionKind::Listen));
+        let mut ids = BTreeMap::new();
+        let mut modes = Vec::new();
+        for (index, draft) in backends.enumerate() {
+            ids.entry(draft.proxy.name.clone())
+                .or_insert(BackendId(index));
+            modes.push(draft.proxy.mode);
+        }
+        Self { ids, modes }
+    }
+
+    fn named(&self, named: &Named, what: &str, report: &mut Vec<Diagnostic>) -> Option<BackendId> {
+        self.backend(&named.name, named.span, what, report)
+    }
+
+    fn backend(
+        &self,
+        name: &str,
+        span: Span,
+        what: &str,
+        report: &mut Vec<Diagnostic>,
+    ) -> Option<BackendId> {
+        if let Some(id) = self.ids.get(name) {
+            return Some(*id);
+        }
+        let alert = Diagnostic::alert(span, format!("unable to find required {what}: '{name}'"))
+            .label("no 'backend' or 'listen' section has this name");
+        let names = self.ids.keys().map(|name| &**name);
+        report.push(match did_you_mean(name, names) {
+            Some(hint) => alert.help(hint),
+            None => alert,
+        });
+        None
+    }
+
+    /// A backend that a frontend leads to: it must speak the frontend's mode (manual 4, "mode").
+    fn target(
+        &self,
+        named: &Named,
+        what: &str,
+        draft: &Draft,
+        report: &mut Vec<Diagnostic>,
+    ) -> Option<BackendId> {
+        let id = self.named(named, what, report)?;
+        let mode = self.modes.get(id.0).copied().unwrap_or_default();
+        if mode != draft.proxy.mode {
+            let word = |mode| match mode {
+                Mode::Tcp => "tcp",
+                Mode::Http => "http",
+            };
+            report.push(
+                Diagnostic::alert(
+                    named.span,
+                    format!(
+                        "{} '{}' is in mode {}, {} in mode {}",
+                        what,
+                        named.name,
+                        word(mode),
+                        draft.title(),
+                        word(draft.proxy.mode)
+                    ),
+                )
+                .help(format!("write 'mode {}' in both", word(Mode::Http))),
+            );
+        }
+        Some(id)
+    }
+}
+
+/// What a backend says of frontends is ignored, but what it names must exist, as in HAProxy.
+fn check_inapplicable(draft: &Draft, names: &Names, report: &mut Vec<Diagnostic>) {
+    if draft.kind == SectionKind::Backend
+        && let Some(named) = &draft.front.default_backend
+        && named.span.line > draft.proxy.span.line
+        && named.span.source == draft.proxy.span.source
+    {
+        names.named(named, "default_backend", report);
+    }
+}
+
+fn frontend(
+    draft: &Draft,
+    names: &Names,
+    global: &Global,
+    formats: &Formats,
+    report: &mut Vec<Diagnostic>,
+) -> Frontend {
+    let use_backend = draft
+        .front
+        .use_backend
+        .iter()
+        .filter_map(|(named, condition)| {
+            Some(UseBackend {
+                backend: names.target(named, "use_backend", draft, report)?,
+                condition: condition.clone(),
+            })
+        })
+        .collect();
+    let own = (draft.kind == SectionKind::Listen)
+        .then(|| names.ids.get(&draft.proxy.name).copied())
+        .flatten();
+    let named = draft.front.default_backend.as_ref();
+    let default_backend = match named {
+        Some(named) => names.target(named, "default_backend", draft, report),
+        None => own,
+    };
+    Frontend {
+        proxy: proxy(draft, global, formats, report),
+        binds: draft.front.binds.clone(),
+        maxconn: draft.front.maxconn,
+        backlog: draft.front.backlog,
+        use_backend,
+        default_backend,
+        listen: draft.kind == SectionKind::Listen,
+    }
+}
+
+fn backend(
+    draft: &Draft,
+    drafts: &Drafts,
+    formats: &Formats,
+    report: &mut Vec<Diagnostic>,
+) -> Backend {
+    let bases = &drafts.global.bases;
+    let mut servers: Vec<Server> = Vec::new();
+    let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    for server_draft in &draft.back.servers {
+        let server = server(server_draft, bases, report);
+        if let Some(line) = lines.get(&server.name) {
+            report.push(
+                Diagnostic::alert(
+                    server.span,
+                    format!(
+                        "{}, another server named '{}' was already defined at line {line}, please use distinct names",
+                        draft.title(),
+                        server.name
+                    ),
+                ),
+            );
+            continue;
+        }
+        lines.insert(server.name.clone(), server.span.line);
+        servers.push(server);
+    }
+    Backend {
+        proxy: proxy(draft, &drafts.global.global, formats, &mut Vec::new()),
+        balance: draft.back.balance,
+        servers,
+        default_server: server(&draft.back.default_server, bases, &mut Vec::new()),
+        httpchk: draft.back.httpchk.then(|| draft.back.check.clone()),
+        retries: draft.back.retries,
+        redispatch: draft.back.redispatch,
+        fullconn: draft.back.fullconn,
+        listen: draft.kind == SectionKind::Listen,
+    }
+}
+
+/// A server with all parameters in their place.
+fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
+    let mut server = draft.server.clone();
+    if draft.tls {
+        let mut tls_parameters = draft.tls_parameters.clone();
+        if !draft.verify_given {
+            tls_parameters.verify = !bases.server_verify_none;
+        }
+        tls_parameters.versions.tls12 &= bases.server_tls.tls12;
+        tls_parameters.versions.tls13 &= bases.server_tls.tls13;
+        if let Err(problem) = tls::any_left(tls_parameters.versions, server.span, "server") {
+            report.push(problem);
+        }
+        server.tls = Some(tls_parameters);
+    }
+    let parameters = &mut server.check_parameters;
+    let elsewhere = parameters.port.is_some() || parameters.addr.is_some();
+    // Checks go over TLS where traffic does, unless they go elsewhere (manual 5.2, "check").
+    parameters.tls = draft.check_tls || (draft.tls && !elsewhere);
+    if !draft.check {
+        return server;
+    }
+    if matches!(server.address, ServerAddress::InetClientPort(_)) && parameters.port.is_none() {
+        report.push(
+            Diagnostic::alert(
+                server.span,
+                format!(
+                    "server '{}' has neither service port nor check port: it cannot be checked",
+                    server.name
+                ),
+            )
+            .help("write a port behind the address, or 'check port N'"),
+        );
+    }
+    server.check = Some(server.check_parameters.clone());
+    server
+}
+
+fn proxy(draft: &Draft, global: &Global, formats: &Formats, report: &mut Vec<Diagnostic>) -> Proxy {
+    let mut proxy = draft.proxy.clone();
+    proxy.http_request.extend(draft.redirects.iter().cloned());
+    proxy.log = logging(draft, global, formats, report);
+    proxy.stats = draft.stats.page.clone().map(|mut page| {
+        // Without a text of their own they show what `global` says.
+        let or_global = |own: Option<Arc<str>>, global: &Option<Arc<str>>| match own {
+            Some(text) if text.is_empty() => Some(global.clone().unwrap_or(text)),
+            own => own,
+        };
+        page.description = or_global(page.description, &global.description);
+        page.node = or_global(page.node, &global.node);
+        page
+    });
+    proxy
+}
+
+fn logging(
+    draft: &Draft,
+    global: &Global,
+    formats: &Formats,
+    report: &mut Vec<Diagnostic>,
+) -> Logging {
+    let mut targets = Vec::new();
+    for entry in &draft.log.targets {
+        match entry {
+            LogEntry::Global => targets.extend(global.log.iter().cloned()),
+            LogEntry::Target(target) => targets.push(target.clone()),
+        }
+    }
+    let format = match (&draft.log.format, draft.proxy.mode) {
+        (FormatDraft::Default, _) => LogFormat::Default,
+        (FormatDraft::Custom(format), _) => LogFormat::Custom(format.clone()),
+        (FormatDraft::Tcplog, _) => formats.tcplog(),
+        (FormatDraft::Httplog, Mode::Http) => formats.httplog(),
+        (FormatDraft::Httplog, Mode::Tcp) => {
+            if draft.is_front()
+                && let Some(span) = draft.log.format_span
+            {
+                report.push(
+                    Diagnostic::warning(
+                        span,
+                        format!(
+                            "'option httplog' not usable with {} (needs 'mode http'). Falling back to 'option tcplog'",
+                            draft.title()
+                        ),
+                    ),
+                );
+            }
+            formats.tcplog()
+        }
+    };
+    Logging {
+        targets,
+        format,
+        dontlognull: draft.log.dontlognull,
+        tag: draft.log.tag.clone(),
+    }
+}
+
+/// The two formats that have a name, read once.
+struct Formats {
+    httplog: Arc<Format>,
+    tcplog: Arc<Format>,
+}
+
+impl Formats {
+    fn new(environment: &Environment<'_>, report: &mut Vec<Diagnostic>) -> Self {
+        let notices = std::cell::RefCell::new(Vec::new());
+        let backends = std::cell::RefCell::new(Vec::new());
+        let context = Context {
+            surroundings: environment,
+            stage: Stage::Log,
+            notices: &notices,
+            backends: &backends,
+        };
+        let mut read = |text: &str| {
+            let word = Word {
+                text: text.to_owned(),
+                span: Span::default(),
+                quoted: true,
+            };
+            let format = expr::format::parse(&word, &context);
+            format.map(Arc::new).unwrap_or_else(|problem| {
+                // Ours, not the user's; a test reads both.
+                report.push(Diagnostic::new(Severity::Alert, None, problem.message));
+                Arc::default()
+            })
+        };
+        Self {
+            httplog: read(expr::format::HTTPLOG),
+            tcplog: read(expr::format::TCPLOG),
+        }
+    }
+
+    fn httplog(&self) -> LogFormat {
+        LogFormat::Custom(self.httplog.clone())
+    }
+
+    fn tcplog(&self) -> LogFormat {
+        LogFormat::Custom(self.tcplog.clone())
+    }
+}
+
+/// A `listen` runs its rules once, in its front half (manual 4). The back half keeps them only
+/// where another frontend leads to it: its own front half must then skip them.
+fn share_listen_rules(config: &mut Config) {
+    let led_to: Vec<bool> = (0..config.backends.len())
+        .map(|index| {
+            let name = &config.backends[index].proxy.name;
+            config
+                .frontends
+                .iter()
+                .filter(|frontend| !(frontend.listen && frontend.proxy.name == *name))
+                .any(|frontend| targets(frontend).any(|id| id.0 == index))
+        })
+        .collect();
+    for (backend, led_to) in config.backends.iter_mut().zip(led_to) {
+        if backend.listen && !led_to {
+            let none: Vec<RequestRule> = Vec::new();
+            backend.proxy.http_request = none;
+            backend.proxy.http_response = Vec::new();
+        }
+    }
+}
+
+/// All backends a frontend may lead to.
+pub(crate) fn targets(frontend: &Frontend) -> impl Iterator<Item = BackendId> {
+    let ruled = frontend.use_backend.iter().map(|rule| rule.backend);
+    ruled.chain(frontend.default_backend)
+}

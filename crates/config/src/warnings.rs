@@ -1,0 +1,299 @@
+//! What works but is probably not meant: HAProxy's own warnings, and those about WebSockets.
+
+use std::sync::Arc;
+
+use crate::Surroundings;
+use crate::diagnostics::Diagnostic;
+use crate::draft::{Draft, FormatDraft};
+use crate::environment::Environment;
+use crate::expr::{Condition, Fetch};
+use crate::keywords::rules;
+use crate::model::{Backend, Config, Frontend, Mode, Proxy};
+use crate::resolve::targets;
+use crate::source::Span;
+
+/// Takes back what a mode or section cannot use, saying so.
+pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
+    let log_ignored = draft.log.targets.is_empty() && draft.is_front();
+    if let Some(span) = draft.log.format_span
+        && log_ignored
+        && own(draft, span)
+        && !matches!(draft.log.format, FormatDraft::Default)
+    {
+        report.push(
+            Diagnostic::warning(
+                span,
+                format!(
+                    "log format ignored for {} since it has no log address",
+                    draft.title()
+                ),
+            )
+            .help("add 'log global', or a 'log' line of its own"),
+        );
+    }
+    if draft.proxy.mode == Mode::Http {
+        return;
+    }
+    let http_only = std::mem::take(&mut draft.http_only);
+    for (keyword, span) in http_only {
+        if own(draft, span) && tells(keyword) {
+            report.push(
+                Diagnostic::warning(
+                    span,
+                    match keyword {
+                        "http-request" | "http-response" | "redirect" => format!(
+                            "'{keyword}' rules ignored for {} as they require HTTP mode",
+                            draft.title()
+                        ),
+                        _ => format!(
+                            "'{keyword}' ignored for {} as it requires HTTP mode",
+                            draft.title()
+                        ),
+                    },
+                )
+                .help("write 'mode http' if this is HTTP"),
+            );
+        }
+    }
+    if let Some(span) = draft.stats.span
+        && own(draft, span)
+        && draft.stats.page.is_some()
+    {
+        report.push(
+            Diagnostic::warning(
+                span,
+                format!(
+                    "'stats' statement ignored for {} as it requires HTTP mode",
+                    draft.title()
+                ),
+            )
+            .help("write 'mode http' if this is HTTP"),
+        );
+    }
+    draft.stats.page = None;
+    draft.proxy.http_request.clear();
+    draft.proxy.http_response.clear();
+    draft.redirects.clear();
+    draft.proxy.forwardfor = None;
+}
+
+/// Connection modes in tcp mode are ignored without a word, as in HAProxy.
+fn tells(keyword: &str) -> bool {
+    !matches!(
+        keyword,
+        "option httpclose" | "option http-server-close" | "option http-keep-alive"
+    )
+}
+
+/// Whether the place lies in the section itself, not in one it inherits from: one warning in
+/// `defaults` would be repeated for each heir.
+fn own(draft: &Draft, span: Span) -> bool {
+    span.source == draft.proxy.span.source && span.line > draft.proxy.span.line
+}
+
+/// Looks at the whole.
+pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut Vec<Diagnostic>) {
+    let discovered = discovered_backend(config, environment);
+    for frontend in config.frontends.iter().filter(|it| !it.proxy.disabled) {
+        frontend_timeouts(frontend, report);
+        no_binds(frontend, report);
+        leads_nowhere(frontend, report);
+        websockets(config, frontend, report);
+    }
+    for (index, backend) in config.backends.iter().enumerate() {
+        if backend.proxy.disabled {
+            continue;
+        }
+        backend_timeouts(config, backend, discovered.as_deref(), report);
+        let led_to = config
+            .frontends
+            .iter()
+            .any(|frontend| !frontend.proxy.disabled && targets(frontend).any(|id| id.0 == index));
+        if led_to
+            && backend.servers.is_empty()
+            && discovered.as_deref() != Some(&*backend.proxy.name)
+        {
+            no_servers(backend, report);
+        }
+    }
+}
+
+/// The backend the fleet fills, when discovery is on at all.
+fn discovered_backend(config: &Config, environment: &Environment<'_>) -> Option<Arc<str>> {
+    let discovery = config.discovery.as_ref();
+    let on = discovery.is_some() || environment.variable("WS_UPDATES_URL").is_some();
+    let named = discovery
+        .and_then(|discovery| discovery.backend)
+        .and_then(|id| config.backends.get(id.0))
+        .map(|backend| backend.proxy.name.clone());
+    on.then(|| named.unwrap_or_else(|| "ws_backend".into()))
+}
+
+const TIMEOUT_HELP: &str = "set 'timeout client', 'timeout connect' and 'timeout server' in 'defaults', or sockets of \
+     clients that are gone stay for ever";
+
+fn frontend_timeouts(frontend: &Frontend, report: &mut Vec<Diagnostic>) {
+    if frontend.proxy.timeouts.client.is_none() && !frontend.binds.is_empty() {
+        report.push(
+            Diagnostic::warning(
+                frontend.proxy.span,
+                format!("missing timeouts for frontend '{}'", frontend.proxy.name),
+            )
+            .label("no 'timeout client' is in force here")
+            .help(TIMEOUT_HELP),
+        );
+    }
+}
+
+fn backend_timeouts(
+    config: &Config,
+    backend: &Backend,
+    discovered: Option<&str>,
+    report: &mut Vec<Diagnostic>,
+) {
+    let timeouts = &backend.proxy.timeouts;
+    let filled = !backend.servers.is_empty() || discovered == Some(&*backend.proxy.name);
+    let mut missing = Vec::new();
+    if timeouts.connect.is_none() {
+        missing.push("'timeout connect'");
+    }
+    if timeouts.server.is_none() {
+        missing.push("'timeout server'");
+    }
+    // A `listen` without 'timeout client' has been told of already.
+    let told = backend.listen
+        && config.frontends.iter().any(|frontend| {
+            frontend.proxy.span == backend.proxy.span && frontend.proxy.timeouts.client.is_none()
+        });
+    if missing.is_empty() || !filled || told {
+        return;
+    }
+    report.push(
+        Diagnostic::warning(
+            backend.proxy.span,
+            format!("missing timeouts for backend '{}'", backend.proxy.name),
+        )
+        .label(format!("no {} is in force here", missing.join(" and no ")))
+        .help(TIMEOUT_HELP),
+    );
+}
+
+fn no_binds(frontend: &Frontend, report: &mut Vec<Diagnostic>) {
+    if frontend.binds.is_empty() && !frontend.listen {
+        report.push(
+            Diagnostic::warning(
+                frontend.proxy.span,
+                format!(
+                    "frontend '{}' has no 'bind': nothing reaches it",
+                    frontend.proxy.name
+                ),
+            )
+            .help("add a line such as 'bind *:8080'"),
+        );
+    }
+}
+
+/// A frontend without a backend answers every request with 503, unless a rule or the page answers.
+fn leads_nowhere(frontend: &Frontend, report: &mut Vec<Diagnostic>) {
+    if frontend.listen || targets(frontend).next().is_some() || answers(&frontend.proxy) {
+        return;
+    }
+    report.push(
+        Diagnostic::warning(
+            frontend.proxy.span,
+            format!("frontend '{}' leads to no backend", frontend.proxy.name),
+        )
+        .label("every request would be answered with 503")
+        .help("add 'default_backend NAME'"),
+    );
+}
+
+fn no_servers(backend: &Backend, report: &mut Vec<Diagnostic>) {
+    if answers(&backend.proxy) {
+        return;
+    }
+    report.push(
+        Diagnostic::warning(
+            backend.proxy.span,
+            format!("backend '{}' has no server", backend.proxy.name),
+        )
+        .label("every request sent here would be answered with 503")
+        .help("add a line such as 'server node1 127.0.0.1:8081 check'"),
+    );
+}
+
+/// Whether the section itself may answer requests.
+fn answers(proxy: &Proxy) -> bool {
+    proxy.stats.is_some()
+        || proxy
+            .http_request
+            .iter()
+            .any(|rule| rules::is_final(&rule.action))
+}
+
+/// A rule about upgrades that leads to a backend without `timeout tunnel`: idle sockets would be
+/// cut after `timeout client` or `timeout server`.
+fn websockets(config: &Config, frontend: &Frontend, report: &mut Vec<Diagnostic>) {
+    for rule in &frontend.use_backend {
+        let Some(backend) = config.backends.get(rule.backend.0) else {
+            continue;
+        };
+        let upgrades = rule.condition.as_ref().is_some_and(about_upgrades);
+        if !upgrades || backend.proxy.timeouts.tunnel.is_some() {
+            continue;
+        }
+        let cut = shortest(frontend, backend);
+        let Some(cut) = cut else { continue };
+        let already = report.iter().any(|diagnostic| {
+            diagnostic.span == Some(backend.proxy.span) && diagnostic.message.contains("tunnel")
+        });
+        if already {
+            continue;
+        }
+        report.push(
+            Diagnostic::warning(
+                backend.proxy.span,
+                format!(
+                    "WebSockets go to backend '{}', which has no 'timeout tunnel': idle ones will be cut after {}",
+                    backend.proxy.name,
+                    human(cut)
+                ),
+            )
+            .help("add 'timeout tunnel 1h' to the backend or to 'defaults'"),
+        );
+    }
+}
+
+fn shortest(frontend: &Frontend, backend: &Backend) -> Option<std::time::Duration> {
+    let both = [
+        frontend.proxy.timeouts.client,
+        backend.proxy.timeouts.server,
+    ];
+    both.into_iter().flatten().min()
+}
+
+fn human(duration: std::time::Duration) -> String {
+    match duration.as_millis() {
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+/// Whether the condition looks at the Upgrade header or a WebSocket one.
+fn about_upgrades(condition: &Condition) -> bool {
+    !condition.unless
+        && condition
+            .any_of
+            .iter()
+            .flatten()
+            .filter(|term| !term.negated)
+            .flat_map(|term| &term.acl.entries)
+            .any(|entry| match &entry.sample.fetch {
+                Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrCnt(named) => {
+                    &*named.name == "upgrade" || named.name.starts_with("sec-websocket")
+                }
+                _ => false,
+            })
+}
