@@ -139,11 +139,13 @@ pub(crate) struct RegistrySetup {
 /// Checks everything, and reports all that is wrong.
 pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup, Vec<SetupError>> {
     let mut errors = Vec::new();
+    let section = config.discovery.clone().unwrap_or_default();
+    // Also when what is wanted is wrong: the rest of it is checked all the same.
+    let url_wanted = section.url.is_some() || !matches!(environment.url, Ok(None));
     let url = keep(environment.url, &mut errors);
     let key = keep(environment.key, &mut errors);
     let interval = keep(environment.interval, &mut errors);
     let registry = registry(config, key.as_ref(), &mut errors);
-    let section = config.discovery.clone().unwrap_or_default();
     let base = match section.url.as_deref().map(BaseUrl::parse) {
         Some(Ok(base)) => Some(base),
         Some(Err(why)) => {
@@ -156,7 +158,7 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
         None => url,
     };
     let mut notes = Vec::new();
-    let discovery = if base.is_some() || registry.is_some() {
+    let discovery = if url_wanted || config.registry.is_some() {
         discovery(config, &section, base, key, interval, &mut errors)
     } else {
         if config.discovery.is_some() {
@@ -193,8 +195,8 @@ fn registry(
 ) -> Option<RegistrySetup> {
     let section = config.registry.as_ref()?;
     let Some(key) = key else {
-        // A key that is set and wrong has been reported already.
-        if errors.is_empty() {
+        let is_key = |error: &SetupError| matches!(error, SetupError::Variable { value: None, .. });
+        if !errors.iter().any(is_key) {
             errors.push(SetupError::NoRegistryKey);
         }
         return None;
@@ -336,3 +338,6 @@ fn is_about_upgrade(condition: &Condition) -> bool {
         _ => false,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,7 +266,10 @@ impl HostTemplate {
     /// Takes a template that makes a host of a plain id; else says why it cannot.
     pub(crate) fn parse(template: &str) -> Result<Self, &'static str> {
         let template = Self(template.into());
-        template.apply("node1").map(|_| template)
+        match template.apply("node1") {
+            Ok(_) => Ok(template),
+            Err(_) => Err("it makes no host; write a host name with {id} in it, as in ws{id}"),
+        }
     }
 
     /// The host of that node. The id is foreign: the result is read like any other host.

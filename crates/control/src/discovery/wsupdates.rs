@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
@@ -368,6 +368,9 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, FetchError> {
         }
         status => return Err(FetchError::Status(status)),
     }
+    if response.body().size_hint().lower() > BODY_MAX as u64 {
+        return Err(FetchError::TooLarge);
+    }
     let body = Limited::new(response.into_body(), BODY_MAX);
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
@@ -375,3 +378,6 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, FetchError> {
         Err(error) => Err(FetchError::Protocol(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

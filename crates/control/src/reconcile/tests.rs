@@ -1,1 +1,518 @@
+//! The loop against a fake driver and a scripted service, with the clock paused.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use tokio::task::{LocalSet, spawn_local};
+
+use super::*;
+use crate::discovery::source::Script;
+use crate::discovery::tests::fleet;
+use crate::driver::fake::Fake;
+use crate::plan::Health;
+use crate::plan::tests::{intent, observed};
+
+const SECOND: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// What the loop said.
+#[derive(Clone, Default)]
+struct Recorder {
+    state: Rc<RefCell<Recorded>>,
+}
+
+#[derive(Default)]
+struct Recorded {
+    lines: Vec<String>,
+    status: ControlStatus,
+}
+
+impl Outlet for Recorder {
+    fn log(&self, level: Level, line: &str) {
+        self.state
+            .borrow_mut()
+            .lines
+            .push(format!("{level:?} {line}"));
+    }
+
+    fn show(&self, status: ControlStatus) {
+        self.state.borrow_mut().status = status;
+    }
+}
+
+/// A loop under test, and everything around it.
+struct World {
+    script: Script,
+    driver: Fake,
+    recorder: Recorder,
+    events: broadcast::Sender<Event>,
+    state_file: Option<Arc<StateFile>>,
+    restored: Fleet,
+}
+
+impl World {
+    /// One configured server that is up, and a service that answers so.
+    fn new(answer: &str) -> Self {
+        let script = Script::default();
+        script.answer(answer);
+        Self {
+            script,
+            driver: Fake::with(observed("wsnode1 up")),
+            recorder: Recorder::default(),
+            events: broadcast::channel(16).0,
+            state_file: None,
+            restored: Fleet::default(),
+        }
+    }
+
+    fn start(&self) {
+        let discovery = Discovery {
+            source: Source::Scripted(self.script.clone()),
+            schedule: Schedule::new(INTERVAL, 7),
+            intent: intent(),
+            nodes_max: 100,
+            state_file: self.state_file.clone(),
+            restored: self.restored.clone(),
+        };
+        self.spawn(Some(discovery));
+    }
+
+    fn spawn(&self, discovery: Option<Discovery>) {
+        let mut report = Report::default();
+        report.from_state_file = !self.restored.is_empty();
+        let (lifecycle, _) = Lifecycle::begin();
+        let (driver, recorder) = (self.driver.clone(), self.recorder.clone());
+        let reconciler = Reconciler::new(driver, recorder, discovery, lifecycle, report);
+        spawn_local(reconciler.run(self.events.subscribe()));
+    }
+
+    fn status(&self) -> ControlStatus {
+        self.recorder.state.borrow().status.clone()
+    }
+
+    fn lifecycle(&self) -> &'static str {
+        self.recorder.state.borrow().status.lifecycle
+    }
+
+    fn discovery(&self) -> engine::snapshot::DiscoveryStatus {
+        self.status().discovery.unwrap()
+    }
+
+    /// Lines since the last call.
+    fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut self.recorder.state.borrow_mut().lines)
+    }
+
+    fn failures(&self, cause: &str) -> u64 {
+        let failures = self.discovery().failures_total;
+        failures.iter().find(|(name, _)| *name == cause).unwrap().1
+    }
+
+    fn server_down(&self) {
+        let (backend, server) = ("ws_backend".into(), "a".into());
+        self.events
+            .send(Event::ServerDown { backend, server })
+            .unwrap();
+    }
+}
+
+/// Lets the loop do what it does in that time.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+async fn run(test: impl Future<Output = ()>) {
+    LocalSet::new().run_until(test).await;
+}
+
+const A: &str = r#"[{"id":"a","url":"h1:1"}]"#;
+const AB: &str = r#"[{"id":"a","url":"h1:1"},{"id":"b","url":"h2:1"}]"#;
+const ABCD: &str = r#"[{"id":"a","url":"h1:1"},{"id":"b","url":"h2:1"},{"id":"c","url":"h3:1"},{"id":"d","url":"h4:1"}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn from_the_start_to_routing() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        assert_eq!(
+            world.driver.steps(),
+            ["add a http://h1:1", "add b http://h2:1"]
+        );
+        assert_eq!(world.lifecycle(), "HealthChecks");
+        assert_eq!(world.status().waiting, ["2 servers have had no check yet"]);
+        world.driver.set_health("a", Health::Up);
+        world.driver.set_health("b", Health::Down);
+        pass(SECOND).await;
+        assert_eq!(world.lifecycle(), "Ready");
+        world.driver.set_routed();
+        world.events.send(Event::FirstRouted).unwrap();
+        pass(SECOND / 100).await;
+        assert_eq!(world.lifecycle(), "Routing");
+        assert_eq!(
+            world.lines(),
+            [
+                "Notice Lifecycle: LoadingConfig -> FetchingNodes",
+                "Notice Lifecycle: FetchingNodes -> HealthChecks",
+                "Notice Fleet: add a http://h1:1",
+                "Notice Fleet: add b http://h2:1",
+                "Notice Node a: Joining -> Ready",
+                "Notice Lifecycle: HealthChecks -> Ready",
+                "Notice Lifecycle: Ready -> Routing",
+            ]
+        );
+        let status = world.discovery();
+        assert_eq!(
+            (status.nodes, status.fetches_total, status.changes_total),
+            (2, 1, 2)
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_that_never_end_are_not_awaited_for_ever() {
+    run(async {
+        let world = World::new(A);
+        world.start();
+        pass(9 * SECOND).await;
+        assert_eq!(world.lifecycle(), "HealthChecks");
+        pass(2 * SECOND).await;
+        assert_eq!(world.lifecycle(), "Ready");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_discovery_the_life_goes_on_to_routing() {
+    run(async {
+        let world = World::new("");
+        world.spawn(None);
+        pass(SECOND).await;
+        assert_eq!(world.lifecycle(), "Ready");
+        world.driver.set_routed();
+        pass(2 * SECOND).await;
+        assert_eq!(world.lifecycle(), "Routing");
+        assert!(world.status().discovery.is_none());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_list_again_causes_nothing() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.set_health("a", Health::Up);
+        world.driver.set_health("b", Health::Up);
+        pass(SECOND).await;
+        world.driver.steps();
+        world.lines();
+        let noise = r#"[{"id":"b","url":"http://h2:1/","status":"active","last_seen":"x"},{"id":"a","url":"h1:1","created_at":"y"}]"#;
+        world.script.answer(noise);
+        pass(INTERVAL * 3).await;
+        assert_eq!(world.discovery().fetches_total, 4);
+        assert_eq!(world.driver.steps(), [] as [&str; 0]);
+        assert_eq!(world.lines(), [] as [&str; 0]);
+        assert!(world.discovery().age.unwrap() <= INTERVAL + SECOND * 4);
+    })
+    .await;
+}
+
+/// Whatever the service does: no step, one warning, a counter, the lifecycle in Error; and after it
+/// has recovered, the same as before.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_changes_no_server() {
+    for (answer, cause, why) in [
+        ("500", "status", "the service answers status 500"),
+        ("[]", "empty", "the list names no usable node"),
+        (
+            r#"[{"id":"a b","url":"h"}]"#,
+            "empty",
+            "the list names no usable node",
+        ),
+        (
+            r#"[{"id":"a","url":"h1:1"}"#,
+            "malformed",
+            "the answer is cut off or not JSON",
+        ),
+    ] {
+        run(async {
+            let world = World::new(AB);
+            world.start();
+            pass(SECOND).await;
+            world.driver.set_health("a", Health::Up);
+            world.driver.set_health("b", Health::Up);
+            world.driver.set_routed();
+            pass(SECOND).await;
+            assert_eq!(world.lifecycle(), "Routing");
+            world.driver.steps();
+            world.lines();
+            world.script.answer(answer);
+            pass(10 * INTERVAL).await;
+            assert_eq!(world.driver.steps(), [] as [&str; 0], "{answer}");
+            assert_eq!(world.lifecycle(), "Error");
+            assert!(world.failures(cause) >= 5, "{answer}");
+            assert_eq!(world.discovery().last_error.as_deref(), Some(why));
+            assert!(world.discovery().age.unwrap() > 9 * INTERVAL);
+            let waiting = world.status().waiting;
+            assert_eq!(waiting[0], why);
+            assert!(
+                waiting[1].starts_with("the list of 2 nodes from "),
+                "{waiting:?}"
+            );
+            let lines = world.lines();
+            let of_lifecycle = |line: &&String| line.contains("Lifecycle");
+            assert_eq!(
+                lines.iter().filter(of_lifecycle).collect::<Vec<_>>(),
+                [
+                    "Notice Lifecycle: Routing -> Reloading (the node list cannot be renewed)",
+                    &format!("Warning Lifecycle: Reloading -> Error: {why}"),
+                ]
+            );
+            world.script.answer(AB);
+            pass(3 * INTERVAL).await;
+            assert_eq!(world.lifecycle(), "Routing");
+            assert_eq!(world.driver.steps(), [] as [&str; 0]);
+            assert_eq!(world.discovery().last_error, None);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_fine_while_there_is_nothing_to_empty() {
+    run(async {
+        let world = World::new("[]");
+        world.start();
+        pass(2 * INTERVAL).await;
+        assert_eq!(world.lifecycle(), "Ready");
+        assert_eq!(world.failures("empty"), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_is_drained_and_removed_when_its_sessions_have_ended() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.set_health("a", Health::Up);
+        world.driver.set_health("b", Health::Up);
+        world.driver.set_sessions("b", 7);
+        pass(SECOND).await;
+        world.driver.steps();
+        world.lines();
+        world.script.answer(A);
+        pass(INTERVAL * 11 / 10).await;
+        assert_eq!(world.driver.steps(), ["drain b"]);
+        assert_eq!(world.status().waiting, ["b: drain has 7 sessions left"]);
+        assert_eq!(world.lifecycle(), "Ready");
+        world.driver.set_sessions("b", 0);
+        pass(2 * SECOND).await;
+        assert_eq!(world.driver.steps(), ["remove b"]);
+        assert_eq!(
+            world.lines(),
+            [
+                "Notice Lifecycle: Ready -> Reloading (nodes leaving: 1)",
+                "Notice Fleet: drain b",
+                "Notice Node b: Ready -> Draining (7 sessions)",
+                "Notice Lifecycle: Reloading -> Ready",
+                "Notice Fleet: remove b",
+                "Notice Node b: Draining -> Gone",
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_drops_most_nodes_waits_for_a_second_one() {
+    run(async {
+        let world = World::new(ABCD);
+        world.start();
+        pass(SECOND).await;
+        for name in ["a", "b", "c", "d"] {
+            world.driver.set_health(name, Health::Up);
+            world.driver.set_sessions(name, 1);
+        }
+        pass(SECOND).await;
+        world.driver.steps();
+        world.lines();
+        world.script.answer(A);
+        // The first list is held; a good one forgets it; then it takes two again.
+        world.server_down();
+        pass(SECOND / 2).await;
+        let held = "the list drops 3 of 4 healthy nodes (b, c, d): they stay until the next fetch confirms it";
+        assert_eq!(world.lines(), [format!("Warning Node list: {held}")]);
+        assert_eq!(world.status().waiting, [held]);
+        assert_eq!(world.driver.steps(), [] as [&str; 0]);
+        world.script.answer(ABCD);
+        world.server_down();
+        pass(SECOND * 3 / 2).await;
+        assert_eq!(world.status().waiting, [] as [&str; 0]);
+        world.script.answer(A);
+        world.server_down();
+        pass(SECOND).await;
+        assert_eq!(world.driver.steps(), [] as [&str; 0]);
+        world.server_down();
+        pass(SECOND * 3 / 2).await;
+        assert_eq!(world.driver.steps(), ["drain b", "drain c", "drain d"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_node_calls_for_the_list_once_a_second_at_most() {
+    run(async {
+        let world = World::new(A);
+        world.start();
+        pass(5 * SECOND).await;
+        let before = world.script.fetched().len();
+        let backend: Arc<str> = "other".into();
+        let server: Arc<str> = "x".into();
+        world
+            .events
+            .send(Event::ServerDown { backend, server })
+            .unwrap();
+        pass(SECOND).await;
+        assert_eq!(
+            world.script.fetched().len(),
+            before,
+            "another backend's servers"
+        );
+        let asked = Instant::now();
+        world.server_down();
+        pass(SECOND / 10).await;
+        let fetched = world.script.fetched();
+        assert_eq!(fetched.len(), before + 1);
+        assert!(fetched[before] - asked < SECOND / 100, "at once");
+        for _ in 0..100 {
+            world.server_down();
+            pass(SECOND / 20).await;
+        }
+        let more = world.script.fetched().len() - before - 1;
+        assert!((4..=5).contains(&more), "{more} in five seconds");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hostile_entries_are_named_once_and_counted_each_time() {
+    run(async {
+        let bad = r#"{"id":"x\nserver y 1.2.3.4:1","url":"h:9"}"#;
+        let list = A.replace(']', &format!(",{}]", [bad; 8].join(",")));
+        let world = World::new(&list);
+        world.start();
+        pass(SECOND).await;
+        world.driver.set_health("a", Health::Up);
+        let skipped = |lines: Vec<String>| {
+            let lines = lines.into_iter().filter(|line| line.contains("Node list"));
+            lines.collect::<Vec<_>>()
+        };
+        let lines = skipped(world.lines());
+        assert_eq!(lines.len(), 6);
+        assert!(lines.iter().all(|line| !line.contains('\n')));
+        assert_eq!(lines[5], "Warning Node list: 3 more entries left out");
+        pass(2 * INTERVAL + 10 * SECOND).await;
+        assert_eq!(skipped(world.lines()), [] as [&str; 0]);
+        assert_eq!(world.discovery().entries_skipped_total, 24);
+        assert_eq!(world.driver.steps(), ["add a http://h1:1"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_are_refused_are_told_once_and_tried_again() {
+    run(async {
+        let world = World::new(A);
+        world.driver.refuse(Some("no CA file"));
+        world.start();
+        pass(5 * SECOND).await;
+        let refused = "add a http://h1:1: no CA file";
+        let lines = world.lines();
+        let told = lines
+            .iter()
+            .filter(|line| **line == format!("Warning Fleet: cannot {refused}"));
+        assert_eq!(told.count(), 1);
+        assert_eq!(world.status().waiting, [format!("cannot {refused}")]);
+        world.driver.refuse(None);
+        pass(2 * SECOND).await;
+        assert_eq!(world.driver.steps(), ["add a http://h1:1"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fleet_of_the_state_file_serves_until_a_list_comes() {
+    run(async {
+        let mut world = World::new("500");
+        world.restored = fleet("a=h1:1 b=h2:1");
+        world.start();
+        pass(SECOND / 2).await;
+        assert_eq!(
+            world.driver.steps(),
+            ["add a http://h1:1", "add b http://h2:1"]
+        );
+        assert_eq!(world.lifecycle(), "Error");
+        let status = world.discovery();
+        assert!(status.from_state_file && status.age.is_none() && status.nodes == 2);
+        let waiting = world.status().waiting;
+        assert!(
+            waiting[1].starts_with("the list of 2 nodes from the state file"),
+            "{waiting:?}"
+        );
+        world.script.answer(AB);
+        pass(3 * INTERVAL).await;
+        assert!(!world.discovery().from_state_file);
+        assert_eq!(world.driver.steps(), [] as [&str; 0]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_file_is_written_when_the_fleet_changes_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.json");
+    let file = Arc::new(StateFile::open(&path, "script", "ws_backend").unwrap());
+    run(async {
+        let mut world = World::new(A);
+        world.state_file = Some(Arc::clone(&file));
+        world.start();
+        pass(SECOND).await;
+        assert_eq!(file.load(10), Ok(Some(fleet("a=h1:1"))));
+        std::fs::remove_file(&path).unwrap();
+        pass(2 * INTERVAL).await;
+        assert_eq!(file.load(10), Ok(None), "no change, no write");
+        world.script.answer(AB);
+        pass(2 * INTERVAL).await;
+        assert_eq!(file.load(10), Ok(Some(fleet("a=h1:1 b=h2:1"))));
+        folder.close().unwrap();
+        world.lines();
+        world.script.answer(A);
+        pass(5 * INTERVAL).await;
+        let lines = world.lines();
+        let warnings = lines.iter().filter(|line| line.contains("State file:"));
+        assert_eq!(warnings.count(), 1, "{lines:?}");
+        assert!(world.discovery().state_file_failures_total > 1);
+        assert_eq!(world.discovery().nodes, 1, "everything else goes on");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_ends_with_the_engine() {
+    run(async {
+        let World { events, driver, .. } = World::new("");
+        let (lifecycle, _) = Lifecycle::begin();
+        let recorder = Recorder::default();
+        let report = Report::default();
+        let reconciler = Reconciler::new(driver, recorder, None, lifecycle, report);
+        let receiver = events.subscribe();
+        drop(events);
+        reconciler.run(receiver).await;
+    })
+    .await;
+}
