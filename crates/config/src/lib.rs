@@ -14,6 +14,7 @@ mod environment;
 pub mod expr;
 mod keywords;
 pub mod lexer;
+mod mask;
 pub mod model;
 mod nearest;
 mod parser;
