@@ -10,6 +10,8 @@ pub(crate) struct Args<'a> {
     /// The keyword, as the registry spells it: what messages call it.
     pub(crate) keyword: &'static str,
     words: &'a [Word],
+    /// How many words the keyword has.
+    taken: usize,
     next: usize,
     modifier: Modifier,
 }
@@ -20,6 +22,7 @@ impl<'a> Args<'a> {
         Self {
             keyword,
             words: &line.words,
+            taken,
             next: taken.min(line.words.len()),
             modifier: line.modifier,
         }
@@ -27,8 +30,12 @@ impl<'a> Args<'a> {
 
     /// The place of the keyword itself.
     pub(crate) fn place(&self) -> Span {
-        let first = self.words.first().map(|word| word.span);
-        first.unwrap_or_default()
+        let last = self.taken.checked_sub(1).and_then(|at| self.words.get(at));
+        match (self.words.first(), last) {
+            (Some(first), Some(last)) => first.span.to(last.span),
+            (Some(first), None) => first.span,
+            _ => Span::default(),
+        }
     }
 
     /// The place just behind what was read last: where a missing word belongs.

@@ -40,12 +40,12 @@ pub(crate) fn line(text: &str) -> String {
         match mode {
             Mode::Show => out.push_str(&without_credentials(word)),
             Mode::AfterColon => match word.split_once(':') {
-                Some((user, password)) => {
+                Some((user, password)) if !user.starts_with('/') => {
                     out.push_str(user);
                     out.push(':');
                     hide(password, &mut out);
                 }
-                None => out.push_str(word),
+                _ => out.push_str(word),
             },
             Mode::Nothing => hide(word, &mut out),
         }

@@ -79,7 +79,11 @@ pub(crate) fn resolve(
     config.global.server_tls.versions = drafts.global.bases.server_tls;
     config.global.server_tls.verify = !drafts.global.bases.server_verify_none;
     share_listen_rules(&mut config);
-    warnings::look(&config, environment, report);
+    let told = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Alert;
+    // What looks missing may stand on a line that could not be read.
+    if !report.iter().any(told) {
+        warnings::look(&config, environment, report);
+    }
     config
 }
 

@@ -330,7 +330,17 @@ pub(crate) fn unknown(words: &[Word], section: &str, names: &[&'static str]) -> 
             first.text, second.text
         ),
     );
-    with_hint(alert, did_you_mean(&second.text, same_first))
+    /// More names than this help nobody.
+    const NAMES_SHOWN_MAX: usize = 15;
+    match did_you_mean(&second.text, same_first.iter().copied()) {
+        Some(hint) => alert.help(hint),
+        None if same_first.len() <= NAMES_SHOWN_MAX => alert.help(format!(
+            "'{}' is followed by {}",
+            first.text,
+            crate::values::list(&same_first)
+        )),
+        None => alert,
+    }
 }
 
 fn with_hint(diagnostic: Diagnostic, hint: Option<String>) -> Diagnostic {

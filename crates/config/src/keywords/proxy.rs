@@ -326,9 +326,11 @@ fn use_backend(
         )
         .help("write one 'use_backend NAME if …' for each name"));
     }
-    let condition = condition(draft, args, scope, Stage::Request)?;
-    draft.front.use_backend.push((named(word), condition));
-    Ok(())
+    let condition = condition(draft, args, scope, Stage::Request);
+    // Also when the condition is wrong: whether the backend exists is told all the same.
+    let rule = condition.as_ref().ok().cloned().flatten();
+    draft.front.use_backend.push((named(word), rule));
+    condition.map(|_| ())
 }
 
 fn named(word: &Word) -> Named {
