@@ -1,0 +1,144 @@
+//! The metrics HAProxy's exporter has not: lifecycle, discovery, tunnels, latency.
+
+use super::families::{counter, gauge};
+use super::{Family, Kind, Samples, Source, Value};
+use crate::snapshot::{DiscoveryStatus, Snapshot};
+
+/// All of them.
+pub(super) const OWN: &[Family] = &[
+    gauge(
+        "tidegate_build_info",
+        "Always 1; the version is in the label.",
+        Source::Labelled(|snapshot, samples| {
+            samples.add(&[("version", snapshot.process.version)], 1_u64);
+        }),
+    ),
+    gauge(
+        "tidegate_lifecycle_state",
+        "Which state of its lifecycle the balancer is in.",
+        Source::Labelled(lifecycle),
+    ),
+    gauge(
+        "tidegate_waiting",
+        "Things the control loop waits for.",
+        Source::Process(|snapshot| (snapshot.control.waiting.len() as u64).into()),
+    ),
+    gauge(
+        "tidegate_discovery_age_seconds",
+        "Age of the last good node list; missing until one has come.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.age.into())),
+    ),
+    gauge(
+        "tidegate_discovery_nodes",
+        "Nodes in the list in force.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.nodes.into())),
+    ),
+    gauge(
+        "tidegate_discovery_from_state_file",
+        "1 while the list in force is the one kept from before the start.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.from_state_file.into())),
+    ),
+    counter(
+        "tidegate_discovery_fetches_total",
+        "Fetches of the node list.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.fetches_total.into())),
+    ),
+    counter(
+        "tidegate_discovery_failures_total",
+        "Fetches of the node list that failed, by cause.",
+        Source::Labelled(discovery_failures),
+    ),
+    counter(
+        "tidegate_discovery_skipped_entries_total",
+        "Entries of node lists left out because they were invalid.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.entries_skipped_total.into())),
+    ),
+    counter(
+        "tidegate_discovery_changes_total",
+        "Servers added, drained or removed because the node list changed.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.changes_total.into())),
+    ),
+    counter(
+        "tidegate_discovery_state_file_failures_total",
+        "Times the state file could not be written.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.state_file_failures_total.into())),
+    ),
+    counter(
+        "tidegate_log_lines_lost_total",
+        "Log lines lost because a target was slow.",
+        Source::Process(|snapshot| snapshot.process.log_lines_lost.into()),
+    ),
+    gauge(
+        "tidegate_process_current_tunnels",
+        "Tunnels (WebSockets) open now.",
+        Source::Process(|snapshot| snapshot.process.tunnels.into()),
+    ),
+    counter(
+        "tidegate_process_tunnels_total",
+        "Tunnels (WebSockets) since the start.",
+        Source::Process(|snapshot| snapshot.process.tunnels_total.into()),
+    ),
+    gauge(
+        "tidegate_frontend_current_tunnels",
+        "Tunnels (WebSockets) open now.",
+        Source::Frontend(|it| it.traffic.tunnels.into()),
+    ),
+    counter(
+        "tidegate_frontend_tunnels_total",
+        "Tunnels (WebSockets) since the start.",
+        Source::Frontend(|it| it.traffic.tunnels_total.into()),
+    ),
+    gauge(
+        "tidegate_backend_current_tunnels",
+        "Tunnels (WebSockets) open now.",
+        Source::Backend(|it| it.traffic.tunnels.into()),
+    ),
+    counter(
+        "tidegate_backend_tunnels_total",
+        "Tunnels (WebSockets) since the start.",
+        Source::Backend(|it| it.traffic.tunnels_total.into()),
+    ),
+    gauge(
+        "tidegate_server_current_tunnels",
+        "Tunnels (WebSockets) open now.",
+        Source::Server(|it| it.traffic.tunnels.into()),
+    ),
+    counter(
+        "tidegate_server_tunnels_total",
+        "Tunnels (WebSockets) since the start.",
+        Source::Server(|it| it.traffic.tunnels_total.into()),
+    ),
+    Family {
+        name: "tidegate_backend_response_time_seconds",
+        kind: Kind::Histogram,
+        help: "Time from the request to the head of the response.",
+        source: Source::Labelled(latency),
+    },
+];
+
+fn lifecycle(snapshot: &Snapshot, samples: &mut Samples) {
+    for state in snapshot.control.lifecycle_states {
+        samples.add(&[("state", state)], *state == snapshot.control.lifecycle);
+    }
+}
+
+fn discovery(snapshot: &Snapshot, value: fn(&DiscoveryStatus) -> Value) -> Value {
+    snapshot
+        .control
+        .discovery
+        .as_ref()
+        .map_or(Value::None, value)
+}
+
+fn discovery_failures(snapshot: &Snapshot, samples: &mut Samples) {
+    let discovery = snapshot.control.discovery.iter();
+    for (cause, count) in discovery.flat_map(|it| &it.failures_total) {
+        samples.add(&[("cause", cause)], *count);
+    }
+}
+
+fn latency(snapshot: &Snapshot, samples: &mut Samples) {
+    for backend in &snapshot.backends {
+        samples.add_histogram(&[("proxy", &backend.name)], &backend.traffic.latency);
+    }
+}
