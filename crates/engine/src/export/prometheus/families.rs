@@ -34,6 +34,13 @@ pub(super) fn all() -> impl Iterator<Item = &'static Family> {
 
 const PROCESS: &[Family] = &[
     gauge(
+        "haproxy_process_build_info",
+        "Always 1; the version is in the label.",
+        Source::Labelled(|snapshot, samples| {
+            samples.add(&[("version", snapshot.process.version)], 1_u64);
+        }),
+    ),
+    gauge(
         "haproxy_process_nbthread",
         "Worker threads.",
         Source::Process(|snapshot| (snapshot.process.workers as u64).into()),
