@@ -26,9 +26,9 @@ impl HeadScanner {
         let mut worth = first || buf.len() >= limits.head_bytes_max;
         while let Some(found) = memchr::memchr(b'\n', &buf[self.scanned..]) {
             let at = self.scanned + found;
-            let bare = at == 0 || buf[at - 1] != b'\r';
-            let empty = !bare && at == self.line_start + 1;
-            worth |= bare || !empty && self.lines == 0 || empty && self.lines > 0;
+            let wrong = !buf[..at].ends_with(b"\r") || buf[..at].ends_with(b"\r\r");
+            let empty = !wrong && at == self.line_start + 1;
+            worth |= wrong || !empty && self.lines == 0 || empty && self.lines > 0;
             self.lines += usize::from(!empty);
             (self.scanned, self.line_start) = (at + 1, at + 1);
         }
