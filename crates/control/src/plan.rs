@@ -10,7 +10,7 @@
 //! - a new address is a new server: the old one drains beside it;
 //! - the last server that is up is not drained for a newcomer that is not up yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Intent {
     pub(crate) configured: Vec<(Arc<str>, ServerAddress)>,
     /// What a discovered node inherits.
     pub(crate) default_server: Server,
+    /// TLS of nodes that want it where `default-server` has none.
+    pub(crate) server_tls: ServerTls,
     /// How long a node that left may keep its sessions; `None`: until they end.
     pub(crate) drain: Option<Duration>,
     /// Most servers added for nodes at once, draining ones included.
@@ -143,30 +145,25 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
     let mut names: BTreeSet<&str> = observed.servers.iter().map(|seen| &*seen.name).collect();
     names.extend(intent.configured.iter().map(|(name, _)| &**name));
     let mut taken: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
-    let mut ours = observed
-        .servers
-        .iter()
-        .filter(|seen| seen.node.is_some())
-        .count();
+    let ours = observed.servers.iter();
+    let ours = ours.filter_map(|seen| Some((seen.node.as_ref()?, seen)));
+    let ours: BTreeMap<&Node, &Seen> = ours.collect();
+    let mut count = ours.len();
     let mut left_out = 0;
     for node in fleet.nodes() {
         if intent.is_configured(&node.address) {
             continue;
         }
-        let seen = observed
-            .servers
-            .iter()
-            .find(|seen| seen.node.as_ref() == Some(node));
-        match seen {
+        match ours.get(node) {
             Some(seen) if seen.admin == Admin::Drain => {
                 plan.steps.push(Step::Ready(Arc::clone(&seen.name)));
             }
             Some(_) => {}
-            None if ours >= intent.servers_max => left_out += 1,
+            None if count >= intent.servers_max => left_out += 1,
             None => {
                 let name = free_name(node, &taken);
                 taken.insert(name.to_string());
-                ours += 1;
+                count += 1;
                 plan.steps.push(Step::Add {
                     server: Box::new(intent.server(name, &node.address)),
                     node: node.clone(),
@@ -260,7 +257,8 @@ impl Intent {
         server.address = address.server_address();
         server.id = None;
         if address.wants_tls() || server.tls.is_some() {
-            server.tls = Some(node_tls(server.tls.take(), address.host()));
+            let tls = server.tls.take().unwrap_or_else(|| self.server_tls.clone());
+            server.tls = Some(node_tls(tls, address.host()));
         }
         let mut check = server
             .check
@@ -273,14 +271,10 @@ impl Intent {
     }
 }
 
-/// TLS towards a node. Where `default-server` has none: the certificate is verified, against the
-/// system's roots. The node's own host is asked for by SNI (names only: RFC 6066 section 3) and
-/// must be in the certificate, unless `sni` or `verifyhost` say otherwise.
-fn node_tls(inherited: Option<ServerTls>, host: &Host) -> ServerTls {
-    let mut tls = inherited.unwrap_or(ServerTls {
-        verify: true,
-        ..ServerTls::default()
-    });
+/// TLS towards a node, made of what the configuration says (`verify required` against the system's
+/// roots unless told otherwise). The node's own host is asked for by SNI (names only: RFC 6066
+/// section 3) and must be in the certificate, unless `sni` or `verifyhost` say otherwise.
+fn node_tls(mut tls: ServerTls, host: &Host) -> ServerTls {
     if tls.sni.is_some() {
         return tls;
     }
@@ -312,6 +306,7 @@ pub(crate) mod tests {
                 ServerAddress::Inet(([127, 0, 0, 1], 8081).into()),
             )],
             default_server: Server::default(),
+            server_tls: ServerTls::default(),
             drain: None,
             servers_max: 8,
         }
@@ -540,7 +535,10 @@ pub(crate) mod tests {
         assert!(numbered.sni.is_none());
         assert_eq!(numbered.verifyhost.as_deref(), Some("fd00::1"));
 
-        intent.default_server.tls = Some(ServerTls::default());
+        intent.default_server.tls = Some(ServerTls {
+            verify: false,
+            ..ServerTls::default()
+        });
         let unverified = server(&intent, "http://h:1").tls.unwrap();
         assert!(!unverified.verify);
         assert!(unverified.verifyhost.is_none());

@@ -22,7 +22,7 @@ use crate::discovery::{Fleet, listing::Listing};
 use crate::driver::{Driver, DriverError, Observation};
 use crate::lifecycle::{Input, Lifecycle, STATES};
 use crate::node::Stage;
-use crate::plan::{Intent, Plan, Step, plan};
+use crate::plan::{Intent, Plan, Seen, Step, plan};
 use crate::report::{Outlet, Report, WAITING_MAX};
 use crate::schedule::Schedule;
 use crate::state_file::StateFile;
@@ -212,10 +212,12 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     fn follow(&mut self, mut observation: Observation) {
         let now = self.now();
         let servers = &mut observation.backend.servers;
+        let ours = servers.iter().filter(|seen| seen.node.is_some());
+        let ours: BTreeMap<Arc<str>, Seen> = ours
+            .map(|seen| (Arc::clone(&seen.name), seen.clone()))
+            .collect();
         for (name, stage) in &mut self.stages {
-            let seen = servers
-                .iter()
-                .find(|seen| seen.node.is_some() && seen.name == *name);
+            let seen = ours.get(name);
             let next = stage.step(seen, now);
             if next.name() != stage.name() {
                 let (from, to) = (stage.name(), next.name());

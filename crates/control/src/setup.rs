@@ -21,6 +21,9 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 /// `max-nodes` when it is not given: a few hundred nodes are the largest fleets known.
 const NODES_MAX_DEFAULT: usize = 1000;
 
+/// Shortest `expire`: below it, a node is forgotten before it can be listed.
+const EXPIRE_MIN: Duration = Duration::from_secs(1);
+
 /// The backend the fleet fills when nobody says anything else.
 const BACKEND_DEFAULT: &str = "ws_backend";
 
@@ -38,8 +41,10 @@ pub enum SetupError {
         /// What to write instead.
         forms: &'static str,
     },
-    /// A keyword of section `discovery` has a value that cannot be used.
+    /// A keyword of section `discovery` or `registry` has a value that cannot be used.
     Setting {
+        /// The section.
+        section: &'static str,
         /// The keyword.
         keyword: &'static str,
         /// What is wrong with its value.
@@ -73,9 +78,11 @@ impl fmt::Display for SetupError {
                 }
                 write!(f, ": {why}; write {forms}")
             }
-            Self::Setting { keyword, why } => {
-                write!(f, "section discovery, {keyword}: {why}")
-            }
+            Self::Setting {
+                section,
+                keyword,
+                why,
+            } => write!(f, "section {section}, {keyword}: {why}"),
             Self::NoBackend { candidates } => {
                 let names = candidates.iter().map(|name| &**name).collect::<Vec<_>>();
                 let names = match names.as_slice() {
@@ -149,10 +156,7 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
     let base = match section.url.as_deref().map(BaseUrl::parse) {
         Some(Ok(base)) => Some(base),
         Some(Err(why)) => {
-            errors.push(SetupError::Setting {
-                keyword: "url",
-                why,
-            });
+            errors.push(wrong("url", why));
             None
         }
         None => url,
@@ -188,6 +192,15 @@ fn keep<T>(value: Result<Option<T>, SetupError>, errors: &mut Vec<SetupError>) -
     })
 }
 
+/// A keyword of section `discovery` is wrong.
+fn wrong(keyword: &'static str, why: &'static str) -> SetupError {
+    SetupError::Setting {
+        section: "discovery",
+        keyword,
+        why,
+    }
+}
+
 fn registry(
     config: &Config,
     key: Option<&ApiKey>,
@@ -201,6 +214,13 @@ fn registry(
         }
         return None;
     };
+    if section.expire < EXPIRE_MIN {
+        errors.push(SetupError::Setting {
+            section: "registry",
+            keyword: "expire",
+            why: "it is shorter than 1s",
+        });
+    }
     Some(RegistrySetup {
         bind: section.bind,
         key: key.clone(),
@@ -221,18 +241,12 @@ fn discovery(
         .as_deref()
         .map(HostTemplate::parse);
     let rewrite = rewrite.transpose().unwrap_or_else(|why| {
-        errors.push(SetupError::Setting {
-            keyword: "rewrite-localhost",
-            why,
-        });
+        errors.push(wrong("rewrite-localhost", why));
         None
     });
     let interval = section.interval.or(interval).unwrap_or(INTERVAL_DEFAULT);
     if let Err(why) = check_interval(interval) {
-        errors.push(SetupError::Setting {
-            keyword: "interval",
-            why,
-        });
+        errors.push(wrong("interval", why));
     }
     let connector = match base
         .as_ref()
@@ -258,14 +272,14 @@ fn discovery(
     Some(DiscoverySetup {
         client,
         rewrite,
-        intent: intent(backend, section.drain, nodes_max),
+        intent: intent(config, backend, section.drain, nodes_max),
         interval,
         nodes_max,
         state_file: section.state_file.clone(),
     })
 }
 
-fn intent(backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Intent {
+fn intent(config: &Config, backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Intent {
     let configured = backend.servers.iter();
     Intent {
         backend: Arc::clone(&backend.proxy.name),
@@ -273,6 +287,7 @@ fn intent(backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Inten
             .map(|server| (Arc::clone(&server.name), server.address.clone()))
             .collect(),
         default_server: backend.default_server.clone(),
+        server_tls: config.global.server_tls.clone(),
         drain,
         // A fleet that is replaced as a whole drains as many servers as it adds.
         servers_max: nodes_max.saturating_mul(2),

@@ -393,6 +393,19 @@ mod tests {
         check(&"x".repeat(2049), "the url is longer than 2048 bytes");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_so_that_it_reads_the_same(
+            text in r"((https?|wss?|ftp)://)?[\[\]a-f0-9xé@%_\.:\-]{0,40}(/[a-z:@]{0,9})?",
+        ) {
+            if let Ok(address) = NodeAddress::parse(&text) {
+                let written = address.to_string();
+                proptest::prop_assert_eq!(NodeAddress::parse(&written), Ok(address));
+                proptest::prop_assert!(written.bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+    }
+
     #[test]
     fn localhost_is_rewritten_by_the_template_and_nothing_else_is() {
         #[track_caller]

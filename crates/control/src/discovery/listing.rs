@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use super::address::{HostTemplate, NodeAddress};
 use super::{Fleet, Node, NodeId, Skipped, shown};
 
-/// Most entries of a list that are looked at; later ones are counted and left out. Ten times the
-/// default of `max-nodes`, so that a list may name dead nodes that are never expired.
-const ENTRIES_MAX: usize = 10_000;
+/// Most entries of a list that are looked at; later ones are counted and left out. More than fit in
+/// the largest answer that is read, unless they are made to be many.
+const ENTRIES_MAX: usize = 30_000;
 
 /// Most entries left out that are remembered with their reason; the rest is only counted.
 const REASONS_MAX: usize = 100;
@@ -289,6 +289,15 @@ mod tests {
             check(text, "", &[expected]);
         }
         assert!(Listing::parse(b"[\"\xff\"]", None).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in r#"[\[\]{}",:a-z0-9\\/\.\n \x00é]{0,80}"#) {
+            let _ = Listing::parse(text.as_bytes(), None).map(|listing| {
+                listing.settle(&fleet("a=h:1"), 2)
+            });
+        }
     }
 
     #[test]

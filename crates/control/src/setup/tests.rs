@@ -162,7 +162,15 @@ fn a_registry_is_discovery_too() {
     });
     let errors = set_up(&config, environment(&[])).err().unwrap();
     assert!(errors[0].to_string().starts_with("API_KEY is not set"));
-    let setup = set_up(&config, environment(&[("API_KEY", "k")])).unwrap();
+    let key = ("API_KEY", "k");
+    config.registry.as_mut().unwrap().expire = Duration::ZERO;
+    let errors = set_up(&config, environment(&[key])).err().unwrap();
+    assert_eq!(
+        errors[0].to_string(),
+        "section registry, expire: it is shorter than 1s"
+    );
+    config.registry.as_mut().unwrap().expire = Duration::from_secs(1);
+    let setup = set_up(&config, environment(&[key])).unwrap();
     assert!(setup.registry.is_some());
     assert!(setup.discovery.unwrap().client.is_none());
 }
