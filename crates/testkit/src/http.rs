@@ -15,7 +15,9 @@ use crate::stream::Stream;
 use crate::wait::PATIENCE;
 
 /// How much is read at once.
-const READ_LEN: usize = 4096;
+const READ_LEN: usize = 16_384;
+/// How much of a broken message is shown.
+const SEEN_LEN_MAX: usize = 500;
 
 /// Start line and header fields, as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,12 +123,12 @@ impl Reader {
     }
 
     async fn need(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<()> {
-        let seen = String::from_utf8_lossy(&self.buffer).into_owned();
-        ensure!(
-            self.fill(stream).await?,
-            "closed in the middle of a message, after {seen:?}"
-        );
-        Ok(())
+        if self.fill(stream).await? {
+            return Ok(());
+        }
+        let seen = &self.buffer[..self.buffer.len().min(SEEN_LEN_MAX)];
+        let seen = String::from_utf8_lossy(seen);
+        bail!("closed in the middle of a message, after {seen:?}")
     }
 
     /// Waits for any bytes, and keeps them.

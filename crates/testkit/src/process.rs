@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -21,10 +22,15 @@ pub struct Process {
 impl Process {
     /// Starts it in a process group of its own, its standard input empty.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with_stdin(command, Stdio::null())
+    }
+
+    /// The same with that as its standard input.
+    pub fn start_with_stdin(command: &mut Command, stdin: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -151,6 +157,13 @@ impl Drop for Process {
             eprintln!("--- output of {}:\n{}\n---", self.name, self.output());
         }
     }
+}
+
+/// Lets this process, and those it starts, open as many descriptors as the system allows: the usual
+/// soft limit of 1024 is for programs that use `select`.
+pub fn raise_descriptor_limit() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
 }
 
 /// A thread, not a task: output is kept even while the test's own thread is busy.

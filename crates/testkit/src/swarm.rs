@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::process::raise_descriptor_limit;
 use crate::websocket::{Target, WebSocket};
 
 /// How many handshakes are under way at once: enough to be quick, few enough for any backlog.
@@ -36,6 +37,7 @@ pub struct Swarm {
 impl Swarm {
     /// Opens `count` WebSockets; panics unless all open and are greeted by a node.
     pub async fn open(target: &Target, count: usize) -> Self {
+        raise_descriptor_limit();
         let mut opening = FuturesUnordered::new();
         let mut members = Vec::with_capacity(count);
         for number in 0..count {
