@@ -331,7 +331,7 @@ fn say_condition(line: &str, stage: Stage) -> String {
     say(line, stage, |words, context| {
         let mut acls = AclTable::default();
         let declared = self::words("is_websocket hdr(Upgrade) -i websocket");
-        acl::declare(&declared, &mut acls, context).unwrap();
+        acl::declare(&declared, &mut acls, context).expect("the line is right");
         condition::parse(words, &acls, context).map(|_| ())
     })
 }
@@ -504,7 +504,7 @@ fn backends_that_samples_name_are_reported() {
         notices: &notices,
         backends: &backends,
     };
-    format::parse(&words("%[nbsrv(api)]")[0], &context).unwrap();
+    format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
     let named: Vec<String> = backends
         .borrow()
         .iter()

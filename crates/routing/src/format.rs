@@ -1,1 +1,267 @@
-//! Log-format strings to bytes.
+//! Log-format strings to bytes (manual 8.2.6).
+//!
+//! What a client sent is never written as it came: in log lines unsafe bytes become `#XX`
+//! (manual 8.6), in messages those that no header may hold become `%XX`.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use config::expr::{Flags, Format, Part, Sample, Variable};
+use wire::head::RequestHead;
+
+use crate::dates;
+use crate::sample::{self, Facts};
+use crate::value::Value;
+
+/// What only the engine knows of a session: times, counters, the server.
+pub trait Variables {
+    /// Writes a variable as plain text, with [`number`], [`address`] and the like where its type
+    /// has a hexadecimal form. Quotes and escapes are added by the caller. `false`: unknown here,
+    /// which is written as the facts have it, else as an empty value.
+    fn write(&self, variable: Variable, flags: Flags, out: &mut Vec<u8>) -> bool;
+}
+
+/// Knows nothing: everything comes from the facts.
+#[derive(Debug, Clone, Copy)]
+pub struct NoVariables;
+
+impl Variables for NoVariables {
+    fn write(&self, _: Variable, _: Flags, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+/// Writes a format's parts one after the other to the end of `out`.
+pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out: &mut Vec<u8>) {
+    let mut after_space = false;
+    for part in &format.parts {
+        let before = out.len();
+        match part {
+            Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Part::Space if after_space => {}
+            Part::Space => out.push(b' '),
+            Part::Variable(variable, flags) => {
+                write_variable(*variable, *flags, facts, variables, out);
+            }
+            Part::Sample(sample, flags) => write_sample(sample, *flags, format.log, facts, out),
+        }
+        if out.len() > before {
+            after_space = matches!(part, Part::Space);
+        }
+    }
+}
+
+fn write_sample(sample: &Sample, flags: Flags, log: bool, facts: &Facts<'_>, out: &mut Vec<u8>) {
+    let value = sample::eval(sample, facts);
+    let text = value.map(Value::into_bytes).unwrap_or_default();
+    if !log {
+        // as HAProxy, which ignores +Q in messages
+        return encode(&text, &MESSAGE, flags.escape, out);
+    }
+    framed(&text, &LOG_SAMPLE, flags, out);
+}
+
+/// Writes a text with its quotes, or "-" where it is empty and must not be.
+fn framed(text: &[u8], encoding: &Encoding, flags: Flags, out: &mut Vec<u8>) {
+    match (flags.quote, text.is_empty()) {
+        (true, _) => {
+            out.push(b'"');
+            encode(text, encoding, flags.escape, out);
+            out.push(b'"');
+        }
+        (false, true) if flags.mandatory => out.push(b'-'),
+        (false, _) => encode(text, encoding, flags.escape, out),
+    }
+}
+
+fn write_variable(
+    variable: Variable,
+    flags: Flags,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    if !variables.write(variable, flags, out) {
+        out.truncate(start);
+        from_facts(variable, flags, facts, out);
+    }
+    let class = class(variable);
+    if class == Class::Plain {
+        return;
+    }
+    let text = out.split_off(start);
+    let encoding = match class {
+        Class::Url => &LOG_URL,
+        Class::Header => &LOG_HEADER,
+        _ => &AS_IT_IS,
+    };
+    framed(&text, encoding, flags, out);
+}
+
+/// How a variable is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// A number, a date, a list: never quoted, never "-".
+    Plain,
+    /// A text of ours.
+    Text,
+    /// A text from the request line.
+    Url,
+    /// A text from a header.
+    Header,
+}
+
+fn class(variable: Variable) -> Class {
+    use Variable as V;
+    match variable {
+        V::HM | V::HP | V::HPO | V::HQ | V::HU | V::HV | V::r => Class::Url,
+        V::CC | V::CS => Class::Header,
+        V::H | V::ID | V::b | V::bi | V::ci | V::f | V::fi | V::ft | V::s | V::si => Class::Text,
+        V::sslc | V::sslv | V::bp | V::sp => Class::Text,
+        _ => Class::Plain,
+    }
+}
+
+/// Variables that the facts alone can tell.
+fn from_facts(variable: Variable, flags: Flags, facts: &Facts<'_>, out: &mut Vec<u8>) {
+    use Variable as V;
+    let (src, dst) = (facts.connection.src, facts.connection.dst);
+    let tls = facts.connection.tls.as_ref();
+    match variable {
+        V::ci => src.iter().for_each(|src| address(src.ip(), flags, out)),
+        V::cp => src.iter().for_each(|src| port(src.port(), flags, out)),
+        V::fi => dst.iter().for_each(|dst| address(dst.ip(), flags, out)),
+        V::fp => dst.iter().for_each(|dst| port(dst.port(), flags, out)),
+        V::f => out.extend_from_slice(facts.frontend.as_bytes()),
+        V::ft => {
+            out.extend_from_slice(facts.frontend.as_bytes());
+            out.extend(tls.map(|_| b'~'));
+        }
+        V::b => out.extend_from_slice(facts.backend.unwrap_or(facts.frontend).as_bytes()),
+        V::sslv => out.extend_from_slice(tls.map_or("", |tls| tls.version).as_bytes()),
+        V::sslc => out.extend_from_slice(tls.map_or("", |tls| tls.cipher).as_bytes()),
+        V::ST => {
+            let status = facts.response.map_or(0, |head| head.status.into());
+            number(status, Flags::default(), out);
+        }
+        V::T | V::trg => dates::log_utc(facts.now, out),
+        V::Tl | V::trl => dates::log_local(facts.now, out),
+        V::t | V::tr => dates::log_millis(facts.now, out),
+        V::Ts => number(i64::try_from(facts.now.as_secs()).unwrap_or(0), flags, out),
+        V::ms => {
+            let millis = format!("{:03}", facts.now.subsec_millis());
+            out.extend_from_slice(millis.as_bytes());
+        }
+        variable => {
+            if let Some(request) = facts.request {
+                of_request(variable, request, out);
+            }
+        }
+    }
+}
+
+fn of_request(variable: Variable, request: &RequestHead, out: &mut Vec<u8>) {
+    let version = request.version.as_str().as_bytes();
+    match variable {
+        Variable::HM => out.extend_from_slice(request.method.as_bytes()),
+        Variable::HV => out.extend_from_slice(version),
+        Variable::HU => out.extend_from_slice(request.target()),
+        Variable::HP => {
+            let target = request.target();
+            let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+            out.extend_from_slice(&target[..end]);
+        }
+        Variable::HPO => out.extend_from_slice(request.path()),
+        Variable::HQ => {
+            if let Some(query) = request.query() {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+        }
+        Variable::r => {
+            out.extend_from_slice(request.method.as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(request.target());
+            out.push(b' ');
+            out.extend_from_slice(version);
+        }
+        _ => {}
+    }
+}
+
+/// Writes a number: decimal, or with `+X` at least four hexadecimal digits.
+pub fn number(number: i64, flags: Flags, out: &mut Vec<u8>) {
+    if flags.hex {
+        let written = write!(out, "{number:04X}");
+        debug_assert!(written.is_ok(), "a Vec takes all that is written");
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+/// Writes a port, as [`number`].
+pub fn port(port: u16, flags: Flags, out: &mut Vec<u8>) {
+    number(port.into(), flags, out);
+}
+
+/// Writes an address: as usual, or with `+X` its bytes in hexadecimal.
+pub fn address(address: IpAddr, flags: Flags, out: &mut Vec<u8>) {
+    let written = match (flags.hex, address) {
+        (false, address) => write!(out, "{address}"),
+        (true, IpAddr::V4(address)) => write!(out, "{:08X}", address.to_bits()),
+        (true, IpAddr::V6(address)) => write!(out, "{:032X}", address.to_bits()),
+    };
+    debug_assert!(written.is_ok(), "a Vec takes all that is written");
+}
+
+/// Which bytes are written as two hexadecimal digits, and behind which sign.
+struct Encoding {
+    sign: u8,
+    is_unsafe: fn(u8) -> bool,
+}
+
+/// Nothing is encoded.
+const AS_IT_IS: Encoding = Encoding {
+    sign: b'#',
+    is_unsafe: |_| false,
+};
+
+/// What a client sent in its request line, in a log line (manual 8.6).
+const LOG_URL: Encoding = Encoding {
+    sign: b'#',
+    is_unsafe: |byte| !(32..127).contains(&byte) || b"\"#".contains(&byte),
+};
+
+/// What a client or node sent in a header, in a log line.
+const LOG_HEADER: Encoding = Encoding {
+    sign: b'#',
+    is_unsafe: |byte| !(32..127).contains(&byte) || b"\"#{|}".contains(&byte),
+};
+
+/// A sample in a log line. HAProxy writes it raw; here a client cannot begin a new line with it.
+const LOG_SAMPLE: Encoding = Encoding {
+    sign: b'#',
+    is_unsafe: |byte| byte < 32 || byte == 127,
+};
+
+/// A sample in a header or body: what a field value may not hold (RFC 9110 §5.5).
+const MESSAGE: Encoding = Encoding {
+    sign: b'%',
+    is_unsafe: |byte| (byte < 32 && byte != b'\t') || byte == 127,
+};
+
+fn encode(text: &[u8], encoding: &Encoding, escape: bool, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if (encoding.is_unsafe)(byte) {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            out.extend_from_slice(&[encoding.sign, DIGITS[high], DIGITS[low]]);
+        } else {
+            if escape && b"\"\\]".contains(&byte) {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        }
+    }
+}

@@ -3,11 +3,14 @@
 pub mod access;
 pub mod balance;
 pub mod condition;
+mod convert;
 pub mod dates;
 pub mod decide;
+mod fields;
 pub mod format;
 pub mod health;
 pub mod pages;
 pub mod pattern;
 pub mod rules;
 pub mod sample;
+mod value;

@@ -1,1 +1,394 @@
-//! What a sample expression sees.
+//! What a sample expression sees (manual 7.3): fetches over the facts of a session.
+//!
+//! Nothing is copied where the facts hold it as it is. Converters are in [`crate::convert`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use config::expr::{Constant, Fetch, Named, Sample, Side, TimeUnit};
+use wire::head::{Fields, RequestHead, ResponseHead, Version};
+
+use crate::convert;
+use crate::fields::{self, Pairs};
+use crate::value::leading_int;
+
+pub use crate::value::Value;
+
+/// What is known when a decision is made.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The request, where it is at hand.
+    pub request: Option<&'a RequestHead>,
+    /// The response, where it is at hand.
+    pub response: Option<&'a ResponseHead>,
+    /// The client's connection.
+    pub connection: &'a ConnectionFacts,
+    /// Name of the frontend.
+    pub frontend: &'a str,
+    /// Name of the backend, once chosen.
+    pub backend: Option<&'a str>,
+    /// How many servers of a backend can be used; `None`: of the current one.
+    pub usable_servers: &'a dyn Fn(Option<&str>) -> u64,
+    /// Since 1970, UTC.
+    pub now: Duration,
+    /// Drawn anew for each request.
+    pub random: u64,
+}
+
+/// What is known of the client's connection.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionFacts {
+    /// The client's address.
+    pub src: Option<SocketAddr>,
+    /// The address it connected to.
+    pub dst: Option<SocketAddr>,
+    /// TLS, if it is.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What is known of a TLS connection.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher by OpenSSL's name, as HAProxy writes it.
+    pub cipher: &'static str,
+    /// The server name the client asked for.
+    pub sni: Option<Box<str>>,
+    /// The protocol that was agreed on.
+    pub alpn: Option<Box<str>>,
+}
+
+/// The value of a sample, or `None` where it has none. Of a fetch with several values it is the
+/// last (`hdr`, a named cookie) or the first (a parameter, any cookie), as in HAProxy.
+pub fn eval<'a>(sample: &'a Sample, facts: &Facts<'a>) -> Option<Value<'a>> {
+    let fetch = &sample.fetch;
+    let value = match fetch {
+        Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrVal(named) | Fetch::HdrIp(named) => {
+            let occurrence = if named.occurrence == 0 {
+                -1
+            } else {
+                named.occurrence
+            };
+            header(fetch, named, occurrence, facts)
+        }
+        fetch if has_several(fetch) => first_or_last(fetch, facts),
+        fetch => single(fetch, facts),
+    }?;
+    convert::all(&sample.converters, value, facts)
+}
+
+/// Whether the test holds for the value of a sample, or for any of its values where it has several.
+/// As in HAProxy, a value a converter can do nothing with ends the search.
+pub fn any<'a>(
+    sample: &'a Sample,
+    facts: &Facts<'a>,
+    test: &mut dyn FnMut(&Value<'a>) -> bool,
+) -> bool {
+    if !has_several(&sample.fetch) {
+        return eval(sample, facts).is_some_and(|value| test(&value));
+    }
+    let mut found = false;
+    each(&sample.fetch, facts, &mut |value| {
+        let value = convert::all(&sample.converters, value, facts);
+        found = value.as_ref().is_some_and(&mut *test);
+        found || value.is_none()
+    });
+    found
+}
+
+/// Whether [`each`] knows its values.
+fn has_several(fetch: &Fetch) -> bool {
+    match fetch {
+        Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrVal(named) | Fetch::HdrIp(named) => {
+            named.occurrence == 0
+        }
+        Fetch::Cook(_) | Fetch::CookVal(_) | Fetch::UrlParam(_) | Fetch::UrlParamVal(_) => true,
+        _ => false,
+    }
+}
+
+fn first_or_last<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+    let named_cookie = |named: &Named| !named.name.is_empty();
+    let last = match fetch {
+        Fetch::Cook(named) | Fetch::CookVal(named) => named_cookie(named),
+        _ => false,
+    };
+    let mut found = None;
+    each(fetch, facts, &mut |value| {
+        found = Some(value);
+        !last
+    });
+    found
+}
+
+/// One occurrence of a header, counted from 1, or from -1 backwards.
+fn header<'a>(
+    fetch: &Fetch,
+    named: &'a Named,
+    occurrence: i32,
+    facts: &Facts<'a>,
+) -> Option<Value<'a>> {
+    let head = head_of(facts, named.side);
+    match fetch {
+        Fetch::Fhdr(_) => nth(|| fields::lines(head, &named.name), occurrence).map(Value::text),
+        fetch => {
+            let text = nth(|| fields::values(head, &named.name), occurrence)?;
+            match fetch {
+                Fetch::HdrVal(_) => Some(Value::Int(leading_int(text))),
+                Fetch::HdrIp(_) => address(text),
+                _ => Some(Value::text(text)),
+            }
+        }
+    }
+}
+
+fn nth<'a, I: Iterator<Item = &'a [u8]>>(
+    values: impl Fn() -> I,
+    occurrence: i32,
+) -> Option<&'a [u8]> {
+    let distance = usize::try_from(occurrence.unsigned_abs()).ok()?;
+    let index = if occurrence > 0 {
+        distance - 1
+    } else {
+        values().count().checked_sub(distance)?
+    };
+    values().nth(index)
+}
+
+fn value_of(constant: &Constant) -> Option<Value<'_>> {
+    match constant {
+        Constant::Bool(value) => Some(Value::Bool(*value)),
+        Constant::Int(number) => Some(Value::Int(*number)),
+        Constant::Addr(address) => Some(Value::Addr(*address)),
+        Constant::Str(text) => Some(Value::text(text.as_bytes())),
+        Constant::Bin(bytes) => Some(Value::Bin((&**bytes).into())),
+        Constant::Method(method) => Some(Value::Method(method.as_bytes().into())),
+        Constant::Missing => None,
+    }
+}
+
+/// Fetches that only ever have one value.
+fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+    match fetch {
+        Fetch::Constant(constant) => value_of(constant),
+        Fetch::Src => address_of(facts.connection.src),
+        Fetch::SrcPort => port_of(facts.connection.src),
+        Fetch::Dst => address_of(facts.connection.dst),
+        Fetch::DstPort => port_of(facts.connection.dst),
+        Fetch::FeName => Some(Value::text(facts.frontend.as_bytes())),
+        Fetch::BeName => facts.backend.map(|name| Value::text(name.as_bytes())),
+        Fetch::NbSrv(backend) => Some(Value::Int(servers(backend.as_deref(), facts))),
+        Fetch::Rand { range, salt } => Some(Value::Int(draw(*range, *salt, facts.random))),
+        Fetch::Date { offset, unit } => {
+            let since_1970 = match unit {
+                TimeUnit::Seconds => facts.now.as_secs().into(),
+                TimeUnit::Milliseconds => facts.now.as_millis(),
+                TimeUnit::Microseconds => facts.now.as_micros(),
+            };
+            let since_1970 = i64::try_from(since_1970).unwrap_or(i64::MAX);
+            Some(Value::Int(since_1970.saturating_add(*offset)))
+        }
+        Fetch::HdrNames(side, delimiter) => {
+            let names = head_of(facts, *side)?.iter().map(|(name, _)| name);
+            let names: Vec<&str> = names.collect();
+            Some(Value::made(names.join(delimiter).into_bytes()))
+        }
+        Fetch::HdrCnt(named) => {
+            let values = fields::values(head_of(facts, named.side), &named.name);
+            Some(Value::Int(values.count() as i64))
+        }
+        Fetch::FhdrCnt(named) => {
+            let lines = fields::lines(head_of(facts, named.side), &named.name);
+            Some(Value::Int(lines.count() as i64))
+        }
+        Fetch::CookCnt(named) => {
+            let head = head_of(facts, named.side);
+            let cookies = fields::cookies(head, named.side, &named.name);
+            Some(Value::Int(cookies.count() as i64))
+        }
+        Fetch::Status => Some(Value::Int(facts.response?.status.into())),
+        Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
+        fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
+    }
+}
+
+fn tls<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+    let tls = facts.connection.tls.as_ref();
+    let text = |text: &'a str| Value::text(text.as_bytes());
+    match fetch {
+        Fetch::SslFc => Some(Value::Bool(tls.is_some())),
+        Fetch::SslFcHasSni => Some(Value::Bool(tls.is_some_and(|tls| tls.sni.is_some()))),
+        Fetch::SslFcSni => tls?.sni.as_deref().map(text),
+        Fetch::SslFcProtocol => Some(text(tls?.version)),
+        Fetch::SslFcCipher => Some(text(tls?.cipher)),
+        Fetch::SslFcAlpn => tls?.alpn.as_deref().map(text),
+        _ => None,
+    }
+}
+
+fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+    if *fetch == Fetch::ReqProtoHttp {
+        return Some(Value::Bool(facts.request.is_some()));
+    }
+    let request = facts.request?;
+    match fetch {
+        Fetch::Method => Some(Value::Method(request.method.as_bytes().into())),
+        Fetch::ReqVer => Some(Value::text(version(request.version))),
+        Fetch::Url => Some(Value::text(request.target())),
+        Fetch::Path => path(request).map(Value::text),
+        Fetch::PathQ => {
+            path(request)?;
+            Some(Value::text(request.path_and_query()))
+        }
+        Fetch::Query(with_mark) => {
+            let query = request.query()?;
+            if !with_mark || query.is_empty() {
+                return Some(Value::text(query));
+            }
+            let whole = request.path_and_query();
+            Some(Value::text(&whole[whole.len() - query.len() - 1..]))
+        }
+        Fetch::Base => Some(base(request, path(request).unwrap_or(b""))),
+        Fetch::BaseQ => {
+            let rest = path(request).map_or(&b""[..], |_| request.path_and_query());
+            Some(base(request, rest))
+        }
+        Fetch::UrlIp => authority_address(request).map(Value::Addr),
+        Fetch::UrlPort => authority_port(request).map(Value::Int),
+        _ => None,
+    }
+}
+
+/// The path, which begins with a slash: `*` and what CONNECT asks for have none.
+fn path(request: &RequestHead) -> Option<&[u8]> {
+    let path = request.path();
+    (path.first() == Some(&b'/')).then_some(path)
+}
+
+/// The first Host header and the path, in one.
+fn base<'a>(request: &'a RequestHead, path: &'a [u8]) -> Value<'a> {
+    match request.fields.get("host") {
+        Some(host) if !host.is_empty() => Value::made([host, path].concat()),
+        _ => Value::text(path),
+    }
+}
+
+/// What stands between `//` and the path of an absolute URL.
+fn authority(request: &RequestHead) -> Option<&[u8]> {
+    let absolute = !matches!(request.target().first(), Some(b'/' | b'*'));
+    absolute.then(|| request.host()).flatten()
+}
+
+fn authority_address(request: &RequestHead) -> Option<IpAddr> {
+    let (host, _) = fields::split_port(authority(request)?);
+    let host = host.strip_prefix(b"[").unwrap_or(host);
+    let host = host.strip_suffix(b"]").unwrap_or(host);
+    std::str::from_utf8(host).ok()?.parse().ok()
+}
+
+fn authority_port(request: &RequestHead) -> Option<i64> {
+    let (_, port) = fields::split_port(authority(request)?);
+    Some(port.map_or(80, leading_int))
+}
+
+fn version(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0",
+        Version::Http11 => b"1.1",
+    }
+}
+
+fn address_of(address: Option<SocketAddr>) -> Option<Value<'static>> {
+    address.map(|address| Value::Addr(address.ip()))
+}
+
+fn port_of(address: Option<SocketAddr>) -> Option<Value<'static>> {
+    address.map(|address| Value::Int(address.port().into()))
+}
+
+/// Servers of a backend that can be used.
+pub(crate) fn servers(backend: Option<&str>, facts: &Facts<'_>) -> i64 {
+    i64::try_from((facts.usable_servers)(backend)).unwrap_or(i64::MAX)
+}
+
+/// A number below the range, from what was drawn for the request and where the fetch is written.
+fn draw(range: Option<u32>, salt: u32, random: u64) -> i64 {
+    // the finishing steps of splitmix64: near salts give far numbers
+    let mut bits = random.wrapping_add(u64::from(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let drawn = (bits ^ (bits >> 31)) >> 32;
+    match range {
+        Some(range) => ((drawn * u64::from(range)) >> 32) as i64,
+        None => drawn as i64,
+    }
+}
+
+fn head_of<'a>(facts: &Facts<'a>, side: Side) -> Option<&'a Fields> {
+    let request = facts.request.map(|head| &head.fields);
+    let response = facts.response.map(|head| &head.fields);
+    match side {
+        Side::Request => request,
+        Side::Response => response,
+        Side::AtHand => response.or(request),
+    }
+}
+
+/// Visits the values of a fetch that may have several, until a visit says it is enough.
+fn each<'a>(fetch: &'a Fetch, facts: &Facts<'a>, visit: &mut dyn FnMut(Value<'a>) -> bool) {
+    match fetch {
+        Fetch::Hdr(named) => {
+            let mut values = fields::values(head_of(facts, named.side), &named.name);
+            values.any(|text| visit(Value::text(text)));
+        }
+        Fetch::Fhdr(named) => {
+            let mut lines = fields::lines(head_of(facts, named.side), &named.name);
+            lines.any(|text| visit(Value::text(text)));
+        }
+        Fetch::HdrVal(named) => {
+            let mut values = fields::values(head_of(facts, named.side), &named.name);
+            values.any(|text| visit(Value::Int(leading_int(text))));
+        }
+        Fetch::HdrIp(named) => {
+            let mut values = fields::values(head_of(facts, named.side), &named.name);
+            values.any(|text| address(text).is_some_and(&mut *visit));
+        }
+        Fetch::Cook(named) | Fetch::CookVal(named) => {
+            let head = head_of(facts, named.side);
+            let mut cookies = fields::cookies(head, named.side, &named.name);
+            let as_number = matches!(fetch, Fetch::CookVal(_));
+            cookies.any(|text| visit(text_or_number(text, as_number)));
+        }
+        Fetch::UrlParam(parameter) | Fetch::UrlParamVal(parameter) => {
+            let url = facts.request.map_or(&b""[..], RequestHead::path_and_query);
+            let as_number = matches!(fetch, Fetch::UrlParamVal(_));
+            let mut pairs = Pairs::new(url, parameter);
+            pairs.any(|text| visit(text_or_number(text, as_number)));
+        }
+        _ => {}
+    }
+}
+
+fn text_or_number(text: &[u8], as_number: bool) -> Value<'_> {
+    if as_number {
+        Value::Int(leading_int(text))
+    } else {
+        Value::text(text)
+    }
+}
+
+/// An address as proxies write it into headers: plain, IPv4 with a port, IPv6 in brackets
+/// (RFC 7239 §6).
+fn address(text: &[u8]) -> Option<Value<'static>> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Value::Addr(address));
+    }
+    if let Ok(SocketAddr::V4(with_port)) = text.parse::<SocketAddr>() {
+        return Some(Value::Addr(IpAddr::V4(*with_port.ip())));
+    }
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    let address: std::net::Ipv6Addr = inner.parse().ok()?;
+    Some(Value::Addr(IpAddr::V6(address)))
+}

@@ -248,7 +248,10 @@ fn random(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnosti
         Diagnostic::alert(span, "the range of `rand` is too large")
             .label("expected 32 bits at most")
     })?;
-    Ok(Fetch::Rand(range.filter(|range| *range > 0)))
+    Ok(Fetch::Rand {
+        range: range.filter(|range| *range > 0),
+        salt: span.start,
+    })
 }
 
 fn usable_servers(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {

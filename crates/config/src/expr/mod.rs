@@ -24,7 +24,7 @@ use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
 pub use names::nearest;
-pub use sets::{IpSet, Ranges, TextSet};
+pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
 #[derive(Clone, Copy)]
@@ -252,8 +252,13 @@ pub enum Fetch {
     BeName,
     /// `nbsrv[(backend)]`: servers of a backend that can be used; `None`: the current backend.
     NbSrv(Option<Arc<str>>),
-    /// `rand[(range)]`: 0 up to the range less one; `None`: 32 bits.
-    Rand(Option<u32>),
+    /// `rand[(range)]`.
+    Rand {
+        /// 0 up to the range less one; `None`: 32 bits.
+        range: Option<u32>,
+        /// Where it is written, so that two of them in one request draw apart.
+        salt: u32,
+    },
     /// `date[(offset[,unit])]`: since 1970.
     Date {
         /// Seconds added.

@@ -347,14 +347,24 @@ fn int_ranges(texts: &[&Text], words: &[Word]) -> Result<Vec<(i64, i64)>, Diagno
     Ok(ranges)
 }
 
-/// The values that compare so with a range. Bounds that no value is beyond give an empty range.
+/// The values that compare so with a number or range. A range keeps its other bound, as in HAProxy.
+/// Bounds that no value is beyond give an empty range.
 fn compared((first, last): (i64, i64), operator: &str) -> (i64, i64) {
     const EMPTY: (i64, i64) = (1, 0);
+    let single = first == last;
     match operator {
-        "ge" => (first, i64::MAX),
-        "gt" => last.checked_add(1).map_or(EMPTY, |next| (next, i64::MAX)),
-        "le" => (i64::MIN, last),
-        "lt" => first.checked_sub(1).map_or(EMPTY, |next| (i64::MIN, next)),
+        "ge" if single => (first, i64::MAX),
+        "le" if single => (i64::MIN, last),
+        "gt" => match first.checked_add(1) {
+            Some(next) if single => (next, i64::MAX),
+            Some(next) => (next, last),
+            None => EMPTY,
+        },
+        "lt" => match last.checked_sub(1) {
+            Some(previous) if single => (i64::MIN, previous),
+            Some(previous) => (first, previous),
+            None => EMPTY,
+        },
         _ => (first, last),
     }
 }

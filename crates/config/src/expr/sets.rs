@@ -1,7 +1,7 @@
 //! Sets of patterns that are looked up often: texts, numbers, addresses. Built once, then read.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -133,19 +133,20 @@ impl IpSet {
                     || self.v6.contains(address.to_ipv6_mapped().to_bits())
             }
             IpAddr::V6(address) => {
-                let bits = address.to_bits();
-                self.v6.contains(bits) || embedded(bits).is_some_and(|v4| self.v4.contains(v4))
+                let v4 = embedded_v4(address).map(Ipv4Addr::to_bits);
+                self.v6.contains(address.to_bits()) || v4.is_some_and(|v4| self.v4.contains(v4))
             }
         }
     }
 }
 
-/// The IPv4 address in `2002:V4::/48`, `::V4` or `::ffff:V4`.
-fn embedded(bits: u128) -> Option<u32> {
+/// The IPv4 address in `2002:V4::/48`, `::V4` or `::ffff:V4` (manual 7.1.6).
+pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
     if bits >> 112 == 0x2002 {
-        return Some((bits >> 80) as u32);
+        return Some(Ipv4Addr::from_bits((bits >> 80) as u32));
     }
-    matches!(bits >> 32, 0 | 0xffff).then_some(bits as u32)
+    matches!(bits >> 32, 0 | 0xffff).then(|| Ipv4Addr::from_bits(bits as u32))
 }
 
 #[cfg(test)]
