@@ -88,7 +88,7 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
             .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
     };
     fields
-        .retain(|name, _| !HOP_BY_HOP.contains(&name) && (is_end_to_end(name) || !is_named(name)));
+        .retain(|name, _| !HOP_BY_HOP.contains(&name) && (!is_named(name) || is_end_to_end(name)));
 }
 
 fn is_end_to_end(name: &str) -> bool {

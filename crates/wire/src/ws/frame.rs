@@ -8,46 +8,35 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opcode {
     /// More of the message that an earlier frame began.
-    Continuation,
+    Continuation = 0x0,
     /// A message of text.
-    Text,
+    Text = 0x1,
     /// A message of bytes.
-    Binary,
+    Binary = 0x2,
     /// The end of the conversation.
-    Close,
+    Close = 0x8,
     /// To be answered by a pong.
-    Ping,
+    Ping = 0x9,
     /// The answer to a ping, or just a sign of life.
-    Pong,
+    Pong = 0xa,
 }
-
-const OPCODES: [(Opcode, u8); 6] = [
-    (Opcode::Continuation, 0x0),
-    (Opcode::Text, 0x1),
-    (Opcode::Binary, 0x2),
-    (Opcode::Close, 0x8),
-    (Opcode::Ping, 0x9),
-    (Opcode::Pong, 0xa),
-];
 
 impl Opcode {
     fn read(bits: u8) -> Option<Opcode> {
-        OPCODES
-            .iter()
-            .find(|(_, known)| *known == bits)
-            .map(|(opcode, _)| *opcode)
-    }
-
-    fn bits(self) -> u8 {
-        match OPCODES.iter().find(|(known, _)| *known == self) {
-            Some((_, bits)) => *bits,
-            None => 0,
+        match bits {
+            0x0 => Some(Opcode::Continuation),
+            0x1 => Some(Opcode::Text),
+            0x2 => Some(Opcode::Binary),
+            0x8 => Some(Opcode::Close),
+            0x9 => Some(Opcode::Ping),
+            0xa => Some(Opcode::Pong),
+            _ => None,
         }
     }
 
     /// Whether it is Close, Ping or Pong: at most 125 bytes, never in pieces.
     pub fn is_control(self) -> bool {
-        self.bits() & 0x8 != 0
+        self as u8 & 0x8 != 0
     }
 }
 
@@ -111,7 +100,7 @@ impl FrameHeader {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
         let fin = if self.fin { 0x80 } else { 0 };
-        out.push(fin | (self.rsv & 0x7) << 4 | self.opcode.bits());
+        out.push(fin | (self.rsv & 0x7) << 4 | self.opcode as u8);
         match self.payload_len {
             len @ 0..=125 => out.push(masked | len as u8),
             len @ 126..=0xffff => {
