@@ -156,66 +156,66 @@ fn acls_that_are_fine() {
 #[test]
 fn acls_that_are_refused() {
     let cases = [
-        ("", "! : an `acl` line needs a name and a criterion"),
+        ("", "! : an 'acl' line needs a name and a criterion"),
         (
             "x",
-            "! x: ACL `x` tests nothing | expected a criterion after the name | for example `acl x path_beg /api`",
+            "! x: ACL 'x' tests nothing | expected a criterion after the name | for example 'acl x path_beg /api'",
         ),
         (
             "or path /a",
-            "! or: an ACL called `or` could never be used: the word joins tests of a condition",
+            "! or: an ACL called 'or' could never be used: the word joins tests of a condition",
         ),
         (
             "a$b path /a",
-            "! a$b: character `$` is not allowed in the ACL name `a$b` | expected letters, digits, `-`, `_`, `.` and `:`",
+            "! a$b: character '$' is not allowed in the ACL name 'a$b' | expected letters, digits, '-', '_', '.' and ':'",
         ),
         (
             "x pth /a",
-            "! pth: unknown fetch `pth` | did you mean `path`?",
+            "! pth: unknown fetch 'pth' | did you mean 'path'?",
         ),
         (
             "x pathq_beg /a",
-            "! pathq_beg: unknown fetch `pathq_beg` | write `pathq -m beg`",
+            "! pathq_beg: unknown fetch 'pathq_beg' | write 'pathq -m beg'",
         ),
         (
             "x sc0_http_req_rate gt 10",
-            "! sc0_http_req_rate: fetch `sc0_http_req_rate` is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! sc0_http_req_rate: fetch 'sc0_http_req_rate' is not implemented yet | HAProxy knows it, tidegate does not yet",
         ),
         (
             "x req.ssl_sni -i a",
-            "! req.ssl_sni: fetch `req.ssl_sni` is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! req.ssl_sni: fetch 'req.ssl_sni' is not implemented yet | HAProxy knows it, tidegate does not yet",
         ),
         (
             "x path,map(/etc/m) a",
-            "! map: converter `map` is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! map: converter 'map' is not implemented yet | HAProxy knows it, tidegate does not yet",
         ),
         (
             "x path,lwer a",
-            "! lwer: unknown converter `lwer` | did you mean `lower`?",
+            "! lwer: unknown converter 'lwer' | did you mean 'lower'?",
         ),
         (
             "x path;lower a",
-            "! ;: only a comma and a converter may follow here | expected `,`",
+            "! ;: only a comma and a converter may follow here | expected ','",
         ),
         (
             "x ,path a",
-            "! ,: a sample fetch is missing here | expected a fetch such as `src`, `path` or `hdr(name)`",
+            "! ,: a sample fetch is missing here | expected a fetch such as 'src', 'path' or 'hdr(name)'",
         ),
         (
             "x path(a) a",
-            "! a: `path` takes no argument | this one is too many",
+            "! a: 'path' takes no argument | this one is too many",
         ),
         (
             "x hdr(a,1,2) a",
-            "! 2: `hdr` takes no more than 2 arguments | this one is too many",
+            "! 2: 'hdr' takes no more than 2 arguments | this one is too many",
         ),
         (
             "x hdr(a,b) a",
-            "! b: `b` is not a whole number | expected an occurrence",
+            "! b: 'b' is not a whole number | expected an occurrence",
         ),
         (
             "x hdr(a a",
-            "! (a: the arguments of `hdr` are not closed | expected `)` | spaces, quotes and `#` end or change a word: quote the whole word",
+            "! (a: the arguments of 'hdr' are not closed | expected ')' | spaces, quotes and '#' end or change a word: quote the whole word",
         ),
         (
             "x path,field(0,/) a",
@@ -223,74 +223,74 @@ fn acls_that_are_refused() {
         ),
         (
             "x path,field(1) a",
-            "! field: `field` needs an argument: delimiters | expected `field(delimiters)`",
+            "! field: 'field' needs an argument: delimiters | expected 'field(delimiters)'",
         ),
         (
             "x src_port 5abc",
-            "! 5abc: `5abc` is not a whole number | expected a number or a range such as `1024:65535`",
+            "! 5abc: '5abc' is not a whole number | expected a number or a range such as '1024:65535'",
         ),
         (
             "x src_port 5:1",
-            "! 5:1: the range `5:1` ends before it begins | write `1:5`",
+            "! 5:1: the range '5:1' ends before it begins | write '1:5'",
         ),
         (
             "x src_port -5",
-            "! -5: `-5` is not a flag of ACLs | expected `-i`, `-m`, `-f`, `-n`, `-u` or `--` | write `--` before a pattern that begins with a dash",
+            "! -5: '-5' is not a flag of ACLs | expected '-i', '-m', '-f', '-n', '-u' or '--' | write '--' before a pattern that begins with a dash",
         ),
         (
             // HAProxy takes the word and does something unspecified
             "x src_port ne 5",
-            "! ne: ACLs have no operator `ne` | negate the test: `!{ … eq N }`",
+            "! ne: ACLs have no operator 'ne' | negate the test: '!{ … eq N }'",
         ),
         (
             "x path -m bge /a",
-            "! bge: unknown matching method `bge` | expected one of found, bool, int, ip, bin, len, str, sub, reg, beg, end, dir, dom | did you mean `beg`?",
+            "! bge: unknown matching method 'bge' | expected one of found, bool, int, ip, bin, len, str, sub, reg, beg, end, dir, dom | did you mean 'beg'?",
         ),
         (
             "x path -f paths.lst -m beg",
-            "! -m: `-m` must stand before `-f`: it decides how the file is read",
+            "! -m: '-m' must stand before '-f': it decides how the file is read",
         ),
         (
             "x path -f nowhere.lst",
-            "! nowhere.lst: pattern file `nowhere.lst` cannot be read | no such file",
+            "! nowhere.lst: pattern file 'nowhere.lst' cannot be read | no such file",
         ),
         (
             // HAProxy asks DNS
             "x src localhost",
-            "! localhost: `localhost` is not an IP address or network | a host name? | names are not resolved here: what a rule lets in must not depend on who answers DNS; write its addresses",
+            "! localhost: 'localhost' is not an IP address or network | a host name? | names are not resolved here: what a rule lets in must not depend on who answers DNS; write its addresses",
         ),
         (
             "x src -f bad-nets.lst",
-            "! bad-nets.lst: `example.com` is not an IP address or network | a host name? | names are not resolved here: what a rule lets in must not depend on who answers DNS; write its addresses",
+            "! bad-nets.lst: 'example.com' is not an IP address or network | a host name? | names are not resolved here: what a rule lets in must not depend on who answers DNS; write its addresses",
         ),
         (
             "x src 10.0.0.0/33",
-            "! 10.0.0.0/33: `10.0.0.0/33` has an invalid mask | expected 0 to 32, or 255.255.255.0",
+            "! 10.0.0.0/33: '10.0.0.0/33' has an invalid mask | expected 0 to 32, or 255.255.255.0",
         ),
         (
             "x src fd00::/129",
-            "! fd00::/129: `fd00::/129` has an invalid mask | expected 0 to 128",
+            "! fd00::/129: 'fd00::/129' has an invalid mask | expected 0 to 128",
         ),
         (
             "x bin(00ff) 00ff",
-            "! bin(00ff): `bin(00ff)` gives bytes, which can be compared in many ways | expected `-m METHOD` after this | for example `-m bin 00ff`, or convert it first: `,hex`",
+            "! bin(00ff): 'bin(00ff)' gives bytes, which can be compared in many ways | expected '-m METHOD' after this | for example '-m bin 00ff', or convert it first: ',hex'",
         ),
         (
             "x path -m reg ^(a",
-            "! ^(a: `^(a` cannot be used as a regex | unclosed group",
+            "! ^(a: '^(a' cannot be used as a regex | unclosed group",
         ),
         (
             // PCRE, which HAProxy uses, can do this; an engine that answers in linear time cannot
             "x path -m reg (?=a)b",
-            "! (?=a)b: `(?=a)b` cannot be used as a regex | look-around is not supported | write two tests instead: `{ path -m reg A } !{ path -m reg B }`",
+            "! (?=a)b: '(?=a)b' cannot be used as a regex | look-around is not supported | write two tests instead: '{ path -m reg A } !{ path -m reg B }'",
         ),
         (
             r"x path -m reg (a)\1",
-            r"! (a)\1: `(a)\1` cannot be used as a regex | back-references are not supported",
+            r"! (a)\1: '(a)\1' cannot be used as a regex | back-references are not supported",
         ),
         (
             "x ssl_fc,ipmask(8) 1.2.3.4",
-            "! ipmask: `ipmask` cannot be applied to a boolean | expected an address before it",
+            "! ipmask: 'ipmask' cannot be applied to a boolean | expected an address before it",
         ),
         (
             "x src_port,add(txn.x) 5",
@@ -298,7 +298,7 @@ fn acls_that_are_refused() {
         ),
         (
             "x bool(yes)",
-            "! yes: `yes` is not a boolean | expected `true`, `false`, `1` or `0`",
+            "! yes: 'yes' is not a boolean | expected 'true', 'false', '1' or '0'",
         ),
     ];
     for (line, expected) in cases {
@@ -311,15 +311,15 @@ fn acls_that_are_warned_of() {
     let cases = [
         (
             "x path",
-            "~ path: `path` is compared with nothing, so it never matches | expected patterns after this | to test whether it exists, add `-m found`",
+            "~ path: 'path' is compared with nothing, so it never matches | expected patterns after this | to test whether it exists, add '-m found'",
         ),
         (
             "x hdr_beg (host) www.",
-            "~ (host): `(host)` is taken as a pattern here | arguments follow without a space: `hdr_beg(host)`; or write `--` before the pattern",
+            "~ (host): '(host)' is taken as a pattern here | arguments follow without a space: 'hdr_beg(host)'; or write '--' before the pattern",
         ),
         (
             "x ssl_fc -m ip 10.0.0.1",
-            "~ ssl_fc: `ssl_fc` can never be compared with `-m ip`",
+            "~ ssl_fc: 'ssl_fc' can never be compared with '-m ip'",
         ),
     ];
     for (line, expected) in cases {
@@ -344,51 +344,51 @@ fn conditions() {
         ("if METH_GET or METH_POST || TRUE !FALSE", ""),
         ("if !{ path /a } { src 10.0.0.1 } or ! LOCALHOST", ""),
         ("if !!TRUE", ""),
-        ("if TRUE or", "~ if: nothing is tested behind the last `or`"),
-        ("if", "~ if: nothing is tested behind `if`"),
-        ("if or TRUE", "~ or: nothing is tested before this `or`"),
+        ("if TRUE or", "~ if: nothing is tested behind the last 'or'"),
+        ("if", "~ if: nothing is tested behind 'if'"),
+        ("if or TRUE", "~ or: nothing is tested before this 'or'"),
         (
             "if is_websockt",
-            "! is_websockt: no ACL is called `is_websockt` | did you mean `is_websocket`?",
+            "! is_websockt: no ACL is called 'is_websockt' | did you mean 'is_websocket'?",
         ),
         (
             "if TRUE and TRUE",
-            "! and: no ACL is called `and` | tests that must all hold follow one another: `if a b`",
+            "! and: no ACL is called 'and' | tests that must all hold follow one another: 'if a b'",
         ),
         (
             "if nope",
-            "! nope: no ACL is called `nope` | declare it: `acl nope …`",
+            "! nope: no ACL is called 'nope' | declare it: 'acl nope …'",
         ),
         (
             "if { path /a",
-            "! {: this brace is never closed | expected a `}` as a word of its own",
+            "! {: this brace is never closed | expected a '}' as a word of its own",
         ),
         (
             "if { path /a}",
-            "! /a}: this brace does not close the test | expected a space before `}`",
+            "! /a}: this brace does not close the test | expected a space before '}'",
         ),
         (
             "if {path /a }",
-            "! {path: no ACL is called `{path` | write a space after `{`",
+            "! {path: no ACL is called '{path' | write a space after '{'",
         ),
         (
             "if { }",
-            "! {: there is nothing between these braces | expected a criterion such as `path_beg /api`",
+            "! {: there is nothing between these braces | expected a criterion such as 'path_beg /api'",
         ),
         (
             "if { status 200 }",
-            "~ {: `status` never matches here: there is no response yet",
+            "~ {: 'status' never matches here: there is no response yet",
         ),
         (
             "if WAIT_END",
-            "! WAIT_END: the predefined ACL `WAIT_END` is not implemented yet",
+            "! WAIT_END: the predefined ACL 'WAIT_END' is not implemented yet",
         ),
     ];
     for (line, expected) in cases {
         check(say_condition(line, Stage::Request), line, expected);
     }
     let line = "if { path /a }";
-    let expected = "~ {: `path` never matches here: the request's headers are not kept that long";
+    let expected = "~ {: 'path' never matches here: the request's headers are not kept that long";
     check(say_condition(line, Stage::Response), line, expected);
 }
 
@@ -425,51 +425,51 @@ fn formats() {
         (r"%[req.hdr(x),field(1,\,)]", ""),
         (
             "%cip",
-            "! %cip: unknown variable `%cip` | did you mean `%ci`? For a percent sign itself write `%%`",
+            "! %cip: unknown variable '%cip' | did you mean '%ci'? For a percent sign itself write '%%'",
         ),
         (
             "100%",
-            "! %: a percent sign without a variable | expected a variable such as `%ci`, or `%[sample]` | for a percent sign itself write `%%`",
+            "! %: a percent sign without a variable | expected a variable such as '%ci', or '%[sample]' | for a percent sign itself write '%%'",
         ),
         (
             "100%~a",
-            "! %: a percent sign without a variable | expected a variable such as `%ci`, or `%[sample]` | for a percent sign itself write `%%`",
+            "! %: a percent sign without a variable | expected a variable such as '%ci', or '%[sample]' | for a percent sign itself write '%%'",
         ),
         (
             "%[src",
-            "! %[src: this sample is not closed | expected a `]` | spaces end a word: quote the whole string",
+            "! %[src: this sample is not closed | expected a ']' | spaces end a word: quote the whole string",
         ),
         (
             "%[]",
-            "! ]: a sample fetch is missing here | expected a fetch such as `src`, `path` or `hdr(name)`",
+            "! ]: a sample fetch is missing here | expected a fetch such as 'src', 'path' or 'hdr(name)'",
         ),
         (
             "%[src,]",
-            "! ]: a converter is missing here | expected a converter such as `lower` | no spaces around the commas",
+            "! ]: a converter is missing here | expected a converter such as 'lower' | no spaces around the commas",
         ),
-        ("%[foo]", "! foo: unknown fetch `foo`"),
+        ("%[foo]", "! foo: unknown fetch 'foo'"),
         (
             "%[res.hdr(x)]",
-            "! res.hdr(x): `res.hdr(x)` has no value here | there is no response yet",
+            "! res.hdr(x): 'res.hdr(x)' has no value here | there is no response yet",
         ),
         (
             "%{+Q",
-            "! %{: the flags of this item are not closed | expected a `}`",
+            "! %{: the flags of this item are not closed | expected a '}'",
         ),
         (
             "%{Q}[src]",
-            "~ Q: the flag `Q` has no sign and does nothing | expected flags such as `+Q`, `-Q`, `+X` or `+E`",
+            "~ Q: the flag 'Q' has no sign and does nothing | expected flags such as '+Q', '-Q', '+X' or '+E'",
         ),
         (
             "%[var(txn.x)]",
-            "! var: fetch `var` is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! var: fetch 'var' is not implemented yet | HAProxy knows it, tidegate does not yet",
         ),
     ];
     for (line, expected) in cases {
         check(say_format(line, Stage::Request), line, expected);
     }
     let line = "%[req.hdr(a)]";
-    let expected = "! req.hdr(a): `req.hdr(a)` has no value here | the request's headers are not kept that long";
+    let expected = "! req.hdr(a): 'req.hdr(a)' has no value here | the request's headers are not kept that long";
     check(say_format(line, Stage::Log), line, expected);
 }
 

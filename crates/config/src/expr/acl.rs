@@ -52,15 +52,15 @@ pub fn declare(
         return Err(Diagnostic::new(
             crate::diagnostics::Severity::Alert,
             None,
-            "an `acl` line needs a name and a criterion",
+            "an 'acl' line needs a name and a criterion",
         ));
     };
     check_name(name)?;
     if rest.is_empty() {
         return Err(
-            Diagnostic::alert(name.span, format!("ACL `{}` tests nothing", name.text))
+            Diagnostic::alert(name.span, format!("ACL '{}' tests nothing", name.text))
                 .label("expected a criterion after the name")
-                .help(format!("for example `acl {} path_beg /api`", name.text)),
+                .help(format!("for example 'acl {} path_beg /api'", name.text)),
         );
     }
     let entries = read_entries(rest, context)?;
@@ -72,14 +72,14 @@ fn check_name(name: &Word) -> Result<(), Diagnostic> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if let Some(odd) = name.text.chars().find(|c| !allowed(*c)) {
         let message = format!(
-            "character `{odd}` is not allowed in the ACL name `{}`",
+            "character '{odd}' is not allowed in the ACL name '{}'",
             name.text
         );
         return Err(Diagnostic::alert(name.span, message)
-            .label("expected letters, digits, `-`, `_`, `.` and `:`"));
+            .label("expected letters, digits, '-', '_', '.' and ':'"));
     }
     if name.text.eq_ignore_ascii_case("or") {
-        let message = "an ACL called `or` could never be used: the word joins tests of a condition";
+        let message = "an ACL called 'or' could never be used: the word joins tests of a condition";
         return Err(Diagnostic::alert(name.span, message));
     }
     Ok(())
@@ -113,9 +113,9 @@ fn warn_if_apart(criterion: &Word, rest: &[Word], context: &Context<'_>) {
     if next.quoted || criterion.text.contains('(') {
         return;
     }
-    let message = format!("`{}` is taken as a pattern here", next.text);
+    let message = format!("'{}' is taken as a pattern here", next.text);
     let warning = Diagnostic::warning(next.span, message).help(format!(
-        "arguments follow without a space: `{}{}`; or write `--` before the pattern",
+        "arguments follow without a space: '{}{}'; or write '--' before the pattern",
         criterion.text, next.text
     ));
     context.notices.borrow_mut().push(warning);
@@ -188,7 +188,7 @@ fn without_suffix(written: &str) -> Option<(&str, Matching)> {
 fn suggest_method(problem: Diagnostic, written: &str) -> Diagnostic {
     match without_suffix(written) {
         Some((base, matching)) if fetches::find(base).is_some() => {
-            problem.help(format!("write `{base} -m {}`", matching.name()))
+            problem.help(format!("write '{base} -m {}'", matching.name()))
         }
         _ => problem,
     }
@@ -232,7 +232,7 @@ pub(super) fn predefined(
     context: &Context<'_>,
 ) -> Option<Result<Arc<Acl>, Diagnostic>> {
     if name == "WAIT_END" {
-        let message = "the predefined ACL `WAIT_END` is not implemented yet";
+        let message = "the predefined ACL 'WAIT_END' is not implemented yet";
         return Some(Err(Diagnostic::alert(span, message)));
     }
     let (name, text) = PREDEFINED.iter().find(|(known, _)| *known == name)?;

@@ -99,10 +99,10 @@ impl<'a> Cursor<'a> {
                 None => {
                     return Err(Diagnostic::alert(
                         self.span_from(open),
-                        format!("the arguments of `{owner}` are not closed"),
+                        format!("the arguments of '{owner}' are not closed"),
                     )
-                    .label("expected `)`")
-                    .help("spaces, quotes and `#` end or change a word: quote the whole word"));
+                    .label("expected ')'")
+                    .help("spaces, quotes and '#' end or change a word: quote the whole word"));
                 }
             }
         }
@@ -188,9 +188,9 @@ impl Arguments {
     /// The next one, which must be there.
     pub(super) fn text(&mut self, what: &str) -> Result<(&str, Span), Diagnostic> {
         if self.next >= self.list.len() {
-            let message = format!("`{}` needs an argument: {what}", self.owner);
+            let message = format!("'{}' needs an argument: {what}", self.owner);
             return Err(Diagnostic::alert(self.span, message)
-                .label(format!("expected `{}({what})`", self.owner)));
+                .label(format!("expected '{}({what})'", self.owner)));
         }
         let (text, span) = &self.list[self.next];
         self.next += 1;
@@ -221,8 +221,8 @@ impl Arguments {
 
     fn too_many(&self, span: Span) -> Diagnostic {
         let message = match self.next {
-            0 => format!("`{}` takes no argument", self.owner),
-            taken => format!("`{}` takes no more than {taken} arguments", self.owner),
+            0 => format!("'{}' takes no argument", self.owner),
+            taken => format!("'{}' takes no more than {taken} arguments", self.owner),
         };
         Diagnostic::alert(span, message).label("this one is too many")
     }
@@ -230,7 +230,7 @@ impl Arguments {
 
 fn number(text: &str, span: Span, what: &str) -> Result<i64, Diagnostic> {
     text.parse().map_err(|_| {
-        Diagnostic::alert(span, format!("`{text}` is not a whole number"))
+        Diagnostic::alert(span, format!("'{text}' is not a whole number"))
             .label(format!("expected {what}"))
     })
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::acl::{self, AclTable};
-use crate::expr::{Acl, Condition, Context, Term, nearest, sample};
+use crate::expr::{Acl, Condition, Context, Term, sample};
 use crate::lexer::Word;
+use crate::nearest::did_you_mean;
 use crate::source::Span;
 
 /// Reads a condition to the end of the line; the first of `words` is `if` or `unless`. Fails on the
@@ -62,10 +63,10 @@ fn close(condition: &mut Condition, all_of: &mut Vec<Term>, at: &Word, context: 
     }
     let message = match at.text.as_str() {
         keyword @ ("if" | "unless") if condition.any_of.is_empty() => {
-            format!("nothing is tested behind `{keyword}`")
+            format!("nothing is tested behind '{keyword}'")
         }
-        "if" | "unless" => "nothing is tested behind the last `or`".to_owned(),
-        word => format!("nothing is tested before this `{word}`"),
+        "if" | "unless" => "nothing is tested behind the last 'or'".to_owned(),
+        word => format!("nothing is tested before this '{word}'"),
     };
     let warning = Diagnostic::warning(at.span, message);
     context.notices.borrow_mut().push(warning);
@@ -82,14 +83,14 @@ fn anonymous<'a>(
         let glued = words.iter().find(|word| word.text.ends_with('}'));
         return Err(match glued {
             Some(word) => Diagnostic::alert(word.span, "this brace does not close the test")
-                .label("expected a space before `}`"),
-            None => problem.label("expected a `}` as a word of its own"),
+                .label("expected a space before '}'"),
+            None => problem.label("expected a '}' as a word of its own"),
         });
     };
     if end == 0 {
         return Err(
             Diagnostic::alert(brace.span, "there is nothing between these braces")
-                .label("expected a criterion such as `path_beg /api`"),
+                .label("expected a criterion such as 'path_beg /api'"),
         );
     }
     let acl = Acl {
@@ -108,33 +109,20 @@ fn named(
     context: &Context<'_>,
 ) -> Result<Arc<Acl>, Diagnostic> {
     if let Some(acl) = acls.find(name) {
-        warn_if_early(acl, word, context);
         return Ok(Arc::clone(acl));
     }
     if let Some(acl) = acl::predefined(name, word.span, context) {
         return acl;
     }
-    let problem = Diagnostic::alert(word.span, format!("no ACL is called `{name}`"));
+    let problem = Diagnostic::alert(word.span, format!("no ACL is called '{name}'"));
     let mut known: Vec<&str> = acl::predefined_names().collect();
     known.extend(acls.names());
-    Err(match (name, nearest(name, known.into_iter())) {
-        ("and" | "&&", _) => problem.help("tests that must all hold follow one another: `if a b`"),
-        (_, Some(known)) => problem.help(format!("did you mean `{known}`?")),
-        _ if name.starts_with('{') => problem.help("write a space after `{`"),
-        _ => problem.help(format!("declare it: `acl {name} …`")),
+    Err(match (name, did_you_mean(name, known)) {
+        ("and" | "&&", _) => problem.help("tests that must all hold follow one another: 'if a b'"),
+        (_, Some(help)) => problem.help(help),
+        _ if name.starts_with('{') => problem.help("write a space after '{'"),
+        _ => problem.help(format!("declare it: 'acl {name} …'")),
     })
-}
-
-/// HAProxy refuses an ACL that is declared below its first use.
-fn warn_if_early(acl: &Acl, word: &Word, context: &Context<'_>) {
-    let declared_later =
-        |span: Span| span.source == word.span.source && span.start > word.span.start;
-    if acl.span.is_some_and(declared_later) {
-        let message = format!("ACL `{}` is used above the line that declares it", acl.name);
-        let warning = Diagnostic::warning(word.span, message)
-            .help("HAProxy refuses this: move the `acl` line up");
-        context.notices.borrow_mut().push(warning);
-    }
 }
 
 fn warn_if_unmet(acl: &Acl, span: Span, context: &Context<'_>) {
@@ -142,7 +130,7 @@ fn warn_if_unmet(acl: &Acl, span: Span, context: &Context<'_>) {
         let Some(what) = sample::unmet(entry.sample.needs, context) else {
             continue;
         };
-        let message = format!("`{}` never matches here: {what}", entry.sample.text);
+        let message = format!("'{}' never matches here: {what}", entry.sample.text);
         context
             .notices
             .borrow_mut()

@@ -160,7 +160,7 @@ fn split(arguments: &mut Arguments) -> Result<Split, Diagnostic> {
     let (delimiters, _) = arguments.text("delimiters")?;
     if delimiters.is_empty() {
         return Err(Diagnostic::alert(span, "the list of delimiters is empty")
-            .help("quote the delimiters, inside and outside: `'field(1,\",\")'`"));
+            .help("quote the delimiters, inside and outside: ''field(1,\",\")''"));
     }
     let delimiters = delimiters.into();
     let count = arguments.optional_int("a count")?.unwrap_or(1);
@@ -179,8 +179,8 @@ fn substitution(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter,
     let replacement: Arc<str> = arguments.text("a replacement")?.0.into();
     let (flags, span) = arguments.optional().unwrap_or(("", place));
     if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
-        let message = format!("`{flag}` is not a flag of `regsub`");
-        return Err(Diagnostic::alert(span, message).label("expected `g` or `i`"));
+        let message = format!("'{flag}' is not a flag of 'regsub'");
+        return Err(Diagnostic::alert(span, message).label("expected 'g' or 'i'"));
     }
     Ok(Converter::RegSub {
         regex: regexes::compile(&regex, flags.contains('i'), place)?,
@@ -193,8 +193,8 @@ fn url_encode(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, D
     match arguments.optional() {
         None | Some(("" | "query", _)) => Ok(Converter::UrlEncode),
         Some((text, span)) => {
-            let message = format!("`{text}` is not an encoding of `url_enc`");
-            Err(Diagnostic::alert(span, message).label("expected `query`"))
+            let message = format!("'{text}' is not an encoding of 'url_enc'");
+            Err(Diagnostic::alert(span, message).label("expected 'query'"))
         }
     }
 }
@@ -202,7 +202,7 @@ fn url_encode(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, D
 fn bytes(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
     let span = arguments.span();
     let unsigned = |number: i64| {
-        usize::try_from(number).map_err(|_| Diagnostic::alert(span, "`bytes` counts from 0"))
+        usize::try_from(number).map_err(|_| Diagnostic::alert(span, "'bytes' counts from 0"))
     };
     let offset = unsigned(arguments.int("an offset")?)?;
     let length = arguments.optional_int("a length")?;
@@ -212,14 +212,14 @@ fn bytes(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagno
 fn address_mask(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
     let (text, span) = arguments.text("an IPv4 mask")?;
     let v4 = prefix::<Ipv4Addr>(text, 32).ok_or_else(|| {
-        Diagnostic::alert(span, format!("`{text}` is not an IPv4 mask"))
+        Diagnostic::alert(span, format!("'{text}' is not an IPv4 mask"))
             .label("expected 0 to 32, or 255.255.255.0")
     })?;
     let Some((text, span)) = arguments.optional() else {
         return Ok(Converter::IpMask(v4, None));
     };
     let v6 = prefix::<Ipv6Addr>(text, 128).ok_or_else(|| {
-        Diagnostic::alert(span, format!("`{text}` is not an IPv6 mask"))
+        Diagnostic::alert(span, format!("'{text}' is not an IPv6 mask"))
             .label("expected 0 to 128, or ffff:ffff::")
     })?;
     Ok(Converter::IpMask(v4, Some(v6)))
@@ -247,7 +247,7 @@ fn arithmetic(operator: Operator, arguments: &mut Arguments) -> Result<Converter
         return Err(Diagnostic::alert(span, "variables are not implemented yet"));
     }
     Err(
-        Diagnostic::alert(span, format!("`{text}` is not a whole number"))
+        Diagnostic::alert(span, format!("'{text}' is not a whole number"))
             .label("expected a number"),
     )
 }

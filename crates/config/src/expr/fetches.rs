@@ -195,8 +195,8 @@ fn constant_bool(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Di
         "false" | "0" => false,
         _ => {
             return Err(
-                Diagnostic::alert(span, format!("`{text}` is not a boolean"))
-                    .label("expected `true`, `false`, `1` or `0`"),
+                Diagnostic::alert(span, format!("'{text}' is not a boolean"))
+                    .label("expected 'true', 'false', '1' or '0'"),
             );
         }
     };
@@ -208,7 +208,7 @@ fn constant_bin(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Dia
     let bytes = super::hex_digits(text).ok_or_else(|| {
         Diagnostic::alert(
             span,
-            format!("`{text}` is not an even number of hexadecimal digits"),
+            format!("'{text}' is not an even number of hexadecimal digits"),
         )
     })?;
     Ok(Fetch::Constant(Constant::Bin(bytes.into())))
@@ -221,7 +221,7 @@ where
     let (text, span) = arguments.text("an address")?;
     let address: A = text
         .parse()
-        .map_err(|_| Diagnostic::alert(span, format!("`{text}` is not such an address")))?;
+        .map_err(|_| Diagnostic::alert(span, format!("'{text}' is not such an address")))?;
     Ok(Fetch::Constant(Constant::Addr(address.into())))
 }
 
@@ -233,8 +233,8 @@ pub(super) fn date_arguments(arguments: &mut Arguments) -> Result<(i64, TimeUnit
         Some(("us", _)) => TimeUnit::Microseconds,
         Some((text, span)) => {
             return Err(
-                Diagnostic::alert(span, format!("`{text}` is not a unit of time"))
-                    .label("expected `s`, `ms` or `us`"),
+                Diagnostic::alert(span, format!("'{text}' is not a unit of time"))
+                    .label("expected 's', 'ms' or 'us'"),
             );
         }
     };
@@ -245,7 +245,7 @@ fn random(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnosti
     let span = arguments.span();
     let range = arguments.optional_int("a range")?;
     let range = range.map(u32::try_from).transpose().map_err(|_| {
-        Diagnostic::alert(span, "the range of `rand` is too large")
+        Diagnostic::alert(span, "the range of 'rand' is too large")
             .label("expected 32 bits at most")
     })?;
     Ok(Fetch::Rand {
@@ -271,8 +271,8 @@ fn query(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic
         None | Some(("", _)) => Ok(Fetch::Query(false)),
         Some(("with_qm", _)) => Ok(Fetch::Query(true)),
         Some((text, span)) => {
-            let message = format!("`{text}` is not an option of `query`");
-            Err(Diagnostic::alert(span, message).label("expected `with_qm`"))
+            let message = format!("'{text}' is not an option of 'query'");
+            Err(Diagnostic::alert(span, message).label("expected 'with_qm'"))
         }
     }
 }
@@ -287,8 +287,8 @@ fn parameter(arguments: &mut Arguments) -> Result<Parameter, Diagnostic> {
         Some(("i", _)) => true,
         Some((text, span)) => {
             return Err(
-                Diagnostic::alert(span, format!("`{text}` is not a flag here"))
-                    .label("expected `i`, to ignore case"),
+                Diagnostic::alert(span, format!("'{text}' is not a flag here"))
+                    .label("expected 'i', to ignore case"),
             );
         }
     };

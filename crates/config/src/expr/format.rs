@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
-use crate::expr::{Context, Flags, Format, Part, Stage, Variable, nearest, sample};
+use crate::expr::{Context, Flags, Format, Part, Stage, Variable, sample};
 use crate::lexer::Word;
+use crate::nearest::nearest;
 use crate::source::Span;
 
 /// The log line of `option httplog` (manual 8.2.3).
@@ -120,8 +121,8 @@ impl<'a> Reading<'a> {
             .span(start..self.cursor.position().max(start + 1));
         match code {
             "" => Err(Diagnostic::alert(span, "a percent sign without a variable")
-                .label("expected a variable such as `%ci`, or `%[sample]`")
-                .help("for a percent sign itself write `%%`")),
+                .label("expected a variable such as '%ci', or '%[sample]'")
+                .help("for a percent sign itself write '%%'")),
             "o" => {
                 self.flags = flags;
                 Ok(())
@@ -153,7 +154,7 @@ impl<'a> Reading<'a> {
             None => {
                 let span = self.cursor.span(start..start + 2);
                 let problem = Diagnostic::alert(span, "the name of this item is not closed");
-                return Err(problem.label("expected a `)`"));
+                return Err(problem.label("expected a ')'"));
             }
         }
         Ok(())
@@ -170,7 +171,7 @@ impl<'a> Reading<'a> {
         let Some(end) = rest.find('}') else {
             let span = self.cursor.span(start..start + 2);
             let problem = Diagnostic::alert(span, "the flags of this item are not closed");
-            return Err(problem.label("expected a `}`"));
+            return Err(problem.label("expected a '}'"));
         };
         let at = self.cursor.position();
         self.cursor.skip(end + 1);
@@ -180,7 +181,7 @@ impl<'a> Reading<'a> {
             if let Err(message) = set_flag(flags, word) {
                 context.notices.borrow_mut().push(
                     Diagnostic::warning(span, message)
-                        .label("expected flags such as `+Q`, `-Q`, `+X` or `+E`"),
+                        .label("expected flags such as '+Q', '-Q', '+X' or '+E'"),
                 );
             }
         }
@@ -199,7 +200,7 @@ impl<'a> Reading<'a> {
         if !self.cursor.eat(b']') {
             let span = self.cursor.span_from(start);
             return Err(Diagnostic::alert(span, "this sample is not closed")
-                .label("expected a `]`")
+                .label("expected a ']'")
                 .help("spaces end a word: quote the whole string"));
         }
         let end = self.cursor.position() - 1;
@@ -215,15 +216,15 @@ fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
     let (on, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
         (Some(name), _) => (true, name),
         (_, Some(name)) => (false, name),
-        _ => return Err(format!("the flag `{word}` has no sign and does nothing")),
+        _ => return Err(format!("the flag '{word}' has no sign and does nothing")),
     };
     match name {
         "Q" => flags.quote = on,
         "X" => flags.hex = on,
         "E" => flags.escape = on,
         "M" => flags.mandatory = on,
-        "json" | "cbor" | "bin" => return Err(format!("the flag `{name}` is not implemented yet")),
-        _ => return Err(format!("unknown flag `{name}`")),
+        "json" | "cbor" | "bin" => return Err(format!("the flag '{name}' is not implemented yet")),
+        _ => return Err(format!("unknown flag '{name}'")),
     }
     Ok(())
 }
@@ -235,10 +236,10 @@ fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
     if code == "OG" {
         return Err(Diagnostic::alert(
             span,
-            "variable `%OG` is not implemented yet",
+            "variable '%OG' is not implemented yet",
         ));
     }
-    let problem = Diagnostic::alert(span, format!("unknown variable `%{code}`"));
+    let problem = Diagnostic::alert(span, format!("unknown variable '%{code}'"));
     // "%cip" is "%ci" with a letter glued to it more often than a wrong "%cp"
     let begins = |(known, _): &&(&'static str, Variable)| code.starts_with(known);
     let prefix = VARIABLES
@@ -248,9 +249,9 @@ fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
     let known = prefix.map(|(known, _)| *known);
     match known.or_else(|| nearest(code, VARIABLES.iter().map(|(known, _)| *known))) {
         Some(known) => Err(problem.help(format!(
-            "did you mean `%{known}`? For a percent sign itself write `%%`"
+            "did you mean '%{known}'? For a percent sign itself write '%%'"
         ))),
-        None => Err(problem.help("for a percent sign itself write `%%`")),
+        None => Err(problem.help("for a percent sign itself write '%%'")),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
-pub use names::nearest;
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
@@ -523,7 +522,7 @@ pub struct Flags {
 #[allow(
     missing_docs,
     non_camel_case_types,
-    reason = "each is named by HAProxy's manual, 8.2.4; the code table in `expr::format` carries the words"
+    reason = "each is named by HAProxy's manual, 8.2.4; the code table in 'expr::format' carries the words"
 )]
 #[non_exhaustive]
 pub enum Variable {

@@ -1,6 +1,7 @@
-//! Names HAProxy knows and we do not evaluate yet, and the nearest known word for a wrong one.
+//! Names HAProxy knows and we do not evaluate yet.
 
 use crate::diagnostics::Diagnostic;
+use crate::nearest::did_you_mean;
 use crate::source::Span;
 
 /// Fetches of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.2 to 7.3.7).
@@ -145,26 +146,12 @@ pub(super) fn refuse(
     implemented: impl Iterator<Item = &'static str>,
 ) -> Diagnostic {
     if role.known(name) {
-        let message = format!("{} `{name}` is not implemented yet", role.word());
+        let message = format!("{} '{name}' is not implemented yet", role.word());
         return Diagnostic::alert(span, message).label("HAProxy knows it, tidegate does not yet");
     }
-    let problem = Diagnostic::alert(span, format!("unknown {} `{name}`", role.word()));
-    match nearest(name, implemented) {
-        Some(word) => problem.help(format!("did you mean `{word}`?")),
+    let problem = Diagnostic::alert(span, format!("unknown {} '{name}'", role.word()));
+    match did_you_mean(name, implemented) {
+        Some(help) => problem.help(help),
         None => problem,
     }
-}
-
-/// The word that a wrong one was probably meant to be.
-pub fn nearest<'a>(wrong: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance_max = match wrong.len() {
-        0..=3 => 1,
-        4..=6 => 2,
-        _ => 3,
-    };
-    words
-        .map(|word| (strsim::damerau_levenshtein(wrong, word), word))
-        .filter(|(distance, word)| *distance <= distance_max && *distance < word.len())
-        .min()
-        .map(|(_, word)| word)
 }

@@ -11,6 +11,7 @@ use crate::expr::{
     regexes,
 };
 use crate::lexer::Word;
+use crate::nearest::did_you_mean;
 use crate::source::Span;
 
 /// A matching method (manual 7.1, "-m").
@@ -111,12 +112,12 @@ pub(super) fn read(
     let default = matching.or_else(|| Matching::default_of(sample.kind));
     let Some(matching) = reading.matching.or(default) else {
         let message = format!(
-            "`{}` gives bytes, which can be compared in many ways",
+            "'{}' gives bytes, which can be compared in many ways",
             sample.text
         );
         return Err(Diagnostic::alert(criterion.span, message)
-            .label("expected `-m METHOD` after this")
-            .help("for example `-m bin 00ff`, or convert it first: `,hex`"));
+            .label("expected '-m METHOD' after this")
+            .help("for example '-m bin 00ff', or convert it first: ',hex'"));
     };
     if !matching.takes_patterns() {
         let patterns = match matching {
@@ -135,12 +136,12 @@ pub(super) fn read(
 
 fn warn_if_nothing(criterion: &Word, context: &Context<'_>) {
     let message = format!(
-        "`{}` is compared with nothing, so it never matches",
+        "'{}' is compared with nothing, so it never matches",
         criterion.text
     );
     let warning = Diagnostic::warning(criterion.span, message)
         .label("expected patterns after this")
-        .help("to test whether it exists, add `-m found`");
+        .help("to test whether it exists, add '-m found'");
     context.notices.borrow_mut().push(warning);
 }
 
@@ -155,7 +156,7 @@ fn warn_if_hopeless(sample: &Sample, matching: Matching, criterion: &Word, conte
         return;
     }
     let message = format!(
-        "`{}` can never be compared with `-m {}`",
+        "'{}' can never be compared with '-m {}'",
         sample.text,
         matching.name()
     );
@@ -183,14 +184,14 @@ impl Reading<'_> {
                     self.argument(flag, "a number")?;
                 }
                 "-M" => {
-                    let message = "`-M` (patterns from a map file) is not implemented yet";
+                    let message = "'-M' (patterns from a map file) is not implemented yet";
                     return Err(Diagnostic::alert(flag.span, message));
                 }
                 text => {
-                    let message = format!("`{text}` is not a flag of ACLs");
+                    let message = format!("'{text}' is not a flag of ACLs");
                     return Err(Diagnostic::alert(flag.span, message)
-                        .label("expected `-i`, `-m`, `-f`, `-n`, `-u` or `--`")
-                        .help("write `--` before a pattern that begins with a dash"));
+                        .label("expected '-i', '-m', '-f', '-n', '-u' or '--'")
+                        .help("write '--' before a pattern that begins with a dash"));
                 }
             }
         }
@@ -199,13 +200,13 @@ impl Reading<'_> {
 
     fn argument(&mut self, flag: &Word, what: &str) -> Result<&Word, Diagnostic> {
         self.words.next().ok_or_else(|| {
-            Diagnostic::alert(flag.span, format!("`{}` needs {what} after it", flag.text))
+            Diagnostic::alert(flag.span, format!("'{}' needs {what} after it", flag.text))
         })
     }
 
     fn method(&mut self, flag: &Word) -> Result<(), Diagnostic> {
         if !self.files.is_empty() {
-            let message = "`-m` must stand before `-f`: it decides how the file is read";
+            let message = "'-m' must stand before '-f': it decides how the file is read";
             return Err(Diagnostic::alert(flag.span, message));
         }
         let word = self.argument(flag, "a matching method")?;
@@ -214,11 +215,11 @@ impl Reading<'_> {
             let names = METHODS.map(|(name, _)| name);
             let problem = Diagnostic::alert(
                 word.span,
-                format!("unknown matching method `{}`", word.text),
+                format!("unknown matching method '{}'", word.text),
             )
             .label(format!("expected one of {}", names.join(", ")));
-            match super::nearest(&word.text, names.into_iter()) {
-                Some(name) => problem.help(format!("did you mean `{name}`?")),
+            match did_you_mean(&word.text, names) {
+                Some(help) => problem.help(help),
                 None => problem,
             }
         })?;
@@ -231,7 +232,7 @@ impl Reading<'_> {
         let path = self.argument(flag, "a file")?;
         let span = path.span;
         let text = context.surroundings.read(&path.text).map_err(|reason| {
-            let message = format!("pattern file `{}` cannot be read", path.text);
+            let message = format!("pattern file '{}' cannot be read", path.text);
             Diagnostic::alert(span, message).label(reason)
         })?;
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -322,7 +323,7 @@ fn folded(text: &str, ignore_case: bool) -> Arc<str> {
 
 fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
     hex_digits(text).map(Into::into).ok_or_else(|| {
-        let message = format!("`{text}` is not an even number of hexadecimal digits");
+        let message = format!("'{text}' is not an even number of hexadecimal digits");
         Diagnostic::alert(span, message).label("expected something like 00ff")
     })
 }
@@ -338,8 +339,8 @@ fn int_ranges(texts: &[&Text], words: &[Word]) -> Result<Vec<(i64, i64)>, Diagno
         match word.text.as_str() {
             text @ ("eq" | "ge" | "gt" | "le" | "lt") => operator = text,
             "ne" => {
-                return Err(Diagnostic::alert(word.span, "ACLs have no operator `ne`")
-                    .help("negate the test: `!{ … eq N }`"));
+                return Err(Diagnostic::alert(word.span, "ACLs have no operator 'ne'")
+                    .help("negate the test: '!{ … eq N }'"));
             }
             text => ranges.push(compared(range(text, word.span)?, operator)),
         }
@@ -373,8 +374,8 @@ fn compared((first, last): (i64, i64), operator: &str) -> (i64, i64) {
 fn range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
     let number = |text: &str| {
         text.parse::<i64>().map_err(|_| {
-            Diagnostic::alert(span, format!("`{text}` is not a whole number"))
-                .label("expected a number or a range such as `1024:65535`")
+            Diagnostic::alert(span, format!("'{text}' is not a whole number"))
+                .label("expected a number or a range such as '1024:65535'")
         })
     };
     let Some((first, last)) = text.split_once(':') else {
@@ -393,8 +394,8 @@ fn range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
     };
     if first > last {
         return Err(
-            Diagnostic::alert(span, format!("the range `{text}` ends before it begins"))
-                .help(format!("write `{last}:{first}`")),
+            Diagnostic::alert(span, format!("the range '{text}' ends before it begins"))
+                .help(format!("write '{last}:{first}'")),
         );
     }
     Ok((first, last))
@@ -408,7 +409,7 @@ fn network(text: &str, span: Span) -> Result<IpNet, Diagnostic> {
         None => (text, None),
     };
     let wrong_mask = |expected: &str| {
-        Diagnostic::alert(span, format!("`{text}` has an invalid mask")).label(expected.to_owned())
+        Diagnostic::alert(span, format!("'{text}' has an invalid mask")).label(expected.to_owned())
     };
     if let Some(v4) = abbreviated_v4(address) {
         let length = mask.map_or(Some(32), |mask| converters::prefix::<Ipv4Addr>(mask, 32));
@@ -424,7 +425,7 @@ fn network(text: &str, span: Span) -> Result<IpNet, Diagnostic> {
             .map(IpNet::V6)
             .ok_or_else(|| wrong_mask("expected 0 to 128"));
     }
-    let problem = Diagnostic::alert(span, format!("`{text}` is not an IP address or network"));
+    let problem = Diagnostic::alert(span, format!("'{text}' is not an IP address or network"));
     if address.contains(|c: char| c.is_ascii_alphabetic()) && !address.contains(':') {
         return Err(problem.label("a host name?").help(
             "names are not resolved here: what a rule lets in must not depend on who answers DNS; \

@@ -21,12 +21,12 @@ pub(super) fn compile(text: &str, ignore_case: bool, span: Span) -> Result<Regex
 }
 
 fn explain(text: &str, error: &regex::Error, span: Span) -> Diagnostic {
-    let problem = Diagnostic::alert(span, format!("`{text}` cannot be used as a regex"));
+    let problem = Diagnostic::alert(span, format!("'{text}' cannot be used as a regex"));
     let unsupported = ["(?=", "(?!", "(?<=", "(?<!", "(?>"];
     if unsupported.iter().any(|sign| text.contains(sign)) {
         return problem
             .label("look-around is not supported")
-            .help("write two tests instead: `{ path -m reg A } !{ path -m reg B }`");
+            .help("write two tests instead: '{ path -m reg A } !{ path -m reg B }'");
     }
     let has_back_reference = |w: &[u8]| w[0] == b'\\' && (b'1'..=b'9').contains(&w[1]);
     if text.as_bytes().windows(2).any(has_back_reference) {

@@ -25,7 +25,7 @@ pub(super) fn require_met(
     let Some(what) = unmet(sample.needs, context) else {
         return Ok(());
     };
-    let message = format!("`{}` has no value here", sample.text);
+    let message = format!("'{}' has no value here", sample.text);
     Err(Diagnostic::alert(span, message).label(what))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn read_named(
     if written.is_empty() {
         let place = cursor.span(start..start + 1);
         return Err(Diagnostic::alert(place, "a sample fetch is missing here")
-            .label("expected a fetch such as `src`, `path` or `hdr(name)`"));
+            .label("expected a fetch such as 'src', 'path' or 'hdr(name)'"));
     }
     let place = cursor.span_from(start);
     let row = fetches::find(name)
@@ -99,7 +99,7 @@ fn read_converter(
     let at = cursor.position();
     if !cursor.eat(b',') {
         let message = "only a comma and a converter may follow here";
-        return Err(Diagnostic::alert(cursor.span(at..at + 1), message).label("expected `,`"));
+        return Err(Diagnostic::alert(cursor.span(at..at + 1), message).label("expected ','"));
     }
     while cursor.eat(b',') {}
     if cursor.peek().is_none() && closing.is_none() {
@@ -110,13 +110,13 @@ fn read_converter(
     let place = cursor.span(start..cursor.position().max(start + 1));
     if name.is_empty() {
         return Err(Diagnostic::alert(place, "a converter is missing here")
-            .label("expected a converter such as `lower`")
+            .label("expected a converter such as 'lower'")
             .help("no spaces around the commas"));
     }
     let row = converters::find(name)
         .ok_or_else(|| names::refuse(Role::Converter, name, place, converters::names()))?;
     if !converters::castable(sample.kind, row.input) {
-        let message = format!("`{name}` cannot be applied to {}", sample.kind.words());
+        let message = format!("'{name}' cannot be applied to {}", sample.kind.words());
         return Err(Diagnostic::alert(place, message)
             .label(format!("expected {} before it", row.input.words())));
     }
