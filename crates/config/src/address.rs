@@ -230,6 +230,11 @@ fn parse_host(
     }
     let ip = match host.parse::<IpAddr>() {
         Ok(ip) => ip,
+        // RFC 6761 §6.3: always the loopback address, no need to ask.
+        Err(_) if host == "localhost" => match family {
+            Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        },
         Err(_) => return host_name(host, word, keyword, text),
     };
     match (family, ip) {

@@ -2,6 +2,7 @@
 
 use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
+use crate::keywords::Scope;
 use crate::lexer::Word;
 use crate::source::Span;
 
@@ -117,6 +118,17 @@ impl<'a> Args<'a> {
                 ),
             )
             .label("nothing was expected here")),
+        }
+    }
+
+    /// Warns of what follows, where HAProxy looks past it.
+    pub(crate) fn ignore_rest(&mut self, scope: &Scope<'_>) {
+        if let Some(word) = self.peek() {
+            scope.report(Diagnostic::warning(
+                word.span,
+                format!("'{}' : extra argument is ignored", self.keyword),
+            ));
+            self.next = self.words.len();
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::args::Args;
-use crate::ast::{Line, Section};
+use crate::ast::{Line, Modifier, Section};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
@@ -52,6 +52,7 @@ pub(crate) fn check(
         },
         anonymous: Draft::new(SectionKind::Defaults, "".into(), Span::default()),
         defaults: BTreeMap::new(),
+        users: BTreeMap::new(),
         proxies: Vec::new(),
         discovery: None,
         registry: None,
@@ -99,7 +100,10 @@ struct Checker<'a> {
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
     anonymous: Draft,
-    defaults: BTreeMap<Arc<str>, Draft>,
+    /// By name; a name may be given twice as long as nobody says `from` it.
+    defaults: BTreeMap<Arc<str>, Vec<Draft>>,
+    /// Who uses a `defaults` section that has rules, by its place.
+    users: BTreeMap<Span, SectionKind>,
     proxies: Vec<Draft>,
     discovery: Option<DiscoveryDraft>,
     registry: Option<RegistryDraft>,
@@ -204,18 +208,8 @@ impl Checker<'_> {
         draft.anonymous = header.name.is_empty();
         self.lines(section, &mut draft);
         if !draft.anonymous {
-            if let Some(previous) = self.defaults.get(&draft.proxy.name) {
-                let line = previous.proxy.span.line;
-                self.report(Diagnostic::warning(
-                    section.span,
-                    format!(
-                        "defaults '{}' was declared on line {line} already: the name means this one from here on",
-                        draft.proxy.name
-                    ),
-                ));
-            }
-            self.defaults
-                .insert(draft.proxy.name.clone(), draft.clone());
+            let named = self.defaults.entry(draft.proxy.name.clone()).or_default();
+            named.push(draft.clone());
         }
         self.anonymous = draft;
     }
@@ -235,14 +229,54 @@ impl Checker<'_> {
             Some(from) => self.parent(from),
             None => &self.anonymous,
         };
+        let from = parent.proxy.span;
+        let rules = !parent.proxy.http_request.is_empty() || !parent.proxy.http_response.is_empty();
         let mut draft = parent.heir(section.kind, header.name, section.span);
+        if rules {
+            self.one_side(from, section);
+        }
         self.lines(section, &mut draft);
         self.proxies.push(draft);
     }
 
+    /// Rules handed down to both sides of a connection would be carried out twice.
+    fn one_side(&mut self, defaults: Span, section: &Section) {
+        let before = *self.users.entry(defaults).or_insert(section.kind);
+        let mixed = matches!(
+            (before, section.kind),
+            (SectionKind::Frontend, SectionKind::Backend)
+                | (SectionKind::Backend, SectionKind::Frontend)
+        );
+        if mixed {
+            self.report(
+                Diagnostic::alert(
+                    section.span,
+                    format!(
+                        "frontends and backends cannot inherit from the same 'defaults' section (line {}) if it has rules",
+                        defaults.line
+                    ),
+                )
+                .help("give each side a 'defaults NAME' section of its own and say 'from NAME'"),
+            );
+        }
+    }
+
     fn parent(&self, from: &Word) -> &Draft {
-        if let Some(parent) = self.defaults.get(from.text.as_str()) {
-            return parent;
+        let named = self.defaults.get(from.text.as_str());
+        match named.map(Vec::as_slice) {
+            Some([parent]) => return parent,
+            Some([first, .., last]) => {
+                let (one, other) = (first.proxy.span.line, last.proxy.span.line);
+                self.report(
+                    Diagnostic::alert(
+                        from.span,
+                        format!("ambiguous 'defaults' name '{}'", from.text),
+                    )
+                    .label(format!("declared on lines {one} and {other}")),
+                );
+                return last;
+            }
+            _ => {}
         }
         let alert = Diagnostic::alert(
             from.span,
@@ -352,8 +386,22 @@ fn declare_acls(section: &Section, draft: &mut Draft, scope: &Scope<'_>) {
     let acls = section.lines.iter().filter(|line| line.words[0].is("acl"));
     for line in acls {
         let context = scope.expressions(Stage::Declaration);
+        let Some((name, _)) = line.words[1..].split_first() else {
+            let place = line.words[0].span.after();
+            scope.report(Diagnostic::alert(
+                place,
+                "'acl' expects a name and a criterion",
+            ));
+            continue;
+        };
         if let Err(problem) = expr::acl::declare(&line.words[1..], &mut draft.acls, &context) {
             scope.report(problem);
+            // The name exists all the same: its uses are not wrong as well.
+            let never = Word {
+                text: "always_false".to_owned(),
+                ..name.clone()
+            };
+            let _ = expr::acl::declare(&[name.clone(), never], &mut draft.acls, &context);
         }
     }
 }
@@ -376,6 +424,8 @@ fn apply<P: Copy, S>(
     keywords::check_modifier(keyword, line)?;
     let place = line.words[0].span.to(line.words[taken - 1].span);
     match &keyword.status {
+        // What is not there is off already.
+        Status::NotYet if line.modifier != Modifier::None => Ok(()),
         Status::Implemented(function) => {
             parse(*function, &mut Args::new(line, keyword.name, taken))
         }

@@ -64,7 +64,6 @@ pub(crate) fn resolve(
         ..Config::default()
     };
     for draft in &drafts.proxies {
-        check_inapplicable(draft, &names, report);
         if matches!(draft.kind, SectionKind::Frontend | SectionKind::Listen) {
             let global = &drafts.global.global;
             let frontend = frontend(draft, &names, global, &formats, report);
@@ -177,39 +176,38 @@ impl Names {
         report: &mut Vec<Diagnostic>,
     ) -> Option<BackendId> {
         let id = self.named(named, what, report)?;
+        if draft.kind == SectionKind::Listen && named.name == draft.proxy.name {
+            let message = format!("loop detected for {what}: '{}'", named.name);
+            report.push(
+                Diagnostic::alert(named.span, message)
+                    .label("this is the section itself, which takes what no rule takes anyway"),
+            );
+        }
         let mode = self.modes.get(id.0).copied().unwrap_or_default();
         if mode != draft.proxy.mode {
             let word = |mode| match mode {
                 Mode::Tcp => "tcp",
                 Mode::Http => "http",
             };
+            let which = match mode {
+                Mode::Http => "an upgrade from TCP to HTTP is not implemented yet",
+                Mode::Tcp => "the modes are incompatible",
+            };
             report.push(
                 Diagnostic::alert(
                     named.span,
                     format!(
-                        "{} '{}' is in mode {}, {} in mode {}",
-                        what,
+                        "{what} '{}' is in mode {}, {} in mode {}: {which}",
                         named.name,
                         word(mode),
                         draft.title(),
                         word(draft.proxy.mode)
                     ),
                 )
-                .help(format!("write 'mode {}' in both", word(Mode::Http))),
+                .help("write 'mode http' in both, or 'mode tcp'"),
             );
         }
         Some(id)
-    }
-}
-
-/// What a backend says of frontends is ignored, but what it names must exist, as in HAProxy.
-fn check_inapplicable(draft: &Draft, names: &Names, report: &mut Vec<Diagnostic>) {
-    if draft.kind == SectionKind::Backend
-        && let Some(named) = &draft.front.default_backend
-        && named.span.line > draft.proxy.span.line
-        && named.span.source == draft.proxy.span.source
-    {
-        names.named(named, "default_backend", report);
     }
 }
 

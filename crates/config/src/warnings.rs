@@ -212,12 +212,13 @@ fn no_servers(backend: &Backend, report: &mut Vec<Diagnostic>) {
     if answers(&backend.proxy) {
         return;
     }
+    // Only a notice: HAProxy says nothing, and `-dW` makes warnings fatal.
     report.push(
-        Diagnostic::warning(
+        Diagnostic::notice(
             backend.proxy.span,
             format!("backend '{}' has no server", backend.proxy.name),
         )
-        .label("every request sent here would be answered with 503")
+        .label("every request sent here is answered with 503")
         .help("add a line such as 'server node1 127.0.0.1:8081 check'"),
     );
 }

@@ -205,7 +205,7 @@ fn header(
     stage: Stage,
 ) -> Result<(Arc<str>, Format), Diagnostic> {
     let name = header_name(args.required("a header name and a value")?)?;
-    let value = args.required_text("a value after the header name")?;
+    let value = args.required("a value after the header name")?;
     Ok((name, format(value, scope, stage)?))
 }
 
@@ -235,6 +235,10 @@ fn use_service(args: &mut Args<'_>, _: &Scope<'_>) -> Result<RequestAction, Diag
     let word = args.required("the name of a service")?;
     match word.text.as_str() {
         "prometheus-exporter" => Ok(RequestAction::PrometheusExporter),
+        other if other.starts_with("lua.") => Err(Diagnostic::alert(
+            word.span,
+            format!("service '{other}' is not implemented yet: no Lua is run"),
+        )),
         other => Err(
             Diagnostic::alert(word.span, format!("unknown service '{other}'"))
                 .label("the only service is prometheus-exporter"),
@@ -268,7 +272,11 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
         status: rules.status_default,
         content_type: None,
         headers: Vec::new(),
-        body: ReplyBody::Default,
+        // A denied request gets the page of its status, `return` says what it sends.
+        body: match rules.deny {
+            true => ReplyBody::Default,
+            false => ReplyBody::Bytes(Arc::default()),
+        },
     };
     let mut content_type_place = None;
     while !args.at_condition() {
@@ -301,7 +309,7 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
                 reply.body = ReplyBody::Format(format(&word, scope, Stage::Request)?);
             }
             "hdr" => reply.headers.push(header(args, scope, Stage::Request)?),
-            "default-errorfiles" => {}
+            "default-errorfiles" => reply.body = ReplyBody::Default,
             "errorfile" | "errorfiles" => {
                 return Err(Diagnostic::alert(
                     word.span,
@@ -312,18 +320,17 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
             other => return Err(unknown_reply_word(args, word, other, rules)),
         }
     }
-    check_reply(&mut reply, args, scope, content_type_place);
+    check_reply(&mut reply, args, scope, content_type_place)?;
     Ok(reply)
 }
 
-/// What HAProxy drops with a warning: a content type without a body, headers without an answer of
-/// our own.
+/// A body needs a content type, and a content type a body.
 fn check_reply(
     reply: &mut Reply,
     args: &Args<'_>,
     scope: &Scope<'_>,
     content_type: Option<crate::source::Span>,
-) {
+) -> Result<(), Diagnostic> {
     let empty = matches!(&reply.body, ReplyBody::Bytes(bytes) if bytes.is_empty());
     let without_body = empty || matches!(reply.body, ReplyBody::Default);
     if let Some(place) = content_type
@@ -338,6 +345,17 @@ fn check_reply(
             ),
         ));
     }
+    if reply.content_type.is_none() && !without_body {
+        return Err(Diagnostic::alert(
+            args.place(),
+            format!(
+                "'{}' : a content type must be defined when there is a body",
+                args.keyword
+            ),
+        )
+        .help("add 'content-type text/plain' before it"));
+    }
+    Ok(())
 }
 
 fn unknown_reply_word(args: &Args<'_>, word: &Word, other: &str, rules: ReplyRules) -> Diagnostic {

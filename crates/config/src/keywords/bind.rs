@@ -361,7 +361,7 @@ fn proto(_: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Di
     let word = args.required("the name of a protocol")?;
     match word.text.as_str() {
         "h1" | "none" => Ok(()),
-        "h2" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
+        "h2" | "qmux" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
             word.span,
             format!("'bind … proto {}' is not implemented yet", word.text),
         )),

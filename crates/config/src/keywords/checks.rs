@@ -26,7 +26,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("http-check unset-var", BACK),
 ];
 
-/// `[uri]`, `method uri` or `method uri version`. Begins afresh: what an inherited section said of
+/// `[uri]`, `method uri` or `method uri version [host]`. Begins afresh: what an inherited section said of
 /// its checks is forgotten.
 fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let mut check = HttpCheck::default();
@@ -41,7 +41,10 @@ fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<
             check.method = token(method)?;
             check.uri = header_text(uri)?;
             version_and_headers(&mut check, version, scope)?;
-            if let Some(word) = more.first() {
+            if let [host, ..] = more {
+                check.headers.push(("host".into(), header_text(host)?));
+            }
+            if let Some(word) = more.get(1) {
                 return Err(Diagnostic::alert(
                     word.span,
                     format!(

@@ -1,7 +1,8 @@
 //! Section `global` (manual 3).
 
 use super::{
-    Bases, Keyword, Scope, accepted, implemented, invertible, log, not_yet, refused, removed, tls,
+    Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log, not_yet,
+    refused, removed, tls,
 };
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -121,6 +122,14 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         );
         Ok(())
     }),
+    implemented("stats timeout", (), |_, args, scope| {
+        next_duration(args, Unit::Milliseconds)?;
+        scope.report(Diagnostic::notice(
+            args.place(),
+            format!("'stats timeout' is accepted and has no effect: {CLI}"),
+        ));
+        args.end()
+    }),
     implemented("tune.bufsize", (), |draft, args, _| {
         let word = args.required("a number of bytes")?;
         draft.global.tune.bufsize = size(word, args.keyword, BUFSIZE)? as usize;
@@ -192,6 +201,9 @@ fn bind_options(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    if args.peek().is_none() {
+        args.required("options such as ssl-min-ver TLSv1.2")?;
+    }
     while let Some(word) = args.next() {
         match word.text.as_str() {
             "ssl-min-ver" => tls::minimum(&mut draft.bases.bind_tls, args)?,
@@ -221,6 +233,9 @@ fn server_options(
     args: &mut Args<'_>,
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    if args.peek().is_none() {
+        args.required("options such as ssl-min-ver TLSv1.2")?;
+    }
     while let Some(word) = args.next() {
         match word.text.as_str() {
             "ssl-min-ver" => tls::minimum(&mut draft.bases.server_tls, args)?,
@@ -274,7 +289,7 @@ const MODES: &str = "nothing experimental or deprecated hides behind it";
 /// Without effect, and nobody would miss it.
 pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("anonkey", (), DEBUG),
-    accepted("busy-polling", (), POLL),
+    accepted_either_way("busy-polling", (), POLL),
     accepted(
         "close-spread-time",
         (),
@@ -335,7 +350,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "listeners are shared out as the workers need them",
     ),
-    accepted("numa-cpu-mapping", (), THREADS),
+    accepted_either_way("numa-cpu-mapping", (), THREADS),
     accepted("ocsp-update.disable", (), OCSP),
     accepted("ocsp-update.httpproxy", (), OCSP),
     accepted("ocsp-update.maxdelay", (), OCSP),
@@ -346,7 +361,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("profiling.memory", (), DEBUG),
     accepted("profiling.tasks", (), DEBUG),
     accepted("quiet", (), "the flag -q says it"),
-    accepted("set-dumpable", (), DEBUG),
+    accepted_either_way("set-dumpable", (), DEBUG),
     accepted("ssl-default-bind-ciphers", (), CIPHERS),
     accepted("ssl-default-bind-ciphersuites", (), CIPHERS),
     accepted("ssl-default-bind-client-sigalgs", (), CIPHERS),
@@ -369,8 +384,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         "chains are sent as their file has them",
     ),
     accepted("stats maxconn", (), CLI),
-    accepted("stats timeout", (), CLI),
-    accepted("strict-limits", (), "limits are always strict"),
+    accepted_either_way("strict-limits", (), "limits are always strict"),
     accepted("thread-group", (), THREADS),
     accepted("thread-groups", (), THREADS),
     accepted("tune.applet.zero-copy-forwarding", (), MEMORY),
@@ -583,6 +597,8 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("h1-case-adjust-file", ()),
     not_yet("harden.reject-privileged-ports.quic", ()),
     not_yet("harden.reject-privileged-ports.tcp", ()),
+    not_yet("http-err-codes", ()),
+    not_yet("http-fail-codes", ()),
     not_yet("insecure-fork-wanted", ()),
     not_yet("issuers-chain-path", ()),
     not_yet("key-base", ()),

@@ -124,11 +124,36 @@ pub(crate) const fn accepted<P, S>(
     sections: S,
     why: &'static str,
 ) -> Keyword<P, S> {
+    entry(name, sections, Status::Accepted(why), is_option(name))
+}
+
+/// Accepted, and `no …` and `default …` may be written though it is no option.
+pub(crate) const fn accepted_either_way<P, S>(
+    name: &'static str,
+    sections: S,
+    why: &'static str,
+) -> Keyword<P, S> {
     entry(name, sections, Status::Accepted(why), true)
 }
 
+/// `no` and `default` may stand before options (manual 4.1).
+const fn is_option(name: &str) -> bool {
+    let (name, prefix) = (name.as_bytes(), b"option ");
+    if name.len() < prefix.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < prefix.len() {
+        if name[at] != prefix[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 pub(crate) const fn not_yet<P, S>(name: &'static str, sections: S) -> Keyword<P, S> {
-    entry(name, sections, Status::NotYet, true)
+    entry(name, sections, Status::NotYet, is_option(name))
 }
 
 pub(crate) const fn removed<P, S>(
@@ -136,7 +161,7 @@ pub(crate) const fn removed<P, S>(
     sections: S,
     write: &'static str,
 ) -> Keyword<P, S> {
-    entry(name, sections, Status::Removed(write), true)
+    entry(name, sections, Status::Removed(write), is_option(name))
 }
 
 pub(crate) const fn refused<P, S>(
@@ -145,7 +170,12 @@ pub(crate) const fn refused<P, S>(
     why: &'static str,
     instead: &'static str,
 ) -> Keyword<P, S> {
-    entry(name, sections, Status::Refused(why, instead), true)
+    entry(
+        name,
+        sections,
+        Status::Refused(why, instead),
+        is_option(name),
+    )
 }
 
 const fn entry<P, S>(
@@ -224,7 +254,8 @@ fn match_length(name: &str, words: &[Word]) -> usize {
     let mut length = 0;
     for part in name.split(' ') {
         match words.get(length) {
-            Some(word) if word.is(part) => length += 1,
+            // "set-var(txn.x)" is "set-var" with an argument.
+            Some(word) if word.text.split('(').next() == Some(part) => length += 1,
             _ => return 0,
         }
     }

@@ -59,7 +59,9 @@ pub(crate) fn read<T>(
 ) -> bool {
     let mut well = true;
     while let Some(word) = args.next() {
-        let known = table.iter().find(|parameter| word.is(parameter.name));
+        let known = table
+            .iter()
+            .find(|parameter| word.text.split('(').next() == Some(parameter.name));
         let outcome = match known {
             None => {
                 // What the unknown word takes is unknown as well: the rest would only be noise.

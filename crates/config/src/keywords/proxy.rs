@@ -27,6 +27,9 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("default-server", BACK, server::default_server),
     implemented("default_backend", FRONT, default_backend),
     implemented("description", PROXIES, |draft, args, _| {
+        if args.peek().is_none_or(|word| word.text.is_empty()) {
+            args.required("a text")?;
+        }
         let words: Vec<&str> = args.rest().iter().map(|word| word.text.as_str()).collect();
         draft.proxy.description = Some(words.join(" ").into());
         Ok(())
@@ -178,8 +181,11 @@ const OTHER_BALANCE: &[&str] = &[
 ];
 const BALANCE: &[&str] = &["roundrobin", "leastconn", "source", "random", "first"];
 
-fn balance(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("an algorithm such as roundrobin")?;
+fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let Some(word) = args.next() else {
+        draft.back.balance = Balance::default();
+        return Ok(());
+    };
     let (name, argument) = match word.text.split_once('(') {
         Some((name, rest)) => (name, Some(rest)),
         None => (word.text.as_str(), None),
@@ -192,13 +198,14 @@ fn balance(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), 
         ("random", argument) => Balance::Random(draws(word, argument)?),
         _ => return Err(unknown_balance(word, name)),
     };
-    args.end()
+    args.ignore_rest(scope);
+    Ok(())
 }
 
 /// The number in `random(N)`. Two draws are the default (manual 4.2, "balance").
 fn draws(word: &Word, argument: Option<&str>) -> Result<u32, Diagnostic> {
     const DRAWS_DEFAULT: u32 = 2;
-    let Some(argument) = argument else {
+    let Some(argument) = argument.filter(|argument| *argument != ")") else {
         return Ok(DRAWS_DEFAULT);
     };
     let digits = argument.strip_suffix(')');

@@ -107,7 +107,7 @@ fn look_up<A: Copy>(
                 .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet"))),
         };
     }
-    if others.contains(&base) {
+    if others.contains(&base) || base.starts_with("lua.") {
         let name = format!("{keyword} {base}");
         return Err(super::verdict(&name, &Status::<()>::NotYet, word.span)
             .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet")));

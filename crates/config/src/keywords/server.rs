@@ -19,7 +19,6 @@ const POOL: &str = "idle connections are pooled by the engine";
 const CIPHERS: &str = "only modern suites are offered";
 const NO_COOKIE: &str = "there is no stickiness to leave out";
 const DEFAULT: &str = "it is the default";
-const RESOLVED: &str = "a name that does not resolve is a server that is down and keeps resolving";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("addr", addr),
@@ -62,6 +61,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.server.id = Some(next_number(args, 1..=i32::MAX as u64)?);
         Ok(())
     }),
+    implemented("init-addr", |_, args, _| init_addr(args)),
     implemented("inter", |draft, args, _| {
         draft.server.check_parameters.inter = interval(args)?;
         Ok(())
@@ -142,7 +142,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("client-sigalgs", 1, "client certificates are not sent"),
     accepted("curves", 1, CIPHERS),
     accepted("guid", 1, "nothing refers to it"),
-    accepted("init-addr", 1, RESOLVED),
     accepted("ktls", 1, QUICK),
     accepted("max-reuse", 1, POOL),
     accepted("no-agent-check", 0, DEFAULT),
@@ -189,6 +188,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("crl-file", 1),
     not_yet("crt", 1),
     not_yet("error-limit", 1),
+    not_yet("from", 1),
     not_yet("hash-key", 1),
     not_yet("healthcheck", 1),
     not_yet("idle-ping", 1),
@@ -196,6 +196,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("log-bufsize", 1),
     not_yet("log-proto", 1),
     not_yet("minconn", 1),
+    not_yet("name", 1),
     not_yet("namespace", 1),
     not_yet("observe", 1),
     not_yet("on-error", 1),
@@ -353,6 +354,23 @@ fn interval(args: &mut Args<'_>) -> Result<std::time::Duration, Diagnostic> {
     }
 }
 
+/// How a name is resolved at start. All methods come to the same: a name that does not resolve is
+/// a server that is down and keeps resolving.
+fn init_addr(args: &mut Args<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("a list of last, libc, none or an address")?;
+    let known = |method: &str| {
+        matches!(method, "last" | "libc" | "none") || method.parse::<std::net::IpAddr>().is_ok()
+    };
+    match word.text.split(',').find(|method| !known(method)) {
+        None => Ok(()),
+        Some(method) => Err(Diagnostic::alert(
+            word.span,
+            format!("'init-addr' does not know '{method}'"),
+        )
+        .label("expected last, libc, none or an address")),
+    }
+}
+
 fn alpn(draft: &mut ServerDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let place = args.peek().map(|word| word.span);
     draft.tls_parameters.alpn = tls::protocols(args)?;
@@ -374,7 +392,7 @@ fn proto(_: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), 
     let word = args.required("the name of a protocol")?;
     match word.text.as_str() {
         "h1" | "none" => Ok(()),
-        "h2" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
+        "h2" | "qmux" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
             word.span,
             format!("'server … proto {}' is not implemented yet", word.text),
         )),

@@ -14,8 +14,8 @@ const URI_DEFAULT: &str = "/haproxy?stats";
 const REALM_DEFAULT: &str = "HAProxy Statistics";
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
-    implemented("stats enable", ALL, |draft, args, _| {
-        args.end()?;
+    implemented("stats enable", ALL, |draft, args, scope| {
+        args.ignore_rest(scope);
         page(draft, args);
         Ok(())
     }),
@@ -76,12 +76,12 @@ fn joined(args: &mut Args<'_>) -> Arc<str> {
     words.join(" ").into()
 }
 
-fn uri(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+fn uri(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("the path of the page, such as /stats")?;
     let uri: Arc<str> = crate::values::header_text(word)?;
     if !uri.starts_with('/') {
-        return Err(
-            Diagnostic::alert(word.span, format!("'stats uri' does not accept '{uri}'"))
+        scope.report(
+            Diagnostic::warning(word.span, format!("'stats uri {uri}' matches no request"))
                 .label("expected a path that starts with /"),
         );
     }
@@ -92,7 +92,13 @@ fn uri(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diag
 /// The password stays out of every message: snippets mask these lines, too.
 fn auth(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("user:password")?;
-    args.end()?;
+    if let Some(more) = args.peek() {
+        // Not quoted in the message: it may be the rest of the password.
+        return Err(
+            Diagnostic::alert(more.span, "'stats auth' expects one word, user:password")
+                .help("quote it when it has spaces"),
+        );
+    }
     let (user, password) = word.text.split_once(':').ok_or_else(|| {
         Diagnostic::alert(word.span, "'stats auth' expects user:password")
             .label("there is no colon in it")
