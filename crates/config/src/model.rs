@@ -750,7 +750,7 @@ pub struct Discovery {
     pub url: Option<Arc<str>>,
     /// `interval`: the environment's `UPDATE_INTERVAL`, else 30 s.
     pub interval: Option<Duration>,
-    /// `backend`: which backend the fleet fills. Default `ws_backend`, else the only one that serves upgrades.
+    /// `fill-backend`: which backend the fleet fills. Default `ws_backend`, else the only one that serves upgrades.
     pub backend: Option<BackendId>,
     /// `rewrite-localhost TEMPLATE`: host of nodes that announce `localhost`; `{id}` is their id.
     pub rewrite_localhost: Option<Arc<str>>,

@@ -93,7 +93,7 @@ impl fmt::Display for SetupError {
                     f,
                     "no backend is called {BACKEND_DEFAULT} and none is the only one that serves \
                      upgrades, so the discovered nodes have no place ({names}); name it with \
-                     \"backend NAME\" in section discovery"
+                     \"fill-backend NAME\" in section discovery"
                 )
             }
             Self::NoRegistryKey => f.write_str(

@@ -48,7 +48,8 @@ pub(crate) const DISCOVERY: &[Keyword<OwnParse<DiscoveryDraft>, ()>] = &[
         draft.discovery.interval = Some(interval);
         Ok(())
     }),
-    implemented("backend", (), |draft, args, _| {
+    // Not `backend`: at the start of a line that word begins a section.
+    implemented("fill-backend", (), |draft, args, _| {
         let word = args.required("the name of a backend")?;
         args.end()?;
         draft.backend = Some(Named {
