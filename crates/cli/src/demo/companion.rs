@@ -18,7 +18,7 @@ use super::fleet::{Fleet, Happened, RESTART_AFTER};
 use super::options::Options;
 use super::screen::Screen;
 use super::sockets::{Door, Lost, Sockets};
-use super::watching::{self, Change, Server};
+use super::watching::{self, Change, Server, Sight};
 
 /// How soon a death is noticed here; what is told is how long the balancer took after it.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -118,14 +118,14 @@ impl Companion {
         let count = self.options.nodes * SOCKETS_PER_NODE;
         let sockets = Sockets::keep_open(&self.door, count, &lost_sender);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut statuses = watch_servers(reachable(&self.options, self.options.http));
+        let mut sights = keep_looking(reachable(&self.options, self.options.http));
         loop {
             tokio::select! {
                 _ = look.tick() => self.look(),
                 notice = watching::next_notice(&self.log) => self.hear(&notice, &sockets),
                 Some(lost) = lost.recv() => self.remember(lost),
-                Ok(()) = statuses.changed() => {
-                    let status = status_line(&statuses.borrow_and_update(), &sockets);
+                Ok(()) = sights.changed() => {
+                    let status = status_line(&sights.borrow_and_update(), &sockets);
                     self.screen.status(&status);
                 }
             }
@@ -315,12 +315,12 @@ async fn wait_listening(address: SocketAddr) -> Result<()> {
 }
 
 /// Reads the statistics in the background; what is there is the last answer.
-fn watch_servers(balancer: SocketAddr) -> watch::Receiver<Vec<Server>> {
-    let (sender, receiver) = watch::channel(Vec::new());
+fn keep_looking(balancer: SocketAddr) -> watch::Receiver<Sight> {
+    let (sender, receiver) = watch::channel(Sight::default());
     tokio::spawn(async move {
         while !sender.is_closed() {
-            if let Ok(servers) = watching::servers(balancer).await {
-                sender.send_replace(servers);
+            if let Ok(sight) = watching::look(balancer).await {
+                sender.send_replace(sight);
             }
             tokio::time::sleep(STATUS_EVERY).await;
         }
@@ -328,8 +328,8 @@ fn watch_servers(balancer: SocketAddr) -> watch::Receiver<Vec<Server>> {
     receiver
 }
 
-fn status_line(servers: &[Server], sockets: &Sockets) -> String {
-    let servers = servers.iter().map(|server| {
+fn status_line(sight: &Sight, sockets: &Sockets) -> String {
+    let servers = sight.servers.iter().map(|server| {
         let Server {
             name,
             status,
@@ -339,7 +339,8 @@ fn status_line(servers: &[Server], sockets: &Sockets) -> String {
     });
     let servers: Vec<String> = servers.collect();
     format!(
-        "now: {} · the demo's own WebSockets: {} open",
+        "{} · {} · the demo's own WebSockets: {} open",
+        sight.lifecycle,
         servers.join(", "),
         sockets.open()
     )

@@ -124,9 +124,47 @@ backend http_backend
 discovery
     url http://{registry}
     interval 1s
-    backend ws_backend
+    fill-backend ws_backend
     state-file {state_file}
 .endif
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct NoSurroundings;
+
+    impl config::Surroundings for NoSurroundings {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn read(&self, path: &str) -> Result<String, String> {
+            Err(format!("{path} is not here"))
+        }
+    }
+
+    #[test]
+    fn the_demos_configuration_is_accepted_without_a_word() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1000));
+        let text = render(&Facts {
+            options: &Options::default(),
+            certificate: Path::new("/tmp/cert.pem"),
+            log: address,
+            registry: address,
+            key: "demo-key",
+            nodes: &[("node1".into(), address), ("node2".into(), address)],
+            state_file: Path::new("/tmp/nodes.json"),
+        });
+        let source = config::source::Source::new("haproxy.cfg", text);
+        let outcome = config::load(&[source], &NoSurroundings);
+        let said: Vec<_> = outcome.diagnostics.iter().map(|it| &it.message).collect();
+        assert!(said.is_empty(), "{said:#?}");
+        let config = outcome.config.unwrap();
+        assert_eq!(config.backends[1].servers.len(), 2);
+        assert!(config.discovery.is_some());
+    }
 }

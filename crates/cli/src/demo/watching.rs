@@ -51,6 +51,15 @@ pub(super) fn parse_change(notice: &str) -> Option<Change> {
     })
 }
 
+/// What the balancer tells of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// Where it stands: `Routing`, say.
+    pub(super) lifecycle: String,
+    /// The servers of the WebSocket backend.
+    pub(super) servers: Vec<Server>,
+}
+
 /// One server in the statistics.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Server {
@@ -62,11 +71,24 @@ pub(super) struct Server {
     pub(super) sessions: u64,
 }
 
-/// The servers of the WebSocket backend.
-pub(super) async fn servers(balancer: SocketAddr) -> Result<Vec<Server>> {
-    let path = "/stats;csv";
-    let (_, table) = exchange(balancer, Method::GET, path, None, String::new()).await?;
-    parse_servers(std::str::from_utf8(&table)?)
+/// Asks the balancer's own port, as any monitoring would.
+pub(super) async fn look(balancer: SocketAddr) -> Result<Sight> {
+    let ask = |path| exchange(balancer, Method::GET, path, None, String::new());
+    let (_, table) = ask("/stats;csv").await?;
+    let (_, metrics) = ask("/metrics").await?;
+    Ok(Sight {
+        lifecycle: parse_lifecycle(std::str::from_utf8(&metrics)?).to_owned(),
+        servers: parse_servers(std::str::from_utf8(&table)?)?,
+    })
+}
+
+/// The state whose metric is 1; empty where there is none.
+fn parse_lifecycle(metrics: &str) -> &str {
+    let states = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("tidegate_lifecycle_state{state=\""));
+    let mut states = states.filter_map(|rest| rest.strip_suffix("\"} 1"));
+    states.next().unwrap_or_default()
 }
 
 fn parse_servers(table: &str) -> Result<Vec<Server>> {
@@ -115,6 +137,15 @@ mod tests {
         );
         check("Server http_backend/node1 is DOWN", None);
         check("Server ws_backend/node1 was disabled", None);
+    }
+
+    #[test]
+    fn reads_the_lifecycle() {
+        let metrics = "# TYPE tidegate_lifecycle_state gauge\n\
+            tidegate_lifecycle_state{state=\"Ready\"} 0\n\
+            tidegate_lifecycle_state{state=\"Routing\"} 1\n";
+        assert_eq!(parse_lifecycle(metrics), "Routing");
+        assert_eq!(parse_lifecycle("up 1\n"), "");
     }
 
     #[test]
