@@ -297,7 +297,7 @@ fn find_words(
     for _ in 1..count {
         match word_from(end) {
             Some(next) => end = end_from(next),
-            None => break,
+            None => return Some(start..len), // too few: all there is, as HAProxy
         }
     }
     Some(start..end)

@@ -110,6 +110,8 @@ static ROWS: &[Row] = &[
     row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
     row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),
     row(&["req.proto_http", "req_proto_http"], Bool, RequestLine, Plain(Fetch::ReqProtoHttp)),
+    row(&["capture.req.method"], Str, RequestLine, Plain(Fetch::Method)),
+    row(&["capture.req.uri"], Str, RequestLine, Plain(Fetch::PathQ)),
     row(&["path"], Str, RequestHead, Plain(Fetch::Path)),
     row(&["pathq"], Str, RequestHead, Plain(Fetch::PathQ)),
     row(&["query"], Str, RequestHead, With(query)),

@@ -11,21 +11,20 @@ const FETCHES: &str = "
     bc_reused bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bc_srv_queue be_conn
     be_conn_free be_connect_timeout be_id be_max_retries be_queue_timeout be_server_timeout
     be_sess_rate be_tarpit_timeout be_tunnel_timeout bs.aborted bs.debug_str bs.id bs.rst_code
-    bytes_in bytes_out capture.req.hdr capture.req.method capture.req.uri capture.req.ver
-    capture.res.hdr capture.res.ver connslots cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp
-    cpu_usage_proc cpu_usage_thr cur_client_timeout cur_connect_timeout cur_max_retries
-    cur_queue_timeout cur_server_timeout cur_tarpit_timeout cur_tunnel_timeout date_us
-    distcc_body distcc_param dst_conn dst_is_local dump_all_vars fc.timer.handshake
-    fc.timer.total fc_dst fc_dst_is_local fc_dst_port fc_err fc_err_name fc_err_str fc_fackets
-    fc_glitches fc_http_major fc_lost fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id
-    fc_rcvd_proxy fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_saved_syn
-    fc_settings_streams_limit fc_src fc_src_is_local fc_src_port fc_unacked fcgi.docroot
-    fcgi.index fe_client_timeout fe_conn fe_defbe fe_id fe_req_rate fe_sess_rate
-    fe_tarpit_timeout fs.aborted fs.debug_str fs.id fs.rst_code hostname http_auth
-    http_auth_bearer http_auth_group http_auth_pass http_auth_type http_auth_user http_first_req
-    internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom
-    internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
-    internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
+    bytes_in bytes_out capture.req.hdr capture.req.ver capture.res.hdr capture.res.ver connslots
+    cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr
+    cur_client_timeout cur_connect_timeout cur_max_retries cur_queue_timeout cur_server_timeout
+    cur_tarpit_timeout cur_tunnel_timeout date_us distcc_body distcc_param dst_conn dst_is_local
+    dump_all_vars fc.timer.handshake fc.timer.total fc_dst fc_dst_is_local fc_dst_port fc_err
+    fc_err_name fc_err_str fc_fackets fc_glitches fc_http_major fc_lost fc_nb_streams
+    fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_rcvd_proxy fc_reordering fc_retrans fc_rtt
+    fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_src fc_src_is_local
+    fc_src_port fc_unacked fcgi.docroot fcgi.index fe_client_timeout fe_conn fe_defbe fe_id
+    fe_req_rate fe_sess_rate fe_tarpit_timeout fs.aborted fs.debug_str fs.id fs.rst_code
+    hostname http_auth http_auth_bearer http_auth_group http_auth_pass http_auth_type
+    http_auth_user http_first_req internal.htx.data internal.htx.free internal.htx.free_data
+    internal.htx.has_eom internal.htx.nbblks internal.htx.size internal.htx.used
+    internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx last_entity
     last_rule_file last_rule_line lat_ns_avg lat_ns_tot nbproc payload payload_lv pid prio_class
     prio_offset proc queue quic_enabled rdp_cookie rdp_cookie_cnt rep_ssl_hello_type req.body

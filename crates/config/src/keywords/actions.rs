@@ -279,6 +279,7 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
         },
     };
     let mut content_type_place = None;
+    let mut default_page = false;
     while !args.at_condition() {
         let Some(word) = args.next() else { break };
         match word.text.as_str() {
@@ -309,7 +310,10 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
                 reply.body = ReplyBody::Format(format(&word, scope, Stage::Request)?);
             }
             "hdr" => reply.headers.push(header(args, scope, Stage::Request)?),
-            "default-errorfiles" => reply.body = ReplyBody::Default,
+            "default-errorfiles" => {
+                default_page = true;
+                reply.body = ReplyBody::Default;
+            }
             "errorfile" | "errorfiles" => {
                 return Err(Diagnostic::alert(
                     word.span,
@@ -319,6 +323,10 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
             }
             other => return Err(unknown_reply_word(args, word, other, rules)),
         }
+    }
+    // headers of one's own make an answer of one's own, which is empty unless something was said
+    if !reply.headers.is_empty() && !default_page && matches!(reply.body, ReplyBody::Default) {
+        reply.body = ReplyBody::Bytes(Arc::default());
     }
     check_reply(&mut reply, args, scope, content_type_place)?;
     Ok(reply)
@@ -476,9 +484,8 @@ fn set_cookie(args: &mut Args<'_>) -> Result<Arc<str>, Diagnostic> {
 }
 
 fn clear_cookie(args: &mut Args<'_>) -> Result<Arc<str>, Diagnostic> {
-    let cookie = cookie(args)?;
-    let equals = if cookie.contains('=') { "" } else { "=" };
-    Ok(format!("{cookie}{equals}; path=/; Max-Age=0;").into())
+    let cookie = cookie(args)?; // browsers tell "NAME" from "NAME=": as written
+    Ok(format!("{cookie}; path=/; Max-Age=0;").into())
 }
 
 fn cookie(args: &mut Args<'_>) -> Result<Arc<str>, Diagnostic> {
