@@ -87,7 +87,7 @@ fn write_variable(
         from_facts(variable, flags, facts, out);
     }
     let class = class(variable);
-    if class == Class::Plain {
+    if class == Class::Plain || (class == Class::Port && out.len() > start) {
         return;
     }
     let text = out.split_off(start);
@@ -104,6 +104,8 @@ fn write_variable(
 enum Class {
     /// A number, a date, a list: never quoted, never "-".
     Plain,
+    /// A number that may be missing: then quoted or "-".
+    Port,
     /// A text of ours.
     Text,
     /// A text from the request line.
@@ -118,7 +120,8 @@ fn class(variable: Variable) -> Class {
         V::HM | V::HP | V::HPO | V::HQ | V::HU | V::HV | V::r => Class::Url,
         V::CC | V::CS => Class::Header,
         V::H | V::ID | V::b | V::bi | V::ci | V::f | V::fi | V::ft | V::s | V::si => Class::Text,
-        V::sslc | V::sslv | V::bp | V::sp => Class::Text,
+        V::sslc | V::sslv => Class::Text,
+        V::bp | V::sp => Class::Port,
         _ => Class::Plain,
     }
 }

@@ -84,3 +84,23 @@ pub fn answer(status: u16) -> Answer {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_of_the_table_is_found() {
+        for (status, sentence) in PAGES {
+            let page = String::from_utf8(page(status).expect("it is in the table"));
+            let page = page.expect("it is text");
+            assert!(
+                page.starts_with(&format!("<html><body><h1>{status} ")),
+                "{page}"
+            );
+            assert!(page.contains(sentence), "{page}");
+        }
+        assert_eq!(page(418), None);
+        assert_eq!(answer(418).body, b"");
+    }
+}

@@ -17,7 +17,8 @@ pub use crate::value::Value;
 /// What is known when a decision is made.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    /// The request, where it is at hand.
+    /// The request, where it is at hand: best until the session ends, since `method` and
+    /// `capture.req.uri` may be asked for in responses and log lines.
     pub request: Option<&'a RequestHead>,
     /// The response, where it is at hand.
     pub response: Option<&'a ResponseHead>,
