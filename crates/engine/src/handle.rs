@@ -1,48 +1,170 @@
 //! The one door into a running engine.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use config::model::{Server, Weight};
 use tokio::sync::broadcast;
 
-use crate::command::{Command, Refused};
+use crate::command::{Admin, Command, Refused};
+use crate::log::Level;
+use crate::manager::{self, Order};
+use crate::prepare::client_tls;
+use crate::shared::Shared;
+use crate::site::{BackendState, ServerOrigin, admin_of};
 use crate::snapshot::{ControlStatus, Event, Snapshot};
-
-/// How important a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Somebody must act now (syslog 1).
-    Alert,
-    /// Somebody should act (syslog 4).
-    Warning,
-    /// A change of state worth keeping (syslog 5).
-    Notice,
-    /// Everything else (syslog 6).
-    Info,
-}
+use crate::worker::Message;
 
 /// A cheap, cloneable reference to a running engine.
 #[derive(Clone)]
 pub struct Handle {
-    events: broadcast::Sender<Event>,
+    shared: Arc<Shared>,
 }
 
 impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// What the engine looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        unreachable!("skeleton")
+        crate::stats::snapshot(&self.shared)
     }
 
     /// Carries out one command; quick, never waits for a peer.
-    pub fn apply(&self, _command: Command) -> Result<(), Refused> {
-        unreachable!("skeleton")
+    pub fn apply(&self, command: Command) -> Result<(), Refused> {
+        match command {
+            Command::AddServer { backend, server } => self.add_server(&backend, *server),
+            Command::RemoveServer { backend, server } => self.remove_server(&backend, &server),
+            Command::SetAdmin {
+                backend,
+                server,
+                admin,
+            } => self.set_admin(&backend, &server, admin),
+            Command::SetWeight {
+                backend,
+                server,
+                weight,
+            } => self.set_weight(&backend, &server, weight),
+            Command::ShutdownSessions { backend, server } => self.shutdown(&backend, &server),
+            Command::SoftStop { within } => {
+                self.soft_stop(within);
+                Ok(())
+            }
+            Command::HardStop => {
+                self.shared.stopping.store(true, Relaxed);
+                self.shared.tell_workers(&Message::HardStop);
+                Ok(())
+            }
+        }
     }
 
     /// What the page and the metrics show of the control loop from now on.
-    pub fn set_control(&self, _status: ControlStatus) {}
+    pub fn set_control(&self, status: ControlStatus) {
+        *self.shared.control() = status;
+    }
 
     /// Events from now on. A slow receiver loses the oldest and is told so.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.shared.events.subscribe()
     }
 
     /// Writes one line to the global log targets and, unless quiet, to stderr.
-    pub fn log(&self, _level: Level, _message: &str) {}
+    pub fn log(&self, level: Level, message: &str) {
+        self.shared.say(level, message);
+    }
+
+    fn backend(&self, name: &str) -> Result<Arc<BackendState>, Refused> {
+        let site = self.shared.site.load();
+        let found = site.backends.iter().find(|b| **b.name() == *name).cloned();
+        found.ok_or_else(|| Refused::NoSuchBackend(name.into()))
+    }
+
+    fn add_server(&self, backend: &str, server: Server) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let tls = client_tls(backend.conf(), &server).map_err(Refused::Invalid)?;
+        let writers = Shared::writers(self.shared.workers);
+        let now = self.shared.clock.since_start();
+        let id = backend.servers().iter().map(|s| s.id).max().unwrap_or(0) + 1;
+        let id = server.id.unwrap_or(id);
+        let origin = ServerOrigin {
+            id,
+            dynamic: true,
+            writers,
+            now,
+        };
+        let state = backend.add(server, tls, origin)?;
+        backend.refresh(&state);
+        manager::note_capacity(&self.shared, &backend);
+        self.mind(Order::Mind(backend, state));
+        Ok(())
+    }
+
+    fn remove_server(&self, backend: &str, server: &str) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let removed = backend.remove(server)?;
+        // Its pooled connections go with it.
+        let message = Message::CloseServer {
+            backend: backend.index(),
+            server: removed.key,
+        };
+        self.shared.tell_workers(&message);
+        manager::note_capacity(&self.shared, &backend);
+        Ok(())
+    }
+
+    fn set_admin(&self, backend: &str, server: &str, admin: Admin) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let server = backend.server(server)?;
+        let now = self.shared.clock.since_start();
+        let change = server.health().set_admin(admin_of(admin), now);
+        if let Some(change) = change {
+            manager::follow(&self.shared, &backend, &server, &change, None);
+            server.recheck.notify_one();
+        }
+        Ok(())
+    }
+
+    fn set_weight(&self, backend: &str, server: &str, weight: Weight) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let server = backend.server(server)?;
+        server.weight.store(u64::from(weight.value()), Relaxed);
+        backend.refresh(&server);
+        manager::note_capacity(&self.shared, &backend);
+        Ok(())
+    }
+
+    fn shutdown(&self, backend: &str, server: &str) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let server = backend.server(server)?;
+        let message = Message::CloseServer {
+            backend: backend.index(),
+            server: server.key,
+        };
+        self.shared.tell_workers(&message);
+        Ok(())
+    }
+
+    fn soft_stop(&self, within: Option<Duration>) {
+        self.shared.stopping.store(true, Relaxed);
+        for frontend in &self.shared.site.load().frontends {
+            frontend.open.store(false, Relaxed);
+        }
+        self.shared.tell_workers(&Message::SoftStop);
+        if let Some(limit) = within {
+            self.mind(Order::HardStopAfter(limit));
+        }
+    }
+
+    fn mind(&self, order: Order) {
+        if let Some(inbox) = self.shared.manager.get() {
+            // A manager that has ended minds nothing any more: the engine is stopping.
+            let _ = inbox.send(order);
+        }
+    }
 }

@@ -1,11 +1,42 @@
 //! Sockets, tasks and timers: the only crate that waits for a peer.
 //!
-//! Public are only [`Engine`], [`Handle`], [`command`], [`snapshot`] and [`export`], which turns a
-//! snapshot into text: nobody outside can reach into the data path.
+//! Public are only the three steps to a running engine ([`Prepared`], [`Bound`], [`Engine`]), its
+//! [`Handle`], and the values that go through it ([`command`], [`snapshot`]): nobody outside can
+//! reach into the data path. Inside, read `serve.rs` first.
 
+mod buffer;
+mod checks;
+mod client;
+mod clock;
 pub mod command;
+mod counters;
+mod end;
+mod exchange;
 pub mod export;
+mod forward;
 mod handle;
+mod inherited;
+mod io;
+mod listen;
+mod log;
+mod manager;
+mod page;
+mod prepare;
+mod secure;
+mod serve;
+mod session;
+mod shared;
+mod site;
 pub mod snapshot;
+mod stats;
+mod stream;
+mod timing;
+mod tls;
+mod tunnel;
+mod tunnels;
+mod upstream;
+mod worker;
 
-pub use handle::{Handle, Level};
+pub use handle::Handle;
+pub use log::Level;
+pub use prepare::{Bound, Engine, Prepared, Presence};

@@ -1,0 +1,389 @@
+//! The client's side of HTTP/1: request heads in, answers of our own out.
+//!
+//! Relaying a node's response is `exchange`'s.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use routing::rules::Answer;
+use wire::h1::{self, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Limits, Parsed};
+use wire::head::{RequestHead, ResponseHead, Version};
+use wire::ws::{self, Upgrade};
+
+use crate::buffer::Buffer;
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::io;
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::timing::{Expired, within};
+use crate::worker::{Connection, Worker};
+
+/// How long a connection that we close lingers for the client's last bytes, so that a reset does not
+/// destroy the answer on its way (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes thrown away while lingering, at most.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// A client's connection between and during requests.
+pub(crate) struct Client {
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// What it sent and nobody used yet.
+    pub(crate) buffer: Buffer,
+    /// What is known of it.
+    pub(crate) connection: Rc<Connection>,
+    requests: u64,
+}
+
+/// A request whose head is complete and has one meaning.
+pub(crate) struct Request {
+    /// The head, as rules may change it.
+    pub(crate) head: RequestHead,
+    /// How its body is delimited.
+    pub(crate) body: BodyLength,
+    /// Whether it asks to become a WebSocket.
+    pub(crate) upgrade: Upgrade,
+    /// Whether the client would send another request afterwards.
+    pub(crate) keep_alive: bool,
+    /// Its books.
+    pub(crate) session: Box<Session>,
+}
+
+/// Whether a connection goes on after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Another request may come.
+    KeepAlive,
+    /// It ends.
+    Close,
+}
+
+/// Why there is no request.
+enum NoRequest {
+    /// The client left between requests, or never said a word.
+    Silent(End),
+    /// It must be told, and the session logged.
+    Refused {
+        session: Box<Session>,
+        status: u16,
+        end: End,
+    },
+    /// It left in the middle of a head: nobody is there to be told.
+    Left { session: Box<Session>, end: End },
+}
+
+impl Client {
+    /// A connection that has not sent anything yet.
+    pub(crate) fn new(stream: Stream, connection: Rc<Connection>) -> Self {
+        Self {
+            stream,
+            buffer: Buffer::default(),
+            connection,
+            requests: 0,
+        }
+    }
+
+    /// The worker it runs on.
+    pub(crate) fn worker(&self) -> Rc<Worker> {
+        self.connection.worker.clone()
+    }
+
+    /// The next request; `None` when there is none and the connection is to be closed.
+    pub(crate) async fn next(&mut self) -> Option<Request> {
+        match self.read_request().await {
+            Ok(request) => {
+                self.requests += 1;
+                Some(request)
+            }
+            Err(NoRequest::Silent(end)) => {
+                self.log_silent(end);
+                None
+            }
+            Err(NoRequest::Left { session, end }) => {
+                session.count_at_frontend(Count::RequestErrors);
+                session.finish(end);
+                None
+            }
+            Err(NoRequest::Refused {
+                mut session,
+                status,
+                end,
+            }) => {
+                session.count_at_frontend(Count::RequestErrors);
+                session.count_at_frontend(Count::Requests);
+                let answer = routing::pages::answer(status);
+                self.answer(&mut session, Version::Http11, false, answer, After::Close)
+                    .await;
+                session.finish(end);
+                self.linger().await;
+                None
+            }
+        }
+    }
+
+    async fn read_request(&mut self) -> Result<Request, NoRequest> {
+        let waiting = Instant::now();
+        let timeouts = self.connection.frontend.conf().proxy.timeouts;
+        // The first request's time runs from the accept, silence included; a later one's from its
+        // first byte (manual 4.2, "timeout http-request", "timeout http-keep-alive").
+        let head_limit = timeouts.http_request.or(timeouts.client);
+        let idle_limit = if self.requests == 0 {
+            head_limit
+        } else {
+            timeouts
+                .http_keep_alive
+                .or(timeouts.http_request)
+                .or(timeouts.client)
+        };
+        if self.buffer.is_empty() {
+            self.wait_for_bytes(idle_limit).await?;
+        }
+        let mut session = Session::start(&self.connection);
+        session.record.idle = waiting.elapsed();
+        let deadline = match (self.requests, head_limit) {
+            (_, None) => None,
+            (0, Some(limit)) => Some(waiting + limit),
+            (_, Some(limit)) => Some(Instant::now() + limit),
+        };
+        self.read_head(session, deadline).await
+    }
+
+    /// Waits between requests, owning no memory. A stopping engine does not wait.
+    async fn wait_for_bytes(&mut self, limit: Option<Duration>) -> Result<(), NoRequest> {
+        let worker = self.worker();
+        let first = self.requests == 0;
+        if !first && worker.is_stopping() {
+            return Err(NoRequest::Silent(End::NORMAL));
+        }
+        let stream = RefCell::new(&mut self.stream);
+        let filled = tokio::select! {
+            biased;
+            filled = within(limit, io::fill(&stream, &mut self.buffer, &worker.buffers)) => filled,
+            () = worker.stop_waiting.notified(), if !first => {
+                return Err(NoRequest::Silent(End::NORMAL));
+            }
+        };
+        match filled {
+            Ok(Ok(0)) | Ok(Err(_)) => Err(NoRequest::Silent(End::by(Side::Client, Stage::Request))),
+            Ok(Ok(_)) => Ok(()),
+            Err(Expired) if first => Err(NoRequest::Refused {
+                session: Session::start(&self.connection),
+                status: 408,
+                end: End::by(Side::ClientTimeout, Stage::Request),
+            }),
+            Err(Expired) => Err(NoRequest::Silent(End::by(
+                Side::ClientTimeout,
+                Stage::Request,
+            ))),
+        }
+    }
+
+    /// Reads until the head is complete.
+    async fn read_head(
+        &mut self,
+        session: Box<Session>,
+        deadline: Option<Instant>,
+    ) -> Result<Request, NoRequest> {
+        let worker = self.worker();
+        let limits = head_limits(&worker);
+        let mut scanner = HeadScanner::new();
+        loop {
+            let full = self.buffer.is_full(&worker.buffers);
+            if scanner.is_worth_parsing(self.buffer.bytes(), &limits) || full {
+                match h1::parse_request(self.buffer.bytes(), &limits) {
+                    Ok(Parsed::Complete { head, consumed }) => {
+                        session.count_in(consumed);
+                        self.buffer.consume(consumed, &worker.buffers);
+                        return accept_head(head, session);
+                    }
+                    Ok(Parsed::Partial) if full => return Err(refuse(session, 400)),
+                    Ok(Parsed::Partial) => {}
+                    Err(rejected) => return Err(refuse(session, rejected.reason.status())),
+                }
+            }
+            let limit = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            let stream = RefCell::new(&mut self.stream);
+            let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
+            match within(limit, filling).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0)) => {
+                    // Half a request and a half-closed connection: HAProxy answers 400.
+                    let end = End::by(Side::Client, Stage::Request);
+                    return Err(NoRequest::Refused {
+                        session,
+                        status: 400,
+                        end,
+                    });
+                }
+                Ok(Err(_)) => {
+                    let end = End::by(Side::Client, Stage::Request);
+                    return Err(NoRequest::Left { session, end });
+                }
+                Err(Expired) => {
+                    let end = End::by(Side::ClientTimeout, Stage::Request);
+                    return Err(NoRequest::Refused {
+                        session,
+                        status: 408,
+                        end,
+                    });
+                }
+            }
+        }
+    }
+
+    /// A connection that ended without a request is logged unless `option dontlognull`.
+    fn log_silent(&self, end: End) {
+        let logging = &self.connection.frontend.conf().proxy.log;
+        if self.requests == 0 && !logging.dontlognull && end != End::NORMAL {
+            Session::start(&self.connection).finish(end);
+        }
+    }
+
+    /// Sends an answer of our own and says whether the connection can go on.
+    pub(crate) async fn reply(&mut self, request: &mut Request, answer: Answer) -> After {
+        let whole = self.skip_body(request);
+        let worker = self.worker();
+        let after = if whole && request.keep_alive && !worker.is_stopping() {
+            After::KeepAlive
+        } else {
+            After::Close
+        };
+        let version = request.head.version;
+        let is_head = request.head.method.is_head();
+        self.answer(&mut request.session, version, is_head, answer, after)
+            .await
+    }
+
+    async fn answer(
+        &mut self,
+        session: &mut Session,
+        version: Version,
+        is_head: bool,
+        answer: Answer,
+        after: After,
+    ) -> After {
+        let Answer {
+            status,
+            fields,
+            body,
+        } = answer;
+        let mut head = ResponseHead::new(status);
+        head.fields = fields;
+        let mut out = Vec::with_capacity(256 + body.len());
+        let framing = Framing::Length(body.len() as u64);
+        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        if !is_head {
+            out.extend_from_slice(&body);
+        }
+        session.record.status = Some(status);
+        session.count_response(status);
+        session.count_out(out.len());
+        let limit = self.connection.frontend.conf().proxy.timeouts.client;
+        let stream = RefCell::new(&mut self.stream);
+        match within(limit, io::write_all(&stream, &out)).await {
+            Ok(Ok(())) => after,
+            _ => After::Close,
+        }
+    }
+
+    /// Skips a body that nobody wants, as far as it has arrived; whether that was all of it.
+    fn skip_body(&mut self, request: &Request) -> bool {
+        let worker = self.worker();
+        let mut reader = BodyReader::new(request.body);
+        loop {
+            if reader.is_done() {
+                return true;
+            }
+            let used = match reader.next(self.buffer.bytes()) {
+                Ok(BodyStep::Data { end, .. }) => end,
+                Ok(BodyStep::Skip(count)) => count,
+                Ok(BodyStep::End { consumed, .. }) => consumed,
+                Ok(BodyStep::NeedMore) | Err(_) => return false,
+            };
+            request.session.count_in(used);
+            self.buffer.consume(used, &worker.buffers);
+        }
+    }
+
+    /// Ends our direction and waits a moment for the client to end its own.
+    pub(crate) async fn linger(&mut self) {
+        let worker = self.worker();
+        let _ = within(Some(LINGER), async {
+            if io::shutdown(&mut self.stream).await.is_err() {
+                return;
+            }
+            let mut thrown = 0;
+            while thrown < LINGER_BYTES_MAX {
+                self.buffer.clear(&worker.buffers);
+                let stream = RefCell::new(&mut self.stream);
+                match io::fill(&stream, &mut self.buffer, &worker.buffers).await {
+                    Ok(1..) => thrown += self.buffer.bytes().len(),
+                    _ => return,
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// How large a head may be: it must leave `tune.maxrewrite` of a buffer free (manual 3.2).
+pub(crate) fn head_limits(worker: &Worker) -> Limits {
+    let site = worker.shared.site.load();
+    let tune = &site.config.global.tune;
+    Limits {
+        head_bytes_max: tune.bufsize.saturating_sub(tune.maxrewrite),
+        fields_max: tune.http_maxhdr,
+    }
+}
+
+/// `Connection` for the client: HTTP/1.1 goes on unless told, HTTP/1.0 ends unless told.
+pub(crate) fn connection_field(version: Version, after: After) -> Option<h1::Connection> {
+    match (version, after) {
+        (_, After::Close) => Some(h1::Connection::Close),
+        (Version::Http10, After::KeepAlive) => Some(h1::Connection::KeepAlive),
+        (Version::Http11, After::KeepAlive) => None,
+    }
+}
+
+fn refuse(session: Box<Session>, status: u16) -> NoRequest {
+    NoRequest::Refused {
+        session,
+        status,
+        end: End::by(Side::Proxy, Stage::Request),
+    }
+}
+
+/// A complete head becomes a request if its framing and its upgrade have one meaning.
+fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, NoRequest> {
+    session.record.request = Some(session.record.elapsed());
+    session.record.request_line = request_line(&head);
+    let body = match h1::request_body(&head) {
+        Ok(body) => body,
+        Err(rejected) => return Err(refuse(session, rejected.reason.status())),
+    };
+    let upgrade = match ws::upgrade_request(&head) {
+        Upgrade::Invalid(error) => return Err(refuse(session, error.status())),
+        upgrade => upgrade,
+    };
+    let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
+    session.count_at_frontend(Count::Requests);
+    Ok(Request {
+        head,
+        body,
+        upgrade,
+        keep_alive,
+        session,
+    })
+}
+
+fn request_line(head: &RequestHead) -> Box<[u8]> {
+    let parts = [
+        head.method.as_bytes(),
+        head.target(),
+        head.version.as_str().as_bytes(),
+    ];
+    parts.join(&b' ').into_boxed_slice()
+}

@@ -1,0 +1,519 @@
+//! One request and its response across two connections.
+//!
+//! The request's body goes up while the response comes down: a node may answer before it has read
+//! everything. Heads are always written anew and bodies re-framed, so that what a peer reads has
+//! one meaning whatever the other one sent. Nothing is decided here: what went wrong is returned.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::time::Duration;
+
+use wire::h1::{self, BodyError, BodyLength, BodyReader, BodyStep, Framing, Parsed};
+use wire::head::{RequestHead, ResponseHead, Version};
+use wire::ws::{self, ClientKey};
+
+use crate::buffer::{Buffer, BufferPool};
+use crate::client::{After, Client, connection_field, head_limits};
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::io;
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::timing::{Expired, within};
+use crate::worker::Worker;
+
+/// A connection to a server, in use.
+pub(crate) struct ServerConnection {
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// What it sent and nobody used yet.
+    pub(crate) buffer: Buffer,
+    /// Whether it carried another request before.
+    pub(crate) reused: bool,
+}
+
+/// What is to be exchanged, with every choice made already.
+pub(crate) struct Order<'a> {
+    /// The head to send.
+    pub(crate) head: &'a RequestHead,
+    /// How the request's body is delimited.
+    pub(crate) body: BodyLength,
+    /// The key of a WebSocket upgrade.
+    pub(crate) upgrade: Option<&'a ClientKey>,
+    /// `Connection` for the server.
+    pub(crate) server_connection: Option<h1::Connection>,
+    /// Whether the client's connection may go on afterwards.
+    pub(crate) keep_client: bool,
+    /// `timeout client` and `timeout server`.
+    pub(crate) client_limit: Option<Duration>,
+    /// See `client_limit`.
+    pub(crate) server_limit: Option<Duration>,
+    /// What is done to a response head before it is sent.
+    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session),
+}
+
+/// What became of it.
+pub(crate) enum Outcome {
+    /// The response was relayed to its end.
+    Done {
+        /// Whether the client's connection goes on.
+        client: After,
+        /// Whether the server's connection can carry another request.
+        server_reusable: bool,
+    },
+    /// The server agreed to the upgrade, and the client was told.
+    Switched,
+    /// It broke off.
+    Failed(Failure),
+}
+
+/// How an exchange broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Who, and at what.
+    pub(crate) end: End,
+    /// Whether the server had sent anything of a response.
+    pub(crate) answered: bool,
+    /// Whether any part of the request's body was used up, so that it cannot be sent again.
+    pub(crate) body_used: bool,
+    /// Status to answer the client with, when it has not got a response head yet.
+    pub(crate) status: Option<u16>,
+}
+
+/// What both directions tell each other.
+#[derive(Default)]
+struct Progress {
+    /// The request was sent whole.
+    uploaded: Cell<bool>,
+    /// Body bytes of the request were taken from the client's buffer.
+    body_used: Cell<bool>,
+    /// Bytes of the response have arrived.
+    answered: Cell<bool>,
+    /// A final response head went to the client.
+    head_sent: Cell<bool>,
+}
+
+/// Why the request could not be sent whole.
+enum UploadError {
+    /// The client left, sent nonsense, or was silent too long.
+    Client(End),
+    /// The server took no more. It may still have answered.
+    Server,
+}
+
+/// Runs the exchange. Times, status and bytes are entered into `session`.
+pub(crate) async fn exchange(
+    client: &mut Client,
+    server: &mut ServerConnection,
+    session: &mut Session,
+    order: &Order<'_>,
+) -> Outcome {
+    let worker = client.worker();
+    let progress = Progress::default();
+    let started = session.record.elapsed();
+    let seen = Seen::default();
+    let outcome = {
+        let client_stream = RefCell::new(&mut client.stream);
+        let server_stream = RefCell::new(&mut server.stream);
+        let upload = Upload {
+            client: &client_stream,
+            client_buffer: &mut client.buffer,
+            server: &server_stream,
+            session,
+            order,
+            progress: &progress,
+            pool: &worker.buffers,
+        };
+        let download = Download {
+            client: &client_stream,
+            server: &server_stream,
+            server_buffer: &mut server.buffer,
+            session,
+            order,
+            progress: &progress,
+            seen: &seen,
+            worker: &worker,
+        };
+        both(upload, download, &progress).await
+    };
+    session.record.status = seen.status.get();
+    session.record.response = seen.head_at.get().map(|at| at.saturating_sub(started));
+    outcome
+}
+
+/// What came down, for the log.
+#[derive(Default)]
+struct Seen {
+    status: Cell<Option<u16>>,
+    head_at: Cell<Option<Duration>>,
+}
+
+/// Drives both directions; the response decides when it is over.
+async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progress) -> Outcome {
+    let fail = |end: End, status: Option<u16>| {
+        let status = status.filter(|_| !progress.head_sent.get());
+        Outcome::Failed(Failure {
+            end,
+            answered: progress.answered.get(),
+            body_used: progress.body_used.get(),
+            status,
+        })
+    };
+    let mut download = pin!(download.run());
+    let mut upload = pin!(upload.run());
+    let mut uploading = true;
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut upload, if uploading => match sent {
+                Ok(()) => uploading = false,
+                // A server that stops reading has often answered already: look before giving up.
+                Err(UploadError::Server) => uploading = false,
+                Err(UploadError::Client(end)) => {
+                    let status = match end.side {
+                        Side::ClientTimeout => Some(408),
+                        _ => Some(400),
+                    };
+                    return fail(end, status);
+                }
+            },
+            received = &mut download => return match received {
+                Ok(outcome) => outcome,
+                Err((end, status)) => fail(end, status),
+            },
+        }
+    }
+}
+
+/// The request on its way up.
+struct Upload<'a> {
+    client: &'a io::Shared<'a>,
+    client_buffer: &'a mut Buffer,
+    server: &'a io::Shared<'a>,
+    session: &'a Session,
+    order: &'a Order<'a>,
+    progress: &'a Progress,
+    pool: &'a BufferPool,
+}
+
+impl Upload<'_> {
+    async fn run(&mut self) -> Result<(), UploadError> {
+        let framing = match self.order.body {
+            BodyLength::Empty => Framing::None,
+            BodyLength::Length(length) => Framing::Length(length),
+            BodyLength::Chunked | BodyLength::UntilClose => Framing::Chunked,
+        };
+        let mut out = Vec::with_capacity(1024);
+        h1::write_request(
+            self.order.head,
+            framing,
+            self.order.server_connection,
+            &mut out,
+        );
+        let mut reader = BodyReader::new(self.order.body);
+        let chunked = framing == Framing::Chunked;
+        loop {
+            let whole = self
+                .transcode(&mut reader, chunked, &mut out)
+                .map_err(|_| UploadError::Client(End::by(Side::Client, Stage::Data)))?;
+            if !out.is_empty() {
+                self.write(&out).await?;
+                out.clear();
+            }
+            if whole {
+                self.progress.uploaded.set(true);
+                return Ok(());
+            }
+            self.read().await?;
+        }
+    }
+
+    fn transcode(
+        &mut self,
+        reader: &mut BodyReader,
+        chunked: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, BodyError> {
+        let (session, progress) = (self.session, self.progress);
+        transcode(
+            self.client_buffer,
+            reader,
+            chunked,
+            out,
+            self.pool,
+            |used| {
+                session.count_in(used);
+                progress.body_used.set(true);
+            },
+        )
+    }
+
+    async fn write(&mut self, out: &[u8]) -> Result<(), UploadError> {
+        match within(self.order.server_limit, io::write_all(self.server, out)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(Expired) => Err(UploadError::Server),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), UploadError> {
+        let filling = io::fill(self.client, self.client_buffer, self.pool);
+        let stage = if self.progress.head_sent.get() {
+            Stage::Data
+        } else {
+            Stage::Headers
+        };
+        match within(self.order.client_limit, filling).await {
+            Ok(Ok(1..)) => Ok(()),
+            Ok(_) => Err(UploadError::Client(End::by(Side::Client, stage))),
+            Err(Expired) => Err(UploadError::Client(End::by(Side::ClientTimeout, stage))),
+        }
+    }
+}
+
+/// The response on its way down.
+struct Download<'a> {
+    client: &'a io::Shared<'a>,
+    server: &'a io::Shared<'a>,
+    server_buffer: &'a mut Buffer,
+    session: &'a Session,
+    order: &'a Order<'a>,
+    progress: &'a Progress,
+    seen: &'a Seen,
+    worker: &'a Worker,
+}
+
+/// Who ended it, and the status the client should get if it got none yet.
+type Broken = (End, Option<u16>);
+
+impl Download<'_> {
+    async fn run(mut self) -> Result<Outcome, Broken> {
+        let head = self.read_final_head().await?;
+        if head.status == 101 {
+            return self.switch(head).await;
+        }
+        self.relay(head).await
+    }
+
+    /// Reads heads until one is final; interim ones are passed on to those who know them.
+    async fn read_final_head(&mut self) -> Result<ResponseHead, Broken> {
+        loop {
+            let head = self.read_head().await?;
+            if head.status == 101 || !head.is_interim() {
+                self.seen.head_at.set(Some(self.session.record.elapsed()));
+                return Ok(head);
+            }
+            if self.order.head.version == Version::Http11 {
+                let mut out = Vec::with_capacity(128);
+                h1::write_response(&head, Framing::None, None, &mut out);
+                self.write(&out).await?;
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> Result<ResponseHead, Broken> {
+        let limits = head_limits(self.worker);
+        loop {
+            match h1::parse_response(self.server_buffer.bytes(), &limits) {
+                Ok(Parsed::Complete { head, consumed }) => {
+                    self.server_buffer.consume(consumed, &self.worker.buffers);
+                    return Ok(head);
+                }
+                Ok(Parsed::Partial) if !self.server_buffer.is_full(&self.worker.buffers) => {}
+                _ => return Err(self.invalid()),
+            }
+            match self.read(Stage::Headers).await? {
+                0 => return Err((End::by(Side::Server, Stage::Headers), Some(502))),
+                _ => self.progress.answered.set(true),
+            }
+        }
+    }
+
+    /// What the server sent is no response: the client gets 502, never any of it.
+    fn invalid(&self) -> Broken {
+        self.session.count_at_both(Count::ResponseErrors);
+        (End::by(Side::Proxy, Stage::Headers), Some(502))
+    }
+
+    /// A 101 opens a tunnel only if an upgrade was asked for and the answer is right in every part
+    /// (RFC 6455 section 4.1).
+    async fn switch(mut self, mut head: ResponseHead) -> Result<Outcome, Broken> {
+        let Some(key) = self.order.upgrade else {
+            return Err(self.invalid());
+        };
+        if ws::check_switching(&head, self.order.head, key).is_err() {
+            return Err(self.invalid());
+        }
+        h1::strip_hop_by_hop(&mut head.fields);
+        (self.order.rewrite)(&mut head, self.session);
+        let mut out = Vec::with_capacity(256);
+        let connection = Some(h1::Connection::Upgrade);
+        h1::write_response(&head, Framing::None, connection, &mut out);
+        self.announce(101);
+        self.session.count_out(out.len());
+        self.write(&out).await?;
+        Ok(Outcome::Switched)
+    }
+
+    async fn relay(mut self, mut head: ResponseHead) -> Result<Outcome, Broken> {
+        let method = &self.order.head.method;
+        let body = h1::response_body(&head, method).map_err(|_| self.invalid())?;
+        let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
+        let framing = self.framing(&head, body);
+        let after = self.after(body, framing);
+        h1::strip_hop_by_hop(&mut head.fields);
+        (self.order.rewrite)(&mut head, self.session);
+        let mut out = Vec::with_capacity(1024);
+        let version = self.order.head.version;
+        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        self.announce(head.status);
+        let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
+        self.relay_body(body, chunked, out).await?;
+        // An early answer leaves bytes of the request on the way: nothing can follow it.
+        let uploaded = self.progress.uploaded.get();
+        Ok(Outcome::Done {
+            client: if uploaded { after } else { After::Close },
+            server_reusable: uploaded
+                && server_keeps
+                && body != BodyLength::UntilClose
+                && self.server_buffer.is_empty(),
+        })
+    }
+
+    /// How the client will know where the body ends.
+    fn framing(&self, head: &ResponseHead, body: BodyLength) -> Framing {
+        match body {
+            BodyLength::Length(length) => Framing::Length(length),
+            BodyLength::Chunked if self.order.head.version == Version::Http11 => Framing::Chunked,
+            BodyLength::Chunked | BodyLength::UntilClose => Framing::UntilClose,
+            // The answer to a HEAD says how long the body would be, or nothing about it.
+            BodyLength::Empty if self.order.head.method.is_head() || head.status == 304 => {
+                match declared_length(head) {
+                    Some(length) => Framing::Length(length),
+                    None if head.fields.contains("transfer-encoding") => Framing::Chunked,
+                    None => Framing::UntilClose,
+                }
+            }
+            BodyLength::Empty => Framing::None,
+        }
+    }
+
+    fn after(&self, body: BodyLength, framing: Framing) -> After {
+        let ends = framing == Framing::UntilClose && body != BodyLength::Empty;
+        if self.order.keep_client && !ends && !self.worker.is_stopping() {
+            After::KeepAlive
+        } else {
+            After::Close
+        }
+    }
+
+    fn announce(&self, status: u16) {
+        self.progress.head_sent.set(true);
+        self.seen.status.set(Some(status));
+        self.session.count_response(status);
+    }
+
+    /// Sends `out`, which holds the head, and the body behind it.
+    async fn relay_body(
+        &mut self,
+        body: BodyLength,
+        chunked: bool,
+        mut out: Vec<u8>,
+    ) -> Result<(), Broken> {
+        let mut reader = BodyReader::new(body);
+        let pool = &self.worker.buffers;
+        let broken = (End::by(Side::Server, Stage::Data), None);
+        loop {
+            let whole = transcode(
+                self.server_buffer,
+                &mut reader,
+                chunked,
+                &mut out,
+                pool,
+                |_| {},
+            )
+            .map_err(|_| broken)?;
+            if !out.is_empty() {
+                self.session.count_out(out.len());
+                self.write(&out).await?;
+                out.clear();
+            }
+            if whole {
+                return Ok(());
+            }
+            if self.read(Stage::Data).await? == 0 {
+                return reader.finish_on_close().map_err(|_| broken);
+            }
+        }
+    }
+
+    /// Reads from the server. Its time runs only while it has the whole request.
+    async fn read(&mut self, stage: Stage) -> Result<usize, Broken> {
+        loop {
+            let had_all = self.progress.uploaded.get();
+            let pool = &self.worker.buffers;
+            let filling = io::fill(self.server, self.server_buffer, pool);
+            return match within(self.order.server_limit, filling).await {
+                Ok(Ok(count)) => Ok(count),
+                Ok(Err(_)) => Err((End::by(Side::Server, stage), Some(502))),
+                Err(Expired) if !had_all => continue,
+                Err(Expired) => Err((End::by(Side::ServerTimeout, stage), Some(504))),
+            };
+        }
+    }
+
+    async fn write(&mut self, out: &[u8]) -> Result<(), Broken> {
+        match within(self.order.client_limit, io::write_all(self.client, out)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err((End::by(Side::Client, Stage::Data), None)),
+            Err(Expired) => Err((End::by(Side::ClientTimeout, Stage::Data), None)),
+        }
+    }
+}
+
+/// `Content-Length` of a response without a body: to a HEAD, or a 304 (RFC 9110 section 8.6).
+fn declared_length(head: &ResponseHead) -> Option<u64> {
+    if head.status == 204 || head.is_interim() {
+        return None;
+    }
+    std::str::from_utf8(head.fields.get("content-length")?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Moves what is in `buffer` of a body to `out`, framed anew. `Ok(true)`: that was the end of it.
+fn transcode(
+    buffer: &mut Buffer,
+    reader: &mut BodyReader,
+    chunked: bool,
+    out: &mut Vec<u8>,
+    pool: &BufferPool,
+    mut used: impl FnMut(usize),
+) -> Result<bool, BodyError> {
+    while !reader.is_done() {
+        let consumed = match reader.next(buffer.bytes())? {
+            BodyStep::Data { start, end } => {
+                let data = &buffer.bytes()[start..end];
+                if chunked {
+                    h1::write_chunk_head(data.len(), out);
+                    out.extend_from_slice(data);
+                    h1::write_chunk_tail(out);
+                } else {
+                    out.extend_from_slice(data);
+                }
+                end
+            }
+            BodyStep::Skip(count) => count,
+            BodyStep::End { consumed, trailers } => {
+                if chunked {
+                    h1::write_last_chunk(trailers.as_ref(), out);
+                }
+                consumed
+            }
+            BodyStep::NeedMore => return Ok(false),
+        };
+        used(consumed);
+        buffer.consume(consumed, pool);
+    }
+    Ok(true)
+}

@@ -1,0 +1,248 @@
+//! The manager thread: starts checks, resolves names, ticks rates once a second, and draws the
+//! consequences when a server's state changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use config::model::ServerAddress;
+use routing::health::words::{self, Severity, Standing, Who};
+use routing::health::{Change, CheckResult, What};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::checks;
+use crate::counters::Count;
+use crate::log::Level;
+use crate::shared::Shared;
+use crate::site::{BackendState, ServerState};
+use crate::snapshot::Event;
+use crate::worker::Message;
+
+/// Pause after a name did not resolve, at first and at most: it doubles in between.
+const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
+const RESOLVE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long one resolution may take before it counts as failed.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the manager can be told.
+pub(crate) enum Order {
+    /// Look after a new server: resolve and check it.
+    Mind(Arc<BackendState>, Arc<ServerState>),
+    /// End whatever is left after this time.
+    HardStopAfter(Duration),
+    /// End.
+    Stop,
+}
+
+/// Runs the manager on this thread until it is told to stop.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(manage(shared, inbox));
+    // A name resolution may hang in the system's resolver; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let mut minding = JoinSet::new();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::Mind(backend, server)) => {
+                    minding.spawn_local(mind(shared.clone(), backend, server));
+                }
+                Some(Order::HardStopAfter(limit)) => {
+                    let shared = shared.clone();
+                    minding.spawn_local(async move {
+                        tokio::time::sleep(limit).await;
+                        shared.tell_workers(&Message::HardStop);
+                    });
+                }
+                Some(Order::Stop) | None => return,
+            },
+            Some(_) = minding.join_next() => {}
+            _ = seconds.tick() => tick(&shared),
+        }
+    }
+}
+
+async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<ServerState>) {
+    if let ServerAddress::Name(name, port) = &server.conf.address {
+        resolve(&shared, &backend, &server, name, *port).await;
+    }
+    checks::run(shared, backend, server).await;
+}
+
+/// Resolves a server's name, for as long as it takes. The server takes no sessions meanwhile.
+async fn resolve(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    name: &str,
+    port: u16,
+) {
+    let mut pause = RESOLVE_PAUSE;
+    let mut said = false;
+    while !server.removed.load(Relaxed) {
+        let lookup = tokio::net::lookup_host((name, port));
+        let why = match tokio::time::timeout(RESOLVE_LIMIT, lookup).await {
+            Ok(Ok(mut addresses)) => match addresses.next() {
+                Some(address) => return resolved(shared, backend, server, address),
+                None => "it has no address".to_owned(),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the resolver does not answer".to_owned(),
+        };
+        if !said {
+            let (backend_name, server_name) = (backend.name(), &server.conf.name);
+            let message = format!(
+                "Server {backend_name}/{server_name} takes no traffic: cannot resolve '{name}': \
+                 {why}. Trying on."
+            );
+            shared.say_to(&backend.conf().proxy.log.targets, Level::Warning, &message);
+            said = true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
+    }
+}
+
+fn resolved(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    address: SocketAddr,
+) {
+    server.set_resolved(address);
+    backend.refresh(server);
+    note_capacity(shared, backend);
+}
+
+/// Takes the result of a check.
+pub(crate) fn settle(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    result: CheckResult,
+) {
+    let now = shared.clock.since_start();
+    let change = server.health().step(result.clone(), now);
+    if let Some(change) = change {
+        follow(shared, backend, server, &change, Some(&result));
+    }
+}
+
+/// Draws the consequences of a change of a server: balancing, log, events.
+pub(crate) fn follow(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    change: &Change,
+    cause: Option<&CheckResult>,
+) {
+    backend.refresh(server);
+    let (left, _) = backend.capacity();
+    let who = Who {
+        backend: backend.name(),
+        server: &server.conf.name,
+        backup: server.conf.backup,
+    };
+    let standing = Standing {
+        active: left.active,
+        backup: left.backup,
+        sessions: server.sessions.now(),
+        requeued: 0,
+        queued: backend.queued.now(),
+    };
+    let targets = &backend.conf().proxy.log.targets;
+    for line in words::change_lines(&who, change, cause, &standing) {
+        shared.say_to(targets, level(line.severity), &line.text);
+    }
+    note_capacity(shared, backend);
+    let (backend_name, server_name) = (backend.name().clone(), server.conf.name.clone());
+    match change.what {
+        What::Up => {
+            shared.report(Event::ServerUp {
+                backend: backend_name,
+                server: server_name,
+            });
+        }
+        What::Down => {
+            shared.report(Event::ServerDown {
+                backend: backend_name,
+                server: server_name,
+            });
+        }
+        _ => {}
+    }
+}
+
+fn level(severity: Severity) -> Level {
+    match severity {
+        Severity::Emergency => Level::Emergency,
+        Severity::Alert => Level::Alert,
+        Severity::Notice => Level::Notice,
+    }
+}
+
+/// Keeps the backend's history, and says so when its last server has gone.
+pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
+    let now = shared.clock.since_start();
+    let up = backend.usable_count() > 0;
+    {
+        let mut history = backend.history();
+        if history.up == up {
+            return;
+        }
+        if up {
+            let lasted = now.saturating_sub(history.last_change);
+            history.downtime += lasted;
+        } else {
+            history.downs += 1;
+        }
+        history.up = up;
+        history.last_change = now;
+    }
+    if !up {
+        let conf = backend.conf();
+        let line = words::no_server_line(backend.name(), conf.listen);
+        shared.say_to(&conf.proxy.log.targets, level(line.severity), &line.text);
+    }
+}
+
+/// Once a second: rates from totals.
+fn tick(shared: &Shared) {
+    let site = shared.site.load();
+    shared
+        .connection_rate
+        .tick(shared.counters.sum(Count::Sessions));
+    for frontend in &site.frontends {
+        frontend
+            .session_rate
+            .tick(frontend.counters.sum(Count::Sessions));
+        frontend
+            .request_rate
+            .tick(frontend.counters.sum(Count::Requests));
+    }
+    for backend in &site.backends {
+        backend
+            .session_rate
+            .tick(backend.counters.sum(Count::Sessions));
+        for server in backend.servers() {
+            server
+                .session_rate
+                .tick(server.counters.sum(Count::Sessions));
+        }
+    }
+}

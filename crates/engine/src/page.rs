@@ -1,0 +1,104 @@
+//! Answers of our own: the stats page in its three forms, and the metrics.
+//!
+//! Where a configuration names no `stats` at all, the page answers at [`DEFAULT_URI`] to this machine
+//! alone: operators expect it there. As soon as one `stats` line is written, only those count.
+
+use std::net::IpAddr;
+
+use config::model::Proxy;
+use routing::access;
+use routing::rules::Answer;
+use wire::head::Fields;
+
+use crate::client::Request;
+use crate::export::page::Look;
+use crate::export::{csv, page, prometheus};
+use crate::site::Site;
+use crate::worker::Worker;
+
+/// Where the page answers when nothing is configured.
+const DEFAULT_URI: &str = "/stats";
+
+/// The stats page, when the request is for it.
+pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Answer> {
+    let target = request.head.path_and_query();
+    let Some(conf) = &proxy.stats else {
+        let rest = rest_of(target, DEFAULT_URI)?;
+        let wanted = !site.has_stats() && is_local(request);
+        let node = &request.session.worker().shared.node;
+        let look = Look {
+            uri: DEFAULT_URI,
+            show_legends: true,
+            node: Some(node),
+            ..Look::default()
+        };
+        return wanted.then(|| answer(request, rest, &look));
+    };
+    let rest = rest_of(target, &conf.uri)?;
+    if !access::allowed(&request.head.fields, &conf.auth) {
+        return Some(access::challenge(&conf.realm));
+    }
+    let look = Look {
+        refresh: conf.refresh.filter(|_| !rest.ends_with(b";norefresh")),
+        ..Look::from(conf)
+    };
+    Some(answer(request, rest, &look))
+}
+
+/// What follows the page's URI; `None` when the target is another one that only begins alike.
+fn rest_of<'a>(target: &'a [u8], uri: &str) -> Option<&'a [u8]> {
+    let rest = target.strip_prefix(uri.as_bytes())?;
+    let ends = rest
+        .first()
+        .is_none_or(|next| matches!(next, b';' | b'?' | b'&' | b'/' | b'#'));
+    ends.then_some(rest)
+}
+
+/// Whether the client sits on this machine and speaks for itself: what another proxy here passes on
+/// comes from anywhere.
+fn is_local(request: &Request) -> bool {
+    let connection = request.session.connection();
+    let loopback = |ip: IpAddr| ip.is_loopback();
+    let fields = &request.head.fields;
+    let passed_on = ["x-forwarded-for", "forwarded", "via", "x-real-ip"];
+    connection.peer.is_some_and(|peer| loopback(peer.ip()))
+        && connection.facts.src.is_some_and(|src| loopback(src.ip()))
+        && !passed_on.iter().any(|name| fields.contains(name))
+}
+
+fn answer(request: &Request, rest: &[u8], look: &Look<'_>) -> Answer {
+    let method = &request.head.method;
+    if method.as_bytes() != b"GET" && !method.is_head() {
+        return routing::pages::answer(405);
+    }
+    let snapshot = crate::stats::snapshot(&request.session.worker().shared);
+    if rest.starts_with(b";csv") {
+        return text(
+            csv::render(&snapshot, look.show_legends),
+            "text/plain; charset=utf-8",
+        );
+    }
+    let mut answer = text(page::render(&snapshot, look), page::CONTENT_TYPE);
+    // Names of nodes come from elsewhere: even if one slipped through, nothing may run.
+    let policy = page::CONTENT_SECURITY_POLICY.as_bytes();
+    answer.fields.append("content-security-policy", policy);
+    answer
+}
+
+/// The metrics of the whole process (`use-service prometheus-exporter`).
+pub(crate) fn metrics(worker: &Worker) -> Answer {
+    let snapshot = crate::stats::snapshot(&worker.shared);
+    text(prometheus::render(&snapshot), prometheus::CONTENT_TYPE)
+}
+
+fn text(body: String, content_type: &str) -> Answer {
+    let mut fields = Fields::new();
+    fields.append("cache-control", b"no-cache");
+    fields.append("content-type", content_type.as_bytes());
+    fields.append("x-content-type-options", b"nosniff");
+    Answer {
+        status: 200,
+        fields,
+        body: body.into_bytes(),
+    }
+}

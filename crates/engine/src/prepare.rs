@@ -1,0 +1,380 @@
+//! From a checked configuration to a running engine, in three steps that can each fail in their own
+//! way: load files ([`Prepared`]), open sockets ([`Bound`]), start threads ([`Engine`]).
+//!
+//! `-c` takes the first step alone; a daemon goes into the background between the second and the
+//! third.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use config::diagnostics::Diagnostic;
+use config::model::{Backend, Config, Server};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+
+use crate::clock::Clock;
+use crate::counters::{Counters, Gauge, Rate};
+use crate::handle::Handle;
+use crate::listen::{self, Listener};
+use crate::log::{Logger, Origin};
+use crate::manager::{self, Order};
+use crate::shared::{Origins, Shared};
+use crate::site::{BackendState, FrontendState, ServerOrigin, Site};
+use crate::snapshot::ControlStatus;
+use crate::tls::{ClientTls, ServerTlsConfig};
+use crate::worker;
+
+/// Events kept for a receiver that is slow; it is told when it missed some.
+const EVENTS_MAX: usize = 1024;
+
+/// Connections where neither `maxconn` nor the descriptor limit says otherwise.
+const MAXCONN_DEFAULT: u64 = 2000;
+
+/// Descriptors kept back for listeners, checks, logs, the state file and the control plane.
+const DESCRIPTORS_KEPT: u64 = 100;
+
+/// What a configuration needs from disk, loaded and checked. Opens no socket.
+pub struct Prepared {
+    config: Arc<Config>,
+    bind_tls: Vec<Vec<Option<Arc<ServerTlsConfig>>>>,
+    server_tls: Vec<Vec<Option<ClientTls>>>,
+}
+
+/// How the process presents itself.
+#[derive(Debug, Clone)]
+pub struct Presence {
+    /// `log-tag` where none is configured: the name the program was started as.
+    pub tag: Arc<str>,
+    /// Whether our own messages also go to stderr: in the foreground and without `-q`.
+    pub to_stderr: bool,
+    /// Descriptors the process may hold, for the default `maxconn`.
+    pub descriptors: u64,
+}
+
+impl Prepared {
+    /// Loads certificates and roots; every problem is reported, each at its line.
+    pub fn new(config: Arc<Config>) -> Result<Self, Vec<Diagnostic>> {
+        let mut problems = Vec::new();
+        let mut bind_tls = Vec::new();
+        for frontend in &config.frontends {
+            let mut of_frontend = Vec::new();
+            for bind in &frontend.binds {
+                let tls = bind.tls.as_ref().map(ServerTlsConfig::load).transpose();
+                of_frontend.push(tls.map(|tls| tls.map(Arc::new)).unwrap_or_else(|message| {
+                    problems.push(Diagnostic::alert(bind.span, message));
+                    None
+                }));
+            }
+            bind_tls.push(of_frontend);
+        }
+        let mut server_tls = Vec::new();
+        for backend in &config.backends {
+            let load = |server: &Server| match client_tls(backend, server) {
+                Ok(tls) => tls,
+                Err(message) => {
+                    problems.push(Diagnostic::alert(server.span, message));
+                    None
+                }
+            };
+            server_tls.push(backend.servers.iter().map(load).collect());
+        }
+        if problems.is_empty() {
+            Ok(Self {
+                config,
+                bind_tls,
+                server_tls,
+            })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Opens all listening sockets; every one that cannot be opened is reported.
+    pub fn bind(self, presence: Presence) -> Result<Bound, Vec<String>> {
+        let workers = workers(&self.config);
+        let maxconn = maxconn(&self.config, presence.descriptors);
+        let writers = Shared::writers(workers);
+        let mut frontends = Vec::new();
+        let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut problems = Vec::new();
+        let mut addresses = Vec::new();
+        for (index, tls) in self.bind_tls.into_iter().enumerate() {
+            let id = numeric_id(
+                self.config.frontends[index].proxy.id,
+                &self.config,
+                index,
+                true,
+            );
+            let state = FrontendState::new(&self.config, index, id, writers, maxconn, tls);
+            let state = Arc::new(state);
+            let disabled = state.conf().proxy.disabled;
+            for bind in 0..if disabled {
+                0
+            } else {
+                state.conf().binds.len()
+            } {
+                match listen::open(&state, bind, workers) {
+                    Ok(opened) => {
+                        addresses.extend(opened.first().and_then(Listener::local_addr));
+                        for (worker, listener) in opened.into_iter().enumerate() {
+                            listeners[worker].push(listener);
+                        }
+                    }
+                    Err(problem) => {
+                        problems.push(format!("Starting frontend {}: {problem}", state.name()));
+                    }
+                }
+            }
+            frontends.push(state);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let server_tls = self.server_tls;
+        let config = self.config;
+        Ok(Bound {
+            config,
+            frontends,
+            listeners,
+            server_tls,
+            presence,
+            maxconn,
+            addresses,
+        })
+    }
+}
+
+/// TLS towards a server, where it has any; the sentence is for its line.
+pub(crate) fn client_tls(backend: &Backend, server: &Server) -> Result<Option<ClientTls>, String> {
+    let tls = server.tls.as_ref().map(ClientTls::load).transpose();
+    tls.map_err(|why| format!("server {}/{}: {why}", backend.proxy.name, server.name))
+}
+
+/// `nbthread`, or one worker per core this process may use.
+fn workers(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    config.global.nbthread.map_or(cores, usize::from).max(1)
+}
+
+/// `maxconn`, or what the descriptors allow: two for each proxied connection.
+fn maxconn(config: &Config, descriptors: u64) -> u64 {
+    match config.global.maxconn {
+        Some(maxconn) if maxconn > 0 => u64::from(maxconn),
+        _ => match descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2 {
+            0 => MAXCONN_DEFAULT,
+            places => places,
+        },
+    }
+}
+
+/// The number stats show: `id`, else counted from 2 in file order as HAProxy does, where both
+/// halves of a `listen` share one.
+fn numeric_id(given: Option<u32>, config: &Config, index: usize, front: bool) -> u32 {
+    let position = |span: config::source::Span| {
+        let mut starts: Vec<_> = config
+            .frontends
+            .iter()
+            .map(|f| f.proxy.span)
+            .chain(config.backends.iter().map(|b| b.proxy.span))
+            .collect();
+        starts.sort_unstable();
+        starts.dedup();
+        starts.iter().position(|start| *start == span).unwrap_or(0)
+    };
+    let span = if front {
+        config.frontends[index].proxy.span
+    } else {
+        config.backends[index].proxy.span
+    };
+    given.unwrap_or_else(|| u32::try_from(position(span) + 2).unwrap_or(u32::MAX))
+}
+
+/// Listening sockets are open; nothing runs yet.
+pub struct Bound {
+    config: Arc<Config>,
+    frontends: Vec<Arc<FrontendState>>,
+    /// Per worker.
+    listeners: Vec<Vec<Listener>>,
+    server_tls: Vec<Vec<Option<ClientTls>>>,
+    presence: Presence,
+    maxconn: u64,
+    addresses: Vec<std::net::SocketAddr>,
+}
+
+impl Bound {
+    /// The addresses listened on, in file order; Unix sockets aside.
+    pub fn addresses(&self) -> &[std::net::SocketAddr] {
+        &self.addresses
+    }
+
+    /// Client connections that are allowed at once.
+    pub fn maxconn(&self) -> u64 {
+        self.maxconn
+    }
+
+    /// Starts all threads. Fails only when the system gives no threads or no event queues.
+    pub fn run(self) -> std::io::Result<Engine> {
+        let workers = self.listeners.len();
+        let shared = Arc::new(self.share(workers)?);
+        let mut threads = Vec::new();
+        let (manager, manager_inbox) = mpsc::unbounded_channel();
+        for backend in &shared.site.load().backends {
+            for server in backend.servers() {
+                // The receiver is in our hands still.
+                let _ = manager.send(Order::Mind(backend.clone(), server));
+            }
+            manager::note_capacity(&shared, backend);
+        }
+        let _ = shared.manager.set(manager);
+        threads.push(spawn("manager", {
+            let shared = shared.clone();
+            move || manager::run(shared, manager_inbox)
+        })?);
+        let mut inboxes = Vec::new();
+        for (index, listeners) in self.listeners.into_iter().enumerate() {
+            let (sender, inbox) = mpsc::unbounded_channel();
+            inboxes.push(sender);
+            threads.push(spawn(&format!("worker-{index}"), {
+                let shared = shared.clone();
+                move || worker::run(index, shared, listeners, inbox)
+            })?);
+        }
+        let _ = shared.inboxes.set(inboxes);
+        Ok(Engine {
+            handle: Handle::new(shared),
+            threads,
+        })
+    }
+
+    fn share(&self, workers: usize) -> std::io::Result<Shared> {
+        let clock = Clock::new();
+        let backends = self.backends(workers);
+        let tags = self
+            .config
+            .frontends
+            .iter()
+            .filter_map(|f| f.proxy.log.tag.as_ref());
+        let global = &self.config.global;
+        let origin = Origin {
+            tag: global
+                .log_tag
+                .clone()
+                .unwrap_or_else(|| self.presence.tag.clone()),
+            host: global
+                .log_send_hostname
+                .clone()
+                .map(|name| name.unwrap_or_else(host_name)),
+            pid: std::process::id(),
+        };
+        let places = usize::try_from(self.maxconn).unwrap_or(usize::MAX);
+        Ok(Shared {
+            site: ArcSwap::from_pointee(Site {
+                config: self.config.clone(),
+                frontends: self.frontends.clone(),
+                backends,
+            }),
+            started: crate::clock::wall(),
+            clock,
+            counters: Counters::new(Shared::writers(workers)),
+            connections: Gauge::default(),
+            connection_rate: Rate::default(),
+            tls_connections: Gauge::default(),
+            tunnels: Gauge::default(),
+            room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            maxconn: self.maxconn,
+            workers,
+            logger: Logger::start()?,
+            origins: Origins::new(origin, tags),
+            to_stderr: self.presence.to_stderr,
+            node: global.node.clone().unwrap_or_else(host_name),
+            events: broadcast::channel(EVENTS_MAX).0,
+            control: Mutex::new(ControlStatus::default()),
+            stopping: AtomicBool::new(false),
+            routed: AtomicBool::new(false),
+            inboxes: OnceLock::new(),
+            manager: OnceLock::new(),
+        })
+    }
+
+    fn backends(&self, workers: usize) -> Vec<Arc<BackendState>> {
+        let writers = Shared::writers(workers);
+        let mut backends = Vec::new();
+        for (index, conf) in self.config.backends.iter().enumerate() {
+            let id = numeric_id(conf.proxy.id, &self.config, index, false);
+            let state = BackendState::new(&self.config, index, id, writers);
+            for (position, server) in conf.servers.iter().enumerate() {
+                let id = server
+                    .id
+                    .unwrap_or(u32::try_from(position + 1).unwrap_or(u32::MAX));
+                let now = std::time::Duration::ZERO;
+                let origin = ServerOrigin {
+                    id,
+                    dynamic: false,
+                    writers,
+                    now,
+                };
+                let tls = self.server_tls[index][position].clone();
+                // Names are unique in a checked configuration.
+                let _ = state.add(server.clone(), tls, origin);
+            }
+            backends.push(Arc::new(state));
+        }
+        backends
+    }
+}
+
+/// The machine's name, for logs and the stats page.
+pub(crate) fn host_name() -> Arc<str> {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into()
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// A running engine.
+pub struct Engine {
+    handle: Handle,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Engine {
+    /// The door into it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until it has stopped, after [`crate::command::Command::SoftStop`] or `HardStop`. The
+    /// error says which thread ended by itself and why.
+    pub fn wait_stopped(mut self) -> Result<(), String> {
+        let manager = self.threads.remove(0);
+        let mut wrong = Vec::new();
+        for thread in self.threads {
+            collect(thread, &mut wrong);
+        }
+        self.handle.shared().stopping.store(true, Relaxed);
+        if let Some(inbox) = self.handle.shared().manager.get() {
+            let _ = inbox.send(Order::Stop);
+        }
+        collect(manager, &mut wrong);
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("; "))
+        }
+    }
+}
+
+fn collect(thread: JoinHandle<std::io::Result<()>>, wrong: &mut Vec<String>) {
+    let name = thread.thread().name().unwrap_or("?").to_owned();
+    match thread.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => wrong.push(format!("thread {name}: {error}")),
+        Err(_) => wrong.push(format!("thread {name} panicked")),
+    }
+}

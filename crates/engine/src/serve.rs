@@ -1,0 +1,205 @@
+//! One connection from accept to close. Read this first.
+//!
+//! ```text
+//!  listen    Accepted   a socket, its peer, its place in the limits
+//!  secure    Client     PROXY header read, TLS done; plain listeners pass through
+//!  client    Request    a head with one meaning
+//!  routing   Verdict    answer ourselves, or forward to a backend: pure
+//!  forward   …          a server, a connection, one exchange; retries (forward.rs)
+//!  tunnel    Tunnel     after a 101, or for mode tcp: both streams, nothing kept
+//!  session   End        statistics and the log line, written once
+//! ```
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::model::{BackendId, Mode};
+use routing::rules::{Outcome as Ruled, Stopped};
+
+use crate::client::{After, Client, Request};
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::forward::{self, Forwarded};
+use crate::page;
+use crate::secure;
+use crate::session::Session;
+use crate::site::{BackendState, FrontendState, Site};
+use crate::stream::Carrier;
+use crate::worker::{Room, Worker};
+
+/// A connection just accepted.
+pub(crate) struct Accepted {
+    /// The socket.
+    pub(crate) carrier: Carrier,
+    /// Who connected; `None` on a Unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Which `bind` of the frontend.
+    pub(crate) bind: usize,
+    /// Its place in limits and gauges.
+    pub(crate) room: Room,
+    /// When.
+    pub(crate) at: Instant,
+}
+
+/// What to do with a request.
+enum Verdict {
+    /// Answer it ourselves.
+    Reply {
+        answer: routing::rules::Answer,
+        end: End,
+        service: Option<&'static str>,
+    },
+    /// Send it to a backend.
+    Forward(Arc<BackendState>),
+}
+
+/// Serves one client connection until it ends or becomes a tunnel.
+pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, worker: Rc<Worker>) {
+    let Some(client) = secure::secure(accepted, &frontend, &worker).await else {
+        return;
+    };
+    match frontend.conf().proxy.mode {
+        Mode::Http => requests(client, &worker).await,
+        Mode::Tcp => forward::relay(client, &worker).await,
+    }
+}
+
+/// One request after the other.
+async fn requests(mut client: Client, worker: &Rc<Worker>) {
+    while let Some(mut request) = client.next().await {
+        let site = worker.shared.site.load_full();
+        let after = match decide(&site, &mut request, worker) {
+            Verdict::Reply {
+                answer,
+                end,
+                service,
+            } => {
+                request.session.count_at_frontend(Count::Intercepted);
+                if let Some(service) = service {
+                    request.session.serve_by(service);
+                }
+                let after = client.reply(&mut request, answer).await;
+                request.session.finish(end);
+                after
+            }
+            Verdict::Forward(backend) => {
+                match forward::forward(client, request, &backend, worker).await {
+                    Forwarded::Done(same_client, after) => {
+                        client = same_client;
+                        after
+                    }
+                    // The tunnel is a task of its own: nothing of this one stays.
+                    Forwarded::Tunnel(tunnel) => {
+                        tokio::task::spawn_local(tunnel);
+                        return;
+                    }
+                }
+            }
+        };
+        if after == After::Close {
+            client.linger().await;
+            return;
+        }
+    }
+}
+
+/// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
+/// order (manual 4.2, "stats uri", "http-request", "use_backend").
+fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
+    let frontend = request.session.frontend().clone();
+    if let Some(verdict) = apply_rules(request, &frontend.conf().proxy, worker) {
+        return verdict;
+    }
+    if let Some(reply) = page::stats(&frontend.conf().proxy, site, request) {
+        return own(reply, "<STATS>");
+    }
+    let Some(BackendId(index)) = choose_backend(&frontend, request) else {
+        request.session.count_at_frontend(Count::RequestErrors);
+        let answer = routing::pages::answer(503);
+        return Verdict::Reply {
+            answer,
+            end: End::by(Side::Server, Stage::Connect),
+            service: None,
+        };
+    };
+    let backend = &site.backends[index];
+    request.session.enter_backend(backend);
+    request.session.count_at_backend(Count::Requests);
+    if !is_own_half(&frontend, backend) {
+        if let Some(verdict) = apply_rules(request, &backend.conf().proxy, worker) {
+            return verdict;
+        }
+        if let Some(reply) = page::stats(&backend.conf().proxy, site, request) {
+            return own(reply, "<STATS>");
+        }
+    }
+    Verdict::Forward(backend.clone())
+}
+
+fn own(answer: routing::rules::Answer, service: &'static str) -> Verdict {
+    let end = End::by(Side::Local, Stage::Request);
+    Verdict::Reply {
+        answer,
+        end,
+        service: Some(service),
+    }
+}
+
+fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<BackendId> {
+    let session = &request.session;
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let facts = session.facts(&usable, Some(&request.head), None);
+    routing::decide::backend(frontend.conf(), &facts)
+}
+
+/// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.
+fn apply_rules(
+    request: &mut Request,
+    proxy: &config::model::Proxy,
+    worker: &Worker,
+) -> Option<Verdict> {
+    if proxy.http_request.is_empty() {
+        return None;
+    }
+    let Request { head, session, .. } = request;
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let facts = session.facts(&usable, None, None);
+    let ruled = routing::rules::request(&proxy.http_request, head, &facts, &**session);
+    let denied = End::by(Side::Proxy, Stage::Request);
+    match ruled {
+        Ruled::Continue => None,
+        Ruled::Stop(Stopped::Deny(answer)) => {
+            session.count_at_frontend(Count::DeniedRequests);
+            session.count_at_backend(Count::DeniedRequests);
+            Some(Verdict::Reply {
+                answer,
+                end: denied,
+                service: None,
+            })
+        }
+        Ruled::Stop(Stopped::Return(answer) | Stopped::Redirect(answer)) => {
+            let end = End::by(Side::Local, Stage::Request);
+            Some(Verdict::Reply {
+                answer,
+                end,
+                service: None,
+            })
+        }
+        Ruled::Stop(Stopped::PrometheusExporter) => Some(own(page::metrics(worker), "<PROMEX>")),
+    }
+}
+
+/// Whether both are halves of one `listen`: its rules stand in both and are applied once.
+pub(crate) fn is_own_half(frontend: &FrontendState, backend: &BackendState) -> bool {
+    frontend.conf().listen && backend.conf().listen && frontend.name() == backend.name()
+}
+
+/// Where a TCP session goes: conditions may look at the connection alone.
+pub(crate) fn tcp_backend(site: &Site, session: &Session) -> Option<Arc<BackendState>> {
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let facts = session.facts(&usable, None, None);
+    let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts)?;
+    Some(site.backends[index].clone())
+}

@@ -1,0 +1,609 @@
+//! What is known and counted of one request, or of one TCP session, from its start to its log line.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use config::expr::{Flags, Variable};
+use config::model::{LogFormat, Logging, Timeouts};
+use routing::balance::ServerKey;
+use routing::dates;
+use routing::format::Variables;
+use routing::sample::ConnectionFacts;
+
+use crate::clock;
+use crate::counters::{Average, Count, Counters, Gauge, response_class};
+use crate::end::{End, Side};
+use crate::log::Level;
+use crate::site::{BackendState, FrontendState, ServerState, Slot};
+use crate::worker::{Connection, Worker};
+
+/// One request, or one TCP session.
+pub(crate) struct Session {
+    connection: Rc<Connection>,
+    backend: Option<Arc<BackendState>>,
+    slot: Option<Slot>,
+    /// The server last chosen, also after its slot was given back.
+    server: Option<Arc<ServerState>>,
+    /// What stands for a server in the log when none was used.
+    service: &'static str,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    /// What the log line says.
+    pub(crate) record: Record,
+}
+
+/// Facts for the log line and the averages. A time of `None` was not reached: "-1".
+pub(crate) struct Record {
+    /// Date of the first byte of the request (or of the accept, for TCP).
+    date: Duration,
+    /// The same moment on the monotonic clock.
+    started: Instant,
+    /// `%Th`.
+    pub(crate) handshake: Duration,
+    /// `%Ti`.
+    pub(crate) idle: Duration,
+    /// `%TR`.
+    pub(crate) request: Option<Duration>,
+    /// `%Tw`.
+    pub(crate) queue: Option<Duration>,
+    /// `%Tc`.
+    pub(crate) connect: Option<Duration>,
+    /// `%Tr`.
+    pub(crate) response: Option<Duration>,
+    /// Method, target and version as received; empty: `<BADREQ>`.
+    pub(crate) request_line: Box<[u8]>,
+    /// Status sent to the client; `None`: none was.
+    pub(crate) status: Option<u16>,
+    /// Retries, and whether the last one went to another server.
+    pub(crate) retries: u32,
+    /// See `retries`.
+    pub(crate) redispatched: bool,
+    /// Requests before this one in the backend's queue.
+    pub(crate) queue_position: usize,
+}
+
+impl Record {
+    fn new(handshake: Duration) -> Self {
+        Self {
+            date: clock::wall(),
+            started: Instant::now(),
+            handshake,
+            idle: Duration::ZERO,
+            request: None,
+            queue: None,
+            connect: None,
+            response: None,
+            request_line: Box::default(),
+            status: None,
+            retries: 0,
+            redispatched: false,
+            queue_position: 0,
+        }
+    }
+
+    /// Time since the first byte.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Session {
+    /// Starts now: at the first byte of a request, or at the accept of a TCP session.
+    pub(crate) fn start(connection: &Rc<Connection>) -> Box<Self> {
+        Box::new(Self {
+            connection: connection.clone(),
+            backend: None,
+            slot: None,
+            server: None,
+            service: "<NOSRV>",
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            record: Record::new(connection.handshake),
+        })
+    }
+
+    /// The worker it runs on.
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.connection.worker
+    }
+
+    /// The client's connection.
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// The frontend it came in by.
+    pub(crate) fn frontend(&self) -> &Arc<FrontendState> {
+        &self.connection.frontend
+    }
+
+    /// The server it has a place on.
+    pub(crate) fn server(&self) -> Option<&Arc<ServerState>> {
+        self.slot.as_ref().map(Slot::server)
+    }
+
+    /// It goes to `backend`.
+    pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
+        backend.sessions.enter();
+        self.backend = Some(backend.clone());
+        self.count_at_backend(Count::Sessions);
+    }
+
+    /// It got a place on a server.
+    pub(crate) fn occupy(&mut self, slot: Slot) {
+        let server = slot.server().clone();
+        let seconds = self.worker().clock().since_start().as_secs();
+        server.last_session.store(seconds + 1, Relaxed);
+        server.counters.add(self.worker().index, Count::Sessions, 1);
+        self.server = Some(server);
+        self.slot = Some(slot);
+        self.count_at_both(Count::Balanced);
+    }
+
+    /// It gives its place back, to try elsewhere.
+    pub(crate) fn vacate(&mut self) {
+        self.slot = None;
+    }
+
+    /// It is answered by a service of ours: `<STATS>`, `<PROMEX>`.
+    pub(crate) fn serve_by(&mut self, service: &'static str) {
+        self.service = service;
+    }
+
+    /// Counts one event at the frontend.
+    pub(crate) fn count_at_frontend(&self, what: Count) {
+        self.frontend().counters.add(self.worker().index, what, 1);
+    }
+
+    /// Counts one event at the backend.
+    pub(crate) fn count_at_backend(&self, what: Count) {
+        if let Some(backend) = &self.backend {
+            backend.counters.add(self.worker().index, what, 1);
+        }
+    }
+
+    /// Counts one event at the server last chosen.
+    pub(crate) fn count_at_server(&self, what: Count) {
+        if let Some(server) = &self.server {
+            server.counters.add(self.worker().index, what, 1);
+        }
+    }
+
+    /// Counts one event at the backend and at the server last chosen.
+    pub(crate) fn count_at_both(&self, what: Count) {
+        self.count_at_backend(what);
+        self.count_at_server(what);
+    }
+
+    /// Counts bytes that came from the client.
+    pub(crate) fn count_in(&self, bytes: usize) {
+        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+        self.count_bytes(Count::BytesIn, bytes as u64);
+    }
+
+    /// Counts bytes that go to the client.
+    pub(crate) fn count_out(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+        self.count_bytes(Count::BytesOut, bytes as u64);
+    }
+
+    fn count_bytes(&self, what: Count, bytes: u64) {
+        let writer = self.worker().index;
+        self.frontend().counters.add(writer, what, bytes);
+        if let Some(backend) = &self.backend {
+            backend.counters.add(writer, what, bytes);
+        }
+        if let Some(server) = &self.server {
+            server.counters.add(writer, what, bytes);
+        }
+    }
+
+    /// Counts the status of the answer where HAProxy counts it.
+    pub(crate) fn count_response(&self, status: u16) {
+        let class = response_class(status);
+        self.count_at_frontend(class);
+        self.count_at_backend(class);
+        if self.slot.is_some() {
+            self.count_at_server(class);
+        }
+    }
+
+    /// Calls `each` with the tunnel gauge and the counters of every level above this session.
+    pub(crate) fn each_tunnel_gauge(&self, each: impl Fn(&Gauge, &Counters, usize)) {
+        let writer = self.worker().index;
+        let shared = &self.worker().shared;
+        each(&shared.tunnels, &shared.counters, writer);
+        each(&self.frontend().tunnels, &self.frontend().counters, writer);
+        if let Some(backend) = &self.backend {
+            each(&backend.tunnels, &backend.counters, writer);
+        }
+        if let Some(server) = &self.server {
+            each(&server.tunnels, &server.counters, writer);
+        }
+    }
+
+    /// The timeouts of its frontend and, where it has one, of its backend.
+    pub(crate) fn timeouts(&self) -> (Timeouts, Timeouts) {
+        let front = self.frontend().conf().proxy.timeouts;
+        (
+            front,
+            self.backend
+                .as_ref()
+                .map_or(front, |b| b.conf().proxy.timeouts),
+        )
+    }
+
+    /// Backend (by position) and server of its tunnel.
+    pub(crate) fn target(&self) -> (usize, ServerKey) {
+        let backend = self.backend.as_ref().map_or(usize::MAX, |b| b.index());
+        (
+            backend,
+            self.server.as_ref().map_or(ServerKey(u32::MAX), |s| s.key),
+        )
+    }
+
+    /// How long its tunnel may be silent: `timeout tunnel`, else the shorter of `timeout client` and
+    /// `timeout server`, since a message resets both (manual 4.2, "timeout tunnel").
+    pub(crate) fn tunnel_limit(&self) -> Option<Duration> {
+        let (front, back) = self.timeouts();
+        back.tunnel.or_else(|| shorter(front.client, back.server))
+    }
+
+    /// The same after `closed` has ended its direction: the other one has `timeout server-fin` or
+    /// `client-fin` from then on.
+    pub(crate) fn half_closed_limit(&self, closed: Side) -> Option<Duration> {
+        let (front, back) = self.timeouts();
+        let fin = if closed == Side::Client {
+            back.server_fin
+        } else {
+            front.client_fin
+        };
+        fin.or_else(|| self.tunnel_limit())
+    }
+
+    /// The session is over: statistics and the log line.
+    pub(crate) fn finish(self: Box<Self>, end: End) {
+        let total = self.record.elapsed();
+        self.count_end(end);
+        self.count_times(total);
+        self.log(end, total);
+    }
+
+    fn count_end(&self, end: End) {
+        let what = match end.side {
+            Side::Client | Side::ClientTimeout if self.backend.is_some() => Count::ClientAborts,
+            Side::Server | Side::ServerTimeout if end.stage == crate::end::Stage::Data => {
+                Count::ServerAborts
+            }
+            _ => return,
+        };
+        self.count_at_both(what);
+    }
+
+    fn count_times(&self, total: Duration) {
+        let Some(backend) = &self.backend else { return };
+        let record = &self.record;
+        let mut times = [Duration::ZERO; Average::Len as usize];
+        times[Average::Queue as usize] = record.queue.unwrap_or_default();
+        times[Average::Connect as usize] = record.connect.unwrap_or_default();
+        times[Average::Response as usize] = record.response.unwrap_or_default();
+        times[Average::Total as usize] = total;
+        let writer = self.worker().index;
+        backend.counters.add_times(writer, times);
+        if let Some(response) = record.response {
+            backend.counters.add_latency(writer, response);
+        }
+        if let Some(server) = &self.server {
+            server.counters.add_times(writer, times);
+        }
+    }
+
+    fn log(&self, end: End, total: Duration) {
+        let logging = &self.frontend().conf().proxy.log;
+        if logging.targets.is_empty() {
+            return;
+        }
+        let worker = self.worker();
+        let line = self.line(logging, end, total);
+        let origin = worker.shared.origin_for(logging);
+        let now = clock::wall();
+        worker
+            .shared
+            .logger
+            .send(&logging.targets, &origin, Level::Info, now, &line);
+    }
+
+    fn line(&self, logging: &Logging, end: End, total: Duration) -> Vec<u8> {
+        let mut line = Vec::with_capacity(256);
+        let ending = Ending {
+            session: self,
+            end,
+            total,
+        };
+        match &logging.format {
+            LogFormat::Custom(format) => {
+                let usable = |name: Option<&str>| self.usable_servers(name);
+                let facts = self.facts(&usable, None, None);
+                routing::format::render(format, &facts, &ending, &mut line);
+            }
+            LogFormat::Default => ending.write_short_line(&mut line),
+        }
+        line
+    }
+
+    /// What rules and log formats may look at.
+    pub(crate) fn facts<'a>(
+        &'a self,
+        usable_servers: &'a dyn Fn(Option<&str>) -> u64,
+        request: Option<&'a wire::head::RequestHead>,
+        response: Option<&'a wire::head::ResponseHead>,
+    ) -> routing::sample::Facts<'a> {
+        routing::sample::Facts {
+            request,
+            response,
+            connection: &self.connection.facts,
+            frontend: self.frontend().name(),
+            backend: self.backend.as_ref().map(|b| &**b.name()),
+            usable_servers,
+            now: clock::wall(),
+            random: fastrand::u64(..),
+        }
+    }
+
+    /// Answers `nbsrv`: of the named backend, or of the one in use.
+    pub(crate) fn usable_servers(&self, name: Option<&str>) -> u64 {
+        let site = self.worker().shared.site.load();
+        let backend = match name {
+            Some(name) => site.backends.iter().find(|b| **b.name() == *name),
+            None => self.backend.as_ref(),
+        };
+        backend.map_or(0, |b| b.usable_count())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(backend) = &self.backend {
+            backend.sessions.leave();
+        }
+    }
+}
+
+fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A session with its end: what the variables of a log format stand for (manual 8.2.6).
+struct Ending<'a> {
+    session: &'a Session,
+    end: End,
+    total: Duration,
+}
+
+impl Ending<'_> {
+    /// The line without any `option httplog` or `tcplog` (manual 8.2.1).
+    fn write_short_line(&self, out: &mut Vec<u8>) {
+        let facts = &self.session.connection.facts;
+        let frontend = self.session.frontend();
+        let mode = match frontend.conf().proxy.mode {
+            config::model::Mode::Http => "HTTP",
+            config::model::Mode::Tcp => "TCP",
+        };
+        let shown = |address: Option<SocketAddr>| match address {
+            Some(address) => format!("{}:{}", address.ip(), address.port()),
+            None => "unix:0".into(),
+        };
+        let (src, dst) = (shown(facts.src), shown(facts.dst));
+        let line = format!("Connect from {src} to {dst} ({}/{mode})", frontend.name());
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn address(&self, v: Variable) -> Option<SocketAddr> {
+        let facts: &ConnectionFacts = &self.session.connection.facts;
+        match v {
+            Variable::ci | Variable::cp => facts.src,
+            Variable::fi | Variable::fp => facts.dst,
+            Variable::si | Variable::sp => {
+                match self
+                    .session
+                    .server
+                    .as_ref()?
+                    .target(facts.dst.map_or(0, |d| d.port()))?
+                {
+                    crate::site::Target::Inet(address) => Some(address),
+                    crate::site::Target::Unix(_) => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn gauge(&self, v: Variable) -> u64 {
+        let session = self.session;
+        match v {
+            Variable::ac => session.worker().shared.connections.now(),
+            Variable::fc => session.frontend().sessions.now(),
+            Variable::bc => session.backend.as_ref().map_or(0, |b| b.sessions.now()),
+            Variable::sc => session.server.as_ref().map_or(0, |s| s.sessions.now()),
+            _ => 0,
+        }
+    }
+
+    fn time(&self, v: Variable) -> Option<Duration> {
+        let record = &self.session.record;
+        let head = record.request.unwrap_or_default();
+        let known = head
+            + record.queue.unwrap_or_default()
+            + record.connect.unwrap_or_default()
+            + record.response.unwrap_or_default();
+        match v {
+            Variable::Th => Some(record.handshake),
+            Variable::Ti => Some(record.idle),
+            Variable::Tq => record.request.map(|r| record.handshake + record.idle + r),
+            Variable::TR => record.request,
+            Variable::Tw => record.queue,
+            Variable::Tc => record.connect,
+            Variable::Tr => record.response,
+            Variable::Td => record.response.map(|_| self.total.saturating_sub(known)),
+            Variable::Ta => Some(self.total),
+            Variable::Tu => Some(self.total + record.idle),
+            Variable::Tt => Some(self.total + record.idle + record.handshake),
+            _ => None,
+        }
+    }
+
+    fn request_part(&self, v: Variable) -> Option<&[u8]> {
+        let line = &self.session.record.request_line;
+        if line.is_empty() {
+            return (v != Variable::HV).then_some(b"<BADREQ>");
+        }
+        let mut words = line.split(|b| *b == b' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        let (path, query) = match target.iter().position(|b| *b == b'?') {
+            Some(at) => (&target[..at], &target[at..]),
+            None => (target, &target[target.len()..]),
+        };
+        Some(match v {
+            Variable::r => line,
+            Variable::HM => method,
+            Variable::HU => target,
+            Variable::HP | Variable::HPO => path,
+            Variable::HQ => query,
+            _ => version,
+        })
+    }
+
+    fn write_name(&self, v: Variable, out: &mut Vec<u8>) {
+        let session = self.session;
+        let frontend = session.frontend();
+        match v {
+            Variable::f => out.extend_from_slice(frontend.name().as_bytes()),
+            Variable::ft => {
+                out.extend_from_slice(frontend.name().as_bytes());
+                if session.connection.facts.tls.is_some() {
+                    out.push(b'~');
+                }
+            }
+            Variable::b => {
+                let name = session
+                    .backend
+                    .as_ref()
+                    .map_or(frontend.name(), |b| b.name());
+                out.extend_from_slice(name.as_bytes());
+            }
+            _ => {
+                let name = session
+                    .server
+                    .as_ref()
+                    .map_or(session.service, |s| &s.conf.name);
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+    }
+}
+
+impl Variables for Ending<'_> {
+    fn write(&self, v: Variable, _flags: Flags, out: &mut Vec<u8>) -> bool {
+        let record = &self.session.record;
+        match v {
+            Variable::ci | Variable::fi | Variable::si => match self.address(v) {
+                Some(address) => out.extend_from_slice(address.ip().to_string().as_bytes()),
+                None => out.extend_from_slice(b"unix"),
+            },
+            Variable::cp | Variable::fp | Variable::sp => {
+                number(out, self.address(v).map_or(0, |a| u64::from(a.port())));
+            }
+            Variable::f | Variable::ft | Variable::b | Variable::s => self.write_name(v, out),
+            Variable::ac | Variable::fc | Variable::bc | Variable::sc => {
+                number(out, self.gauge(v));
+            }
+            Variable::rc => {
+                if record.redispatched {
+                    out.push(b'+');
+                }
+                number(out, u64::from(record.retries));
+            }
+            Variable::sq => number(out, 0),
+            Variable::bq => number(out, record.queue_position as u64),
+            Variable::ST => match record.status {
+                Some(status) => number(out, u64::from(status)),
+                None => out.extend_from_slice(b"-1"),
+            },
+            Variable::B => number(out, self.session.bytes_out.get()),
+            Variable::U => number(out, self.session.bytes_in.get()),
+            Variable::ts => out.extend_from_slice(&self.end.letters()),
+            Variable::tsc => {
+                out.extend_from_slice(&self.end.letters());
+                out.extend_from_slice(b"--");
+            }
+            Variable::r
+            | Variable::HM
+            | Variable::HU
+            | Variable::HP
+            | Variable::HPO
+            | Variable::HQ
+            | Variable::HV => match self.request_part(v) {
+                Some(part) => out.extend_from_slice(part),
+                None => return false,
+            },
+            Variable::CC | Variable::CS | Variable::ID => return false,
+            Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {}
+            Variable::pid => number(out, u64::from(std::process::id())),
+            Variable::sslv | Variable::sslc => match &self.session.connection.facts.tls {
+                Some(tls) if v == Variable::sslv => out.extend_from_slice(tls.version.as_bytes()),
+                Some(tls) => out.extend_from_slice(tls.cipher.as_bytes()),
+                None => return false,
+            },
+            _ => return self.write_time(v, out),
+        }
+        true
+    }
+}
+
+impl Variables for Session {
+    /// In rules, while the session goes on: what is known so far.
+    fn write(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
+        let so_far = Ending {
+            session: self,
+            end: End::NORMAL,
+            total: self.record.elapsed(),
+        };
+        so_far.write(v, flags, out)
+    }
+}
+
+impl Ending<'_> {
+    /// Durations in milliseconds, and dates.
+    fn write_time(&self, v: Variable, out: &mut Vec<u8>) -> bool {
+        let record = &self.session.record;
+        let accepted = record.date.saturating_sub(record.idle + record.handshake);
+        match v {
+            Variable::t => dates::log_millis(accepted, out),
+            Variable::tr => dates::log_millis(record.date, out),
+            Variable::T => dates::log_utc(accepted, out),
+            Variable::trg => dates::log_utc(record.date, out),
+            Variable::Tl => dates::log_local(accepted, out),
+            Variable::trl => dates::log_local(record.date, out),
+            Variable::Ts => number(out, accepted.as_secs()),
+            Variable::ms => {
+                out.extend_from_slice(format!("{:03}", accepted.subsec_millis()).as_bytes());
+            }
+            _ => match self.time(v) {
+                Some(time) => number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                None => out.extend_from_slice(b"-1"),
+            },
+        }
+        true
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}

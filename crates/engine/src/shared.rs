@@ -1,0 +1,165 @@
+//! What all threads of an engine share: the site, process-wide counters and limits, the logger.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::model::{LogTarget, Logging};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+
+use crate::clock::{self, Clock};
+use crate::counters::{Counters, Gauge, Rate};
+use crate::log::{Level, Logger, Origin};
+use crate::site::Site;
+use crate::snapshot::{ControlStatus, Event};
+use crate::worker::Message;
+
+/// Shared by all threads.
+pub(crate) struct Shared {
+    /// The site in force.
+    pub(crate) site: ArcSwap<Site>,
+    /// When the engine started, since 1970.
+    pub(crate) started: Duration,
+    /// Time since start.
+    pub(crate) clock: Clock,
+    /// Process-wide counts.
+    pub(crate) counters: Counters,
+    /// Client connections now.
+    pub(crate) connections: Gauge,
+    /// Connections a second.
+    pub(crate) connection_rate: Rate,
+    /// TLS connections of clients now.
+    pub(crate) tls_connections: Gauge,
+    /// Tunnels now.
+    pub(crate) tunnels: Gauge,
+    /// Places left below the process's `maxconn`.
+    pub(crate) room: Arc<Semaphore>,
+    /// The process's `maxconn` in force.
+    pub(crate) maxconn: u64,
+    /// How many workers there are.
+    pub(crate) workers: usize,
+    /// Where log lines go.
+    pub(crate) logger: Logger,
+    /// Who log lines come from, by `log-tag`.
+    pub(crate) origins: Origins,
+    /// Whether our own messages go to stderr as well (not with `-q`, not in the background).
+    pub(crate) to_stderr: bool,
+    /// What the stats page calls this machine.
+    pub(crate) node: Arc<str>,
+    /// What the control loop wants to know.
+    pub(crate) events: broadcast::Sender<Event>,
+    /// What the control loop said of itself.
+    pub(crate) control: Mutex<ControlStatus>,
+    /// Whether no new connections are taken any more.
+    pub(crate) stopping: AtomicBool,
+    /// Whether anything was routed yet.
+    pub(crate) routed: AtomicBool,
+    /// The workers' inboxes; set once they run.
+    pub(crate) inboxes: OnceLock<Vec<mpsc::UnboundedSender<Message>>>,
+    /// The manager's inbox; set once it runs.
+    pub(crate) manager: OnceLock<mpsc::UnboundedSender<crate::manager::Order>>,
+}
+
+impl Shared {
+    /// The writer index of the manager thread in [`Counters`].
+    pub(crate) fn writers(workers: usize) -> usize {
+        workers + 1
+    }
+
+    /// Who a proxy's log lines come from.
+    pub(crate) fn origin_for(&self, logging: &Logging) -> Arc<Origin> {
+        self.origins.of(logging.tag.as_ref())
+    }
+
+    /// Writes a line about the process itself.
+    pub(crate) fn say(&self, level: Level, message: &str) {
+        let site = self.site.load();
+        self.say_to(&site.config.global.log, level, message);
+    }
+
+    /// Writes a line about a proxy: to its log targets, and to stderr like HAProxy in the foreground.
+    pub(crate) fn say_to(&self, targets: &[LogTarget], level: Level, message: &str) {
+        let now = clock::wall();
+        self.logger.send(
+            targets,
+            &self.origins.of(None),
+            level,
+            now,
+            message.as_bytes(),
+        );
+        if self.to_stderr {
+            let word = match level {
+                Level::Emergency | Level::Alert => "ALERT",
+                Level::Warning => "WARNING",
+                Level::Notice | Level::Info => "NOTICE",
+            };
+            let pad = " ".repeat(9 - word.len());
+            self.logger.send_stderr(&format!(
+                "[{word}]{pad}({}) : {message}",
+                std::process::id()
+            ));
+        }
+    }
+
+    /// Tells every worker. An engine that is not running yet, or not any more, has none.
+    pub(crate) fn tell_workers(&self, message: &Message) {
+        for inbox in self.inboxes.get().into_iter().flatten() {
+            // A worker that has ended needs no telling.
+            let _ = inbox.send(message.clone());
+        }
+    }
+
+    /// Tells the control loop; nobody may be listening.
+    pub(crate) fn report(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// The first session that was routed is an event.
+    pub(crate) fn note_routed(&self) {
+        if !self.routed.load(Relaxed) && !self.routed.swap(true, Relaxed) {
+            self.report(Event::FirstRouted);
+        }
+    }
+
+    /// A lock whose holder only copies.
+    pub(crate) fn control(&self) -> MutexGuard<'_, ControlStatus> {
+        self.control
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Log origins by tag, made once.
+pub(crate) struct Origins {
+    default: Arc<Origin>,
+    by_tag: HashMap<Arc<str>, Arc<Origin>>,
+}
+
+impl Origins {
+    /// For the given default and all tags in use.
+    pub(crate) fn new<'a>(default: Origin, tags: impl Iterator<Item = &'a Arc<str>>) -> Self {
+        let by_tag = tags
+            .map(|tag| {
+                (
+                    tag.clone(),
+                    Arc::new(Origin {
+                        tag: tag.clone(),
+                        ..default.clone()
+                    }),
+                )
+            })
+            .collect();
+        Self {
+            default: Arc::new(default),
+            by_tag,
+        }
+    }
+
+    fn of(&self, tag: Option<&Arc<str>>) -> Arc<Origin> {
+        tag.and_then(|tag| self.by_tag.get(tag))
+            .unwrap_or(&self.default)
+            .clone()
+    }
+}

@@ -1,0 +1,549 @@
+//! The current snapshot: configuration, frontends, backends, and the state that lives beside them.
+//!
+//! A [`Site`] is swapped whole, never edited in place; sessions under way finish on theirs. What
+//! changes while it is in force (servers, queues, counters) hangs below it, each behind one lock or
+//! in atomics.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use config::model::{Backend, Config, Frontend, Server, ServerAddress};
+use routing::balance::{Ask, Balancer, Candidate, ServerKey};
+use routing::health::{Health, Initial};
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use crate::command::{Admin, Refused};
+use crate::counters::{Counters, Gauge, Rate};
+use crate::tls::{ClientTls, ServerTlsConfig};
+
+/// A configuration in force.
+pub(crate) struct Site {
+    /// What was configured.
+    pub(crate) config: Arc<Config>,
+    /// Frontends, as in the configuration.
+    pub(crate) frontends: Vec<Arc<FrontendState>>,
+    /// Backends, as in the configuration.
+    pub(crate) backends: Vec<Arc<BackendState>>,
+}
+
+impl Site {
+    /// Whether any `stats` line was written.
+    pub(crate) fn has_stats(&self) -> bool {
+        let fronts = self.config.frontends.iter().map(|f| &f.proxy);
+        let backs = self.config.backends.iter().map(|b| &b.proxy);
+        fronts.chain(backs).any(|proxy| proxy.stats.is_some())
+    }
+}
+
+/// A frontend in force.
+pub(crate) struct FrontendState {
+    config: Arc<Config>,
+    index: usize,
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Client connections now.
+    pub(crate) sessions: Gauge,
+    /// Tunnels now.
+    pub(crate) tunnels: Gauge,
+    /// Connections a second.
+    pub(crate) session_rate: Rate,
+    /// Requests a second.
+    pub(crate) request_rate: Rate,
+    /// Places left below `maxconn`.
+    pub(crate) room: Arc<Semaphore>,
+    /// `maxconn` in force.
+    pub(crate) sessions_limit: u64,
+    /// Whether it takes connections.
+    pub(crate) open: AtomicBool,
+    /// TLS of each `bind`, by position.
+    pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
+}
+
+impl FrontendState {
+    /// Built by `prepare`, with the TLS it loaded.
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        index: usize,
+        id: u32,
+        writers: usize,
+        maxconn: u64,
+        tls: Vec<Option<Arc<ServerTlsConfig>>>,
+    ) -> Self {
+        let limit = config.frontends[index]
+            .maxconn
+            .map_or(maxconn, u64::from)
+            .min(maxconn);
+        let places = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            config: config.clone(),
+            index,
+            id,
+            counters: Counters::new(writers),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            session_rate: Rate::default(),
+            request_rate: Rate::default(),
+            room: Arc::new(Semaphore::new(places)),
+            sessions_limit: limit,
+            open: AtomicBool::new(false),
+            tls,
+        }
+    }
+
+    /// What was configured.
+    pub(crate) fn conf(&self) -> &Frontend {
+        &self.config.frontends[self.index]
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.conf().proxy.name
+    }
+}
+
+/// A backend in force.
+pub(crate) struct BackendState {
+    config: Arc<Config>,
+    index: usize,
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Sessions now.
+    pub(crate) sessions: Gauge,
+    /// Tunnels now.
+    pub(crate) tunnels: Gauge,
+    /// Requests waiting for a server now.
+    pub(crate) queued: Gauge,
+    /// Sessions a second.
+    pub(crate) session_rate: Rate,
+    /// Up or down, and since when.
+    history: Mutex<History>,
+    pool: Mutex<Pool>,
+}
+
+/// Whether a backend can serve, and what became of it over time. Times are since start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct History {
+    /// Whether any server can be used.
+    pub(crate) up: bool,
+    /// When that last changed.
+    pub(crate) last_change: Duration,
+    /// How often it went down.
+    pub(crate) downs: u64,
+    /// Time spent down before the last change.
+    pub(crate) downtime: Duration,
+}
+
+/// The servers of a backend and those who wait for one.
+struct Pool {
+    balancer: Balancer,
+    servers: BTreeMap<ServerKey, Arc<ServerState>>,
+    /// First come, first served. Bounded by the process's `maxconn`: each is a client connection.
+    waiting: VecDeque<oneshot::Sender<Slot>>,
+    next_key: u32,
+}
+
+/// What became of a wish for a server.
+pub(crate) enum Assigned {
+    /// Here it is.
+    Slot(Slot),
+    /// All are full: wait here, behind that many others.
+    Wait(oneshot::Receiver<Slot>, usize),
+    /// No server can be used.
+    NoServer,
+}
+
+/// How many servers are left, as HAProxy's log lines say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Usable active servers.
+    pub(crate) active: usize,
+    /// Usable backup servers.
+    pub(crate) backup: usize,
+}
+
+impl BackendState {
+    /// Without servers; they are added one by one.
+    pub(crate) fn new(config: &Arc<Config>, index: usize, id: u32, writers: usize) -> Self {
+        Self {
+            config: config.clone(),
+            index,
+            id,
+            counters: Counters::new(writers),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            queued: Gauge::default(),
+            session_rate: Rate::default(),
+            history: Mutex::new(History {
+                up: true,
+                ..History::default()
+            }),
+            pool: Mutex::new(Pool {
+                balancer: Balancer::new(config.backends[index].balance),
+                servers: BTreeMap::new(),
+                waiting: VecDeque::new(),
+                next_key: 0,
+            }),
+        }
+    }
+
+    /// What was configured.
+    pub(crate) fn conf(&self) -> &Backend {
+        &self.config.backends[self.index]
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.conf().proxy.name
+    }
+
+    /// Its position in the configuration.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// A lock whose holder never panics: plain data moves and arithmetic alone.
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A lock whose holder never panics.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Its servers, in the order they were added.
+    pub(crate) fn servers(&self) -> Vec<Arc<ServerState>> {
+        self.pool().servers.values().cloned().collect()
+    }
+
+    /// The server of that name.
+    pub(crate) fn server(&self, name: &str) -> Result<Arc<ServerState>, Refused> {
+        let found = self
+            .pool()
+            .servers
+            .values()
+            .find(|s| *s.conf.name == *name)
+            .cloned();
+        found.ok_or_else(|| Refused::NoSuchServer(self.name().clone(), name.into()))
+    }
+
+    /// Usable servers and their weight.
+    pub(crate) fn capacity(&self) -> (Left, u64) {
+        let pool = self.pool();
+        let left = Left {
+            active: pool.balancer.active_count(),
+            backup: pool.balancer.backup_count(),
+        };
+        (left, pool.balancer.total_weight())
+    }
+
+    /// How many servers share the load now (`nbsrv`).
+    pub(crate) fn usable_count(&self) -> u64 {
+        self.pool().balancer.usable_count() as u64
+    }
+
+    /// Adds a server, and says under which key.
+    pub(crate) fn add(
+        &self,
+        server: Server,
+        tls: Option<ClientTls>,
+        origin: ServerOrigin,
+    ) -> Result<Arc<ServerState>, Refused> {
+        let mut pool = self.pool();
+        if pool.servers.values().any(|s| s.conf.name == server.name) {
+            return Err(Refused::NameTaken(self.name().clone(), server.name));
+        }
+        let key = ServerKey(pool.next_key);
+        pool.next_key += 1;
+        let state = Arc::new(ServerState::new(key, server, tls, origin));
+        pool.servers.insert(key, state.clone());
+        pool.balancer.upsert(state.candidate());
+        Ok(state)
+    }
+
+    /// Removes a server that has no session.
+    pub(crate) fn remove(&self, name: &str) -> Result<Arc<ServerState>, Refused> {
+        let server = self.server(name)?;
+        let mut pool = self.pool();
+        let sessions = server.sessions.now();
+        if sessions > 0 {
+            return Err(Refused::Busy(sessions));
+        }
+        pool.balancer.remove(server.key);
+        pool.servers.remove(&server.key);
+        server.removed.store(true, Relaxed);
+        server.recheck.notify_one();
+        Ok(server)
+    }
+
+    /// To be called after anything that decides whether a server takes sessions has changed: tells
+    /// the balancer, and serves those who wait if there is room now.
+    pub(crate) fn refresh(self: &Arc<Self>, server: &ServerState) {
+        let mut pool = self.pool();
+        if pool.servers.contains_key(&server.key) {
+            pool.balancer.upsert(server.candidate());
+        }
+        while !pool.waiting.is_empty() {
+            let Some(server) = pool.pick(&Ask::default()) else {
+                break;
+            };
+            if !self.hand_over(&mut pool, server) {
+                break;
+            }
+        }
+    }
+
+    /// Finds a server for a session, or a place in the queue.
+    pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
+        let mut pool = self.pool();
+        // Who comes later does not overtake those who wait.
+        if pool.waiting.is_empty()
+            && let Some(server) = pool.pick(ask)
+        {
+            return Assigned::Slot(self.occupy(&mut pool, server));
+        }
+        if pool.balancer.usable_count() == 0 {
+            return Assigned::NoServer;
+        }
+        let (sender, receiver) = oneshot::channel();
+        pool.waiting.retain(|waiter| !waiter.is_closed());
+        pool.waiting.push_back(sender);
+        Assigned::Wait(receiver, pool.waiting.len() - 1)
+    }
+
+    fn occupy(self: &Arc<Self>, pool: &mut Pool, server: Arc<ServerState>) -> Slot {
+        let sessions = server.sessions.enter();
+        pool.balancer.sessions_changed(server.key, sessions);
+        Slot {
+            backend: self.clone(),
+            server,
+            occupied: true,
+        }
+    }
+
+    /// Gives `server` to the first who still waits; `false` when nobody does.
+    fn hand_over(self: &Arc<Self>, pool: &mut Pool, server: Arc<ServerState>) -> bool {
+        while let Some(waiter) = pool.waiting.pop_front() {
+            if waiter.is_closed() {
+                continue;
+            }
+            let slot = self.occupy(pool, server.clone());
+            match waiter.send(slot) {
+                Ok(()) => return true,
+                Err(slot) => slot.vacate(pool),
+            }
+        }
+        false
+    }
+}
+
+impl Pool {
+    fn pick(&mut self, ask: &Ask) -> Option<Arc<ServerState>> {
+        let servers = &self.servers;
+        let has_room = |key: ServerKey| servers.get(&key).is_some_and(|s| s.has_room());
+        let key = self.balancer.pick(ask, &has_room)?;
+        self.servers.get(&key).cloned()
+    }
+}
+
+/// A session's place on a server. Dropping it frees the place, or passes it on to who waits.
+pub(crate) struct Slot {
+    backend: Arc<BackendState>,
+    server: Arc<ServerState>,
+    occupied: bool,
+}
+
+impl Slot {
+    /// The server.
+    pub(crate) fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+
+    /// Frees the place while the pool is locked already.
+    fn vacate(mut self, pool: &mut Pool) {
+        self.occupied = false;
+        let sessions = self.server.sessions.leave();
+        pool.balancer.sessions_changed(self.server.key, sessions);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.occupied {
+            return;
+        }
+        let backend = self.backend.clone();
+        let mut pool = backend.pool();
+        let sessions = self.server.sessions.leave();
+        pool.balancer.sessions_changed(self.server.key, sessions);
+        if !pool.waiting.is_empty() && self.server.accepts_new() && self.server.has_room() {
+            backend.hand_over(&mut pool, self.server.clone());
+        }
+    }
+}
+
+/// Where a server comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServerOrigin {
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// Whether it was added while running.
+    pub(crate) dynamic: bool,
+    /// How many threads count.
+    pub(crate) writers: usize,
+    /// Time since start.
+    pub(crate) now: Duration,
+}
+
+/// A server in force.
+pub(crate) struct ServerState {
+    /// Which one, unique in its backend for ever.
+    pub(crate) key: ServerKey,
+    /// What was configured.
+    pub(crate) conf: Server,
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// Whether it was added while running.
+    pub(crate) dynamic: bool,
+    /// TLS towards it.
+    pub(crate) tls: Option<ClientTls>,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Sessions now, tunnels included. Changed under the pool's lock alone.
+    pub(crate) sessions: Gauge,
+    /// Tunnels now.
+    pub(crate) tunnels: Gauge,
+    /// Pooled connections now, over all workers.
+    pub(crate) idle: AtomicU64,
+    /// Sessions a second.
+    pub(crate) session_rate: Rate,
+    /// Its state by checks and operator.
+    pub(crate) health: Mutex<Health>,
+    /// `weight` in force, 0 to 256.
+    pub(crate) weight: AtomicU64,
+    /// Seconds since start of its last session, plus one; 0: none yet.
+    pub(crate) last_session: AtomicU64,
+    /// Whether it left its backend: its checks stop.
+    pub(crate) removed: AtomicBool,
+    /// Told when it should be checked at once, or not any more.
+    pub(crate) recheck: Notify,
+    /// Address of a server given by name, once it resolved.
+    resolved: ArcSwapOption<SocketAddr>,
+}
+
+/// Where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl ServerState {
+    fn new(key: ServerKey, conf: Server, tls: Option<ClientTls>, origin: ServerOrigin) -> Self {
+        let initial = match &conf.check {
+            None => Initial::Unchecked,
+            Some(_) if origin.dynamic => Initial::Down,
+            Some(_) => Initial::Up,
+        };
+        let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
+        let mut health = Health::new(check, initial, origin.now);
+        if conf.disabled {
+            health = health.start_in_maint(origin.now);
+        }
+        Self {
+            key,
+            id: origin.id,
+            dynamic: origin.dynamic,
+            tls,
+            counters: Counters::new(origin.writers),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            idle: AtomicU64::new(0),
+            session_rate: Rate::default(),
+            health: Mutex::new(health),
+            weight: AtomicU64::new(u64::from(conf.weight.value())),
+            last_session: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            recheck: Notify::new(),
+            resolved: ArcSwapOption::empty(),
+            conf,
+        }
+    }
+
+    /// A lock whose holder never panics: the state machine is total.
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether checks, operator and name resolution let it take new sessions.
+    pub(crate) fn accepts_new(&self) -> bool {
+        self.is_resolved() && self.health().accepts_new()
+    }
+
+    fn has_room(&self) -> bool {
+        self.conf
+            .maxconn
+            .is_none_or(|max| self.sessions.now() < u64::from(max))
+    }
+
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            key: self.key,
+            weight: u16::try_from(self.weight.load(Relaxed)).unwrap_or(256),
+            usable: self.accepts_new(),
+            backup: self.conf.backup,
+            sessions: self.sessions.now(),
+        }
+    }
+
+    /// Whether its address is known.
+    pub(crate) fn is_resolved(&self) -> bool {
+        !matches!(self.conf.address, ServerAddress::Name(..)) || self.resolved.load().is_some()
+    }
+
+    /// Sets the address of a server given by name.
+    pub(crate) fn set_resolved(&self, address: SocketAddr) {
+        self.resolved.store(Some(Arc::new(address)));
+    }
+
+    /// Where to connect for a client that came to `client_port`; `None` while its name does not
+    /// resolve.
+    pub(crate) fn target(&self, client_port: u16) -> Option<Target> {
+        match &self.conf.address {
+            ServerAddress::Inet(address) => Some(Target::Inet(*address)),
+            ServerAddress::InetClientPort(ip) => {
+                Some(Target::Inet(SocketAddr::new(*ip, client_port)))
+            }
+            ServerAddress::Name(..) => self.resolved.load().as_deref().copied().map(Target::Inet),
+            ServerAddress::Unix(path) => Some(Target::Unix(path.clone())),
+        }
+    }
+}
+
+/// The same word on both sides of the crate border.
+pub(crate) fn admin_of(admin: Admin) -> routing::health::Admin {
+    match admin {
+        Admin::Ready => routing::health::Admin::Ready,
+        Admin::Drain => routing::health::Admin::Drain,
+        Admin::Maint => routing::health::Admin::Maint,
+    }
+}

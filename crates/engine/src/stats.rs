@@ -1,0 +1,204 @@
+//! Taking a [`Snapshot`] of a running engine: reading counters, judging nothing.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::command::Admin;
+use crate::counters::{Average, Count, Counters, Gauge, Rate};
+use crate::shared::Shared;
+use crate::site::{BackendState, FrontendState, ServerState};
+use crate::snapshot::{BackendStats, FrontendStats, Process, ServerStats, Snapshot, Traffic};
+
+/// Everything at this moment.
+pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
+    let site = shared.site.load();
+    let now = shared.clock.since_start();
+    Snapshot {
+        process: process(shared, now),
+        control: shared.control().clone(),
+        frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
+        backends: site.backends.iter().map(|b| backend(b, now)).collect(),
+    }
+}
+
+fn process(shared: &Shared, now: Duration) -> Process {
+    let site = shared.site.load();
+    let requests = site
+        .frontends
+        .iter()
+        .map(|f| f.counters.sum(Count::Requests))
+        .sum();
+    Process {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        node: shared.node.clone(),
+        description: site.config.global.description.clone(),
+        uptime: now,
+        started: shared.started,
+        workers: shared.workers,
+        connections: shared.connections.now(),
+        connections_total: shared.counters.sum(Count::Sessions),
+        connection_rate: shared.connection_rate.last(),
+        connection_rate_max: shared.connection_rate.max(),
+        maxconn: shared.maxconn,
+        requests_total: requests,
+        tls_connections: shared.tls_connections.now(),
+        tls_handshakes_total: shared.counters.sum(Count::Handshakes),
+        tunnels: shared.tunnels.now(),
+        tunnels_total: shared.counters.sum(Count::Tunnels),
+        log_lines_lost: shared.logger.lost(),
+        stopping: shared.stopping.load(Relaxed),
+    }
+}
+
+fn frontend(state: &FrontendState) -> FrontendStats {
+    let conf = state.conf();
+    let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
+    set_rate(&mut traffic, &state.session_rate);
+    traffic.request_rate = state.request_rate.last();
+    traffic.request_rate_max = state.request_rate.max();
+    FrontendStats {
+        name: state.name().clone(),
+        mode: conf.proxy.mode,
+        binds: conf.binds.iter().map(|bind| bind.text.clone()).collect(),
+        open: state.open.load(Relaxed),
+        sessions_limit: state.sessions_limit,
+        traffic,
+        id: state.id,
+    }
+}
+
+fn backend(state: &BackendState, now: Duration) -> BackendStats {
+    let conf = state.conf();
+    let (left, weight) = state.capacity();
+    let history = *state.history();
+    let since_change = now.saturating_sub(history.last_change);
+    let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
+    set_rate(&mut traffic, &state.session_rate);
+    traffic.queued = state.queued.now();
+    traffic.queued_max = state.queued.max();
+    let servers: Vec<ServerStats> = state.servers().iter().map(|s| server(s, now)).collect();
+    BackendStats {
+        name: state.name().clone(),
+        mode: conf.proxy.mode,
+        balance: conf.balance,
+        up: history.up,
+        weight,
+        active: left.active as u64,
+        backup: left.backup as u64,
+        last_change: since_change,
+        downs_total: history.downs,
+        downtime: history.downtime
+            + if history.up {
+                Duration::ZERO
+            } else {
+                since_change
+            },
+        sessions_limit: conf.fullconn.map_or(0, u64::from),
+        last_session: servers.iter().filter_map(|s| s.last_session).min(),
+        traffic,
+        servers,
+        id: state.id,
+    }
+}
+
+fn server(state: &ServerState, now: Duration) -> ServerStats {
+    let health = state.health().clone();
+    let last = health.last_result();
+    let last_session = state.last_session.load(Relaxed);
+    let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
+    set_rate(&mut traffic, &state.session_rate);
+    let unresolved = !state.is_resolved();
+    ServerStats {
+        name: state.conf.name.clone(),
+        address: state.conf.address.clone(),
+        status: if unresolved {
+            "DOWN".into()
+        } else {
+            health.status_text()
+        },
+        usable: state.accepts_new(),
+        admin: match health.admin() {
+            routing::health::Admin::Ready => Admin::Ready,
+            routing::health::Admin::Drain => Admin::Drain,
+            routing::health::Admin::Maint => Admin::Maint,
+        },
+        checked: health.is_checked(),
+        weight: state.weight.load(Relaxed),
+        backup: state.conf.backup,
+        sessions_limit: state.conf.maxconn.map(u64::from),
+        queue_limit: state.conf.maxqueue.map(u64::from),
+        check_status: last.map_or("", |result| result.code.short()),
+        check_code: last.and_then(|result| result.status),
+        check_duration: last.map(|result| result.duration),
+        check_message: match last {
+            Some(result) => result.info.clone(),
+            None if unresolved => "its name does not resolve yet".into(),
+            None => String::new(),
+        },
+        check_rise: health.rise(),
+        check_fall: health.fall(),
+        check_health: health.counter(),
+        check_failures_total: health.failures_total(),
+        downs_total: health.downs_total(),
+        last_change: health.since_change(now),
+        downtime: health.downtime(now),
+        last_session: (last_session > 0)
+            .then(|| now.saturating_sub(Duration::from_secs(last_session - 1))),
+        dynamic: state.dynamic,
+        idle_connections: state.idle.load(Relaxed),
+        traffic,
+        id: state.id,
+    }
+}
+
+fn set_rate(traffic: &mut Traffic, rate: &Rate) {
+    traffic.rate = rate.last();
+    traffic.rate_max = rate.max();
+}
+
+fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
+    let sum = |what| counters.sum(what);
+    let longest = |what| counters.longest(what);
+    Traffic {
+        sessions: sessions.now(),
+        sessions_max: sessions.max(),
+        sessions_total: sum(Count::Sessions),
+        bytes_in: sum(Count::BytesIn),
+        bytes_out: sum(Count::BytesOut),
+        denied_requests: sum(Count::DeniedRequests),
+        denied_responses: sum(Count::DeniedResponses),
+        request_errors: sum(Count::RequestErrors),
+        connect_errors: sum(Count::ConnectErrors),
+        response_errors: sum(Count::ResponseErrors),
+        retries: sum(Count::Retries),
+        redispatches: sum(Count::Redispatches),
+        requests_total: sum(Count::Requests),
+        responses: [
+            sum(Count::Responses1xx),
+            sum(Count::Responses2xx),
+            sum(Count::Responses3xx),
+            sum(Count::Responses4xx),
+            sum(Count::Responses5xx),
+            sum(Count::ResponsesOther),
+        ],
+        client_aborts: sum(Count::ClientAborts),
+        server_aborts: sum(Count::ServerAborts),
+        tunnels: tunnels.now(),
+        tunnels_total: sum(Count::Tunnels),
+        connects_total: sum(Count::Connects),
+        reuses_total: sum(Count::Reuses),
+        loadbalanced_total: sum(Count::Balanced),
+        intercepted_total: sum(Count::Intercepted),
+        queue_time: counters.average(Average::Queue),
+        connect_time: counters.average(Average::Connect),
+        response_time: counters.average(Average::Response),
+        total_time: counters.average(Average::Total),
+        queue_time_max: longest(Average::Queue),
+        connect_time_max: longest(Average::Connect),
+        response_time_max: longest(Average::Response),
+        total_time_max: longest(Average::Total),
+        latency: counters.latency(),
+        ..Traffic::default()
+    }
+}

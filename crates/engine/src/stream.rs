@@ -1,0 +1,155 @@
+//! A byte stream to a peer, whatever carries it.
+//!
+//! Reading and writing are poll functions so that the tunnel can borrow a worker's scratch buffer
+//! for the time of one call; the async forms for the HTTP stages are built on them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream.
+pub(crate) enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS; boxed because its state is a kilobyte that plain streams should not carry.
+    Tls(Box<Tls>),
+}
+
+/// TLS over TCP or Unix, as server or as client.
+pub(crate) enum Tls {
+    /// We are the server: a client's connection.
+    Server(tokio_rustls::server::TlsStream<Carrier>),
+    /// We are the client: a connection to a node.
+    Client(tokio_rustls::client::TlsStream<Carrier>),
+}
+
+/// What TLS runs over.
+pub(crate) enum Carrier {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Reads into `buffer`; 0 bytes is the end of the stream.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        ready!(match self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut read),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, &mut read),
+            Self::Tls(tls) => match &mut **tls {
+                Tls::Server(tls) => Pin::new(tls).poll_read(cx, &mut read),
+                Tls::Client(tls) => Pin::new(tls).poll_read(cx, &mut read),
+            },
+        })?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Writes as much of `bytes` as the peer takes now.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Self::Tls(tls) => match &mut **tls {
+                Tls::Server(tls) => Pin::new(tls).poll_write(cx, bytes),
+                Tls::Client(tls) => Pin::new(tls).poll_write(cx, bytes),
+            },
+        }
+    }
+
+    /// Sends what TLS holds back; plain streams hold nothing.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => match &mut **tls {
+                Tls::Server(tls) => Pin::new(tls).poll_flush(cx),
+                Tls::Client(tls) => Pin::new(tls).poll_flush(cx),
+            },
+        }
+    }
+
+    /// Says that nothing more will be written (FIN, after `close_notify` for TLS).
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Tls(tls) => match &mut **tls {
+                Tls::Server(tls) => Pin::new(tls).poll_shutdown(cx),
+                Tls::Client(tls) => Pin::new(tls).poll_shutdown(cx),
+            },
+        }
+    }
+
+    /// Whether the kernel alone carries it.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Closes so that the peer sees a reset: nothing that is still queued is worth sending.
+    pub(crate) fn reset_on_close(&self) {
+        if let Self::Tcp(tcp) = self {
+            // Failing to set it leaves an ordinary close.
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+}
+
+impl From<Carrier> for Stream {
+    fn from(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Tcp(tcp) => Self::Tcp(tcp),
+            Carrier::Unix(unix) => Self::Unix(unix),
+        }
+    }
+}
+
+impl AsyncRead for Carrier {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Carrier {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        }
+    }
+}

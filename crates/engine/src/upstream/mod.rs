@@ -1,0 +1,4 @@
+//! Towards servers: opening connections, keeping idle ones.
+
+pub(crate) mod connect;
+pub(crate) mod pool;

@@ -1,0 +1,252 @@
+//! One thread of the data path: its runtime, its buffers, its connections.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use routing::balance::ServerKey;
+use routing::sample::ConnectionFacts;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+
+use crate::buffer::BufferPool;
+use crate::clock::Clock;
+use crate::counters::Count;
+use crate::listen::{self, Listener};
+use crate::shared::Shared;
+use crate::site::FrontendState;
+use crate::tunnels::Tunnels;
+use crate::upstream::pool::IdlePool;
+
+/// Bytes of a worker's scratch buffer. Large reads save system calls (16 KiB messages are the
+/// largest that are common), and there is only one of it per worker.
+const SCRATCH: usize = 64 * 1024;
+
+/// How often idle pooled connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a worker can be told.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    /// End the tunnels of a server.
+    CloseServer {
+        /// Backend, by position.
+        backend: usize,
+        /// Server.
+        server: ServerKey,
+    },
+    /// Close the listeners, end when the last connection has.
+    SoftStop,
+    /// End now.
+    HardStop,
+}
+
+/// One thread of the data path.
+pub(crate) struct Worker {
+    /// Which one; also its writer index in counters.
+    pub(crate) index: usize,
+    /// What all threads share.
+    pub(crate) shared: Arc<Shared>,
+    /// Spare buffers.
+    pub(crate) buffers: BufferPool,
+    /// Borrowed for the time of one read and write.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Open tunnels.
+    pub(crate) tunnels: Tunnels,
+    /// Idle connections to servers.
+    pub(crate) idle: IdlePool,
+    /// Told when no new requests should be waited for.
+    pub(crate) stop_waiting: Notify,
+    connections: Cell<usize>,
+    drained: Notify,
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Self {
+        let bufsize = shared.site.load().config.global.tune.bufsize;
+        Self {
+            index,
+            buffers: BufferPool::new(bufsize),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            tunnels: Tunnels::new(shared.clock),
+            idle: IdlePool::default(),
+            stop_waiting: Notify::new(),
+            connections: Cell::new(0),
+            drained: Notify::new(),
+            shared,
+        }
+    }
+
+    /// Time since start.
+    pub(crate) fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    /// Whether the engine takes no new work.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Relaxed)
+    }
+}
+
+/// A client's connection as long as it is open, tunnel included: its facts, and its places in the
+/// limits and gauges.
+pub(crate) struct Connection {
+    /// The worker that has it.
+    pub(crate) worker: Rc<Worker>,
+    /// The frontend it came in by.
+    pub(crate) frontend: Arc<FrontendState>,
+    /// What rules may know of it.
+    pub(crate) facts: ConnectionFacts,
+    /// How long PROXY header and TLS took.
+    pub(crate) handshake: Duration,
+    /// Who really connected, whatever a PROXY header says; `None` on a Unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    _room: Room,
+}
+
+/// Places in the limits of process and frontend, and the gauges that show them.
+pub(crate) struct Room {
+    worker: Rc<Worker>,
+    frontend: Arc<FrontendState>,
+    tls: bool,
+    _process: OwnedSemaphorePermit,
+    _frontend: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// Takes a new connection into the books.
+    pub(crate) fn enter(
+        worker: &Rc<Worker>,
+        frontend: &Arc<FrontendState>,
+        process_place: OwnedSemaphorePermit,
+        frontend_place: OwnedSemaphorePermit,
+    ) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.shared.connections.enter();
+        worker.shared.counters.add(worker.index, Count::Sessions, 1);
+        frontend.sessions.enter();
+        frontend.counters.add(worker.index, Count::Sessions, 1);
+        Self {
+            worker: worker.clone(),
+            frontend: frontend.clone(),
+            tls: false,
+            _process: process_place,
+            _frontend: frontend_place,
+        }
+    }
+
+    /// The connection is TLS.
+    pub(crate) fn secured(&mut self) {
+        self.tls = true;
+        self.worker.shared.tls_connections.enter();
+        self.worker
+            .shared
+            .counters
+            .add(self.worker.index, Count::Handshakes, 1);
+    }
+
+    /// The connection is ready for requests.
+    pub(crate) fn into_connection(
+        self,
+        facts: ConnectionFacts,
+        handshake: Duration,
+        peer: Option<SocketAddr>,
+    ) -> Rc<Connection> {
+        Rc::new(Connection {
+            worker: self.worker.clone(),
+            frontend: self.frontend.clone(),
+            facts,
+            handshake,
+            peer,
+            _room: self,
+        })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.frontend.sessions.leave();
+        self.worker.shared.connections.leave();
+        if self.tls {
+            self.worker.shared.tls_connections.leave();
+        }
+        let left = self.worker.connections.get() - 1;
+        self.worker.connections.set(left);
+        if left == 0 {
+            self.worker.drained.notify_one();
+        }
+    }
+}
+
+/// Runs a worker on this thread until it is told to stop.
+pub(crate) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let worker = Rc::new(Worker::new(index, shared));
+        work(worker, listeners, inbox).await;
+    });
+    Ok(())
+}
+
+async fn work(
+    worker: Rc<Worker>,
+    listeners: Vec<Listener>,
+    mut inbox: mpsc::UnboundedReceiver<Message>,
+) {
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(tokio::task::spawn_local(listen::accept_all(
+            listener,
+            worker.clone(),
+        )));
+    }
+    let housekeeping = {
+        let worker = worker.clone();
+        tokio::task::spawn_local(async move {
+            tokio::join!(worker.tunnels.run(), worker.idle.sweep_every(SWEEP));
+        })
+    };
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::CloseServer { backend, server } => {
+                worker.tunnels.close_server(backend, server);
+                worker.idle.drop_server(backend, server);
+            }
+            Message::SoftStop => {
+                accepting.drain(..).for_each(|task| task.abort());
+                worker.stop_waiting.notify_waiters();
+                worker.idle.clear();
+                drain(&worker, &mut inbox).await;
+                break;
+            }
+            Message::HardStop => break,
+        }
+    }
+    housekeeping.abort();
+}
+
+/// Waits for the last connection to end, or for a hard stop.
+async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
+    while worker.connections.get() > 0 {
+        tokio::select! {
+            () = worker.drained.notified() => {}
+            message = inbox.recv() => match message {
+                Some(Message::CloseServer { backend, server }) => {
+                    worker.tunnels.close_server(backend, server);
+                }
+                Some(Message::SoftStop) => {}
+                Some(Message::HardStop) | None => return,
+            }
+        }
+    }
+}
