@@ -1,14 +1,37 @@
-//! Arguments, files, signals and exit codes: the tidegate program.
+//! The tidegate program: arguments, files, signals and exit codes. The only place that prints and
+//! ends the process.
 
 mod demo;
+mod flags;
+mod limits;
+mod process;
+mod run;
+mod sources;
+mod version;
 
 use std::process::ExitCode;
 
+/// The lowest memory after a storm of connections, by measurement; see `docs/adr`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next().as_ref().and_then(|word| word.to_str()) {
-        Some("demo") => demo::main(arguments, |_config| ExitCode::FAILURE),
-        Some("demo-node") => demo::node_main(arguments),
-        _ => ExitCode::FAILURE,
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "tidegate".into());
+    let mut arguments = arguments.peekable();
+    let command = arguments
+        .peek()
+        .and_then(|first| first.to_str())
+        .map(str::to_owned);
+    match command.as_deref() {
+        Some("demo") => demo::main(arguments.skip(1), run::serve_file),
+        Some("demo-node") => demo::node_main(arguments.skip(1)),
+        _ => match flags::parse(arguments) {
+            Ok(options) => run::main(&options, &program),
+            Err(message) => {
+                eprintln!("tidegate: {message}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -1,0 +1,402 @@
+//! From arguments to a running balancer, and its end: `tidegate -f …`, and `-c`.
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use config::diagnostics::{Diagnostic, Style};
+use config::model::Config;
+use config::source::Source;
+use control::lifecycle::Lifecycle;
+use control::{Control, Environment};
+use engine::command::Command;
+use engine::{Bound, Engine, Handle, Level, Prepared, Presence};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::flags::{self, Options};
+use crate::{limits, process, sources, version};
+
+/// HAProxy's exit code for anything that keeps it from running.
+const FAILED: u8 = 1;
+
+/// Runs what the arguments ask for.
+pub(crate) fn main(options: &Options, program: &OsStr) -> ExitCode {
+    match options.version {
+        0 => {}
+        1 => return print(&(version::line() + "\n")),
+        _ => return print(&version::build()),
+    }
+    if options.help {
+        return print(&flags::help());
+    }
+    if let Some(condition) = &options.condition {
+        return evaluate(condition);
+    }
+    if options.files.is_empty() {
+        return print_usage();
+    }
+    let speaker = Speaker {
+        quiet: options.quiet,
+        verbose: options.verbose,
+    };
+    match start(options, program, &speaker) {
+        Ok(code) => code,
+        Err(Failed) => ExitCode::from(FAILED),
+    }
+}
+
+/// Runs the balancer with one configuration file in the foreground and without a word on the
+/// terminal; for the demo.
+pub(crate) fn serve_file(path: &Path) -> ExitCode {
+    let options = Options {
+        files: vec![path.to_owned()],
+        foreground: true,
+        quiet: true,
+        ..Options::default()
+    };
+    let speaker = Speaker {
+        quiet: false,
+        verbose: false,
+    };
+    start(&options, OsStr::new("tidegate"), &speaker).unwrap_or(ExitCode::from(FAILED))
+}
+
+/// What is wrong has been said already.
+struct Failed;
+
+/// Says things on the terminal, as HAProxy words them.
+struct Speaker {
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Speaker {
+    fn alert(&self, message: &str) -> Failed {
+        if !self.quiet {
+            eprintln!("[ALERT]    ({}) : {message}", std::process::id());
+        }
+        Failed
+    }
+
+    fn warning(&self, message: &str) {
+        if !self.quiet {
+            eprintln!("[WARNING]  ({}) : {message}", std::process::id());
+        }
+    }
+
+    fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[Source]) {
+        if self.quiet {
+            return;
+        }
+        let style = Style {
+            pid: std::process::id(),
+            notices: self.verbose,
+            color: std::io::stderr().is_terminal(),
+        };
+        eprint!(
+            "{}",
+            config::diagnostics::render(diagnostics, sources, style)
+        );
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A closed pipe behind us is nobody's fault.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn print_usage() -> ExitCode {
+    eprint!(
+        "tidegate: no configuration: give -f haproxy.cfg\n\n{}",
+        flags::help()
+    );
+    ExitCode::from(FAILED)
+}
+
+/// `-cc`: 0 true, 1 false, 2 cannot be read.
+fn evaluate(condition: &str) -> ExitCode {
+    match config::evaluate_condition(condition, &sources::System) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("tidegate: -cc '{condition}': {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCode, Failed> {
+    if let Some(directory) = &options.directory {
+        std::env::set_current_dir(directory).map_err(|error| {
+            speaker.alert(&format!(
+                "cannot change to '{}': {error}",
+                directory.display()
+            ))
+        })?;
+    }
+    let (lifecycle, first_lines) = Lifecycle::begin();
+    let config = load(options, speaker)?;
+    let config = Arc::new(config);
+    let environment = Environment::read(|name| std::env::var_os(name));
+    let control = Control::new(&config, environment);
+    let control = control.map_err(|errors| {
+        for error in &errors {
+            speaker.alert(&error.to_string());
+        }
+        Failed
+    })?;
+    if options.check {
+        return Ok(report_valid(speaker));
+    }
+    let run = Run {
+        options,
+        speaker,
+        config,
+        control,
+    };
+    run.run(program, lifecycle, &first_lines)
+}
+
+fn report_valid(speaker: &Speaker) -> ExitCode {
+    if speaker.quiet {
+        return ExitCode::SUCCESS;
+    }
+    print("Configuration file is valid\n")
+}
+
+/// Reads and checks all files; everything that is wrong is said.
+fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
+    let mut texts =
+        sources::read(&options.files).map_err(|error| speaker.alert(&format!("{error:#}")))?;
+    if let Some(address) = &options.metrics {
+        texts.push(sources::metrics(address));
+    }
+    let outcome = config::load(&texts, &sources::System);
+    speaker.diagnostics(&outcome.diagnostics, &texts);
+    let Some(mut config) = outcome.config else {
+        return Err(speaker.alert("config : fatal errors found in configuration."));
+    };
+    if let Some(maxconn) = options.maxconn {
+        config.global.maxconn = Some(maxconn);
+    }
+    // Certificates and the like belong to the check: HAProxy's -c reads them too.
+    if let Err(problems) = Prepared::new(Arc::new(config.clone())) {
+        speaker.diagnostics(&problems, &texts);
+        return Err(speaker.alert("config : fatal errors found in configuration."));
+    }
+    Ok(config)
+}
+
+/// A checked configuration about to run.
+struct Run<'a> {
+    options: &'a Options,
+    speaker: &'a Speaker,
+    config: Arc<Config>,
+    control: Control,
+}
+
+impl Run<'_> {
+    fn run(
+        mut self,
+        program: &OsStr,
+        lifecycle: Lifecycle,
+        first_lines: &[String],
+    ) -> Result<ExitCode, Failed> {
+        let daemon = self.is_daemon();
+        let bound = self.bind(program, daemon)?;
+        self.control
+            .open()
+            .map_err(|error| self.speaker.alert(&error.to_string()))?;
+        if daemon {
+            process::go_to_background().map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
+        }
+        let pidfile = self
+            .options
+            .pidfile
+            .as_ref()
+            .or(self.config.global.pidfile.as_ref());
+        if let Some(pidfile) = pidfile {
+            process::write_pid(pidfile).map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
+        }
+        let warnings = process::give_up_rights(&self.config.global)
+            .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
+        for warning in warnings {
+            self.speaker.warning(&warning);
+        }
+        let engine = bound.run().map_err(|error| {
+            self.speaker
+                .alert(&format!("cannot start threads: {error}"))
+        })?;
+        for line in first_lines {
+            engine.handle().log(Level::Notice, line);
+        }
+        if self.options.notify
+            && let Err(error) = process::notify_ready()
+        {
+            self.speaker.warning(&format!("{error:#}"));
+        }
+        let hard_stop_after = self.config.global.hard_stop_after;
+        watch(
+            engine,
+            self.control,
+            lifecycle,
+            hard_stop_after,
+            self.speaker,
+        )
+    }
+
+    fn is_daemon(&self) -> bool {
+        let options = self.options;
+        let stays = options.debug || options.foreground || options.notify;
+        (options.daemon || self.config.global.daemon) && !stays
+    }
+
+    /// Opens the listening sockets, with as many descriptors as allowed.
+    fn bind(&self, program: &OsStr, daemon: bool) -> Result<Bound, Failed> {
+        let (descriptors, warning) = limits::raise(&self.config);
+        if let Some(warning) = warning {
+            self.speaker.warning(&warning);
+        }
+        let name = Path::new(program)
+            .file_name()
+            .unwrap_or(OsStr::new("tidegate"));
+        let presence = Presence {
+            tag: name.to_string_lossy().into(),
+            to_stderr: !self.options.quiet && !daemon,
+            descriptors,
+        };
+        let prepared = Prepared::new(self.config.clone()).map_err(|problems| {
+            for problem in problems {
+                self.speaker.alert(&problem.message);
+            }
+            Failed
+        })?;
+        prepared.bind(presence).map_err(|problems| {
+            for problem in problems {
+                self.speaker.alert(&problem);
+            }
+            Failed
+        })
+    }
+}
+
+/// Runs control loop and signals until the engine has stopped.
+fn watch(
+    engine: Engine,
+    control: Control,
+    lifecycle: Lifecycle,
+    hard_stop_after: Option<std::time::Duration>,
+    speaker: &Speaker,
+) -> Result<ExitCode, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| speaker.alert(&format!("cannot start the control loop: {error}")))?;
+    let handle = engine.handle();
+    runtime
+        .block_on(async {
+            let mut signals = Signals::new()?;
+            let stopped = tokio::task::spawn_blocking(move || engine.wait_stopped());
+            let controlled = tokio::spawn(control.run(handle.clone(), lifecycle));
+            tokio::pin!(stopped);
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut stopped => break ended,
+                    wish = signals.next() => obey(wish, &handle, hard_stop_after),
+                }
+            };
+            controlled.abort();
+            Ok::<_, std::io::Error>(ended)
+        })
+        .map_err(|error| speaker.alert(&format!("cannot wait for signals: {error}")))?
+        .map_err(|error| speaker.alert(&format!("the engine's threads are lost: {error}")))?
+        .map_err(|why| speaker.alert(&format!("stopped by a fault: {why}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a signal asks for (`management.txt` 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    SoftStop,
+    HardStop,
+    Dump,
+    Reload,
+}
+
+struct Signals {
+    usr1: Signal,
+    usr2: Signal,
+    hup: Signal,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
+            hup: signal(SignalKind::hangup())?,
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.usr1.recv() => Wish::SoftStop,
+            _ = self.usr2.recv() => Wish::Reload,
+            _ = self.hup.recv() => Wish::Dump,
+            _ = self.term.recv() => Wish::HardStop,
+            _ = self.int.recv() => Wish::HardStop,
+        }
+    }
+}
+
+fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<std::time::Duration>) {
+    let command = match wish {
+        Wish::SoftStop => {
+            handle.log(
+                Level::Warning,
+                "Stopping: no new connections; open ones go on.",
+            );
+            Command::SoftStop {
+                within: hard_stop_after,
+            }
+        }
+        Wish::HardStop => {
+            handle.log(Level::Warning, "Exiting: all connections are closed now.");
+            Command::HardStop
+        }
+        Wish::Dump => return dump(handle),
+        Wish::Reload => {
+            let line = "SIGUSR2: reloading is not implemented yet; nothing was changed.";
+            return handle.log(Level::Warning, line);
+        }
+    };
+    if let Err(refused) = handle.apply(command) {
+        handle.log(Level::Alert, &format!("Cannot stop: {refused}"));
+    }
+}
+
+/// HUP: the state of all servers, as HAProxy writes it.
+fn dump(handle: &Handle) {
+    let snapshot = handle.snapshot();
+    handle.log(Level::Warning, "SIGHUP received, dumping servers states.");
+    for backend in &snapshot.backends {
+        for server in &backend.servers {
+            let line = format!(
+                "SIGHUP: Server {}/{} is {}. Conn: {} act, {} tot.",
+                backend.name,
+                server.name,
+                server.status,
+                server.traffic.sessions,
+                server.traffic.sessions_total,
+            );
+            handle.log(Level::Notice, &line);
+        }
+    }
+}
