@@ -426,6 +426,7 @@ fn apply<P: Copy, S>(
     match &keyword.status {
         // What is not there is off already.
         Status::NotYet if line.modifier != Modifier::None => Ok(()),
+        Status::Accepted(_) if line.modifier != Modifier::None && is_option(line) => Ok(()),
         Status::Implemented(function) => {
             parse(*function, &mut Args::new(line, keyword.name, taken))
         }
@@ -437,6 +438,10 @@ fn apply<P: Copy, S>(
             Ok(())
         }
     }
+}
+
+fn is_option(line: &Line) -> bool {
+    line.words[0].is("option")
 }
 
 /// Whether the keyword of the line is read in this kind of section. One that belongs to the other

@@ -47,10 +47,30 @@ pub(crate) fn line(text: &str) -> String {
                 }
                 _ => out.push_str(word),
             },
+            Mode::Credentials => match word.split_once(':') {
+                Some((user, password)) => {
+                    out.push_str(user);
+                    out.push(':');
+                    hide(password, &mut out);
+                }
+                None => hide(word, &mut out),
+            },
             Mode::Nothing => hide(word, &mut out),
         }
         mode = next;
         rest = after;
+    }
+    replace_controls(&out)
+}
+
+/// Control characters above ASCII steer some terminals; those below are drawn by the renderer.
+fn replace_controls(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() && !c.is_ascii() {
+            true => out.extend(std::iter::repeat_n('?', c.len_utf8())),
+            false => out.push(c),
+        }
     }
     out
 }
@@ -59,8 +79,10 @@ pub(crate) fn line(text: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Show,
-    /// `user:password`: what stands before the colon.
+    /// All but what stands behind a colon.
     AfterColon,
+    /// `user:password`: what stands before the colon, if there is one.
+    Credentials,
     Nothing,
 }
 
@@ -70,15 +92,15 @@ impl Mode {
         let plain = word.trim_matches(['"', '\'']).to_ascii_lowercase();
         let is_url = plain.starts_with('/');
         match self {
-            Self::Nothing => Self::Nothing,
+            Self::Nothing | Self::Credentials => Self::Nothing,
             _ if HIDE_REST.contains(&plain.as_str()) => Self::Nothing,
             _ if SECRET_HEADERS.contains(&plain.as_str()) => Self::Nothing,
+            // Near spellings, too: the message about "stats auht" shows this line.
+            _ if near(&plain, "auth") => Self::Credentials,
             // A password may hold spaces, so what follows the colon is hidden to the end.
             Self::AfterColon if plain.contains(':') && !is_url => Self::Nothing,
-            Self::AfterColon => Self::AfterColon,
-            // Near spellings, too: the message about "stats auht" shows this line.
-            Self::Show if near(&plain, "stats") || near(&plain, "auth") => Self::AfterColon,
-            Self::Show => Self::Show,
+            Self::Show if near(&plain, "stats") => Self::AfterColon,
+            mode => mode,
         }
     }
 }
@@ -127,6 +149,7 @@ mod tests {
             ("stats auth admin:geheim", "stats auth admin:******"),
             ("stats auht admin:a b", "stats auht admin:* *"),
             ("stat auth \"admin:a b\"", "stat auth \"admin:* **"),
+            ("stats auth geheim", "stats auth ******"),
             ("setenv API_KEY abc", "setenv ******* ***"),
             (
                 "http-check send hdr X-API-Key abc",

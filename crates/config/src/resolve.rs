@@ -14,7 +14,7 @@ use crate::keywords::{Bases, SectionKind, tls};
 use crate::lexer::Word;
 use crate::model::{
     Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
-    Registry, RequestRule, Server, ServerAddress, UseBackend,
+    Registry, Server, ServerAddress, UseBackend,
 };
 use crate::nearest::did_you_mean;
 use crate::source::Span;
@@ -433,20 +433,18 @@ impl Formats {
 /// A `listen` runs its rules once, in its front half (manual 4). The back half keeps them only
 /// where another frontend leads to it: its own front half must then skip them.
 fn share_listen_rules(config: &mut Config) {
-    let led_to: Vec<bool> = (0..config.backends.len())
-        .map(|index| {
-            let name = &config.backends[index].proxy.name;
-            config
-                .frontends
-                .iter()
-                .filter(|frontend| !(frontend.listen && frontend.proxy.name == *name))
-                .any(|frontend| targets(frontend).any(|id| id.0 == index))
-        })
-        .collect();
+    let mut led_to = vec![false; config.backends.len()];
+    for frontend in &config.frontends {
+        for id in targets(frontend) {
+            let itself = frontend.listen
+                && config.backends[id.0].listen
+                && config.backends[id.0].proxy.name == frontend.proxy.name;
+            led_to[id.0] |= !itself;
+        }
+    }
     for (backend, led_to) in config.backends.iter_mut().zip(led_to) {
         if backend.listen && !led_to {
-            let none: Vec<RequestRule> = Vec::new();
-            backend.proxy.http_request = none;
+            backend.proxy.http_request = Vec::new();
             backend.proxy.http_response = Vec::new();
         }
     }

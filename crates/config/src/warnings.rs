@@ -1,5 +1,6 @@
 //! What works but is probably not meant: HAProxy's own warnings, and those about WebSockets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::Surroundings;
@@ -8,7 +9,7 @@ use crate::draft::{Draft, FormatDraft};
 use crate::environment::Environment;
 use crate::expr::{Condition, Fetch};
 use crate::keywords::rules;
-use crate::model::{Backend, Config, Frontend, Mode, Proxy};
+use crate::model::{Backend, BackendId, Config, Frontend, Mode, Proxy};
 use crate::resolve::targets;
 use crate::source::Span;
 
@@ -94,25 +95,31 @@ fn own(draft: &Draft, span: Span) -> bool {
 /// Looks at the whole.
 pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut Vec<Diagnostic>) {
     let discovered = discovered_backend(config, environment);
+    let mut told = BTreeSet::new();
     for frontend in config.frontends.iter().filter(|it| !it.proxy.disabled) {
         frontend_timeouts(frontend, report);
         no_binds(frontend, report);
         leads_nowhere(frontend, report);
-        websockets(config, frontend, report);
+        websockets(config, frontend, &mut told, report);
     }
-    for (index, backend) in config.backends.iter().enumerate() {
+    let mut led_to = vec![false; config.backends.len()];
+    let mut without_client = BTreeSet::new();
+    for frontend in config.frontends.iter().filter(|it| !it.proxy.disabled) {
+        targets(frontend).for_each(|id| led_to[id.0] = true);
+        if frontend.proxy.timeouts.client.is_none() {
+            without_client.insert(frontend.proxy.span);
+        }
+    }
+    for (backend, led_to) in config.backends.iter().zip(led_to) {
         if backend.proxy.disabled {
             continue;
         }
-        backend_timeouts(config, backend, discovered.as_deref(), report);
-        let led_to = config
-            .frontends
-            .iter()
-            .any(|frontend| !frontend.proxy.disabled && targets(frontend).any(|id| id.0 == index));
-        if led_to
-            && backend.servers.is_empty()
-            && discovered.as_deref() != Some(&*backend.proxy.name)
-        {
+        let filled = discovered.as_deref() == Some(&*backend.proxy.name);
+        // A `listen` without 'timeout client' has been told of already.
+        if !without_client.contains(&backend.proxy.span) {
+            backend_timeouts(backend, filled, report);
+        }
+        if led_to && backend.servers.is_empty() && !filled {
             no_servers(backend, report);
         }
     }
@@ -145,14 +152,8 @@ fn frontend_timeouts(frontend: &Frontend, report: &mut Vec<Diagnostic>) {
     }
 }
 
-fn backend_timeouts(
-    config: &Config,
-    backend: &Backend,
-    discovered: Option<&str>,
-    report: &mut Vec<Diagnostic>,
-) {
+fn backend_timeouts(backend: &Backend, filled: bool, report: &mut Vec<Diagnostic>) {
     let timeouts = &backend.proxy.timeouts;
-    let filled = !backend.servers.is_empty() || discovered == Some(&*backend.proxy.name);
     let mut missing = Vec::new();
     if timeouts.connect.is_none() {
         missing.push("'timeout connect'");
@@ -160,12 +161,7 @@ fn backend_timeouts(
     if timeouts.server.is_none() {
         missing.push("'timeout server'");
     }
-    // A `listen` without 'timeout client' has been told of already.
-    let told = backend.listen
-        && config.frontends.iter().any(|frontend| {
-            frontend.proxy.span == backend.proxy.span && frontend.proxy.timeouts.client.is_none()
-        });
-    if missing.is_empty() || !filled || told {
+    if missing.is_empty() || (backend.servers.is_empty() && !filled) {
         return;
     }
     report.push(
@@ -234,7 +230,12 @@ fn answers(proxy: &Proxy) -> bool {
 
 /// A rule about upgrades that leads to a backend without `timeout tunnel`: idle sockets would be
 /// cut after `timeout client` or `timeout server`.
-fn websockets(config: &Config, frontend: &Frontend, report: &mut Vec<Diagnostic>) {
+fn websockets(
+    config: &Config,
+    frontend: &Frontend,
+    told: &mut BTreeSet<BackendId>,
+    report: &mut Vec<Diagnostic>,
+) {
     for rule in &frontend.use_backend {
         let Some(backend) = config.backends.get(rule.backend.0) else {
             continue;
@@ -245,10 +246,7 @@ fn websockets(config: &Config, frontend: &Frontend, report: &mut Vec<Diagnostic>
         }
         let cut = shortest(frontend, backend);
         let Some(cut) = cut else { continue };
-        let already = report.iter().any(|diagnostic| {
-            diagnostic.span == Some(backend.proxy.span) && diagnostic.message.contains("tunnel")
-        });
-        if already {
+        if !told.insert(rule.backend) {
             continue;
         }
         report.push(

@@ -395,3 +395,31 @@ pub(crate) fn check_modifier<P, S>(keyword: &Keyword<P, S>, line: &Line) -> Resu
         format!("'{word}' is not supported before '{}'", keyword.name),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A name twice would hide one of its entries.
+    #[test]
+    fn each_keyword_has_one_entry() {
+        fn check(names: impl Iterator<Item = &'static str>) {
+            let mut seen = BTreeSet::new();
+            for name in names {
+                assert!(seen.insert(name), "'{name}' has two entries");
+            }
+        }
+        check(proxy_tables().into_iter().flatten().map(|it| it.name));
+        let global = [global::KEYWORDS, global::ACCEPTED, global::MISSING];
+        check(global.into_iter().flatten().map(|it| it.name));
+        check(bind::PARAMETERS.iter().map(|it| it.name));
+        check(server::PARAMETERS.iter().map(|it| it.name));
+        let request = actions::REQUEST.iter().map(|it| it.name());
+        check(request.chain(actions::OTHER_REQUEST.iter().copied()));
+        let response = actions::RESPONSE.iter().map(|it| it.name());
+        check(response.chain(actions::OTHER_RESPONSE.iter().copied()));
+        check(sections::names());
+    }
+}

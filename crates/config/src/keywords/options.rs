@@ -1,8 +1,6 @@
 //! `option …` (manual 4.2).
 
-use super::{
-    ALL, BACK, BACK_ONLY, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet,
-};
+use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, FormatDraft};
@@ -86,7 +84,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option prefer-last-server", BACK),
     not_yet("option redis-check", BACK),
     not_yet("option smtpchk", BACK),
-    not_yet("option spop-check", BACK_ONLY),
+    not_yet("option spop-check", BACK),
     not_yet("option ssl-hello-chk", BACK),
     not_yet("option tcp-check", BACK),
 ];

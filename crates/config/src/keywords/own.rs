@@ -48,7 +48,7 @@ pub(crate) const DISCOVERY: &[Keyword<OwnParse<DiscoveryDraft>, ()>] = &[
         draft.discovery.interval = Some(interval);
         Ok(())
     }),
-    // Not `backend`: at the start of a line that word begins a section.
+    // Not `backend`: that word opens a section wherever it stands (manual 2.1).
     implemented("fill-backend", (), |draft, args, _| {
         let word = args.required("the name of a backend")?;
         args.end()?;
