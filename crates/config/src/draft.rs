@@ -58,6 +58,8 @@ pub(crate) struct BackDraft {
     pub(crate) httpchk: bool,
     /// What `option httpchk` and `http-check` said; kept when another check takes its place.
     pub(crate) check: HttpCheck,
+    /// The last `http-check` line: without `option httpchk` it has no effect.
+    pub(crate) check_span: Option<Span>,
     /// Whether this very section has `http-check expect` lines: they replace inherited ones.
     pub(crate) own_expects: bool,
     pub(crate) retries: u32,
@@ -76,6 +78,7 @@ impl Default for BackDraft {
             default_server: ServerDraft::default(),
             httpchk: false,
             check: HttpCheck::default(),
+            check_span: None,
             own_expects: false,
             retries: RETRIES_DEFAULT,
             redispatch: 0,

@@ -133,6 +133,8 @@ fn own_variable(name: &str) -> Option<&'static str> {
     match name {
         "HAPROXY_BRANCH" => Some(COMPATIBLE_BRANCH),
         "HAPROXY_STARTUP_VERSION" => Some(COMPATIBLE_VERSION),
+        "HAPROXY_HTTP_LOG_FMT" => Some(crate::expr::format::HTTPLOG),
+        "HAPROXY_TCP_LOG_FMT" => Some(crate::expr::format::TCPLOG),
         _ => None,
     }
 }

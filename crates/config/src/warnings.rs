@@ -15,6 +15,17 @@ use crate::source::Span;
 
 /// Takes back what a mode or section cannot use, saying so.
 pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
+    if let Some(span) = draft.back.check_span
+        && !draft.back.httpchk
+        && draft.is_back()
+        && own(draft, span)
+    {
+        let message = format!(
+            "{} uses 'http-check' rules without 'option httpchk', so they are ignored",
+            draft.title()
+        );
+        report.push(Diagnostic::warning(span, message).help("add 'option httpchk'"));
+    }
     let log_ignored = draft.log.targets.is_empty() && draft.is_front();
     if let Some(span) = draft.log.format_span
         && log_ignored

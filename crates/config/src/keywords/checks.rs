@@ -164,6 +164,7 @@ fn send(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
         }
     }
     draft.back.check = check;
+    draft.back.check_span = Some(args.place());
     Ok(())
 }
 
@@ -199,6 +200,7 @@ fn expect(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), D
         }
     };
     args.end()?;
+    draft.back.check_span = Some(args.place());
     if !draft.back.own_expects {
         draft.back.own_expects = true;
         draft.back.check.expect.clear();
