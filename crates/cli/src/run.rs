@@ -1,6 +1,6 @@
 //! From arguments to a running balancer, and its end: `tidegate -f …`, and `-c`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -140,7 +140,7 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
     let (lifecycle, first_lines) = Lifecycle::begin();
     let config = load(options, speaker)?;
     let config = Arc::new(config);
-    let environment = Environment::read(|name| std::env::var_os(name));
+    let environment = Environment::read(|name| variable(&config, name));
     let control = Control::new(&config, environment);
     let control = control.map_err(|errors| {
         for error in &errors {
@@ -158,6 +158,19 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
         control,
     };
     run.run(program, lifecycle, &first_lines)
+}
+
+/// A variable as the configuration left it: `setenv` and its kin count before the environment the
+/// program was started with (manual 3.1).
+fn variable(config: &Config, name: &str) -> Option<OsString> {
+    let set = config
+        .global
+        .environment
+        .iter()
+        .rev()
+        .find(|(set, _)| set == name);
+    set.map(|(_, value)| value.into())
+        .or_else(|| std::env::var_os(name))
 }
 
 fn report_valid(speaker: &Speaker) -> ExitCode {
