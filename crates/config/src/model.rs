@@ -245,12 +245,6 @@ pub struct Bind {
     pub backlog: Option<u32>,
     /// `mode` of a Unix socket: permission bits.
     pub unix_mode: Option<u32>,
-    /// `user` or `uid` of a Unix socket.
-    pub unix_user: Option<Account>,
-    /// `group` or `gid` of a Unix socket.
-    pub unix_group: Option<Account>,
-    /// `interface`: only what comes in there is accepted (`SO_BINDTODEVICE`).
-    pub interface: Option<Arc<str>>,
     /// `v4v6` (`Some(false)`), `v6only` (`Some(true)`).
     pub v6only: Option<bool>,
 }

@@ -11,7 +11,7 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::{Account, Bind, BindAddress, BindTls};
+use crate::model::{Bind, BindAddress, BindTls};
 use crate::values::next_number;
 
 /// A `bind` line under way: one set of parameters for all its addresses.
@@ -48,20 +48,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("force-tlsv11", version_flag),
     implemented("force-tlsv12", version_flag),
     implemented("force-tlsv13", version_flag),
-    implemented("gid", |draft, args, _| {
-        draft.bind.unix_group = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
-        Ok(())
-    }),
-    implemented("group", |draft, args, _| {
-        let name = args.required("the name of a group")?;
-        draft.bind.unix_group = Some(Account::Name(name.text.as_str().into()));
-        Ok(())
-    }),
-    implemented("interface", |draft, args, _| {
-        let name = args.required("the name of an interface")?;
-        draft.bind.interface = Some(name.text.as_str().into());
-        Ok(())
-    }),
     implemented("maxconn", |draft, args, _| {
         let value = next_number(args, 0..=i32::MAX as u64)?;
         draft.bind.maxconn = (value > 0).then_some(value);
@@ -81,8 +67,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls.strict_sni = false;
         Ok(())
     }),
-    implemented("no-tls-tickets", |draft, _, _| {
+    implemented("no-tls-tickets", |draft, args, scope| {
         draft.tls.no_tickets = true;
+        if let Some(word) = args.last() {
+            scope.report(tls::tickets_notice(word.span));
+        }
         Ok(())
     }),
     implemented("no-tlsv10", version_flag),
@@ -106,15 +95,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     implemented("tls-tickets", |draft, _, _| {
         draft.tls.no_tickets = false;
-        Ok(())
-    }),
-    implemented("uid", |draft, args, _| {
-        draft.bind.unix_user = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
-        Ok(())
-    }),
-    implemented("user", |draft, args, _| {
-        let name = args.required("the name of a user")?;
-        draft.bind.unix_user = Some(Account::Name(name.text.as_str().into()));
         Ok(())
     }),
     implemented("v4v6", |draft, _, _| {
@@ -168,7 +148,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("default-crt", 1),
     not_yet("ech", 1),
     not_yet("generate-certificates", 0),
+    not_yet("gid", 1),
+    not_yet("group", 1),
     not_yet("idle-ping", 1),
+    not_yet("interface", 1),
     not_yet("namespace", 1),
     not_yet("nbconn", 1),
     not_yet("ocsp-update", 1),
@@ -179,6 +162,8 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("tcp-ut", 1),
     not_yet("tls-ticket-keys", 1),
     not_yet("transparent", 0),
+    not_yet("uid", 1),
+    not_yet("user", 1),
 ];
 
 /// Most addresses one line may open: a port range is easily mistyped.
@@ -203,9 +188,6 @@ pub(crate) fn bind(
             maxconn: None,
             backlog: None,
             unix_mode: None,
-            unix_user: None,
-            unix_group: None,
-            interface: None,
             v6only: None,
         },
         tls: BindTls {

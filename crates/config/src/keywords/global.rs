@@ -208,7 +208,10 @@ fn bind_options(
         match word.text.as_str() {
             "ssl-min-ver" => tls::minimum(&mut draft.bases.bind_tls, args)?,
             "ssl-max-ver" => tls::maximum(&mut draft.bases.bind_tls, args)?,
-            "no-tls-tickets" => draft.bases.bind_no_tickets = true,
+            "no-tls-tickets" => {
+                draft.bases.bind_no_tickets = true;
+                scope.report(tls::tickets_notice(word.span));
+            }
             "tls-tickets" => draft.bases.bind_no_tickets = false,
             text if tls::VERSION_FLAGS.contains(&text) => {
                 tls::flag(&mut draft.bases.bind_tls, word)?;
