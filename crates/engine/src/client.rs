@@ -364,6 +364,10 @@ fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, 
         Ok(body) => body,
         Err(rejected) => return Err(refuse(session, rejected.reason.status())),
     };
+    if head.method.is_connect() {
+        // A tunnel to wherever the client likes is what a forward proxy is for.
+        return Err(refuse(session, 405));
+    }
     let upgrade = match ws::upgrade_request(&head) {
         Upgrade::Invalid(error) => return Err(refuse(session, error.status())),
         upgrade => upgrade,

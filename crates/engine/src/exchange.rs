@@ -22,6 +22,9 @@ use crate::stream::Stream;
 use crate::timing::{Expired, within};
 use crate::worker::Worker;
 
+/// Interim responses before the final one, at most: a node that goes on for ever is broken.
+const INTERIM_MAX: usize = 32;
+
 /// A connection to a server, in use.
 pub(crate) struct ServerConnection {
     /// Its stream.
@@ -296,7 +299,7 @@ impl Download<'_> {
 
     /// Reads heads until one is final; interim ones are passed on to those who know them.
     async fn read_final_head(&mut self) -> Result<ResponseHead, Broken> {
-        loop {
+        for _ in 0..INTERIM_MAX {
             let head = self.read_head().await?;
             if head.status == 101 || !head.is_interim() {
                 self.seen.head_at.set(Some(self.session.record.elapsed()));
@@ -308,6 +311,7 @@ impl Download<'_> {
                 self.write(&out).await?;
             }
         }
+        Err(self.invalid())
     }
 
     async fn read_head(&mut self) -> Result<ResponseHead, Broken> {

@@ -109,9 +109,9 @@ fn inet_socket(bind: &Bind, address: SocketAddr, reuse_port: bool) -> io::Result
     )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
-    if address.is_ipv6() {
-        // `v4v6` takes both; without it an IPv6 address is for IPv6 (manual 5.1, "v6only").
-        socket.set_only_v6(bind.v6only.unwrap_or(true))?;
+    if let (true, Some(only)) = (address.is_ipv6(), bind.v6only) {
+        // `v4v6` or `v6only`; without either the system decides (manual 5.1).
+        socket.set_only_v6(only)?;
     }
     // Inherited by accepted sockets: messages are small and must not wait for each other.
     socket.set_tcp_nodelay(true)?;

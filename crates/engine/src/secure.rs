@@ -13,8 +13,10 @@ use wire::h1::Parsed;
 use wire::proxy_protocol::{self, Proxied};
 
 use crate::client::Client;
+use crate::clock;
 use crate::counters::Count;
 use crate::listen::unmapped;
+use crate::log::Level;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
 use crate::stream::{Carrier, Stream};
@@ -26,30 +28,74 @@ use crate::worker::Worker;
 /// minutes that `timeout client` allows.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// Bytes looked at for a PROXY header: 107 for version 1, 16 and the longest addresses and a
-/// handful of TLVs for version 2.
-const PROXY_HEADER_MAX: usize = 536;
+/// Bytes looked at for a PROXY header: the longest that is understood, with its fixed part.
+const PROXY_HEADER_MAX: usize = proxy_protocol::V2_LEN_MAX + 16;
 
-/// Makes a client of a socket. `None`: it left, or did not do as the `bind` line asks; a failed
-/// handshake is counted as a request error of the frontend.
+/// Why there is no client: HAProxy's words for its log (manual 8.2.5).
+enum Unfit {
+    /// It left before it said anything.
+    Silent,
+    /// The PROXY header was not one.
+    ProxyHeader,
+    /// The TLS handshake failed.
+    Handshake,
+    /// It took too long.
+    Expired,
+}
+
+/// Makes a client of a socket. `None`: it left, or did not do as the `bind` line asks; that is
+/// counted as a request error of the frontend and logged.
 pub(crate) async fn secure(
     accepted: Accepted,
     frontend: &Arc<FrontendState>,
     worker: &Rc<Worker>,
 ) -> Option<Client> {
+    let (peer, bind) = (accepted.peer, accepted.bind);
     let client_limit = frontend.conf().proxy.timeouts.client;
     let limit = client_limit.map_or(HANDSHAKE_MAX, |limit| limit.min(HANDSHAKE_MAX));
     let secured = within(Some(limit), handshake(accepted, frontend)).await;
-    match secured {
-        Ok(Some(client)) => Some(client),
-        Ok(None) | Err(_) => {
+    match secured.unwrap_or(Err(Unfit::Expired)) {
+        Ok(client) => Some(client),
+        Err(unfit) => {
             frontend.counters.add(worker.index, Count::RequestErrors, 1);
+            log(&unfit, peer, bind, frontend, worker);
             None
         }
     }
 }
 
-async fn handshake(accepted: Accepted, frontend: &Arc<FrontendState>) -> Option<Client> {
+fn log(
+    unfit: &Unfit,
+    peer: Option<SocketAddr>,
+    bind: usize,
+    frontend: &FrontendState,
+    worker: &Worker,
+) {
+    let logging = &frontend.conf().proxy.log;
+    let words = match unfit {
+        Unfit::Silent if logging.dontlognull => return,
+        Unfit::Silent => "Connection closed during handshake",
+        Unfit::ProxyHeader => "Received something which does not look like a PROXY protocol header",
+        Unfit::Handshake => "SSL handshake failure",
+        Unfit::Expired => "Timeout during handshake",
+    };
+    let now = clock::wall();
+    let mut line = match peer {
+        Some(peer) => format!("{}:{} [", peer.ip(), peer.port()).into_bytes(),
+        None => b"unix:0 [".to_vec(),
+    };
+    routing::dates::log_millis(now, &mut line);
+    let bind_name = frontend.conf().binds[bind].name.clone();
+    let bind_name = bind_name.unwrap_or_else(|| (bind + 1).to_string().into());
+    line.extend_from_slice(format!("] {}/{bind_name}: {words}", frontend.name()).as_bytes());
+    let origin = worker.shared.origin_for(logging);
+    worker
+        .shared
+        .logger
+        .send(&logging.targets, &origin, Level::Info, now, &line);
+}
+
+async fn handshake(accepted: Accepted, frontend: &Arc<FrontendState>) -> Result<Client, Unfit> {
     let Accepted {
         carrier,
         peer,
@@ -57,35 +103,36 @@ async fn handshake(accepted: Accepted, frontend: &Arc<FrontendState>) -> Option<
         mut room,
         at,
     } = accepted;
+    let accept_proxy = frontend.conf().binds[bind].accept_proxy;
     let mut facts = ConnectionFacts {
         src: peer,
         dst: local_address(&carrier),
         tls: None,
     };
-    if frontend.conf().binds[bind].accept_proxy {
-        match proxy_header(&carrier).await? {
-            Proxied::Local => {}
-            Proxied::Addresses { src, dst } => {
-                facts.src = Some(src);
-                facts.dst = Some(dst);
-            }
-        }
+    if accept_proxy && let Proxied::Addresses { src, dst } = proxy_header(&carrier).await? {
+        facts.src = Some(src);
+        facts.dst = Some(dst);
     }
     let stream = match &frontend.tls[bind] {
         None => Stream::from(carrier),
         Some(tls) => {
-            let (stream, tls_facts) = tls.accept(carrier).await.ok()?;
+            let (stream, tls_facts) = tls.accept(carrier).await.map_err(|error| {
+                // Nothing but an end: a probe, or a browser that changed its mind.
+                let silent = error.kind() == std::io::ErrorKind::UnexpectedEof;
+                if silent {
+                    Unfit::Silent
+                } else {
+                    Unfit::Handshake
+                }
+            })?;
             facts.tls = Some(tls_facts);
             room.secured();
             stream
         }
     };
-    let handshake = if facts.tls.is_some() || frontend.conf().binds[bind].accept_proxy {
-        at.elapsed()
-    } else {
-        Duration::ZERO
-    };
-    Some(Client::new(
+    let shook = facts.tls.is_some() || accept_proxy;
+    let handshake = if shook { at.elapsed() } else { Duration::ZERO };
+    Ok(Client::new(
         stream,
         room.into_connection(facts, handshake, peer),
     ))
@@ -103,7 +150,7 @@ fn local_address(carrier: &Carrier) -> Option<SocketAddr> {
 
 /// Reads a PROXY header and not a byte more: it is looked at in the kernel's buffer until it is
 /// whole, and only then taken out. What follows may be a TLS handshake.
-async fn proxy_header(carrier: &Carrier) -> Option<Proxied> {
+async fn proxy_header(carrier: &Carrier) -> Result<Proxied, Unfit> {
     let mut seen = 0;
     loop {
         let ready = match carrier {
@@ -111,23 +158,24 @@ async fn proxy_header(carrier: &Carrier) -> Option<Proxied> {
             Carrier::Unix(unix) => unix.ready(Interest::READABLE).await,
         };
         let mut bytes = [0u8; PROXY_HEADER_MAX];
-        let count = peek(carrier, &mut bytes).ok()?;
-        let Some(count) = count else { continue };
+        let Some(count) = peek(carrier, &mut bytes).map_err(|_| Unfit::Silent)? else {
+            continue;
+        };
         match proxy_protocol::parse(&bytes[..count]) {
             Ok(Parsed::Complete { head, consumed }) => {
-                take(carrier, &mut bytes[..consumed])?;
-                return Some(head);
+                take(carrier, &mut bytes[..consumed]).ok_or(Unfit::Silent)?;
+                return Ok(head);
             }
+            Err(_) => return Err(Unfit::ProxyHeader),
+            Ok(Parsed::Partial) if count == 0 => return Err(Unfit::Silent),
             // Nothing new although readiness was reported: the client has ended.
-            Ok(Parsed::Partial) if count == seen || count == bytes.len() => return None,
-            Ok(Parsed::Partial) if ready.as_ref().is_ok_and(|ready| ready.is_read_closed()) => {
-                return None;
+            Ok(Parsed::Partial) if count == seen || ready.is_ok_and(|r| r.is_read_closed()) => {
+                return Err(Unfit::ProxyHeader);
             }
             Ok(Parsed::Partial) => {
                 seen = count;
                 wait_for_more(carrier);
             }
-            Err(_) => return None,
         }
     }
 }

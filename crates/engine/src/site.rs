@@ -144,12 +144,17 @@ pub(crate) struct History {
     pub(crate) downtime: Duration,
 }
 
+/// A queue shorter than this is not looked through for those who gave up.
+const PRUNE_MIN: usize = 64;
+
 /// The servers of a backend and those who wait for one.
 struct Pool {
     balancer: Balancer,
     servers: BTreeMap<ServerKey, Arc<ServerState>>,
     /// First come, first served. Bounded by the process's `maxconn`: each is a client connection.
     waiting: VecDeque<oneshot::Sender<Slot>>,
+    /// Length of `waiting` at which those who gave up are looked for next.
+    prune_at: usize,
     next_key: u32,
 }
 
@@ -192,6 +197,7 @@ impl BackendState {
                 balancer: Balancer::new(config.backends[index].balance),
                 servers: BTreeMap::new(),
                 waiting: VecDeque::new(),
+                prune_at: PRUNE_MIN,
                 next_key: 0,
             }),
         }
@@ -321,7 +327,7 @@ impl BackendState {
             return Assigned::NoServer;
         }
         let (sender, receiver) = oneshot::channel();
-        pool.waiting.retain(|waiter| !waiter.is_closed());
+        pool.forget_gone();
         pool.waiting.push_back(sender);
         Assigned::Wait(receiver, pool.waiting.len() - 1)
     }
@@ -353,6 +359,15 @@ impl BackendState {
 }
 
 impl Pool {
+    /// Drops those who gave up. Looking is put off until the queue has doubled since the last look,
+    /// so that joining a long queue stays cheap.
+    fn forget_gone(&mut self) {
+        if self.waiting.len() >= self.prune_at {
+            self.waiting.retain(|waiter| !waiter.is_closed());
+            self.prune_at = PRUNE_MIN.max(self.waiting.len() * 2);
+        }
+    }
+
     fn pick(&mut self, ask: &Ask) -> Option<Arc<ServerState>> {
         let servers = &self.servers;
         let has_room = |key: ServerKey| servers.get(&key).is_some_and(|s| s.has_room());

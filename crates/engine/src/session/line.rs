@@ -1,0 +1,244 @@
+//! A session as its log line shows it: what the variables of log formats stand for (manual 8.2.6).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use config::expr::{Flags, Variable};
+use config::model::Mode;
+use routing::dates;
+use routing::format::Variables;
+
+use super::Session;
+use crate::end::End;
+use crate::site::Target;
+
+/// A session with its end: what the variables of a log format stand for (manual 8.2.6).
+pub(super) struct Ending<'a> {
+    /// The session.
+    pub(super) session: &'a Session,
+    /// How it ended.
+    pub(super) end: End,
+    /// How long it took, from its first byte.
+    pub(super) total: Duration,
+}
+
+impl Ending<'_> {
+    /// The line without any `option httplog` or `tcplog` (manual 8.2.1).
+    pub(super) fn write_short_line(&self, out: &mut Vec<u8>) {
+        let facts = &self.session.connection.facts;
+        let frontend = self.session.frontend();
+        let mode = match frontend.conf().proxy.mode {
+            Mode::Http => "HTTP",
+            Mode::Tcp => "TCP",
+        };
+        let shown = |address: Option<SocketAddr>| match address {
+            Some(address) => format!("{}:{}", address.ip(), address.port()),
+            None => "unix:0".into(),
+        };
+        let (src, dst) = (shown(facts.src), shown(facts.dst));
+        let line = format!("Connect from {src} to {dst} ({}/{mode})", frontend.name());
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn address(&self, v: Variable) -> Option<SocketAddr> {
+        let facts = &self.session.connection.facts;
+        match v {
+            Variable::ci | Variable::cp => facts.src,
+            Variable::fi | Variable::fp => facts.dst,
+            Variable::si | Variable::sp => {
+                match self
+                    .session
+                    .server
+                    .as_ref()?
+                    .target(facts.dst.map_or(0, |d| d.port()))?
+                {
+                    Target::Inet(address) => Some(address),
+                    Target::Unix(_) => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn gauge(&self, v: Variable) -> u64 {
+        let session = self.session;
+        match v {
+            Variable::ac => session.worker().shared.connections.now(),
+            Variable::fc => session.frontend().sessions.now(),
+            Variable::bc => session.backend.as_ref().map_or(0, |b| b.sessions.now()),
+            Variable::sc => session.server.as_ref().map_or(0, |s| s.sessions.now()),
+            _ => 0,
+        }
+    }
+
+    fn time(&self, v: Variable) -> Option<Duration> {
+        let record = &self.session.record;
+        let head = record.request.unwrap_or_default();
+        let known = head
+            + record.queue.unwrap_or_default()
+            + record.connect.unwrap_or_default()
+            + record.response.unwrap_or_default();
+        match v {
+            Variable::Th => Some(record.handshake),
+            Variable::Ti => Some(record.idle),
+            Variable::Tq => record.request.map(|r| record.handshake + record.idle + r),
+            Variable::TR => record.request,
+            Variable::Tw => record.queue,
+            Variable::Tc => record.connect,
+            Variable::Tr => record.response,
+            Variable::Td => record.response.map(|_| self.total.saturating_sub(known)),
+            Variable::Ta => Some(self.total),
+            Variable::Tu => Some(self.total + record.idle),
+            Variable::Tt => Some(self.total + record.idle + record.handshake),
+            _ => None,
+        }
+    }
+
+    fn request_part(&self, v: Variable) -> Option<&[u8]> {
+        let line = &self.session.record.request_line;
+        if line.is_empty() {
+            return (v != Variable::HV).then_some(b"<BADREQ>");
+        }
+        let mut words = line.split(|b| *b == b' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        let (path, query) = match target.iter().position(|b| *b == b'?') {
+            Some(at) => (&target[..at], &target[at..]),
+            None => (target, &target[target.len()..]),
+        };
+        Some(match v {
+            Variable::r => line,
+            Variable::HM => method,
+            Variable::HU => target,
+            Variable::HP | Variable::HPO => path,
+            Variable::HQ => query,
+            _ => version,
+        })
+    }
+
+    fn write_name(&self, v: Variable, out: &mut Vec<u8>) {
+        let session = self.session;
+        let frontend = session.frontend();
+        match v {
+            Variable::f => out.extend_from_slice(frontend.name().as_bytes()),
+            Variable::ft => {
+                out.extend_from_slice(frontend.name().as_bytes());
+                if session.connection.facts.tls.is_some() {
+                    out.push(b'~');
+                }
+            }
+            Variable::b => {
+                let name = session
+                    .backend
+                    .as_ref()
+                    .map_or(frontend.name(), |b| b.name());
+                out.extend_from_slice(name.as_bytes());
+            }
+            _ => {
+                let name = session
+                    .server
+                    .as_ref()
+                    .map_or(session.service, |s| &s.conf.name);
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+    }
+}
+
+impl Variables for Ending<'_> {
+    fn write(&self, v: Variable, _flags: Flags, out: &mut Vec<u8>) -> bool {
+        let record = &self.session.record;
+        match v {
+            Variable::ci | Variable::fi | Variable::si => match self.address(v) {
+                Some(address) => out.extend_from_slice(address.ip().to_string().as_bytes()),
+                None => out.extend_from_slice(b"unix"),
+            },
+            Variable::cp | Variable::fp | Variable::sp => {
+                number(out, self.address(v).map_or(0, |a| u64::from(a.port())));
+            }
+            Variable::f | Variable::ft | Variable::b | Variable::s => self.write_name(v, out),
+            Variable::ac | Variable::fc | Variable::bc | Variable::sc => {
+                number(out, self.gauge(v));
+            }
+            Variable::rc => {
+                if record.redispatched {
+                    out.push(b'+');
+                }
+                number(out, u64::from(record.retries));
+            }
+            Variable::sq => number(out, 0),
+            Variable::bq => number(out, record.queue_position as u64),
+            Variable::ST => match record.status {
+                Some(status) => number(out, u64::from(status)),
+                None => out.extend_from_slice(b"-1"),
+            },
+            Variable::B => number(out, self.session.bytes_out.get()),
+            Variable::U => number(out, self.session.bytes_in.get()),
+            Variable::ts => out.extend_from_slice(&self.end.letters()),
+            Variable::tsc => {
+                out.extend_from_slice(&self.end.letters());
+                out.extend_from_slice(b"--");
+            }
+            Variable::r
+            | Variable::HM
+            | Variable::HU
+            | Variable::HP
+            | Variable::HPO
+            | Variable::HQ
+            | Variable::HV => match self.request_part(v) {
+                Some(part) => out.extend_from_slice(part),
+                None => return false,
+            },
+            Variable::CC | Variable::CS | Variable::ID => return false,
+            Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {}
+            Variable::pid => number(out, u64::from(std::process::id())),
+            Variable::sslv | Variable::sslc => match &self.session.connection.facts.tls {
+                Some(tls) if v == Variable::sslv => out.extend_from_slice(tls.version.as_bytes()),
+                Some(tls) => out.extend_from_slice(tls.cipher.as_bytes()),
+                None => return false,
+            },
+            _ => return self.write_time(v, out),
+        }
+        true
+    }
+}
+
+impl Variables for Session {
+    /// In rules, while the session goes on: what is known so far.
+    fn write(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
+        let so_far = Ending {
+            session: self,
+            end: End::NORMAL,
+            total: self.record.elapsed(),
+        };
+        so_far.write(v, flags, out)
+    }
+}
+
+impl Ending<'_> {
+    /// Durations in milliseconds, and dates.
+    fn write_time(&self, v: Variable, out: &mut Vec<u8>) -> bool {
+        let record = &self.session.record;
+        let accepted = record.date.saturating_sub(record.idle + record.handshake);
+        match v {
+            Variable::t => dates::log_millis(accepted, out),
+            Variable::tr => dates::log_millis(record.date, out),
+            Variable::T => dates::log_utc(accepted, out),
+            Variable::trg => dates::log_utc(record.date, out),
+            Variable::Tl => dates::log_local(accepted, out),
+            Variable::trl => dates::log_local(record.date, out),
+            Variable::Ts => number(out, accepted.as_secs()),
+            Variable::ms => {
+                out.extend_from_slice(format!("{:03}", accepted.subsec_millis()).as_bytes());
+            }
+            _ => match self.time(v) {
+                Some(time) => number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                None => out.extend_from_slice(b"-1"),
+            },
+        }
+        true
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
