@@ -128,6 +128,11 @@ impl Session {
         backend.sessions.enter();
         self.backend = Some(backend.clone());
         self.count_at_backend(Count::Sessions);
+        // The head arrived before anybody knew where it belongs.
+        let writer = self.worker().index;
+        backend
+            .counters
+            .add(writer, Count::BytesIn, self.bytes_in.get());
     }
 
     /// It got a place on a server.
@@ -135,7 +140,11 @@ impl Session {
         let server = slot.server().clone();
         let seconds = self.worker().clock().since_start().as_secs();
         server.last_session.store(seconds + 1, Relaxed);
-        server.counters.add(self.worker().index, Count::Sessions, 1);
+        let writer = self.worker().index;
+        server.counters.add(writer, Count::Sessions, 1);
+        server
+            .counters
+            .add(writer, Count::BytesIn, self.bytes_in.get());
         self.server = Some(server);
         self.slot = Some(slot);
         self.count_at_both(Count::Balanced);
