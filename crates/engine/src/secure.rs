@@ -151,7 +151,6 @@ fn local_address(carrier: &Carrier) -> Option<SocketAddr> {
 /// Reads a PROXY header and not a byte more: it is looked at in the kernel's buffer until it is
 /// whole, and only then taken out. What follows may be a TLS handshake.
 async fn proxy_header(carrier: &Carrier) -> Result<Proxied, Unfit> {
-    let mut seen = 0;
     loop {
         let ready = match carrier {
             Carrier::Tcp(tcp) => tcp.ready(Interest::READABLE).await,
@@ -168,14 +167,11 @@ async fn proxy_header(carrier: &Carrier) -> Result<Proxied, Unfit> {
             }
             Err(_) => return Err(Unfit::ProxyHeader),
             Ok(Parsed::Partial) if count == 0 => return Err(Unfit::Silent),
-            // Nothing new although readiness was reported: the client has ended.
-            Ok(Parsed::Partial) if count == seen || ready.is_ok_and(|r| r.is_read_closed()) => {
+            Ok(Parsed::Partial) if ready.is_ok_and(|ready| ready.is_read_closed()) => {
                 return Err(Unfit::ProxyHeader);
             }
-            Ok(Parsed::Partial) => {
-                seen = count;
-                wait_for_more(carrier);
-            }
+            // Readiness may be reported twice for the same bytes: that none is new says nothing.
+            Ok(Parsed::Partial) => wait_for_more(carrier),
         }
     }
 }
