@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::http::{Head, Reader};
-use crate::{Node, Port};
+use crate::{Node, Port, ports};
 
 /// The key this service wants in `X-API-Key`.
 pub const API_KEY: &str = "testkit-secret-key";
@@ -88,7 +88,7 @@ impl Discovery {
 
     /// Listens (again), on the same port.
     pub async fn restart(&mut self) {
-        let listener = TcpListener::bind(self.port.address()).await.unwrap();
+        let listener = ports::listen(&self.port).await;
         self.task = Some(tokio::spawn(accept_all(listener, Arc::clone(&self.shared))));
     }
 

@@ -1,7 +1,9 @@
 //! Ports that stay free until the program under test binds them.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use crate::wait::{PATIENCE, wait_until};
 
 /// Ports below the kernel's ephemeral range (32768 on): the thousands of outgoing connections of a
 /// test can never take one of these by accident.
@@ -39,8 +41,11 @@ impl Port {
 
     fn try_claim(number: u16) -> Option<Self> {
         let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-        // Somebody who does not use this kit may have it.
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).ok()?;
+        // Somebody who does not use this kit may have it. Trying to listen would tell too, but a
+        // child that is being started in another thread would keep that socket for a moment.
+        if listened_on("self", number) {
+            return None;
+        }
         Some(Self {
             number,
             _claim: claim,
@@ -58,9 +63,33 @@ impl Port {
     }
 }
 
+/// Whether anything listens on that TCP port in the network namespace of a process, told by the
+/// kernel: asking with a connection would show in the other side's counters and logs.
+pub(crate) fn listened_on(process: &str, port: u16) -> bool {
+    let wanted = format!(":{port:04X}");
+    ["tcp", "tcp6"].iter().any(|table| {
+        let table = std::fs::read_to_string(format!("/proc/{process}/net/{table}"));
+        table.unwrap_or_default().lines().skip(1).any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.len() > 3 && words[1].ends_with(&wanted) && words[3] == "0A"
+        })
+    })
+}
+
+/// Listens on a port that is ours. Waits while a child that is being started still holds the socket
+/// that listened there before.
+pub(crate) async fn listen(port: &Port) -> tokio::net::TcpListener {
+    let what = format!("{} to be free", port.address());
+    wait_until(&what, PATIENCE, async || {
+        tokio::net::TcpListener::bind(port.address()).await
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn two_claims_differ_and_can_be_bound() {

@@ -10,6 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::ports::listened_on;
 use crate::wait::{PATIENCE, wait_until};
 
 /// A running (or ended) child. Everything it prints is kept, standard output and error together.
@@ -133,17 +134,9 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Whether it listens on that TCP port, told by the kernel: asking with a connection would
-    /// show in the balancer's own counters and logs.
+    /// Whether somebody listens on that TCP port where it runs.
     pub fn listens_on(&self, port: u16) -> bool {
-        ["tcp", "tcp6"].iter().any(|table| {
-            let table = std::fs::read_to_string(format!("/proc/{}/net/{table}", self.pid()));
-            let wanted = format!(":{port:04X}");
-            table.unwrap_or_default().lines().skip(1).any(|line| {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                words.len() > 3 && words[1].ends_with(&wanted) && words[3] == "0A"
-            })
-        })
+        listened_on(&self.pid().to_string(), port)
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::http::Head;
 use crate::stream::Stream;
-use crate::{Authority, Port};
+use crate::{Authority, Port, ports};
 
 /// Bytes kept of one connection; a test that sends more looks at counters instead.
 const RECORD_LEN_MAX: usize = 1 << 20;
@@ -178,7 +178,7 @@ impl Node {
     /// Listens again after [`Node::stop`], on the same port.
     pub async fn restart(&mut self) {
         self.shared.reset_on_drop.store(false, Ordering::Relaxed);
-        let listener = TcpListener::bind(self.port.address()).await.unwrap();
+        let listener = ports::listen(&self.port).await;
         let accepting = accept_all(listener, Arc::clone(&self.shared), self.tls.clone());
         self.task = Some(tokio::spawn(accepting));
     }
