@@ -1,0 +1,22 @@
+//! The program as its users meet it: the real binary, real sockets, one module a subject.
+//!
+//! `TIDEGATE_IT_PROGRAM=/usr/sbin/haproxy` runs the same tests against HAProxy, to see whether an
+//! expectation is HAProxy's or ours; what is ours alone asks [`support::is_haproxy`] and leaves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test reports, in its helpers too"
+)]
+
+mod checks;
+mod cli;
+mod discovery;
+mod faults;
+mod http;
+mod limits;
+mod many;
+mod reference;
+mod rules;
+mod strict;
+mod support;
+mod tcp;

@@ -1,0 +1,100 @@
+//! Rules and routing over real requests: who answers, and with what.
+
+use testkit::{Client, LogSink, Node};
+
+use crate::support::setup;
+
+const CONFIG: &str = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    http-request deny if { path /secret }
+    http-request deny deny_status 429 if { path /much }
+    http-request redirect location https://example.com/ code 301 if { path /moved }
+    http-request return status 200 content-type text/plain string \"all is well\" if { path /ping }
+    http-request set-header X-Real-IP %[src]
+    http-request set-header X-Twice new
+    http-request del-header X-Drop
+    http-response set-header X-Served yes
+    http-response del-header ETag
+    acl api path_beg /api/ /v2/
+    acl writes method POST PUT
+    use_backend two if api writes
+    use_backend two if { hdr(host) -i two.example.com }
+    default_backend one
+backend one
+    server one <one>
+backend two
+    server two <two>
+";
+
+async fn request(client: &mut Client, head: &str) -> testkit::Response {
+    let end = if head.contains("\r\nHost:") {
+        ""
+    } else {
+        "Host: test\r\n"
+    };
+    client.send(format!("{head}\r\n{end}\r\n")).await;
+    client.response().await.unwrap()
+}
+
+#[tokio::test]
+async fn rules_decide_who_answers() {
+    let log = LogSink::start().await;
+    let (one, two) = (Node::start("one").await, Node::start("two").await);
+    let balancer = setup(&log, CONFIG)
+        .set("one", one.address())
+        .set("two", two.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    for (head, status, body) in [
+        ("GET /secret HTTP/1.1", 403, "403 Forbidden"),
+        ("GET /much HTTP/1.1", 429, "429 Too Many Requests"),
+        ("GET /moved HTTP/1.1", 301, ""),
+        ("GET /ping HTTP/1.1", 200, "all is well"),
+        ("GET / HTTP/1.1", 200, "one GET /\n"),
+        ("GET /api/x HTTP/1.1", 200, "one GET /api/x\n"),
+        (
+            "PUT /api/x HTTP/1.1\r\nContent-Length: 0",
+            200,
+            "two PUT /api/x\n",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: TWO.example.com",
+            200,
+            "two GET /\n",
+        ),
+    ] {
+        // Refusals may close the connection; every case gets its own.
+        let mut fresh = Client::plain(balancer.address("http")).await;
+        let response = request(&mut fresh, head).await;
+        assert_eq!(response.status, status, "{head}");
+        assert!(
+            response.text().contains(body),
+            "{head}: {}",
+            response.text()
+        );
+    }
+    let moved = request(&mut client, "GET /moved HTTP/1.1").await;
+    assert_eq!(moved.head.get("location"), Some("https://example.com/"));
+}
+
+#[tokio::test]
+async fn rules_change_headers_both_ways() {
+    let log = LogSink::start().await;
+    let (one, two) = (Node::start("one").await, Node::start("two").await);
+    let balancer = setup(&log, CONFIG)
+        .set("one", one.address())
+        .set("two", two.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    let head = "GET /status/304 HTTP/1.1\r\nX-Twice: a\r\nX-Twice: b\r\nX-Drop: 1";
+    let response = request(&mut client, head).await;
+    assert_eq!(response.head.get("x-served"), Some("yes"));
+    assert_eq!(response.head.get("etag"), None);
+    let seen = &one.requests()[0];
+    assert_eq!(seen.get("x-real-ip"), Some("127.0.0.1"));
+    assert_eq!(seen.get_all("x-twice"), ["new"]);
+    assert_eq!(seen.get("x-drop"), None);
+}

@@ -1,0 +1,107 @@
+//! What all modules share: the program, a configuration to start from, nodes as processes.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use testkit::balancer::Setup;
+use testkit::{Balancer, LogSink, Process};
+
+/// For answers that must come "at once": generous, because a busy machine runs many tests.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// Beginning of most configurations: a log sink, and timeouts that no working test meets.
+pub(crate) const DEFAULTS: &str = "
+global
+    log <log> local0
+    maxconn 4000
+    nbthread 2
+defaults
+    mode http
+    log global
+    option httplog
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+";
+
+/// The program under test.
+pub(crate) fn program() -> String {
+    std::env::var("TIDEGATE_IT_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidegate").to_owned())
+}
+
+/// Whether the tests run against HAProxy.
+pub(crate) fn is_haproxy() -> bool {
+    program().ends_with("haproxy")
+}
+
+/// A balancer with [`DEFAULTS`] before `config`, logging to `log`.
+pub(crate) fn setup(log: &LogSink, config: &str) -> Setup {
+    Balancer::setup(program(), &format!("{DEFAULTS}{config}")).set("log", log.address())
+}
+
+/// A frontend on `<port:http>` and a backend `be` with these servers, `server` lines each.
+pub(crate) fn one_backend(settings: &str, servers: &[&str]) -> String {
+    let mut config = format!(
+        "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    default_backend be
+backend be
+    balance roundrobin
+{settings}
+"
+    );
+    for server in servers {
+        config.push_str(&format!("    server {server}\n"));
+    }
+    config
+}
+
+/// A node as a process of its own, to be killed and stopped with real signals.
+pub(crate) struct NodeProcess {
+    /// The process.
+    pub(crate) process: Process,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its id.
+    pub(crate) id: String,
+}
+
+impl NodeProcess {
+    /// Starts one; `port` 0 lets the kernel choose.
+    pub(crate) async fn start(id: &str, port: u16) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["demo-node", "--id", id, "--port", &port.to_string()]);
+        let process = Process::start(&mut command);
+        let line = process.wait_for_line(&["listening on "]).await;
+        let address = line.trim_start_matches("listening on ").parse().unwrap();
+        Self {
+            process,
+            address,
+            id: id.to_owned(),
+        }
+    }
+
+    /// Starts `count`: `node1`, `node2`, ….
+    pub(crate) async fn start_many(count: usize) -> Vec<Self> {
+        let mut nodes = Vec::new();
+        for number in 1..=count {
+            nodes.push(Self::start(&format!("node{number}"), 0).await);
+        }
+        nodes
+    }
+
+    /// Its `server` line.
+    pub(crate) fn server(&self, rest: &str) -> String {
+        format!("{} {} {rest}", self.id, self.address)
+    }
+}
+
+/// The termination state of a log line in HTTP format (manual 8.2.3): four words behind the timers.
+pub(crate) fn termination(line: &str) -> &str {
+    let mut words = line.split_whitespace();
+    let timers = words.find(|word| word.matches('/').count() == 4);
+    timers.and_then(|_| words.nth(4)).unwrap_or_default()
+}

@@ -1,0 +1,166 @@
+//! `mode tcp`, and the PROXY protocol in front of either mode.
+
+use std::time::Duration;
+
+use testkit::websocket::Target;
+use testkit::{Client, LogSink, Node, Swarm};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{is_haproxy, one_backend, setup};
+
+fn tcp(settings: &str) -> String {
+    format!(
+        "
+frontend fe
+    mode tcp
+    option tcplog
+    bind 127.0.0.1:<port:tcp>{settings}
+    default_backend be
+backend be
+    mode tcp
+    server n1 <n1>
+"
+    )
+}
+
+#[tokio::test]
+async fn bytes_are_relayed_as_they_come() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let balancer = setup(&log, &tcp(""))
+        .set("n1", node.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("tcp")).await;
+    assert_eq!(client.get("/x").await.unwrap().text(), "n1 GET /x\n");
+    let mut swarm = Swarm::open(&Target::plain(balancer.address("tcp")), 10).await;
+    swarm.echo_all().await;
+    swarm.assert_whole();
+    drop(client);
+    let line = log.wait_for(&["fe be/n1"]).await;
+    assert!(line.contains(" -- "), "{line}");
+}
+
+/// A server that reads to the end, then answers with how much it read.
+async fn counting_server() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let mut all = Vec::new();
+            tcp.read_to_end(&mut all).await.unwrap();
+            tcp.write_all(format!("{} bytes", all.len()).as_bytes())
+                .await
+                .unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_half_close_passes_and_the_answer_still_comes() {
+    let log = LogSink::start().await;
+    let server = counting_server().await;
+    let balancer = setup(&log, &tcp("")).set("n1", server).start().await;
+    let mut client = Client::plain(balancer.address("tcp")).await;
+    client.send(testkit::node::pattern(200_000)).await;
+    client.half_close().await;
+    let answer = client.until_closed().await.unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), "200000 bytes");
+}
+
+#[tokio::test]
+async fn the_servers_half_close_passes_too() {
+    let log = LogSink::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let balancer = setup(&log, &tcp(""))
+        .set("n1", listener.local_addr().unwrap())
+        .start()
+        .await;
+    let mut client = TcpStream::connect(balancer.address("tcp")).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"bye").await.unwrap();
+    server.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"bye");
+    client.write_all(b"late word").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"late word");
+}
+
+#[tokio::test]
+async fn a_dead_server_closes_the_client_and_is_logged() {
+    let log = LogSink::start().await;
+    let mut node = Node::start("n1").await;
+    node.stop().await;
+    let config = tcp("").replace("    server", "    retries 0\n    server");
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    // HAProxy closes, we reset: either may come before the connect has returned here.
+    if let Ok(mut client) = TcpStream::connect(balancer.address("tcp")).await {
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.ok();
+        assert!(rest.is_empty());
+    }
+    log.wait_for(&["fe be/n1", " SC "]).await;
+}
+
+fn http_behind_proxy() -> String {
+    one_backend("    option forwardfor", &["n1 <n1>"])
+        .replace("<port:http>", "<port:http> accept-proxy")
+}
+
+/// A version 2 header (proxy-protocol.txt 2.2) of 10.1.2.3:5555 to 10.9.9.9:80.
+const VERSION_2: &[u8] =
+    b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x0a\x01\x02\x03\x0a\x09\x09\x09\x15\xb3\x00\x50";
+
+#[tokio::test]
+async fn the_proxy_header_tells_who_the_client_is() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let balancer = setup(&log, &http_behind_proxy())
+        .set("n1", node.address())
+        .start()
+        .await;
+    let version_1 = b"PROXY TCP4 10.1.2.3 10.9.9.9 5555 80\r\n";
+    for header in [&version_1[..], VERSION_2] {
+        let mut client = Client::plain(balancer.address("http")).await;
+        // In two pieces: a header may arrive in as many segments as it likes. HAProxy wants one.
+        let first = if is_haproxy() { header.len() } else { 7 };
+        client.send(&header[..first]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.send(&header[first..]).await;
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        let seen = node.requests().pop().unwrap();
+        assert_eq!(seen.get("x-forwarded-for"), Some("10.1.2.3"));
+        log.wait_for(&["10.1.2.3:5555 "]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_broken_proxy_header_ends_the_connection() {
+    if is_haproxy() {
+        return; // It believes in port 99999.
+    }
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let balancer = setup(&log, &http_behind_proxy())
+        .set("n1", node.address())
+        .start()
+        .await;
+    for start in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"PROXY TCP4 10.1.2.3 10.9.9.9 99999 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PROXY TCP4 10.1.2.3\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c\x0a\x01\x02\x03\x0a\x09\x09\x09\x15\xb3\x00\x50GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut client = Client::plain(balancer.address("http")).await;
+        client.try_send(start).await.ok();
+        let rest = client.until_closed().await.unwrap_or_default();
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    }
+    assert!(node.requests().is_empty());
+}
