@@ -17,6 +17,10 @@ impl Surroundings for System {
     fn read(&self, path: &str) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|error| error.to_string())
     }
+
+    fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
 }
 
 /// Reads all `-f` arguments in order; a folder stands for its `.cfg` files in alphabetical order

@@ -126,6 +126,10 @@ impl Surroundings for Environment<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
         self.outside.read(path)
     }
+
+    fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.outside.read_bytes(path)
+    }
 }
 
 /// Variables HAProxy defines itself (manual 2.3).

@@ -11,6 +11,7 @@ mod check;
 pub mod diagnostics;
 mod draft;
 mod environment;
+mod error_page;
 pub mod expr;
 mod keywords;
 pub mod lexer;
@@ -75,4 +76,8 @@ pub trait Surroundings {
     fn variable(&self, name: &str) -> Option<String>;
     /// The text of a file named in the configuration (`acl … -f`), or why it cannot be read.
     fn read(&self, path: &str) -> Result<String, String>;
+    /// The same for files that need not be text (`errorfile`).
+    fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.read(path).map(String::into_bytes)
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Built only by `check`; what is here nobody downstream validates again.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -142,8 +143,35 @@ pub struct Proxy {
     pub stats: Option<StatsPage>,
     /// `log`, `option httplog` and friends.
     pub log: Logging,
+    /// `errorfile`, `errorloc`…: answers of one's own, by the status they stand for.
+    pub error_pages: ErrorPages,
     /// `id`.
     pub id: Option<u32>,
+}
+
+/// Answers of one's own, by the status they stand for.
+pub type ErrorPages = BTreeMap<u16, ErrorPage>;
+
+/// What clients get instead of a page of ours (manual 4.2, "errorfile", "errorloc").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorPage {
+    /// An empty file: the connection ends without an answer.
+    Silent,
+    /// This answer.
+    Answer(Arc<ErrorAnswer>),
+}
+
+/// An answer read from a file, or the redirect of an `errorloc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorAnswer {
+    /// The status that is sent, which need not be the one it stands for. 200 to 599.
+    pub status: u16,
+    /// The reason phrase; may be empty.
+    pub reason: Arc<[u8]>,
+    /// Fields in order, names in lower case; none about framing or the connection.
+    pub fields: Vec<(Arc<str>, Box<[u8]>)>,
+    /// The body; empty with 204 and 304.
+    pub body: Arc<[u8]>,
 }
 
 /// `timeout …` (manual 4.2). `None`: no limit.

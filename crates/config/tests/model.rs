@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::diagnostics::Severity;
 use config::model::{
-    Backend, Balance, BindAddress, Config, ConnectionMode, Frontend, LogFormat, LogSink, Mode,
-    RedirectTo, RequestAction, ResponseAction, ServerAddress, Weight,
+    Backend, Balance, BindAddress, Config, ConnectionMode, ErrorPage, Frontend, LogFormat, LogSink,
+    Mode, RedirectTo, RequestAction, ResponseAction, ServerAddress, Weight,
 };
 use config::source::Source;
 
@@ -183,6 +183,27 @@ fn tls_of_bind_starts_from_global() {
     );
     assert!(!strict.versions.tls12 && strict.versions.tls13 && strict.no_tickets);
     assert!(open.versions.tls12 && open.versions.tls13 && !open.no_tickets);
+}
+
+#[test]
+fn error_pages_are_handed_down_and_later_lines_win() {
+    let config = usual(
+        "defaults d\n mode http\n timeout client 5s\n errorloc 503 /first\n\
+         errorloc303 503 /second\n errorloc 403 /denied\n\
+         frontend f from d\n bind :1\n errorloc 403 /own\n http-request return\n",
+    );
+    let told = |pages: &config::model::ErrorPages, status| match pages.get(&status) {
+        Some(ErrorPage::Answer(answer)) => {
+            let (name, value) = answer.fields.last().expect("a location");
+            let value = String::from_utf8_lossy(value);
+            format!("{} {name}: {value}", answer.status)
+        }
+        other => format!("{other:?}"),
+    };
+    let pages = &frontend(&config, "f").proxy.error_pages;
+    assert_eq!(told(pages, 503), "303 location: /second");
+    assert_eq!(told(pages, 403), "302 location: /own");
+    assert_eq!(told(pages, 500), "None");
 }
 
 #[test]

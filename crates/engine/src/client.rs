@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use routing::rules::Answer;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Limits, Parsed};
-use wire::head::{RequestHead, ResponseHead, Version};
+use wire::head::{RequestHead, Version};
 use wire::ws::{self, Upgrade};
 
 use crate::buffer::Buffer;
@@ -114,7 +114,7 @@ impl Client {
             }) => {
                 session.count_at_frontend(Count::RequestErrors);
                 session.count_at_frontend(Count::Requests);
-                let answer = routing::pages::answer(status);
+                let answer = session.error_page(status);
                 self.answer(&mut session, Version::Http11, false, answer, After::Close)
                     .await;
                 session.finish(end);
@@ -265,21 +265,19 @@ impl Client {
         answer: Answer,
         after: After,
     ) -> After {
-        let Answer {
-            status,
-            fields,
-            body,
-        } = answer;
-        let mut head = ResponseHead::new(status);
-        head.fields = fields;
+        let status = answer.status;
+        session.record.status = Some(status);
+        session.count_response(status);
+        let Some((head, body)) = answer.into_message() else {
+            // An empty `errorfile`: the client is left without a word.
+            return After::Close;
+        };
         let mut out = Vec::with_capacity(256 + body.len());
         let framing = Framing::Length(body.len() as u64);
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
         if !is_head {
             out.extend_from_slice(&body);
         }
-        session.record.status = Some(status);
-        session.count_response(status);
         session.count_out(out.len());
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
         let stream = RefCell::new(&mut self.stream);

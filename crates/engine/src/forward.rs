@@ -231,7 +231,7 @@ async fn give_up(
 ) -> Forwarded {
     let after = match status {
         Some(status) => {
-            let answer = routing::pages::answer(status);
+            let answer = request.session.error_page(status);
             // A request whose body is half-read cannot be followed by another one.
             if request.body != BodyLength::Empty || !matches!(request.upgrade, Upgrade::No) {
                 request.keep_alive = false;

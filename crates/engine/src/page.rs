@@ -36,7 +36,10 @@ pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Ans
     };
     let rest = rest_of(target, &conf.uri)?;
     if !access::allowed(&request.head.fields, &conf.auth) {
-        return Some(access::challenge(&conf.realm));
+        return Some(access::challenge(
+            &conf.realm,
+            &request.session.error_pages(),
+        ));
     }
     let look = Look {
         refresh: conf.refresh.filter(|_| !rest.ends_with(b";norefresh")),
@@ -69,7 +72,7 @@ fn is_local(request: &Request) -> bool {
 fn answer(request: &Request, rest: &[u8], look: &Look<'_>) -> Answer {
     let method = &request.head.method;
     if method.as_bytes() != b"GET" && !method.is_head() {
-        return routing::pages::answer(405);
+        return request.session.error_page(405);
     }
     let snapshot = crate::stats::snapshot(&request.session.worker().shared);
     if rest.starts_with(b";csv") {
@@ -97,8 +100,8 @@ fn text(body: String, content_type: &str) -> Answer {
     fields.append("content-type", content_type.as_bytes());
     fields.append("x-content-type-options", b"nosniff");
     Answer {
-        status: 200,
         fields,
         body: body.into_bytes(),
+        ..Answer::empty(200)
     }
 }

@@ -117,7 +117,7 @@ fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
     }
     let Some(BackendId(index)) = choose_backend(&frontend, request) else {
         request.session.count_at_frontend(Count::RequestErrors);
-        let answer = routing::pages::answer(503);
+        let answer = request.session.error_page(503);
         return Verdict::Reply {
             answer,
             end: End::by(Side::Server, Stage::Connect),
@@ -166,7 +166,9 @@ fn apply_rules(
     let Request { head, session, .. } = request;
     let usable = |name: Option<&str>| session.usable_servers(name);
     let facts = session.facts(&usable, None, None);
-    let ruled = routing::rules::request(&proxy.http_request, head, &facts, &**session);
+    let pages = session.error_pages();
+    let rules = &proxy.http_request;
+    let ruled = routing::rules::request(rules, head, &facts, &**session, &pages);
     let denied = End::by(Side::Proxy, Stage::Request);
     match ruled {
         Ruled::Continue => None,

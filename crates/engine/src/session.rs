@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use config::model::{LogFormat, Logging, Timeouts};
+use config::model::{ErrorPages, LogFormat, Logging, Timeouts};
 use routing::balance::ServerKey;
+use routing::rules::Answer;
+use smallvec::SmallVec;
 
 use crate::clock;
 use crate::counters::{Average, Count, Counters, Gauge, response_class};
@@ -116,6 +118,19 @@ impl Session {
     /// The frontend it came in by.
     pub(crate) fn frontend(&self) -> &Arc<FrontendState> {
         &self.connection.frontend
+    }
+
+    /// Pages of one's own: those of the backend, then those of the frontend, as HAProxy looks.
+    pub(crate) fn error_pages(&self) -> SmallVec<[&ErrorPages; 2]> {
+        let backend = self.backend.iter();
+        let backend = backend.map(|backend| &backend.conf().proxy.error_pages);
+        let frontend = &self.frontend().conf().proxy.error_pages;
+        backend.chain([frontend]).collect()
+    }
+
+    /// What the client is told when something went wrong.
+    pub(crate) fn error_page(&self, status: u16) -> Answer {
+        routing::pages::error(status, &self.error_pages())
     }
 
     /// The server it has a place on.

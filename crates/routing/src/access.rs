@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use config::model::Secret;
+use config::model::{ErrorPages, Secret};
 use wire::head::Fields;
 
 use crate::pages::{self, Answer};
@@ -42,9 +42,9 @@ pub fn allowed(fields: &Fields, known: &[(Arc<str>, Secret)]) -> bool {
     })
 }
 
-/// The answer that asks for a user and password.
-pub fn challenge(realm: &str) -> Answer {
-    let mut answer = pages::answer(401);
+/// The answer that asks for a user and password; `proxies` may have a page for it.
+pub fn challenge(realm: &str, proxies: &[&ErrorPages]) -> Answer {
+    let mut answer = pages::error(401, proxies);
     let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
     let value = format!("Basic realm=\"{realm}\"");
     answer.fields.append("www-authenticate", value.as_bytes());

@@ -1,16 +1,33 @@
-//! The pages shown for answers of our own: the shape is HAProxy's, the words are ours.
+//! The pages shown for answers of our own: the shape is HAProxy's, the words are ours; `errorfile` and
+//! its kin take their place.
 
+use std::sync::Arc;
+
+use config::model::{ErrorPage, ErrorPages};
 use wire::head::{Fields, ResponseHead};
 
 /// An answer made here, ready to be sent. Its length and connection headers are the writer's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Status code.
+    /// Status code: what is logged and, unless `line` says otherwise, sent.
     pub status: u16,
+    /// How the client is told.
+    pub line: StatusLine,
     /// Headers, without `content-length` and `connection`.
     pub fields: Fields,
     /// The body; not sent to HEAD, but its length is.
     pub body: Vec<u8>,
+}
+
+/// How the client is told of a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusLine {
+    /// With the usual reason phrase.
+    Usual,
+    /// As a page of the configuration says it, which may be another status.
+    Own(u16, Arc<[u8]>),
+    /// Not at all: the page is an empty file, and the connection ends.
+    Silent,
 }
 
 impl Answer {
@@ -18,16 +35,22 @@ impl Answer {
     pub fn empty(status: u16) -> Self {
         Self {
             status,
+            line: StatusLine::Usual,
             fields: Fields::new(),
             body: Vec::new(),
         }
     }
 
-    /// The head, with the usual reason phrase.
-    pub fn head(&self) -> ResponseHead {
+    /// The head to send and the body; `None` when nothing is to be said.
+    pub fn into_message(self) -> Option<(ResponseHead, Vec<u8>)> {
         let mut head = ResponseHead::new(self.status);
-        head.fields = self.fields.clone();
-        head
+        match self.line {
+            StatusLine::Usual => {}
+            StatusLine::Own(status, reason) => head.set_status(status, Some(&reason)),
+            StatusLine::Silent => return None,
+        }
+        head.fields = self.fields;
+        Some((head, self.body))
     }
 }
 
@@ -85,9 +108,66 @@ pub fn answer(status: u16) -> Answer {
     answer
 }
 
+/// The answer for a status on behalf of proxies: that of the first one that has a page of its own for
+/// it, else ours. HAProxy asks the backend, then the frontend.
+pub fn error(status: u16, proxies: &[&ErrorPages]) -> Answer {
+    let mut answer = Answer::empty(status);
+    match proxies.iter().find_map(|pages| pages.get(&status)) {
+        None => return self::answer(status),
+        Some(ErrorPage::Silent) => answer.line = StatusLine::Silent,
+        Some(ErrorPage::Answer(own)) => {
+            answer.line = StatusLine::Own(own.status, own.reason.clone());
+            for (name, value) in &own.fields {
+                answer.fields.append(name, value);
+            }
+            answer.body = own.body.to_vec();
+        }
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
+    use config::model::ErrorAnswer;
+
     use super::*;
+
+    /// What is sent for 503, as one line.
+    fn check(proxies: &[&ErrorPages], expected: &str) {
+        let answer = error(503, proxies);
+        assert_eq!(answer.status, 503, "what is logged stays what happened");
+        let sent = answer.into_message().map(|(head, body)| {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            format!("{head:?} {body}")
+        });
+        assert!(
+            sent.as_deref().unwrap_or("nothing").contains(expected),
+            "{sent:?}"
+        );
+    }
+
+    #[test]
+    fn pages_of_ones_own_come_first_the_backends_before_the_frontends() {
+        let page = |status, reason: &str| {
+            ErrorPage::Answer(Arc::new(ErrorAnswer {
+                status,
+                reason: reason.as_bytes().into(),
+                fields: vec![("x-page".into(), (*b"own").into())],
+                body: (*b"gone").into(),
+            }))
+        };
+        let none = ErrorPages::new();
+        let front = ErrorPages::from([(503, page(503, "Front")), (500, ErrorPage::Silent)]);
+        let back = ErrorPages::from([(503, page(404, "Back"))]);
+        let silent = ErrorPages::from([(503, ErrorPage::Silent)]);
+        check(&[], "503 Service Unavailable");
+        check(&[&none, &none], "There is no server");
+        check(&[&none, &front], "503 Front");
+        check(&[&back, &front], "404 Back");
+        check(&[&back, &front], "x-page");
+        check(&[&back, &front], "gone");
+        check(&[&silent, &front], "nothing");
+    }
 
     #[test]
     fn every_page_of_the_table_is_found() {

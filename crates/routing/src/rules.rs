@@ -5,14 +5,14 @@
 
 use config::expr::Format;
 use config::model::{
-    Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
+    ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,
 };
 use wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::condition;
 use crate::format::{self, Variables};
-use crate::pages;
+use crate::pages::{self, StatusLine};
 use crate::sample::Facts;
 
 pub use crate::pages::Answer;
@@ -40,12 +40,13 @@ pub enum Stopped {
 }
 
 /// Runs `http-request` rules over a request. `facts.request` is ignored: rules see the head as the
-/// rules before them left it.
+/// rules before them left it. `proxies` may have pages for what is denied.
 pub fn request(
     rules: &[RequestRule],
     head: &mut RequestHead,
     facts: &Facts<'_>,
     variables: &dyn Variables,
+    proxies: &[&ErrorPages],
 ) -> Outcome {
     for rule in rules {
         let seen = Facts {
@@ -57,8 +58,8 @@ pub fn request(
         }
         let stopped = match &rule.action {
             RequestAction::Allow => return Outcome::Continue,
-            RequestAction::Deny(told) => Stopped::Deny(reply(told, &seen, variables)),
-            RequestAction::Return(told) => Stopped::Return(reply(told, &seen, variables)),
+            RequestAction::Deny(told) => Stopped::Deny(reply(told, &seen, variables, proxies)),
+            RequestAction::Return(told) => Stopped::Return(reply(told, &seen, variables, proxies)),
             RequestAction::Redirect(to) => Stopped::Redirect(redirect(to, head, &seen, variables)),
             RequestAction::PrometheusExporter => Stopped::PrometheusExporter,
             RequestAction::SetHeader(name, value) => {
@@ -132,9 +133,14 @@ const FRAMING: [&str; 6] = [
 ];
 
 /// The answer of a `deny` or `return`.
-pub fn reply(reply: &Reply, facts: &Facts<'_>, variables: &dyn Variables) -> Answer {
+pub fn reply(
+    reply: &Reply,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+    proxies: &[&ErrorPages],
+) -> Answer {
     let mut answer = match &reply.body {
-        ReplyBody::Default => pages::answer(reply.status),
+        ReplyBody::Default => pages::error(reply.status, proxies),
         ReplyBody::Bytes(bytes) => Answer {
             body: bytes.to_vec(),
             ..Answer::empty(reply.status)
@@ -144,6 +150,10 @@ pub fn reply(reply: &Reply, facts: &Facts<'_>, variables: &dyn Variables) -> Ans
             ..Answer::empty(reply.status)
         },
     };
+    if answer.line != StatusLine::Usual {
+        // A page of the configuration is sent as it is, as HAProxy does.
+        return answer;
+    }
     for (name, value) in &reply.headers {
         if !FRAMING.contains(&&**name) && **name != *"content-type" {
             answer.fields.append(name, &text(value, facts, variables));

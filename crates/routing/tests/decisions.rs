@@ -229,7 +229,7 @@ fn ruled(lines: &str, request: &str) -> String {
     let seen = head.clone();
     let rules = frontend(lines).proxy.http_request;
     let outcome = with_facts(&seen, |facts| {
-        rules::request(&rules, &mut head, facts, &NoVariables)
+        rules::request(&rules, &mut head, facts, &NoVariables, &[])
     });
     match outcome {
         Outcome::Continue => listed(&head.fields),

@@ -133,6 +133,7 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     implemented("tune.bufsize", (), |draft, args, _| {
         let word = args.required("a number of bytes")?;
         draft.global.tune.bufsize = size(word, args.keyword, BUFSIZE)? as usize;
+        draft.bases.bufsize = Some(draft.global.tune.bufsize);
         args.end()
     }),
     implemented("tune.http.maxhdr", (), |draft, args, _| {

@@ -7,6 +7,7 @@
 pub(crate) mod actions;
 pub(crate) mod bind;
 pub(crate) mod checks;
+pub(crate) mod errors;
 pub(crate) mod global;
 pub(crate) mod log;
 pub(crate) mod options;
@@ -213,6 +214,8 @@ pub(crate) struct Bases {
     pub(crate) server_tls: crate::model::TlsVersions,
     /// `ssl-server-verify none`.
     pub(crate) server_verify_none: bool,
+    /// `tune.bufsize`, bytes, when it was given: the longest error page.
+    pub(crate) bufsize: Option<usize>,
 }
 
 impl Scope<'_> {
@@ -285,13 +288,14 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 8] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 9] {
     [
         proxy::KEYWORDS,
         timeouts::KEYWORDS,
         options::KEYWORDS,
         rules::KEYWORDS,
         checks::KEYWORDS,
+        errors::KEYWORDS,
         stats::KEYWORDS,
         log::KEYWORDS,
         removed::KEYWORDS,
