@@ -1,6 +1,7 @@
 //! What runs beside the balancer in a demo: the registry, the nodes, the watching and the telling.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,7 @@ impl Companion {
             return;
         }
         self.introduce();
+        self.wait_usable().await;
         self.test_itself().await;
         let (lost_sender, mut lost) = mpsc::channel(LOST_QUEUE_MAX);
         let count = self.options.nodes * SOCKETS_PER_NODE;
@@ -157,20 +159,29 @@ Ctrl-C stops everything and removes the files.
         ));
     }
 
+    /// Waits until every node is found and UP, or for as long as that may take; what the balancer
+    /// says meanwhile is no news.
+    async fn wait_usable(&self) {
+        let http = reachable(&self.options, self.options.http);
+        let all_up = async {
+            loop {
+                let servers = watching::look(http).await.unwrap_or_default().servers;
+                let up = servers.iter().filter(|server| server.status == "UP");
+                if up.count() >= self.options.nodes {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(USABLE_WITHIN, all_up).await.ok();
+        let mut old = [0; 1];
+        while self.log.try_recv(&mut old).is_ok() {}
+    }
+
     /// The proof that it works, before anybody has typed anything.
     async fn test_itself(&mut self) {
         let https = self.options.https;
-        let start = Instant::now();
-        let outcome = loop {
-            match self.door.try_once().await {
-                Err(_) if start.elapsed() < USABLE_WITHIN => {
-                    // The nodes are still being found and checked.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                outcome => break outcome,
-            }
-        };
-        let line = match outcome {
+        let line = match self.door.try_once().await {
             Ok((took, node)) => format!(
                 "self-test: WebSocket echo through TLS on {https}: ok, {:.1} ms, by {node}",
                 took.as_secs_f64() * 1000.0
@@ -329,21 +340,17 @@ fn keep_looking(balancer: SocketAddr) -> watch::Receiver<Sight> {
 }
 
 fn status_line(sight: &Sight, sockets: &Sockets) -> String {
-    let servers = sight.servers.iter().map(|server| {
-        let Server {
-            name,
-            status,
-            sessions,
-        } = server;
-        format!("{name} {status} ({sessions} WebSockets)")
-    });
-    let servers: Vec<String> = servers.collect();
-    format!(
-        "{} · {} · the demo's own WebSockets: {} open",
-        sight.lifecycle,
-        servers.join(", "),
-        sockets.open()
-    )
+    let mut line = format!("{} · WebSockets", sight.lifecycle);
+    for Server {
+        name,
+        status,
+        sessions,
+    } in &sight.servers
+    {
+        // Writing to a String cannot fail.
+        write!(line, " · {name} {status} {sessions}").ok();
+    }
+    line + &format!(" · {} of them the demo's own", sockets.open())
 }
 
 /// The registry the nodes announce themselves to; it ends with the runtime.

@@ -83,7 +83,7 @@ fn render(facts: &Facts<'_>) -> String {
 # Written by `tidegate demo`. HAProxy reads it too: it skips what is for tidegate alone.
 global
     log {log} local0 notice
-    maxconn 10000
+    maxconn 2000
     setenv API_KEY {key}
 
 defaults
@@ -95,7 +95,7 @@ defaults
     timeout client 50s
     timeout server 50s
     timeout tunnel 1h
-    default-server inter 500ms fall 2 rise 2
+    default-server inter 500ms fastinter 100ms fall 2 rise 2
 
 frontend http-in
     bind {http}

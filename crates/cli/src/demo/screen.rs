@@ -5,6 +5,10 @@ use std::io::{IsTerminal, Write};
 
 /// Return to the first column and clear the line.
 const CLEAR_LINE: &str = "\r\x1b[2K";
+/// Cut what is wider than the terminal: a line that wraps could not be cleared as one.
+const CUT_LONG: &str = "\x1b[?7l";
+/// Wrap again.
+const WRAP_LONG: &str = "\x1b[?7h";
 
 /// Standard output.
 pub(super) struct Screen {
@@ -24,7 +28,10 @@ impl Screen {
     /// Prints a line above the status.
     pub(super) fn say(&mut self, line: &str) {
         if self.terminal {
-            write(&format!("{CLEAR_LINE}{line}\n{}", self.status));
+            write(&format!(
+                "{CLEAR_LINE}{line}\n{CUT_LONG}{}{WRAP_LONG}",
+                self.status
+            ));
         } else {
             write(&format!("{line}\n"));
         }
@@ -37,7 +44,7 @@ impl Screen {
         }
         self.status = status.to_owned();
         if self.terminal {
-            write(&format!("{CLEAR_LINE}{status}"));
+            write(&format!("{CLEAR_LINE}{CUT_LONG}{status}{WRAP_LONG}"));
         } else {
             write(&format!("{status}\n"));
         }

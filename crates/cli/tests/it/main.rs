@@ -10,6 +10,7 @@
 
 mod checks;
 mod cli;
+mod demo;
 mod discovery;
 mod faults;
 mod http;
