@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use config::Surroundings;
 use config::source::Source;
+use nix::unistd::{Group, User};
 
 /// The process's environment and file system.
 pub(crate) struct System;
@@ -20,6 +21,14 @@ impl Surroundings for System {
 
     fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
         std::fs::read(path).map_err(|error| error.to_string())
+    }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        User::from_name(name).ok()?.map(|user| user.uid.as_raw())
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
     }
 }
 

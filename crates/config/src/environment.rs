@@ -130,6 +130,14 @@ impl Surroundings for Environment<'_> {
     fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
         self.outside.read_bytes(path)
     }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        self.outside.user_id(name)
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        self.outside.group_id(name)
+    }
 }
 
 /// Variables HAProxy defines itself (manual 2.3).

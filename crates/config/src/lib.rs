@@ -80,4 +80,13 @@ pub trait Surroundings {
     fn read_bytes(&self, path: &str) -> Result<Vec<u8>, String> {
         self.read(path).map(String::into_bytes)
     }
+    /// The number of a user account; `None` when there is none of that name, as here unless said
+    /// otherwise.
+    fn user_id(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    /// The number of a group, likewise.
+    fn group_id(&self, _name: &str) -> Option<u32> {
+        None
+    }
 }

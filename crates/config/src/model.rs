@@ -273,6 +273,12 @@ pub struct Bind {
     pub backlog: Option<u32>,
     /// `mode` of a Unix socket: permission bits.
     pub unix_mode: Option<u32>,
+    /// `user` or `uid` of a Unix socket: whom its file belongs to.
+    pub unix_uid: Option<u32>,
+    /// `group` or `gid` of a Unix socket.
+    pub unix_gid: Option<u32>,
+    /// `interface`: only connections that come in by it.
+    pub interface: Option<Arc<str>>,
     /// `v4v6` (`Some(false)`), `v6only` (`Some(true)`).
     pub v6only: Option<bool>,
 }

@@ -115,6 +115,10 @@ fn inet_socket(bind: &Bind, address: SocketAddr, reuse_port: bool) -> io::Result
     }
     // Inherited by accepted sockets: messages are small and must not wait for each other.
     socket.set_tcp_nodelay(true)?;
+    if let Some(name) = &bind.interface {
+        let bound = socket.bind_device(Some(name.as_bytes()));
+        bound.map_err(|e| io::Error::other(format!("interface '{name}': {e}")))?;
+    }
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -128,6 +132,10 @@ fn open_unix(bind: &Bind, path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     let _ = std::fs::remove_file(beside);
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SockAddr::unix(beside)?)?;
+    // The owner before the mode: giving a file away takes bits from it.
+    if bind.unix_uid.is_some() || bind.unix_gid.is_some() {
+        std::os::unix::fs::chown(beside, bind.unix_uid, bind.unix_gid)?;
+    }
     if let Some(mode) = bind.unix_mode {
         std::fs::set_permissions(beside, std::fs::Permissions::from_mode(mode))?;
     }
@@ -298,5 +306,77 @@ impl Complaints {
         );
         shared.say_to(&frontend.conf().proxy.log.targets, Level::Alert, &message);
         self.last = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn bind() -> Bind {
+        Bind {
+            address: BindAddress::Fd(0),
+            text: "".into(),
+            span: Default::default(),
+            name: None,
+            accept_proxy: false,
+            tls: None,
+            maxconn: None,
+            backlog: None,
+            unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
+            interface: None,
+            v6only: None,
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_gets_its_owner_and_mode() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mine = std::fs::metadata(folder.path()).expect("it is there");
+        // Only root may give files away; anybody may give them to themselves.
+        let (uid, gid) = match mine.uid() {
+            0 => (54321, 54322),
+            own => (own, mine.gid()),
+        };
+        let bind = Bind {
+            unix_mode: Some(0o640),
+            unix_uid: Some(uid),
+            unix_gid: Some(gid),
+            ..bind()
+        };
+        let path = folder.path().join("s");
+        let _socket = open_unix(&bind, &path, 1).expect("a socket");
+        let file = std::fs::metadata(&path).expect("renamed into place");
+        let found = (file.uid(), file.gid(), file.mode() & 0o777);
+        assert_eq!(found, (uid, gid, 0o640));
+        let left = std::fs::read_dir(folder.path()).expect("the folder");
+        assert_eq!(left.count(), 1);
+    }
+
+    #[test]
+    fn a_socket_keeps_to_its_interface() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let on = |name: &str| {
+            let bind = Bind {
+                interface: Some(name.into()),
+                ..bind()
+            };
+            inet_socket(&bind, address, false)
+        };
+        let socket = on("lo").expect("every machine has it");
+        let name = socket
+            .device()
+            .expect("it can be asked")
+            .expect("one is set");
+        assert_eq!(name, b"lo");
+        let error = on("no-such-one").expect_err("there is none");
+        assert!(
+            error.to_string().starts_with("interface 'no-such-one': "),
+            "{error}"
+        );
     }
 }

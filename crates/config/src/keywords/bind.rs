@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet};
 use super::{Scope, tls};
+use crate::Surroundings as _;
 use crate::address::{self, Address, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -48,6 +49,17 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("force-tlsv11", version_flag),
     implemented("force-tlsv12", version_flag),
     implemented("force-tlsv13", version_flag),
+    implemented("gid", |draft, args, _| {
+        draft.bind.unix_gid = Some(next_number(args, 0..=ID_MAX)?);
+        Ok(())
+    }),
+    implemented("group", |draft, args, scope| {
+        let word = args.required("the name of a group")?;
+        let id = scope.environment.group_id(&word.text);
+        draft.bind.unix_gid = Some(id.ok_or_else(|| no_account(word, "group"))?);
+        Ok(())
+    }),
+    implemented("interface", interface),
     implemented("maxconn", |draft, args, _| {
         let value = next_number(args, 0..=i32::MAX as u64)?;
         draft.bind.maxconn = (value > 0).then_some(value);
@@ -67,11 +79,8 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls.strict_sni = false;
         Ok(())
     }),
-    implemented("no-tls-tickets", |draft, args, scope| {
+    implemented("no-tls-tickets", |draft, _, _| {
         draft.tls.no_tickets = true;
-        if let Some(word) = args.last() {
-            scope.report(tls::tickets_notice(word.span));
-        }
         Ok(())
     }),
     implemented("no-tlsv10", version_flag),
@@ -95,6 +104,16 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     implemented("tls-tickets", |draft, _, _| {
         draft.tls.no_tickets = false;
+        Ok(())
+    }),
+    implemented("uid", |draft, args, _| {
+        draft.bind.unix_uid = Some(next_number(args, 0..=ID_MAX)?);
+        Ok(())
+    }),
+    implemented("user", |draft, args, scope| {
+        let word = args.required("the name of a user")?;
+        let id = scope.environment.user_id(&word.text);
+        draft.bind.unix_uid = Some(id.ok_or_else(|| no_account(word, "user"))?);
         Ok(())
     }),
     implemented("v4v6", |draft, _, _| {
@@ -148,10 +167,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("default-crt", 1),
     not_yet("ech", 1),
     not_yet("generate-certificates", 0),
-    not_yet("gid", 1),
-    not_yet("group", 1),
     not_yet("idle-ping", 1),
-    not_yet("interface", 1),
     not_yet("namespace", 1),
     not_yet("nbconn", 1),
     not_yet("ocsp-update", 1),
@@ -162,9 +178,13 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("tcp-ut", 1),
     not_yet("tls-ticket-keys", 1),
     not_yet("transparent", 0),
-    not_yet("uid", 1),
-    not_yet("user", 1),
 ];
+
+/// Largest number of a user or group: 2^32-1 means "as it is" to chown(2).
+const ID_MAX: u64 = u32::MAX as u64 - 1;
+
+/// Longest name of a network interface (`IFNAMSIZ` less its end): the kernel would cut it.
+const INTERFACE_LEN_MAX: usize = 15;
 
 /// Most addresses one line may open: a port range is easily mistyped.
 const ADDRESSES_MAX: usize = 65_536;
@@ -188,6 +208,9 @@ pub(crate) fn bind(
             maxconn: None,
             backlog: None,
             unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
+            interface: None,
             v6only: None,
         },
         tls: BindTls {
@@ -201,6 +224,7 @@ pub(crate) fn bind(
     let addresses = addresses?;
     finish_tls(&mut line, word, well, scope)?;
     for (address, text) in addresses {
+        without_effect(&line.bind, &address, word, scope);
         let bind = Bind {
             address,
             text,
@@ -209,6 +233,28 @@ pub(crate) fn bind(
         draft.front.binds.push(bind);
     }
     Ok(())
+}
+
+/// What speaks of another kind of address is looked past, as HAProxy does.
+fn without_effect(bind: &Bind, address: &BindAddress, word: &Word, scope: &Scope<'_>) {
+    let is_inet = matches!(address, BindAddress::Inet(_));
+    let owned = bind.unix_uid.is_some() || bind.unix_gid.is_some();
+    let is_path = matches!(address, BindAddress::Unix(_));
+    for (given, what) in [
+        (
+            bind.interface.is_some() && !is_inet,
+            "'interface' is for IP addresses",
+        ),
+        (
+            owned && !is_path,
+            "user and group are for paths of Unix sockets",
+        ),
+    ] {
+        if given {
+            let message = format!("'bind {}' : {what} and has no effect", word.text);
+            scope.report(Diagnostic::notice(word.span, message));
+        }
+    }
 }
 
 fn finish_tls(
@@ -327,6 +373,24 @@ fn alpn(draft: &mut BindDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result
         );
     }
     Ok(())
+}
+
+fn interface(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a network interface such as eth0")?;
+    if word.text.len() > INTERFACE_LEN_MAX {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'interface' does not accept '{}'", word.text),
+        )
+        .label(format!("names have at most {INTERFACE_LEN_MAX} bytes")));
+    }
+    draft.bind.interface = Some(word.text.as_str().into());
+    Ok(())
+}
+
+fn no_account(word: &Word, what: &str) -> Diagnostic {
+    let message = format!("'{what}' : unknown {what} name '{}'", word.text);
+    Diagnostic::alert(word.span, message).label(format!("this machine has no such {what}"))
 }
 
 fn mode(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {

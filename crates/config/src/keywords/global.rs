@@ -4,8 +4,10 @@ use super::{
     Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log, not_yet,
     refused, removed, tls,
 };
+use crate::Surroundings as _;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
+use crate::lexer::Word;
 use crate::model::{Account, Global};
 use crate::values::{Unit, choice, limit, next_duration, next_number, size};
 
@@ -48,8 +50,11 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.group = Some(Account::Id(next_number(args, 0..=u64::from(u32::MAX))?));
         args.end()
     }),
-    implemented("group", (), |draft, args, _| {
+    implemented("group", (), |draft, args, scope| {
         let name = args.required("the name of a group")?;
+        if scope.environment.group_id(&name.text).is_none() {
+            return Err(no_account(name, "group"));
+        }
         draft.global.group = Some(Account::Name(name.text.as_str().into()));
         args.end()
     }),
@@ -153,8 +158,11 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.ulimit_n = Some(next_number(args, 0..=INT)?);
         args.end()
     }),
-    implemented("user", (), |draft, args, _| {
+    implemented("user", (), |draft, args, scope| {
         let name = args.required("the name of a user")?;
+        if scope.environment.user_id(&name.text).is_none() {
+            return Err(no_account(name, "user"));
+        }
         draft.global.user = Some(Account::Name(name.text.as_str().into()));
         args.end()
     }),
@@ -172,6 +180,17 @@ const BUFSIZE: std::ops::RangeInclusive<u64> = 1_024..=BUFSIZE_MAX;
 const BUFSIZE_MAX: u64 = 16 << 20;
 /// `nbthread`: more workers than HAProxy has bits for make no sense either.
 const THREADS_MAX: u64 = 1_024;
+
+/// An account that must exist on this machine, whoever runs this.
+fn no_account(name: &Word, what: &str) -> Diagnostic {
+    let message = format!("cannot find {what} id for '{}'", name.text);
+    Diagnostic::alert(name.span, message)
+        .label(format!("this machine has no such {what}"))
+        .help(format!(
+            "make the {what}, or write '{}id' and a number",
+            &what[..1]
+        ))
+}
 
 fn nbthread(draft: &mut GlobalDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     draft.global.nbthread = Some(next_number(args, 1..=THREADS_MAX)?);
@@ -211,7 +230,6 @@ fn bind_options(
             "ssl-max-ver" => tls::maximum(&mut draft.bases.bind_tls, args)?,
             "no-tls-tickets" => {
                 draft.bases.bind_no_tickets = true;
-                scope.report(tls::tickets_notice(word.span));
             }
             "tls-tickets" => draft.bases.bind_no_tickets = false,
             text if tls::VERSION_FLAGS.contains(&text) => {

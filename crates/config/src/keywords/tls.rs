@@ -78,14 +78,6 @@ fn too_old(word: &Word) -> Diagnostic {
     .help("use TLSv1.2 or TLSv1.3")
 }
 
-/// `no-tls-tickets` is in the model; until the engine heeds it, this is said.
-pub(crate) fn tickets_notice(place: crate::source::Span) -> Diagnostic {
-    Diagnostic::notice(
-        place,
-        "'no-tls-tickets' has no effect yet: keys of tickets stay in memory and are changed every few hours",
-    )
-}
-
 /// Checks that a version is left.
 pub(crate) fn any_left(
     versions: TlsVersions,

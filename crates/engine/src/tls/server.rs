@@ -26,12 +26,14 @@ impl ServerTlsConfig {
             .map_err(|e| format!("TLS versions: {e}"))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
-            .map_err(|e| format!("no key for session tickets: {e}"))?;
         // Resumption is by ticket alone: a store shared by all connections would be one lock for
         // every handshake. One ticket is what a client that reconnects needs.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.send_tls13_tickets = 1;
+        config.send_tls13_tickets = usize::from(!bind.no_tickets);
+        if !bind.no_tickets {
+            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+                .map_err(|e| format!("no key for session tickets: {e}"))?;
+        }
         // Only HTTP/1.1 is served; a client that offers nothing gets it as well.
         if bind.alpn.iter().any(|protocol| &**protocol == "http/1.1") {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -56,4 +58,30 @@ fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
     let tls12 = versions.tls12.then_some(&rustls::version::TLS12);
     let tls13 = versions.tls13.then_some(&rustls::version::TLS13);
     tls13.into_iter().chain(tls12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_given_unless_no_tls_tickets_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pem");
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
+        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        std::fs::write(&path, pem).expect("a writable folder");
+        for no_tickets in [false, true] {
+            let bind = BindTls {
+                crt: vec![path.clone()],
+                no_tickets,
+                ..BindTls::default()
+            };
+            let config = ServerTlsConfig::load(&bind)
+                .expect("one certificate")
+                .config;
+            assert_eq!(config.send_tls13_tickets, usize::from(!no_tickets));
+            assert_eq!(config.ticketer.enabled(), !no_tickets);
+        }
+    }
 }
