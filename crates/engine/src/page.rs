@@ -42,6 +42,12 @@ pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Ans
         ));
     }
     let look = Look {
+        // Without a text here or in `global`: the machine's own name, and no description.
+        node: conf.node.as_deref().map(|node| match node {
+            "" => &request.session.worker().shared.node,
+            node => node,
+        }),
+        description: conf.description.as_deref().filter(|text| !text.is_empty()),
         refresh: conf.refresh.filter(|_| !rest.ends_with(b";norefresh")),
         ..Look::from(conf)
     };
