@@ -20,6 +20,8 @@ use crate::{limits, process, sources, version};
 
 /// HAProxy's exit code for anything that keeps it from running.
 const FAILED: u8 = 1;
+/// HAProxy's exit code for `-c` on a configuration without a fault that nobody could connect to.
+const NOTHING_LISTENS: u8 = 2;
 
 /// Runs what the arguments ask for.
 pub(crate) fn main(options: &Options, program: &OsStr) -> ExitCode {
@@ -149,7 +151,12 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
         Failed
     })?;
     if options.check {
-        return Ok(report_valid(speaker));
+        return Ok(report_valid(&config, speaker));
+    }
+    if !listens(&config) {
+        return Err(
+            speaker.alert("No enabled listener found (check for 'bind' directives) ! Exiting.")
+        );
     }
     let run = Run {
         options,
@@ -173,11 +180,27 @@ fn variable(config: &Config, name: &str) -> Option<OsString> {
         .or_else(|| std::env::var_os(name))
 }
 
-fn report_valid(speaker: &Speaker) -> ExitCode {
-    if speaker.quiet {
-        return ExitCode::SUCCESS;
+fn report_valid(config: &Config, speaker: &Speaker) -> ExitCode {
+    let (code, message) = match listens(config) {
+        true => (ExitCode::SUCCESS, "Configuration file is valid\n"),
+        false => (
+            ExitCode::from(NOTHING_LISTENS),
+            "Configuration file has no error but will not start (no listener) => exit(2).\n",
+        ),
+    };
+    if !speaker.quiet {
+        print(message);
     }
-    print("Configuration file is valid\n")
+    code
+}
+
+/// Whether anybody could connect. A stats socket counts, as it does for HAProxy: Debian's stock
+/// configuration has nothing else.
+fn listens(config: &Config) -> bool {
+    let enabled = config.frontends.iter().filter(|it| !it.proxy.disabled);
+    enabled.map(|frontend| frontend.binds.len()).sum::<usize>() > 0
+        || !config.global.stats_sockets.is_empty()
+        || config.registry.is_some()
 }
 
 /// Reads and checks all files; everything that is wrong is said.
