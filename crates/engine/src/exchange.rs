@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::time::Duration;
 
-use wire::h1::{self, BodyError, BodyLength, BodyReader, BodyStep, Framing, Parsed};
-use wire::head::{RequestHead, ResponseHead, Version};
+use wire::h1::{self, BodyError, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Parsed};
+use wire::head::{Fields, RequestHead, ResponseHead, Version};
 use wire::ws::{self, ClientKey};
 
 use crate::buffer::{Buffer, BufferPool};
@@ -88,6 +88,8 @@ pub(crate) struct Failure {
 struct Progress {
     /// The request was sent whole.
     uploaded: Cell<bool>,
+    /// Nothing more of the request will be sent: it was sent whole, or the server took no more.
+    upload_over: Cell<bool>,
     /// Body bytes of the request were taken from the client's buffer.
     body_used: Cell<bool>,
     /// Bytes of the response have arrived.
@@ -96,12 +98,25 @@ struct Progress {
     head_sent: Cell<bool>,
 }
 
+impl Progress {
+    /// What the client is waiting for.
+    fn stage(&self) -> Stage {
+        if self.head_sent.get() {
+            Stage::Data
+        } else {
+            Stage::Headers
+        }
+    }
+}
+
 /// Why the request could not be sent whole.
 enum UploadError {
     /// The client left, sent nonsense, or was silent too long.
     Client(End),
-    /// The server took no more. It may still have answered.
-    Server,
+    /// The server closed or broke the connection. It may still have answered.
+    ServerGone,
+    /// The server took no more for `timeout server`.
+    ServerExpired,
 }
 
 /// Runs the exchange. Times, status and bytes are entered into `session`.
@@ -170,8 +185,15 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
             biased;
             sent = &mut upload, if uploading => match sent {
                 Ok(()) => uploading = false,
-                // A server that stops reading has often answered already: look before giving up.
-                Err(UploadError::Server) => uploading = false,
+                // A server that closes early has often answered already: look before giving up.
+                Err(UploadError::ServerGone) => {
+                    progress.upload_over.set(true);
+                    uploading = false;
+                }
+                Err(UploadError::ServerExpired) => {
+                    let stage = progress.stage();
+                    return fail(End::by(Side::ServerTimeout, stage), Some(504));
+                }
                 Err(UploadError::Client(end)) => {
                     let status = match end.side {
                         Side::ClientTimeout => Some(408),
@@ -225,6 +247,7 @@ impl Upload<'_> {
             }
             if whole {
                 self.progress.uploaded.set(true);
+                self.progress.upload_over.set(true);
                 return Ok(());
             }
             self.read().await?;
@@ -254,17 +277,14 @@ impl Upload<'_> {
     async fn write(&mut self, out: &[u8]) -> Result<(), UploadError> {
         match within(self.order.server_limit, io::write_all(self.server, out)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(Expired) => Err(UploadError::Server),
+            Ok(Err(_)) => Err(UploadError::ServerGone),
+            Err(Expired) => Err(UploadError::ServerExpired),
         }
     }
 
     async fn read(&mut self) -> Result<(), UploadError> {
         let filling = io::fill(self.client, self.client_buffer, self.pool);
-        let stage = if self.progress.head_sent.get() {
-            Stage::Data
-        } else {
-            Stage::Headers
-        };
+        let stage = self.progress.stage();
         match within(self.order.client_limit, filling).await {
             Ok(Ok(1..)) => Ok(()),
             Ok(_) => Err(UploadError::Client(End::by(Side::Client, stage))),
@@ -316,14 +336,18 @@ impl Download<'_> {
 
     async fn read_head(&mut self) -> Result<ResponseHead, Broken> {
         let limits = head_limits(self.worker);
+        let mut scanner = HeadScanner::new();
         loop {
-            match h1::parse_response(self.server_buffer.bytes(), &limits) {
-                Ok(Parsed::Complete { head, consumed }) => {
-                    self.server_buffer.consume(consumed, &self.worker.buffers);
-                    return Ok(head);
+            let full = self.server_buffer.is_full(&self.worker.buffers);
+            if full || scanner.is_worth_parsing(self.server_buffer.bytes(), &limits) {
+                match h1::parse_response(self.server_buffer.bytes(), &limits) {
+                    Ok(Parsed::Complete { head, consumed }) => {
+                        self.server_buffer.consume(consumed, &self.worker.buffers);
+                        return Ok(head);
+                    }
+                    Ok(Parsed::Partial) if !full => {}
+                    _ => return Err(self.invalid()),
                 }
-                Ok(Parsed::Partial) if !self.server_buffer.is_full(&self.worker.buffers) => {}
-                _ => return Err(self.invalid()),
             }
             match self.read(Stage::Headers).await? {
                 0 => return Err((End::by(Side::Server, Stage::Headers), Some(502))),
@@ -362,6 +386,7 @@ impl Download<'_> {
         let method = &self.order.head.method;
         let body = h1::response_body(&head, method).map_err(|_| self.invalid())?;
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
+        let bound_to_user = authenticates_connection(&head.fields, &self.order.head.fields);
         let framing = self.framing(&head, body);
         let after = self.after(body, framing);
         h1::strip_hop_by_hop(&mut head.fields);
@@ -378,6 +403,7 @@ impl Download<'_> {
             client: if uploaded { after } else { After::Close },
             server_reusable: uploaded
                 && server_keeps
+                && !bound_to_user
                 && body != BodyLength::UntilClose
                 && self.server_buffer.is_empty(),
         })
@@ -453,7 +479,7 @@ impl Download<'_> {
     /// Reads from the server. Its time runs only while it has the whole request.
     async fn read(&mut self, stage: Stage) -> Result<usize, Broken> {
         loop {
-            let had_all = self.progress.uploaded.get();
+            let had_all = self.progress.upload_over.get();
             let pool = &self.worker.buffers;
             let filling = io::fill(self.server, self.server_buffer, pool);
             return match within(self.order.server_limit, filling).await {
@@ -472,6 +498,20 @@ impl Download<'_> {
             Err(Expired) => Err((End::by(Side::ClientTimeout, Stage::Data), None)),
         }
     }
+}
+
+/// Whether NTLM or Negotiate is under way: it authenticates the connection, not the request, so the
+/// connection must never serve another user.
+fn authenticates_connection(response: &Fields, request: &Fields) -> bool {
+    let asked = ["www-authenticate", "proxy-authenticate"].map(|name| response.get_all(name));
+    let given = ["authorization", "proxy-authorization"].map(|name| request.get_all(name));
+    let by_connection = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    };
+    let [a, b] = asked;
+    let [c, d] = given;
+    a.chain(b).chain(c).chain(d).any(by_connection)
 }
 
 /// `Content-Length` of a response without a body: to a HEAD, or a 304 (RFC 9110 section 8.6).

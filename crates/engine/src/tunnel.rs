@@ -57,12 +57,10 @@ enum Phase {
 /// Which stream failed, and at what.
 struct Broken {
     reading: bool,
-    #[allow(
-        dead_code,
-        reason = "kept for messages of a debugger; the log has two letters for it"
-    )]
-    error: io::Error,
 }
+
+const READING: Broken = Broken { reading: true };
+const WRITING: Broken = Broken { reading: false };
 
 impl Flow {
     fn new(early: Vec<u8>) -> Self {
@@ -86,7 +84,7 @@ impl Flow {
     ) -> Poll<Result<(), Broken>> {
         let mut reads = 0;
         loop {
-            ready!(self.poll_deliver(to, cx)).map_err(Broken::writing)?;
+            ready!(self.poll_deliver(to, cx)).map_err(|_| WRITING)?;
             match self.phase {
                 Phase::Open if reads == READS_PER_TURN => {
                     cx.waker().wake_by_ref();
@@ -99,18 +97,18 @@ impl Flow {
                         // TLS clients often leave without a close_notify; the frames inside say
                         // whether anything is missing (RFC 6455 section 7.1.1).
                         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-                        Err(error) => return Poll::Ready(Err(Broken::reading(error))),
+                        Err(_) => return Poll::Ready(Err(READING)),
                     };
                     if count == 0 {
                         self.phase = Phase::Closing;
                     } else {
                         moved(count);
                         self.pass_on(&scratch[..count], to, cx)
-                            .map_err(Broken::writing)?;
+                            .map_err(|_| WRITING)?;
                     }
                 }
                 Phase::Closing => {
-                    ready!(to.poll_shutdown(cx)).map_err(Broken::writing)?;
+                    ready!(to.poll_shutdown(cx)).map_err(|_| WRITING)?;
                     self.phase = Phase::Closed;
                 }
                 Phase::Closed => return Poll::Ready(Ok(())),
@@ -153,22 +151,6 @@ impl Flow {
             }
         }
         Ok(())
-    }
-}
-
-impl Broken {
-    fn reading(error: io::Error) -> Self {
-        Self {
-            reading: true,
-            error,
-        }
-    }
-
-    fn writing(error: io::Error) -> Self {
-        Self {
-            reading: false,
-            error,
-        }
     }
 }
 
@@ -231,7 +213,9 @@ impl Tunnel {
             },
         );
         drop(scratch);
-        if active {
+        // The end of a direction is activity too: what the other side makes of it has its own time.
+        let half_closed = up_was != self.up.phase || down_was != self.down.phase;
+        if active || half_closed {
             self.watch.touch(self.worker.clock().millis());
         }
         if up_was == Phase::Open && self.up.phase != Phase::Open {
@@ -249,6 +233,15 @@ impl Tunnel {
             (_, Poll::Ready(Err(broken))) => Poll::Ready(broken.blame(Side::Server, Side::Client)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::NORMAL),
             _ => Poll::Pending,
+        }
+    }
+
+    /// Who is to blame for silence: the side that still could speak, the client if both could.
+    fn silent_side(&self) -> Side {
+        if self.up.phase == Phase::Open {
+            Side::ClientTimeout
+        } else {
+            Side::ServerTimeout
         }
     }
 
@@ -274,7 +267,7 @@ impl Future for Tunnel {
         let this = &mut *self;
         this.watch.listen(cx.waker());
         let end = match this.watch.verdict() {
-            Some(Verdict::Idle) => End::by(Side::ClientTimeout, Stage::Data),
+            Some(Verdict::Idle) => End::by(this.silent_side(), Stage::Data),
             Some(Verdict::Killed) => End::by(Side::Killed, Stage::Data),
             None => ready!(this.poll_both(cx)),
         };

@@ -116,7 +116,10 @@ impl Tunnels {
         });
         watch.limit_ms.set(limit);
         self.place(watch, watch.last_active.get().saturating_add(limit));
-        self.sooner.notify_one();
+        let first = self.by_deadline.borrow().keys().next().copied();
+        if limit != u64::MAX && first == Some((watch.deadline.get(), watch.id)) {
+            self.sooner.notify_one();
+        }
     }
 
     fn place(&self, watch: &Rc<Watch>, deadline: u64) {
