@@ -114,7 +114,11 @@ impl Client {
             }) => {
                 session.count_at_frontend(Count::RequestErrors);
                 session.count_at_frontend(Count::Requests);
-                let answer = session.error_page(status);
+                let mut answer = session.error_page(status);
+                if status == 426 {
+                    // RFC 6455 section 4.4: the version that would be understood.
+                    answer.fields.append("sec-websocket-version", b"13");
+                }
                 self.answer(&mut session, Version::Http11, false, answer, After::Close)
                     .await;
                 session.finish(end);
@@ -129,9 +133,9 @@ impl Client {
         let timeouts = self.connection.frontend.conf().proxy.timeouts;
         // The first request's time runs from the accept, silence included; a later one's from its
         // first byte (manual 4.2, "timeout http-request", "timeout http-keep-alive").
-        let head_limit = timeouts.http_request.or(timeouts.client);
+        let first_limit = timeouts.http_request.or(timeouts.client);
         let idle_limit = if self.requests == 0 {
-            head_limit
+            first_limit
         } else {
             timeouts
                 .http_keep_alive
@@ -143,7 +147,7 @@ impl Client {
         }
         let mut session = Session::start(&self.connection);
         session.record.idle = waiting.elapsed();
-        let deadline = match (self.requests, head_limit) {
+        let deadline = match (self.requests, timeouts.http_request) {
             (_, None) => None,
             (0, Some(limit)) => Some(waiting + limit),
             (_, Some(limit)) => Some(Instant::now() + limit),
@@ -204,7 +208,9 @@ impl Client {
                     Err(rejected) => return Err(refuse(session, rejected.reason.status())),
                 }
             }
-            let limit = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            // Without `timeout http-request`, `timeout client` limits each wait, not the whole.
+            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            let limit = left.or(self.connection.frontend.conf().proxy.timeouts.client);
             let stream = RefCell::new(&mut self.stream);
             let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
             match within(limit, filling).await {
@@ -246,7 +252,9 @@ impl Client {
     pub(crate) async fn reply(&mut self, request: &mut Request, answer: Answer) -> After {
         let whole = self.skip_body(request);
         let worker = self.worker();
-        let after = if whole && request.keep_alive && !worker.is_stopping() {
+        // Bytes behind an upgrade that is refused may be frames: they must never become a request.
+        let no_upgrade = matches!(request.upgrade, Upgrade::No);
+        let after = if whole && no_upgrade && request.keep_alive && !worker.is_stopping() {
             After::KeepAlive
         } else {
             After::Close

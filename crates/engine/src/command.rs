@@ -42,7 +42,8 @@ pub enum Command {
         /// The weight.
         weight: Weight,
     },
-    /// Closes all sessions of a server.
+    /// Closes all tunnels and TCP sessions of a server, and its idle connections. An HTTP exchange
+    /// under way goes on to its end or its timeouts.
     ShutdownSessions {
         /// Name of the backend.
         backend: Arc<str>,

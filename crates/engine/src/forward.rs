@@ -93,10 +93,12 @@ pub(crate) async fn forward(
     }
 }
 
-/// A request that another attempt may repeat can go out on a connection that was idle: if that one
+/// Only a request that can be sent again whole may go out on a connection that was idle: if that one
 /// dies, nobody knows whether the request was seen (RFC 9110 section 9.2.2).
 fn may_reuse(request: &Request) -> bool {
-    request.head.method.is_idempotent() && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
+    request.head.method.is_idempotent()
+        && matches!(request.body, BodyLength::Empty | BodyLength::Length(0))
+        && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
 
 /// A request that went out on a connection kept from before, and met its end.
@@ -174,6 +176,10 @@ impl Rewriter {
 
 /// What the proxy itself does to a head: hop-by-hop fields go, `X-Forwarded-For` comes.
 fn prepare_head(request: &mut Request, backend: &BackendState) {
+    // A rule that took the Upgrade field away has forbidden the upgrade.
+    if !request.head.fields.contains("upgrade") {
+        request.upgrade = Upgrade::No;
+    }
     h1::strip_hop_by_hop(&mut request.head.fields);
     let frontend = request.session.frontend().clone();
     // The backend's settings win where both have some (manual 4.2, "option forwardfor").

@@ -90,10 +90,7 @@ impl Handle {
         let tls = client_tls(backend.conf(), &server).map_err(Refused::Invalid)?;
         let writers = Shared::writers(self.shared.workers);
         let now = self.shared.clock.since_start();
-        let id = backend.servers().iter().map(|s| s.id).max().unwrap_or(0) + 1;
-        let id = server.id.unwrap_or(id);
         let origin = ServerOrigin {
-            id,
             dynamic: true,
             writers,
             now,

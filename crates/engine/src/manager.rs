@@ -199,9 +199,10 @@ fn level(severity: Severity) -> Level {
 /// Keeps the backend's history, and says so when its last server has gone.
 pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
     let now = shared.clock.since_start();
-    let up = backend.usable_count() > 0;
-    {
+    let up = {
         let mut history = backend.history();
+        // Read under the lock: of two threads that come here the later one must not know less.
+        let up = backend.usable_count() > 0;
         if history.up == up {
             return;
         }
@@ -213,7 +214,8 @@ pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
         }
         history.up = up;
         history.last_change = now;
-    }
+        up
+    };
     if !up {
         let conf = backend.conf();
         let line = words::no_server_line(backend.name(), conf.listen);

@@ -304,12 +304,8 @@ impl Bound {
             let id = numeric_id(conf.proxy.id, &self.config, index, false);
             let state = BackendState::new(&self.config, index, id, writers);
             for (position, server) in conf.servers.iter().enumerate() {
-                let id = server
-                    .id
-                    .unwrap_or(u32::try_from(position + 1).unwrap_or(u32::MAX));
                 let now = std::time::Duration::ZERO;
                 let origin = ServerOrigin {
-                    id,
                     dynamic: false,
                     writers,
                     now,

@@ -4,7 +4,7 @@
 //! changes while it is in force (servers, queues, counters) hangs below it, each behind one lock or
 //! in atomics.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -151,6 +151,7 @@ const PRUNE_MIN: usize = 64;
 struct Pool {
     balancer: Balancer,
     servers: BTreeMap<ServerKey, Arc<ServerState>>,
+    by_name: HashMap<Arc<str>, ServerKey>,
     /// First come, first served. Bounded by the process's `maxconn`: each is a client connection.
     waiting: VecDeque<oneshot::Sender<Slot>>,
     /// Length of `waiting` at which those who gave up are looked for next.
@@ -196,6 +197,7 @@ impl BackendState {
             pool: Mutex::new(Pool {
                 balancer: Balancer::new(config.backends[index].balance),
                 servers: BTreeMap::new(),
+                by_name: HashMap::new(),
                 waiting: VecDeque::new(),
                 prune_at: PRUNE_MIN,
                 next_key: 0,
@@ -239,12 +241,9 @@ impl BackendState {
 
     /// The server of that name.
     pub(crate) fn server(&self, name: &str) -> Result<Arc<ServerState>, Refused> {
-        let found = self
-            .pool()
-            .servers
-            .values()
-            .find(|s| *s.conf.name == *name)
-            .cloned();
+        let pool = self.pool();
+        let key = pool.by_name.get(name);
+        let found = key.and_then(|key| pool.servers.get(key)).cloned();
         found.ok_or_else(|| Refused::NoSuchServer(self.name().clone(), name.into()))
     }
 
@@ -271,13 +270,16 @@ impl BackendState {
         origin: ServerOrigin,
     ) -> Result<Arc<ServerState>, Refused> {
         let mut pool = self.pool();
-        if pool.servers.values().any(|s| s.conf.name == server.name) {
+        if pool.by_name.contains_key(&server.name) {
             return Err(Refused::NameTaken(self.name().clone(), server.name));
         }
         let key = ServerKey(pool.next_key);
         pool.next_key += 1;
-        let state = Arc::new(ServerState::new(key, server, tls, origin));
+        // As HAProxy counts them: from 1, in the order they were added.
+        let id = server.id.unwrap_or(pool.next_key);
+        let state = Arc::new(ServerState::new(key, id, server, tls, origin));
         pool.servers.insert(key, state.clone());
+        pool.by_name.insert(state.conf.name.clone(), key);
         pool.balancer.upsert(state.candidate());
         Ok(state)
     }
@@ -292,6 +294,7 @@ impl BackendState {
         }
         pool.balancer.remove(server.key);
         pool.servers.remove(&server.key);
+        pool.by_name.remove(&server.conf.name);
         server.removed.store(true, Relaxed);
         server.recheck.notify_one();
         Ok(server)
@@ -304,12 +307,17 @@ impl BackendState {
         if pool.servers.contains_key(&server.key) {
             pool.balancer.upsert(server.candidate());
         }
+        self.serve_waiting(&mut pool);
+    }
+
+    /// Gives what has room to those who wait, by the same choice as for anybody.
+    fn serve_waiting(self: &Arc<Self>, pool: &mut Pool) {
         while !pool.waiting.is_empty() {
             let Some(server) = pool.pick(&Ask::default()) else {
-                break;
+                return;
             };
-            if !self.hand_over(&mut pool, server) {
-                break;
+            if !self.hand_over(pool, server) {
+                return;
             }
         }
     }
@@ -402,21 +410,16 @@ impl Drop for Slot {
         if !self.occupied {
             return;
         }
-        let backend = self.backend.clone();
-        let mut pool = backend.pool();
+        let mut pool = self.backend.pool();
         let sessions = self.server.sessions.leave();
         pool.balancer.sessions_changed(self.server.key, sessions);
-        if !pool.waiting.is_empty() && self.server.accepts_new() && self.server.has_room() {
-            backend.hand_over(&mut pool, self.server.clone());
-        }
+        self.backend.serve_waiting(&mut pool);
     }
 }
 
 /// Where a server comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServerOrigin {
-    /// Numeric id, as stats show it.
-    pub(crate) id: u32,
     /// Whether it was added while running.
     pub(crate) dynamic: bool,
     /// How many threads count.
@@ -471,7 +474,13 @@ pub(crate) enum Target {
 }
 
 impl ServerState {
-    fn new(key: ServerKey, conf: Server, tls: Option<ClientTls>, origin: ServerOrigin) -> Self {
+    fn new(
+        key: ServerKey,
+        id: u32,
+        conf: Server,
+        tls: Option<ClientTls>,
+        origin: ServerOrigin,
+    ) -> Self {
         let initial = match &conf.check {
             None => Initial::Unchecked,
             Some(_) if origin.dynamic => Initial::Down,
@@ -484,7 +493,7 @@ impl ServerState {
         }
         Self {
             key,
-            id: origin.id,
+            id,
             dynamic: origin.dynamic,
             tls,
             counters: Counters::new(origin.writers),

@@ -85,6 +85,11 @@ impl Worker {
         self.shared.clock
     }
 
+    fn close_server(&self, backend: usize, server: ServerKey) {
+        self.tunnels.close_server(backend, server);
+        self.idle.drop_server(backend, server);
+    }
+
     /// Whether the engine takes no new work.
     pub(crate) fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Relaxed)
@@ -218,10 +223,7 @@ async fn work(
     };
     while let Some(message) = inbox.recv().await {
         match message {
-            Message::CloseServer { backend, server } => {
-                worker.tunnels.close_server(backend, server);
-                worker.idle.drop_server(backend, server);
-            }
+            Message::CloseServer { backend, server } => worker.close_server(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.stop_waiting.notify_waiters();
@@ -241,9 +243,7 @@ async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
         tokio::select! {
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {
-                Some(Message::CloseServer { backend, server }) => {
-                    worker.tunnels.close_server(backend, server);
-                }
+                Some(Message::CloseServer { backend, server }) => worker.close_server(backend, server),
                 Some(Message::SoftStop) => {}
                 Some(Message::HardStop) | None => return,
             }
