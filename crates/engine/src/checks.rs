@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use config::model::{Backend, Check, Expect, Expected, HttpCheck};
+use config::expr::{Constant, Fetch};
+use config::model::{Backend, Check, Expect, Expected, HttpCheck, ServerTls};
 use routing::health::{CheckCode, CheckResult};
-use wire::h1::{self, Limits, Parsed};
-use wire::head::ResponseHead;
+use wire::h1::{self, BodyReader, BodyStep, HeadScanner, Limits, Parsed};
+use wire::head::{Method, ResponseHead};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::io;
@@ -98,12 +99,14 @@ async fn attempt(
     check: &Check,
     pool: &BufferPool,
 ) -> Result<Finding, Finding> {
+    let started = Instant::now();
     let limits = CheckLimits::new(backend.conf(), check);
     let Some(target) = target(server, check) else {
         return Err((CheckCode::SocketError, None, "no address yet".into()));
     };
     let tls = server.tls.as_ref().filter(|_| check.tls);
-    let mut stream = connect(&target, tls, None, Some(limits.connect))
+    let sni = server.conf.tls.as_ref().and_then(constant_sni);
+    let mut stream = connect(&target, tls, sni, Some(limits.connect))
         .await
         .map_err(|error| connect_failure(&error, tls.is_some()))?;
     let Some(httpchk) = &backend.conf().httpchk else {
@@ -116,21 +119,29 @@ async fn attempt(
         stream.reset_on_close();
         return Ok((code, None, String::new()));
     };
-    match within(
-        Some(limits.answer),
-        ask(&mut stream, httpchk, &target, pool),
-    )
-    .await
-    {
+    let left = limits
+        .answer
+        .unwrap_or(limits.connect.saturating_sub(started.elapsed()));
+    match within(Some(left), ask(&mut stream, httpchk, &target, pool)).await {
         Ok(finding) => finding,
         Err(_) => Err((CheckCode::Layer7Timeout, None, String::new())),
+    }
+}
+
+/// The name for the handshake of a check: a fixed `sni`. One that depends on the request is unknown
+/// here, and the node's default certificate is looked at.
+fn constant_sni(tls: &ServerTls) -> Option<&str> {
+    match &tls.sni.as_ref()?.fetch {
+        Fetch::Constant(Constant::Str(name)) => Some(name),
+        _ => None,
     }
 }
 
 /// Time for connecting and for the answer (manual 4.2, "timeout check").
 struct CheckLimits {
     connect: Duration,
-    answer: Duration,
+    /// `None`: what connecting has left.
+    answer: Option<Duration>,
 }
 
 impl CheckLimits {
@@ -139,13 +150,13 @@ impl CheckLimits {
         match timeouts.check {
             None => Self {
                 connect: check.inter,
-                answer: check.inter,
+                answer: None,
             },
             Some(answer) => Self {
                 connect: timeouts
                     .connect
                     .map_or(check.inter, |connect| connect.min(check.inter)),
-                answer,
+                answer: Some(answer),
             },
         }
     }
@@ -202,38 +213,56 @@ async fn ask(
     let request = request(httpchk, target);
     io::write_all(&shared, &request).await.map_err(broken)?;
     let mut buffer = Buffer::default();
-    let limits = Limits {
-        head_bytes_max: ANSWER_MAX,
-        fields_max: 101,
-    };
-    let head = loop {
-        match h1::parse_response(buffer.bytes(), &limits) {
-            Ok(Parsed::Complete { head, consumed }) if !head.is_interim() => {
-                buffer.consume(consumed, pool);
-                break head;
-            }
-            Ok(Parsed::Complete { consumed, .. }) => buffer.consume(consumed, pool),
-            Ok(Parsed::Partial) if !buffer.is_full(pool) => {
-                if io::fill(&shared, &mut buffer, pool).await.map_err(broken)? == 0 {
-                    let info = "connection closed before the answer was whole".into();
-                    return Err((CheckCode::Layer7Response, None, info));
-                }
-            }
-            Ok(Parsed::Partial) => {
-                let info = "the head of the answer is too large".into();
-                return Err((CheckCode::Layer7Response, None, info));
-            }
-            Err(rejected) => {
-                return Err((CheckCode::Layer7Response, None, rejected.reason.to_string()));
-            }
-        }
-    };
+    let head = read_head(&shared, &mut buffer, pool).await?;
     let body = if httpchk.expect.iter().any(wants_body) {
-        read_body(&shared, &mut buffer, pool).await
+        read_body(&shared, &head, buffer, pool).await
     } else {
         Vec::new()
     };
     judge(&httpchk.expect, &head, &body)
+}
+
+/// Reads the head of the final answer.
+async fn read_head(
+    stream: &io::Shared<'_>,
+    buffer: &mut Buffer,
+    pool: &BufferPool,
+) -> Result<ResponseHead, Finding> {
+    let invalid = |info: String| (CheckCode::Layer7Response, None, info);
+    let limits = Limits {
+        head_bytes_max: ANSWER_MAX,
+        fields_max: 101,
+    };
+    let mut scanner = HeadScanner::new();
+    loop {
+        let full = buffer.is_full(pool);
+        if full || scanner.is_worth_parsing(buffer.bytes(), &limits) {
+            match h1::parse_response(buffer.bytes(), &limits) {
+                Ok(Parsed::Complete { head, consumed }) => {
+                    buffer.consume(consumed, pool);
+                    scanner = HeadScanner::new();
+                    if !head.is_interim() {
+                        return Ok(head);
+                    }
+                    continue;
+                }
+                Ok(Parsed::Partial) if full => {
+                    return Err(invalid("the head of the answer is too large".into()));
+                }
+                Ok(Parsed::Partial) => {}
+                Err(rejected) => return Err(invalid(rejected.reason.to_string())),
+            }
+        }
+        match io::fill(stream, buffer, pool).await {
+            Ok(0) => {
+                return Err(invalid(
+                    "connection closed before the answer was whole".into(),
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(invalid(explain(&error))),
+        }
+    }
 }
 
 /// The bytes of the request (manual 4.2, "http-check send").
@@ -270,16 +299,35 @@ fn wants_body(expect: &Expect) -> bool {
     matches!(expect.what, Expected::Body(_) | Expected::BodyRegex(_))
 }
 
-/// As much of the body as a buffer holds; framing is not undone, as a text looked for is in it
-/// either way, unless it lies across chunks.
-async fn read_body(stream: &io::Shared<'_>, buffer: &mut Buffer, pool: &BufferPool) -> Vec<u8> {
-    while !buffer.is_full(pool) {
-        match io::fill(stream, buffer, pool).await {
-            Ok(1..) => {}
-            _ => break,
-        }
+/// The body, as far as it fits and comes: to its end by its own framing, or to the node's.
+async fn read_body(
+    stream: &io::Shared<'_>,
+    head: &ResponseHead,
+    mut buffer: Buffer,
+    pool: &BufferPool,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    let Ok(length) = h1::response_body(head, &Method::GET) else {
+        return body;
+    };
+    let mut reader = BodyReader::new(length);
+    while !reader.is_done() && body.len() < ANSWER_MAX {
+        let used = match reader.next(buffer.bytes()) {
+            Ok(BodyStep::Data { start, end }) => {
+                body.extend_from_slice(&buffer.bytes()[start..end]);
+                end
+            }
+            Ok(BodyStep::Skip(count)) => count,
+            Ok(BodyStep::End { consumed, .. }) => consumed,
+            Ok(BodyStep::NeedMore) => match io::fill(stream, &mut buffer, pool).await {
+                Ok(1..) => 0,
+                _ => break,
+            },
+            Err(_) => break,
+        };
+        buffer.consume(used, pool);
     }
-    buffer.take(pool)
+    body
 }
 
 /// Whether the answer is all that was expected; without `http-check expect` any 2xx or 3xx is.

@@ -435,7 +435,9 @@ impl<'a> Attempts<'a> {
     /// Keeps a connection for the next request.
     fn keep(&mut self, server: ServerConnection, session: &Session, worker: &Worker) {
         if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
-            worker.idle.give(alike, state, server.stream);
+            worker
+                .idle
+                .give(alike, state, server.stream, &worker.shared);
         }
     }
 }

@@ -87,7 +87,8 @@ impl Handle {
 
     fn add_server(&self, backend: &str, server: Server) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
-        let tls = client_tls(backend.conf(), &server).map_err(Refused::Invalid)?;
+        let tls =
+            client_tls(backend.conf(), &server, &self.shared.roots).map_err(Refused::Invalid)?;
         let writers = Shared::writers(self.shared.workers);
         let now = self.shared.clock.since_start();
         let origin = ServerOrigin {

@@ -57,10 +57,18 @@ pub(crate) struct Origin {
     pub(crate) pid: u32,
 }
 
+/// What the writer thread is asked to do.
+enum Job {
+    /// Write a line.
+    Line(Arc<LogSink>, Vec<u8>),
+    /// Say when everything before is written.
+    Flush(SyncSender<()>),
+}
+
 /// The queue to the writer thread. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Logger {
-    queue: SyncSender<(Arc<LogSink>, Vec<u8>)>,
+    queue: SyncSender<Job>,
     lost: Arc<AtomicU64>,
 }
 
@@ -76,6 +84,15 @@ impl Logger {
         Ok(Self { queue, lost })
     }
 
+    /// Waits until what was queued before is written, at most `limit`.
+    pub(crate) fn flush(&self, limit: Duration) {
+        let (done, wait) = sync_channel(1);
+        if self.queue.try_send(Job::Flush(done)).is_ok() {
+            // A slow target has had its time; what is left is lost with the process.
+            let _ = wait.recv_timeout(limit);
+        }
+    }
+
     /// Lines dropped since start.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -86,7 +103,7 @@ impl Logger {
         let sink = Arc::new(LogSink::Stderr);
         if self
             .queue
-            .try_send((sink, format!("{line}\n").into_bytes()))
+            .try_send(Job::Line(sink, format!("{line}\n").into_bytes()))
             .is_err()
         {
             self.lost.fetch_add(1, Relaxed);
@@ -108,7 +125,7 @@ impl Logger {
         {
             let line = frame(target, origin, level, now, message);
             let sink = Arc::new(target.sink.clone());
-            if self.queue.try_send((sink, line)).is_err() {
+            if self.queue.try_send(Job::Line(sink, line)).is_err() {
                 self.lost.fetch_add(1, Relaxed);
             }
         }
@@ -187,11 +204,19 @@ impl Writer {
         }
     }
 
-    fn run(&mut self, lines: &Receiver<(Arc<LogSink>, Vec<u8>)>) {
-        while let Ok((sink, line)) = lines.recv() {
-            if self.write(&sink, &line).is_err() {
-                self.sockets.remove(&*sink);
-                self.lost.fetch_add(1, Relaxed);
+    fn run(&mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Line(sink, line) => {
+                    if self.write(&sink, &line).is_err() {
+                        self.sockets.remove(&*sink);
+                        self.lost.fetch_add(1, Relaxed);
+                    }
+                }
+                Job::Flush(done) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = done.try_send(());
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! `-c` takes the first step alone; a daemon goes into the background between the second and the
 //! third.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
@@ -22,11 +22,14 @@ use crate::manager::{self, Order};
 use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, ServerOrigin, Site};
 use crate::snapshot::ControlStatus;
-use crate::tls::{ClientTls, ServerTlsConfig};
+use crate::tls::{ClientTls, RootCache, ServerTlsConfig};
 use crate::worker;
 
 /// Events kept for a receiver that is slow; it is told when it missed some.
 const EVENTS_MAX: usize = 1024;
+
+/// How long the last log lines may take on their way out.
+const LOG_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Connections where neither `maxconn` nor the descriptor limit says otherwise.
 const MAXCONN_DEFAULT: u64 = 2000;
@@ -39,6 +42,7 @@ pub struct Prepared {
     config: Arc<Config>,
     bind_tls: Vec<Vec<Option<Arc<ServerTlsConfig>>>>,
     server_tls: Vec<Vec<Option<ClientTls>>>,
+    roots: Arc<RootCache>,
 }
 
 /// How the process presents itself.
@@ -68,9 +72,11 @@ impl Prepared {
             }
             bind_tls.push(of_frontend);
         }
+        let roots = Arc::new(RootCache::default());
+        preload(&config, &roots);
         let mut server_tls = Vec::new();
         for backend in &config.backends {
-            let load = |server: &Server| match client_tls(backend, server) {
+            let load = |server: &Server| match client_tls(backend, server, &roots) {
                 Ok(tls) => tls,
                 Err(message) => {
                     problems.push(Diagnostic::alert(server.span, message));
@@ -84,6 +90,7 @@ impl Prepared {
                 config,
                 bind_tls,
                 server_tls,
+                roots,
             })
         } else {
             Err(problems)
@@ -131,13 +138,13 @@ impl Prepared {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let server_tls = self.server_tls;
-        let config = self.config;
+        let (server_tls, config, roots) = (self.server_tls, self.config, self.roots);
         Ok(Bound {
             config,
             frontends,
             listeners,
             server_tls,
+            roots,
             presence,
             maxconn,
             addresses,
@@ -145,9 +152,31 @@ impl Prepared {
     }
 }
 
+/// Reads the roots that servers added later may need, while their files are in reach. What cannot be
+/// read now is reported when it is needed.
+fn preload(config: &Config, roots: &RootCache) {
+    if config.global.chroot.is_some() {
+        let defaults = config
+            .backends
+            .iter()
+            .filter_map(|b| b.default_server.tls.as_ref());
+        for tls in defaults.chain([&config.global.server_tls]) {
+            let _ = roots.roots(tls.ca_file.as_deref());
+        }
+    }
+}
+
 /// TLS towards a server, where it has any; the sentence is for its line.
-pub(crate) fn client_tls(backend: &Backend, server: &Server) -> Result<Option<ClientTls>, String> {
-    let tls = server.tls.as_ref().map(ClientTls::load).transpose();
+pub(crate) fn client_tls(
+    backend: &Backend,
+    server: &Server,
+    roots: &RootCache,
+) -> Result<Option<ClientTls>, String> {
+    let tls = server
+        .tls
+        .as_ref()
+        .map(|tls| ClientTls::load(tls, roots))
+        .transpose();
     tls.map_err(|why| format!("server {}/{}: {why}", backend.proxy.name, server.name))
 }
 
@@ -197,6 +226,7 @@ pub struct Bound {
     /// Per worker.
     listeners: Vec<Vec<Listener>>,
     server_tls: Vec<Vec<Option<ClientTls>>>,
+    roots: Arc<RootCache>,
     presence: Presence,
     maxconn: u64,
     addresses: Vec<std::net::SocketAddr>,
@@ -283,10 +313,14 @@ impl Bound {
             tunnels: Gauge::default(),
             room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             maxconn: self.maxconn,
+            // An eighth of the descriptors: idle connections must never keep clients out.
+            idle: AtomicU64::new(0),
+            idle_max: self.presence.descriptors / 8,
             workers,
             logger: Logger::start()?,
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
+            roots: self.roots.clone(),
             node: global.node.clone().unwrap_or_else(host_name),
             events: broadcast::channel(EVENTS_MAX).0,
             control: Mutex::new(ControlStatus::default()),
@@ -358,6 +392,7 @@ impl Engine {
             let _ = inbox.send(Order::Stop);
         }
         collect(manager, &mut wrong);
+        self.handle.shared().logger.flush(LOG_FLUSH_MAX);
         if wrong.is_empty() {
             Ok(())
         } else {

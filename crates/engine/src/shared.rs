@@ -1,7 +1,7 @@
 //! What all threads of an engine share: the site, process-wide counters and limits, the logger.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::counters::{Counters, Gauge, Rate};
 use crate::log::{Level, Logger, Origin};
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
+use crate::tls::RootCache;
 use crate::worker::Message;
 
 /// Shared by all threads.
@@ -38,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) room: Arc<Semaphore>,
     /// The process's `maxconn` in force.
     pub(crate) maxconn: u64,
+    /// Idle connections to servers now, and how many are kept at most.
+    pub(crate) idle: AtomicU64,
+    /// See `idle`.
+    pub(crate) idle_max: u64,
     /// How many workers there are.
     pub(crate) workers: usize,
     /// Where log lines go.
@@ -48,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) to_stderr: bool,
     /// What the stats page calls this machine.
     pub(crate) node: Arc<str>,
+    /// Trusted roots, for servers added later.
+    pub(crate) roots: Arc<RootCache>,
     /// What the control loop wants to know.
     pub(crate) events: broadcast::Sender<Event>,
     /// What the control loop said of itself.

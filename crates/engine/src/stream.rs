@@ -3,10 +3,14 @@
 //! Reading and writing are poll functions so that the tunnel can borrow a worker's scratch buffer
 //! for the time of one call; the async forms for the HTTP stages are built on them.
 
+use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -94,6 +98,36 @@ impl Stream {
         }
     }
 
+    /// The socket below.
+    fn socket(&self) -> BorrowedFd<'_> {
+        let carrier = match self {
+            Self::Tcp(tcp) => return tcp.as_fd(),
+            Self::Unix(unix) => return unix.as_fd(),
+            Self::Tls(tls) => match &**tls {
+                Tls::Server(tls) => tls.get_ref().0,
+                Tls::Client(tls) => tls.get_ref().0,
+            },
+        };
+        match carrier {
+            Carrier::Tcp(tcp) => tcp.as_fd(),
+            Carrier::Unix(unix) => unix.as_fd(),
+        }
+    }
+
+    /// Whether the peer has neither closed nor sent anything that was not read. The kernel is
+    /// asked, since the runtime may not have looked yet; of TLS also what is decrypted already.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        if rustix::net::recv(self.socket(), &mut byte, flags).err() != Some(Errno::AGAIN) {
+            return false;
+        }
+        let read = poll_fn(|cx| Poll::Ready(self.poll_read(cx, &mut byte).is_pending()));
+        let mut unhurried = std::pin::pin!(tokio::task::coop::unconstrained(read));
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(unhurried.as_mut().poll(&mut context), Poll::Ready(true))
+    }
+
     /// Whether the kernel alone carries it.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
@@ -101,10 +135,8 @@ impl Stream {
 
     /// Closes so that the peer sees a reset: nothing that is still queued is worth sending.
     pub(crate) fn reset_on_close(&self) {
-        if let Self::Tcp(tcp) = self {
-            // Failing to set it leaves an ordinary close.
-            let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
-        }
+        // Failing to set it, on a Unix socket say, leaves an ordinary close.
+        let _ = socket2::SockRef::from(&self.socket()).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 

@@ -5,11 +5,12 @@ mod certificates;
 mod client;
 mod server;
 
-pub(crate) use client::ClientTls;
+pub(crate) use client::{ClientTls, RootCache};
 pub(crate) use server::ServerTlsConfig;
 
+use config::model::TlsVersions;
 use routing::sample::TlsFacts;
-use rustls::{CipherSuite, CommonState, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, ProtocolVersion, SupportedProtocolVersion};
 
 /// What rules and logs may know of a client's TLS connection.
 fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
@@ -44,4 +45,11 @@ fn cipher_name(suite: CipherSuite) -> &'static str {
         CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
         _ => "",
     }
+}
+
+/// The versions allowed, the newest first.
+fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
+    let tls12 = versions.tls12.then_some(&rustls::version::TLS12);
+    let tls13 = versions.tls13.then_some(&rustls::version::TLS13);
+    tls13.into_iter().chain(tls12).collect()
 }

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use config::model::{BindTls, TlsVersions};
+use config::model::BindTls;
 use routing::sample::TlsFacts;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Certificates;
@@ -22,7 +22,7 @@ impl ServerTlsConfig {
         let certificates = Certificates::load(&bind.crt, bind.strict_sni)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions(bind.versions))
+            .with_protocol_versions(&super::versions(bind.versions))
             .map_err(|e| format!("TLS versions: {e}"))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));
@@ -52,12 +52,6 @@ impl ServerTlsConfig {
         let facts = super::facts(connection, connection.server_name());
         Ok((Stream::Tls(Box::new(Tls::Server(tls))), facts))
     }
-}
-
-fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
-    let tls12 = versions.tls12.then_some(&rustls::version::TLS12);
-    let tls13 = versions.tls13.then_some(&rustls::version::TLS13);
-    tls13.into_iter().chain(tls12).collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use routing::balance::ServerKey;
 
+use crate::shared::Shared;
 use crate::site::ServerState;
 use crate::stream::Stream;
 
@@ -17,9 +17,9 @@ use crate::stream::Stream;
 /// keep-alive time of common servers, so that we close first.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// Idle connections per server and worker, at most: enough for any steady load (each serves
+/// Idle connections per server, at most, over all workers: enough for any steady load (each serves
 /// hundreds of requests a second), and a bound for what a burst leaves behind.
-const PER_SERVER_MAX: usize = 128;
+const PER_SERVER_MAX: u64 = 256;
 
 /// Which connections are alike: same server, same name in the TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,19 +38,27 @@ struct Idle {
     _counted: Counted,
 }
 
-/// One idle connection in the server's gauge.
-struct Counted(Arc<ServerState>);
+/// One idle connection in the gauges of its server and of the process.
+struct Counted(Arc<ServerState>, Arc<Shared>);
 
 impl Counted {
-    fn new(server: &Arc<ServerState>) -> Self {
+    /// `None` where there are enough already.
+    fn new(server: &Arc<ServerState>, shared: &Arc<Shared>) -> Option<Self> {
+        let full = server.idle.load(Relaxed) >= PER_SERVER_MAX
+            || shared.idle.load(Relaxed) >= shared.idle_max;
+        if full {
+            return None;
+        }
         server.idle.fetch_add(1, Relaxed);
-        Self(server.clone())
+        shared.idle.fetch_add(1, Relaxed);
+        Some(Self(server.clone(), shared.clone()))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.idle.fetch_sub(1, Relaxed);
+        self.1.idle.fetch_sub(1, Relaxed);
     }
 }
 
@@ -66,7 +74,7 @@ impl IdlePool {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(alike)?;
         while let Some(mut idle) = pool.pop() {
-            if is_quiet(&mut idle.stream) {
+            if idle.stream.is_quiet() {
                 return Some(idle.stream);
             }
         }
@@ -74,18 +82,27 @@ impl IdlePool {
     }
 
     /// Keeps a connection after a whole exchange.
-    pub(crate) fn give(&self, alike: Alike, server: &Arc<ServerState>, stream: Stream) {
+    pub(crate) fn give(
+        &self,
+        alike: Alike,
+        server: &Arc<ServerState>,
+        stream: Stream,
+        shared: &Arc<Shared>,
+    ) {
         if server.removed.load(Relaxed) {
             return;
         }
-        let mut pools = self.by_server.borrow_mut();
-        let pool = pools.entry(alike).or_default();
-        if pool.len() < PER_SERVER_MAX {
-            pool.push(Idle {
+        if let Some(counted) = Counted::new(server, shared) {
+            let idle = Idle {
                 stream,
                 since: Instant::now(),
-                _counted: Counted::new(server),
-            });
+                _counted: counted,
+            };
+            self.by_server
+                .borrow_mut()
+                .entry(alike)
+                .or_default()
+                .push(idle);
         }
     }
 
@@ -109,19 +126,9 @@ impl IdlePool {
             ticks.tick().await;
             let mut pools = self.by_server.borrow_mut();
             pools.retain(|_, pool| {
-                pool.retain_mut(|idle| {
-                    idle.since.elapsed() < IDLE_MAX && is_quiet(&mut idle.stream)
-                });
+                pool.retain_mut(|idle| idle.since.elapsed() < IDLE_MAX && idle.stream.is_quiet());
                 !pool.is_empty()
             });
         }
     }
-}
-
-/// Whether the server has neither closed it nor sent anything unasked: bytes that come before a
-/// request would be taken for its answer.
-fn is_quiet(stream: &mut Stream) -> bool {
-    let mut byte = [0u8; 1];
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(stream.poll_read(&mut context, &mut byte), Poll::Pending)
 }
