@@ -1,15 +1,62 @@
 //! What makes a program a daemon: background, pid file, chroot, user, systemd.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use config::model::{Account, Global};
 use nix::unistd::{Gid, Group, Uid, User, chdir, chroot, setgid, setgroups, setuid};
 
-/// Goes into the background; what was opened stays open. To be called while there is one thread.
-pub(crate) fn go_to_background() -> Result<()> {
-    nix::unistd::daemon(true, false).context("cannot go into the background")
+/// Set for the process that [`start_in_background`] starts.
+const BACKGROUND: &str = "TIDEGATE_BACKGROUND";
+
+/// What the process in the background writes when it runs.
+const READY: &[u8] = b"\0ready\0";
+
+/// Whether this is the process that was started to run in the background.
+pub(crate) fn is_background() -> bool {
+    std::env::var_os(BACKGROUND).is_some()
+}
+
+/// Starts this program once more, to run in the background, and waits until it does: its sockets
+/// are open and its pid file is written. What it has to say against that is on stderr by then.
+/// Started anew and not forked, since a fork has only one of the threads of its parent.
+pub(crate) fn start_in_background(program: &OsStr) -> Result<bool> {
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut child = Command::new(executable)
+        .arg0(program)
+        .args(std::env::args_os().skip(1))
+        .env(BACKGROUND, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the process in the background")?;
+    let mut said = Vec::new();
+    if let Some(mut output) = child.stdout.take() {
+        output
+            .read_to_end(&mut said)
+            .context("cannot hear the process in the background")?;
+    }
+    Ok(said.windows(READY.len()).any(|window| window == READY))
+}
+
+/// Leaves the terminal, after telling who started us that all is well.
+pub(crate) fn leave_terminal() -> Result<()> {
+    nix::unistd::setsid().context("cannot leave the terminal")?;
+    let nowhere = File::options().read(true).write(true).open("/dev/null");
+    let nowhere = nowhere.context("cannot open /dev/null")?;
+    std::io::stdout()
+        .write_all(READY)
+        .and_then(|()| std::io::stdout().flush())?;
+    nix::unistd::dup2_stdin(&nowhere)?;
+    nix::unistd::dup2_stdout(&nowhere)?;
+    nix::unistd::dup2_stderr(&nowhere)?;
+    Ok(())
 }
 
 /// Writes the process id (`pidfile`, `-p`).

@@ -211,7 +211,10 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
         texts.push(sources::metrics(address));
     }
     let outcome = config::load(&texts, &sources::System);
-    speaker.diagnostics(&outcome.diagnostics, &texts);
+    // The process in the background repeats nothing that the terminal has seen.
+    if !process::is_background() {
+        speaker.diagnostics(&outcome.diagnostics, &texts);
+    }
     let Some(mut config) = outcome.config else {
         return Err(speaker.alert("config : fatal errors found in configuration."));
     };
@@ -242,13 +245,20 @@ impl Run<'_> {
         first_lines: &[String],
     ) -> Result<ExitCode, Failed> {
         let daemon = self.is_daemon();
+        if daemon && !process::is_background() {
+            let ready = process::start_in_background(program)
+                .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
+            // What went wrong is on stderr already.
+            return if ready {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                Err(Failed)
+            };
+        }
         let bound = self.bind(program, daemon)?;
         self.control
             .open()
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
-        if daemon {
-            process::go_to_background().map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
-        }
         let pidfile = self
             .options
             .pidfile
@@ -273,6 +283,9 @@ impl Run<'_> {
             && let Err(error) = process::notify_ready()
         {
             self.speaker.warning(&format!("{error:#}"));
+        }
+        if daemon {
+            process::leave_terminal().map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
         }
         let hard_stop_after = self.config.global.hard_stop_after;
         watch(

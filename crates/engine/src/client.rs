@@ -24,6 +24,9 @@ use crate::worker::{Connection, Worker};
 /// destroy the answer on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Sockets of a worker that linger, at most: they stand outside `maxconn`.
+const LINGERING_MAX: usize = 256;
+
 /// Bytes thrown away while lingering, at most.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -36,6 +39,8 @@ pub(crate) struct Client {
     /// What is known of it.
     pub(crate) connection: Rc<Connection>,
     requests: u64,
+    /// Whether it is to be cut off, so that nobody takes what was sent for the whole.
+    pub(crate) cut: bool,
 }
 
 /// A request whose head is complete and has one meaning.
@@ -83,6 +88,7 @@ impl Client {
             buffer: Buffer::default(),
             connection,
             requests: 0,
+            cut: false,
         }
     }
 
@@ -122,7 +128,6 @@ impl Client {
                 self.answer(&mut session, Version::Http11, false, answer, After::Close)
                     .await;
                 session.finish(end);
-                self.linger().await;
                 None
             }
         }
@@ -143,7 +148,7 @@ impl Client {
                 .or(timeouts.client)
         };
         if self.buffer.is_empty() {
-            self.wait_for_bytes(idle_limit).await?;
+            self.wait_for_bytes(idle_limit, waiting).await?;
         }
         let mut session = Session::start(&self.connection);
         session.record.idle = waiting.elapsed();
@@ -156,7 +161,11 @@ impl Client {
     }
 
     /// Waits between requests, owning no memory. A stopping engine does not wait.
-    async fn wait_for_bytes(&mut self, limit: Option<Duration>) -> Result<(), NoRequest> {
+    async fn wait_for_bytes(
+        &mut self,
+        limit: Option<Duration>,
+        since: Instant,
+    ) -> Result<(), NoRequest> {
         let worker = self.worker();
         let first = self.requests == 0;
         if !first && worker.is_stopping() {
@@ -174,7 +183,7 @@ impl Client {
             Ok(Ok(0)) | Ok(Err(_)) => Err(NoRequest::Silent(End::by(Side::Client, Stage::Request))),
             Ok(Ok(_)) => Ok(()),
             Err(Expired) if first => Err(NoRequest::Refused {
-                session: Session::start(&self.connection),
+                session: Session::start(&self.connection).started_at(since),
                 status: 408,
                 end: End::by(Side::ClientTimeout, Stage::Request),
             }),
@@ -244,7 +253,9 @@ impl Client {
     fn log_silent(&self, end: End) {
         let logging = &self.connection.frontend.conf().proxy.log;
         if self.requests == 0 && !logging.dontlognull && end != End::NORMAL {
-            Session::start(&self.connection).finish(end);
+            let mut session = Session::start(&self.connection);
+            session.record.status = Some(400);
+            session.finish(end);
         }
     }
 
@@ -314,25 +325,41 @@ impl Client {
         }
     }
 
-    /// Ends our direction and waits a moment for the client to end its own.
-    pub(crate) async fn linger(&mut self) {
+    /// Ends our direction; the socket is kept a moment for the client's last bytes, but its place in
+    /// limits and books is free at once. There is a bound for such sockets: beyond it they are
+    /// closed without waiting.
+    pub(crate) fn close(mut self) {
         let worker = self.worker();
-        let _ = within(Some(LINGER), async {
-            if io::shutdown(&mut self.stream).await.is_err() {
-                return;
-            }
-            let mut thrown = 0;
-            while thrown < LINGER_BYTES_MAX {
-                self.buffer.clear(&worker.buffers);
-                let stream = RefCell::new(&mut self.stream);
-                match io::fill(&stream, &mut self.buffer, &worker.buffers).await {
-                    Ok(1..) => thrown += self.buffer.bytes().len(),
-                    _ => return,
-                }
-            }
-        })
-        .await;
+        self.buffer.clear(&worker.buffers);
+        if self.cut {
+            self.stream.reset_on_close();
+            return;
+        }
+        if worker.lingering.get() < LINGERING_MAX {
+            worker.lingering.set(worker.lingering.get() + 1);
+            tokio::task::spawn_local(linger(self.stream, worker));
+        }
     }
+}
+
+async fn linger(mut stream: Stream, worker: Rc<Worker>) {
+    // However it ends, the socket is closed.
+    let _ = within(Some(LINGER), async {
+        if io::shutdown(&mut stream).await.is_err() {
+            return;
+        }
+        let (mut buffer, mut thrown) = (Buffer::default(), 0);
+        let stream = RefCell::new(&mut stream);
+        while thrown < LINGER_BYTES_MAX {
+            match io::fill(&stream, &mut buffer, &worker.buffers).await {
+                Ok(1..) => thrown += buffer.bytes().len(),
+                _ => return,
+            }
+            buffer.clear(&worker.buffers);
+        }
+    })
+    .await;
+    worker.lingering.set(worker.lingering.get() - 1);
 }
 
 /// How large a head may be: it must leave `tune.maxrewrite` of a buffer free (manual 3.2).

@@ -81,19 +81,23 @@ pub(crate) struct Failure {
     pub(crate) body_used: bool,
     /// Status to answer the client with, when it has not got a response head yet.
     pub(crate) status: Option<u16>,
+    /// Whether the client has part of a response whose end only the end of the connection marks.
+    pub(crate) unframed: bool,
 }
 
 /// What both directions tell each other.
 #[derive(Default)]
 struct Progress {
-    /// The request was sent whole.
-    uploaded: Cell<bool>,
     /// Nothing more of the request will be sent: it was sent whole, or the server took no more.
     upload_over: Cell<bool>,
     /// Body bytes of the request were taken from the client's buffer.
     body_used: Cell<bool>,
+    /// The rest of the request will not come: the client was to wait for a go-ahead.
+    abandoned: Cell<bool>,
     /// Bytes of the response have arrived.
     answered: Cell<bool>,
+    /// What goes to the client ends with the connection.
+    unframed: Cell<bool>,
     /// A final response head went to the client.
     head_sent: Cell<bool>,
 }
@@ -175,6 +179,7 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
             answered: progress.answered.get(),
             body_used: progress.body_used.get(),
             status,
+            unframed: progress.unframed.get(),
         })
     };
     let mut download = pin!(download.run());
@@ -197,15 +202,33 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
                 Err(UploadError::Client(end)) => {
                     let status = match end.side {
                         Side::ClientTimeout => Some(408),
-                        _ => Some(400),
+                        Side::Proxy => Some(400),
+                        // It has left: nobody is there to be told.
+                        _ => None,
                     };
                     return fail(end, status);
                 }
             },
-            received = &mut download => return match received {
-                Ok(outcome) => outcome,
-                Err((end, status)) => fail(end, status),
-            },
+            received = &mut download => {
+                let outcome = match received {
+                    Ok(outcome) => outcome,
+                    Err((end, status)) => return fail(end, status),
+                };
+                let early = uploading && !progress.abandoned.get();
+                let (true, Outcome::Done { .. }) = (early, &outcome) else { return outcome };
+                // The node answered before it had everything, and did not say that it wants no
+                // more: it gets the rest, as HAProxy does it.
+                return match upload.await {
+                    Ok(()) => outcome,
+                    Err(UploadError::Client(end)) => fail(end, None),
+                    Err(UploadError::ServerGone) => {
+                        fail(End::by(Side::Server, Stage::Data), None)
+                    }
+                    Err(UploadError::ServerExpired) => {
+                        fail(End::by(Side::ServerTimeout, Stage::Data), None)
+                    }
+                };
+            }
         }
     }
 }
@@ -240,13 +263,12 @@ impl Upload<'_> {
         loop {
             let whole = self
                 .transcode(&mut reader, chunked, &mut out)
-                .map_err(|_| UploadError::Client(End::by(Side::Client, Stage::Data)))?;
+                .map_err(|_| UploadError::Client(End::by(Side::Proxy, Stage::Request)))?;
             if !out.is_empty() {
                 self.write(&out).await?;
                 out.clear();
             }
             if whole {
-                self.progress.uploaded.set(true);
                 self.progress.upload_over.set(true);
                 return Ok(());
             }
@@ -287,7 +309,7 @@ impl Upload<'_> {
         let stage = self.progress.stage();
         match within(self.order.client_limit, filling).await {
             Ok(Ok(1..)) => Ok(()),
-            Ok(_) => Err(UploadError::Client(End::by(Side::Client, stage))),
+            Ok(_) => Err(UploadError::Client(End::by(Side::Client, Stage::Data))),
             Err(Expired) => Err(UploadError::Client(End::by(Side::ClientTimeout, stage))),
         }
     }
@@ -322,7 +344,6 @@ impl Download<'_> {
         for _ in 0..INTERIM_MAX {
             let head = self.read_head().await?;
             if head.status == 101 || !head.is_interim() {
-                self.seen.head_at.set(Some(self.session.record.elapsed()));
                 return Ok(head);
             }
             if self.order.head.version == Version::Http11 {
@@ -388,7 +409,15 @@ impl Download<'_> {
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
         let bound_to_user = authenticates_connection(&head.fields, &self.order.head.fields);
         let framing = self.framing(&head, body);
+        // A client that waits for a go-ahead and gets this answer instead may send its body or not:
+        // what comes next on this connection would have two meanings (RFC 9110 section 10.1.1).
+        let waits = h1::expects_continue(self.order.head) && !self.progress.body_used.get();
+        self.progress
+            .abandoned
+            .set(waits && !self.progress.upload_over.get());
         let after = self.after(body, framing);
+        let unframed = framing == Framing::UntilClose && body != BodyLength::Empty;
+        self.progress.unframed.set(unframed);
         h1::strip_hop_by_hop(&mut head.fields);
         (self.order.rewrite)(&mut head, self.session);
         let mut out = Vec::with_capacity(1024);
@@ -397,11 +426,9 @@ impl Download<'_> {
         self.announce(head.status);
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
         self.relay_body(body, chunked, out).await?;
-        // An early answer leaves bytes of the request on the way: nothing can follow it.
-        let uploaded = self.progress.uploaded.get();
         Ok(Outcome::Done {
-            client: if uploaded { after } else { After::Close },
-            server_reusable: uploaded
+            client: after,
+            server_reusable: !self.progress.abandoned.get()
                 && server_keeps
                 && !bound_to_user
                 && body != BodyLength::UntilClose
@@ -429,7 +456,8 @@ impl Download<'_> {
 
     fn after(&self, body: BodyLength, framing: Framing) -> After {
         let ends = framing == Framing::UntilClose && body != BodyLength::Empty;
-        if self.order.keep_client && !ends && !self.worker.is_stopping() {
+        let goes_on = self.order.keep_client && !self.progress.abandoned.get();
+        if goes_on && !ends && !self.worker.is_stopping() {
             After::KeepAlive
         } else {
             After::Close
@@ -439,6 +467,7 @@ impl Download<'_> {
     fn announce(&self, status: u16) {
         self.progress.head_sent.set(true);
         self.seen.status.set(Some(status));
+        self.seen.head_at.set(Some(self.session.record.elapsed()));
         self.session.count_response(status);
     }
 

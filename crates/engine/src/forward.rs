@@ -80,34 +80,31 @@ pub(crate) async fn forward(
                 request.session.finish(End::NORMAL);
                 return Forwarded::Done(client, after);
             }
-            Outcome::Failed(failure) if is_stale(&failure, &server, &request) => {
-                // An idle connection died under us: nobody saw this request. A fresh one does not
-                // count as a retry.
-                attempts.only_fresh = true;
-                request.session.vacate();
-            }
+            Outcome::Failed(failure)
+                if is_stale(&failure, &server) && attempts.retry_fresh(&mut request.session) => {}
             Outcome::Failed(failure) => {
+                if failure.unframed {
+                    // An orderly end would pass for the whole of it.
+                    client.cut = true;
+                }
                 return give_up(client, request, failure.end, failure.status).await;
             }
         }
     }
 }
 
-/// Only a request that can be sent again whole may go out on a connection that was idle: if that one
-/// dies, nobody knows whether the request was seen (RFC 9110 section 9.2.2).
+/// Only a request that changes nothing and can be sent again whole may go out on a connection that
+/// was idle: if that one dies, nobody knows whether the request was seen (RFC 9110 section 9.2.1).
 fn may_reuse(request: &Request) -> bool {
-    request.head.method.is_idempotent()
+    request.head.method.is_safe()
         && matches!(request.body, BodyLength::Empty | BodyLength::Length(0))
         && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
 
-/// A request that went out on a connection kept from before, and met its end.
-fn is_stale(failure: &Failure, server: &ServerConnection, request: &Request) -> bool {
-    server.reused
-        && !failure.answered
-        && !failure.body_used
-        && failure.end.side == Side::Server
-        && request.head.method.is_idempotent()
+/// A request that went out on a connection kept from before, and met its end: a race with the node's
+/// keep-alive time that [`may_reuse`] has made harmless.
+fn is_stale(failure: &Failure, server: &ServerConnection) -> bool {
+    server.reused && !failure.answered && failure.end.side == Side::Server
 }
 
 async fn run_exchange(
@@ -182,23 +179,30 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     }
     h1::strip_hop_by_hop(&mut request.head.fields);
     let frontend = request.session.frontend().clone();
-    // The backend's settings win where both have some (manual 4.2, "option forwardfor").
-    let forwardfor = backend.conf().proxy.forwardfor.as_ref();
-    let forwardfor = forwardfor.or(frontend.conf().proxy.forwardfor.as_ref());
-    if let (Some(forwardfor), Some(src)) = (forwardfor, request.session.connection().facts.src) {
-        add_forwarded_for(request, forwardfor, src);
+    let settings = [
+        &backend.conf().proxy.forwardfor,
+        &frontend.conf().proxy.forwardfor,
+    ];
+    if let Some(src) = request.session.connection().facts.src {
+        add_forwarded_for(&mut request.head, settings.map(Option::as_ref), src);
     }
 }
 
-fn add_forwarded_for(request: &mut Request, forwardfor: &ForwardFor, src: SocketAddr) {
-    let fields = &mut request.head.fields;
-    let excepted = forwardfor
-        .except
-        .is_some_and(|mask| mask.contains(&src.ip()));
-    if excepted || (forwardfor.if_none && fields.contains(&forwardfor.header)) {
+/// `option forwardfor` of backend and frontend together (manual 4.2): either asks for the header,
+/// either may except a source; the backend's name for it wins, and `if-none` counts where all who
+/// ask say it.
+fn add_forwarded_for(head: &mut RequestHead, settings: [Option<&ForwardFor>; 2], src: SocketAddr) {
+    let asked = || settings.into_iter().flatten();
+    let Some(first) = asked().next() else { return };
+    let excepted = asked()
+        .filter_map(|f| f.except)
+        .any(|mask| mask.contains(&src.ip()));
+    let if_none = asked().all(|f| f.if_none);
+    if excepted || (if_none && head.fields.contains(&first.header)) {
         return;
     }
-    fields.append(&forwardfor.header, src.ip().to_string().as_bytes());
+    head.fields
+        .append(&first.header, src.ip().to_string().as_bytes());
 }
 
 /// The stricter of both sides' connection modes.
@@ -345,6 +349,19 @@ impl<'a> Attempts<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// An idle connection let the request down: once more, on a new one to the same server. Counts as
+    /// a retry; `false` when none is left.
+    fn retry_fresh(&mut self, session: &mut Session) -> bool {
+        if self.retries_left == 0 {
+            return false;
+        }
+        self.retries_left -= 1;
+        self.only_fresh = true;
+        session.record.retries += 1;
+        session.count_at_both(Count::Retries);
+        true
     }
 
     /// Takes a place on a server, waiting in the queue if need be.

@@ -99,10 +99,10 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
             }
         };
         if after == After::Close {
-            client.linger().await;
-            return;
+            break;
         }
     }
+    client.close();
 }
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's

@@ -24,6 +24,8 @@ use crate::worker::{Connection, Worker};
 pub(crate) struct Session {
     connection: Rc<Connection>,
     backend: Option<Arc<BackendState>>,
+    /// Whether it is counted there as open.
+    in_backend: bool,
     slot: Option<Slot>,
     /// The server last chosen, also after its slot was given back.
     server: Option<Arc<ServerState>>,
@@ -61,7 +63,7 @@ pub(crate) struct Record {
     pub(crate) retries: u32,
     /// See `retries`.
     pub(crate) redispatched: bool,
-    /// Requests before this one in the backend's queue.
+    /// Its position in the backend's queue when it joined it; 0: it did not wait.
     pub(crate) queue_position: usize,
 }
 
@@ -96,6 +98,7 @@ impl Session {
         Box::new(Self {
             connection: connection.clone(),
             backend: None,
+            in_backend: false,
             slot: None,
             server: None,
             service: "<NOSRV>",
@@ -103,6 +106,13 @@ impl Session {
             bytes_out: Cell::new(0),
             record: Record::new(connection.handshake),
         })
+    }
+
+    /// The same for a session that began when the client was first waited for.
+    pub(crate) fn started_at(mut self: Box<Self>, started: Instant) -> Box<Self> {
+        self.record.date = self.record.date.saturating_sub(started.elapsed());
+        self.record.started = started;
+        self
     }
 
     /// The worker it runs on.
@@ -141,6 +151,7 @@ impl Session {
     /// It goes to `backend`.
     pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
         backend.sessions.enter();
+        self.in_backend = true;
         self.backend = Some(backend.clone());
         self.count_at_backend(Count::Sessions);
         // The head arrived before anybody knew where it belongs.
@@ -173,6 +184,15 @@ impl Session {
     /// It is answered by a service of ours: `<STATS>`, `<PROMEX>`.
     pub(crate) fn serve_by(&mut self, service: &'static str) {
         self.service = service;
+        let Record {
+            queue,
+            connect,
+            response,
+            ..
+        } = &mut self.record;
+        *queue = Some(Duration::ZERO);
+        *connect = Some(Duration::ZERO);
+        *response = Some(Duration::ZERO);
     }
 
     /// Counts one event at the frontend.
@@ -287,11 +307,21 @@ impl Session {
     }
 
     /// The session is over: statistics and the log line.
-    pub(crate) fn finish(self: Box<Self>, end: End) {
+    pub(crate) fn finish(mut self: Box<Self>, end: End) {
         let total = self.record.elapsed();
         self.count_end(end);
         self.count_times(total);
+        // As in HAProxy, the counts of the log line are those after this session has left.
+        self.slot = None;
+        self.leave_backend();
         self.log(end, total);
+    }
+
+    fn leave_backend(&mut self) {
+        if let (true, Some(backend)) = (self.in_backend, &self.backend) {
+            backend.sessions.leave();
+            self.in_backend = false;
+        }
     }
 
     fn count_end(&self, end: End) {
@@ -325,7 +355,8 @@ impl Session {
 
     fn log(&self, end: End, total: Duration) {
         let logging = &self.frontend().conf().proxy.log;
-        if logging.targets.is_empty() {
+        let null = self.bytes_in.get() == 0 && self.backend_bytes_out() == 0;
+        if logging.targets.is_empty() || (logging.dontlognull && null) {
             return;
         }
         let worker = self.worker();
@@ -336,6 +367,15 @@ impl Session {
             .shared
             .logger
             .send(&logging.targets, &origin, Level::Info, now, &line);
+    }
+
+    /// Bytes that a node sent; answers of our own to nobody's request are none.
+    fn backend_bytes_out(&self) -> u64 {
+        if self.backend.is_some() {
+            self.bytes_out.get()
+        } else {
+            0
+        }
     }
 
     fn line(&self, logging: &Logging, end: End, total: Duration) -> Vec<u8> {
@@ -388,9 +428,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(backend) = &self.backend {
-            backend.sessions.leave();
-        }
+        self.leave_backend();
     }
 }
 

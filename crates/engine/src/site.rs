@@ -163,7 +163,7 @@ struct Pool {
 pub(crate) enum Assigned {
     /// Here it is.
     Slot(Slot),
-    /// All are full: wait here, behind that many others.
+    /// All are full: wait here, at this position (1: the next).
     Wait(oneshot::Receiver<Slot>, usize),
     /// No server can be used.
     NoServer,
@@ -337,7 +337,7 @@ impl BackendState {
         let (sender, receiver) = oneshot::channel();
         pool.forget_gone();
         pool.waiting.push_back(sender);
-        Assigned::Wait(receiver, pool.waiting.len() - 1)
+        Assigned::Wait(receiver, pool.waiting.len())
     }
 
     fn occupy(self: &Arc<Self>, pool: &mut Pool, server: Arc<ServerState>) -> Slot {

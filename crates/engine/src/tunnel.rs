@@ -229,8 +229,19 @@ impl Tunnel {
                 .set_limit(&self.watch, session.half_closed_limit(Side::Server));
         }
         match (up, down) {
-            (Poll::Ready(Err(broken)), _) => Poll::Ready(broken.blame(Side::Client, Side::Server)),
-            (_, Poll::Ready(Err(broken))) => Poll::Ready(broken.blame(Side::Server, Side::Client)),
+            (Poll::Ready(Err(broken)), _) => {
+                if broken.reading {
+                    // The client's stream was cut, not ended: the node must see the difference.
+                    self.server.reset_on_close();
+                }
+                Poll::Ready(broken.blame(Side::Client, Side::Server))
+            }
+            (_, Poll::Ready(Err(broken))) => {
+                if broken.reading {
+                    self.client.reset_on_close();
+                }
+                Poll::Ready(broken.blame(Side::Server, Side::Client))
+            }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::NORMAL),
             _ => Poll::Pending,
         }

@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) idle: IdlePool,
     /// Told when no new requests should be waited for.
     pub(crate) stop_waiting: Notify,
+    /// Sockets that are closed but for the client's last bytes.
+    pub(crate) lingering: Cell<usize>,
     connections: Cell<usize>,
     drained: Notify,
 }
@@ -74,6 +76,7 @@ impl Worker {
             tunnels: Tunnels::new(shared.clock),
             idle: IdlePool::default(),
             stop_waiting: Notify::new(),
+            lingering: Cell::new(0),
             connections: Cell::new(0),
             drained: Notify::new(),
             shared,

@@ -281,7 +281,7 @@ impl Client {
 
     /// Sends `GET path` and reads the response.
     pub async fn get(&mut self, path: &str) -> Result<Response> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.try_send(request).await?;
         self.response().await
     }
@@ -375,7 +375,7 @@ pub async fn get(from: SocketAddr, path: &str) -> Result<Response> {
     let mut client = Client::over(Stream::plain(from).await?);
     client
         .try_send(format!(
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         ))
         .await?;
     client.response().await

@@ -88,7 +88,7 @@ async fn plain_requests_go_to_the_http_backend() {
     assert_eq!(response.text(), "api1 GET /some/path?q=1\n");
     let requests = running.api.requests();
     assert_eq!(requests[0].get("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!(requests[0].get("host"), Some("test"));
+    assert_eq!(requests[0].get("host"), Some("localhost"));
     assert!(running.ws.requests().is_empty());
 }
 
