@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use config::Surroundings;
 use config::source::Source;
-use nix::unistd::{Group, User};
+use nix::unistd::{Gid, Group, Uid, User};
 
 /// The process's environment and file system.
 pub(crate) struct System;
@@ -24,12 +24,20 @@ impl Surroundings for System {
     }
 
     fn user_id(&self, name: &str) -> Option<u32> {
-        User::from_name(name).ok()?.map(|user| user.uid.as_raw())
+        let found = User::from_name(name).ok()?.map(|user| user.uid.as_raw());
+        found.or_else(|| unchanged(Uid::effective().as_raw()))
     }
 
     fn group_id(&self, name: &str) -> Option<u32> {
-        Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
+        let found = Group::from_name(name).ok()?.map(|group| group.gid.as_raw());
+        found.or_else(|| unchanged(Gid::effective().as_raw()))
     }
+}
+
+/// Whoever is not root, in a container say, stays who they are: then nothing hangs on a name that
+/// this machine does not know.
+fn unchanged(id: u32) -> Option<u32> {
+    (!Uid::effective().is_root()).then_some(id)
 }
 
 /// Reads all `-f` arguments in order; a folder stands for its `.cfg` files in alphabetical order
