@@ -11,7 +11,7 @@ mod version;
 
 use std::process::ExitCode;
 
-/// The lowest memory after a storm of connections, by measurement; see `docs/adr`.
+/// Of those measured it gives back most after a storm of connections.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

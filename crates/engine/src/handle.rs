@@ -11,8 +11,9 @@ use crate::command::{Admin, Command, Refused};
 use crate::log::Level;
 use crate::manager::{self, Order};
 use crate::prepare::client_tls;
+use crate::server::{ServerOrigin, admin_of};
 use crate::shared::Shared;
-use crate::site::{BackendState, ServerOrigin, admin_of};
+use crate::site::BackendState;
 use crate::snapshot::{ControlStatus, Event, Snapshot};
 use crate::worker::Message;
 

@@ -24,6 +24,7 @@ mod page;
 mod prepare;
 mod secure;
 mod serve;
+mod server;
 mod session;
 mod shared;
 mod site;

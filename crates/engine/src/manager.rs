@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 use crate::checks;
 use crate::counters::Count;
 use crate::log::Level;
+use crate::server::ServerState;
 use crate::shared::Shared;
-use crate::site::{BackendState, ServerState};
+use crate::site::BackendState;
 use crate::snapshot::Event;
 use crate::worker::Message;
 

@@ -17,7 +17,8 @@ use crate::clock;
 use crate::counters::{Average, Count, Counters, Gauge, response_class};
 use crate::end::{End, Side};
 use crate::log::Level;
-use crate::site::{BackendState, FrontendState, ServerState, Slot};
+use crate::server::ServerState;
+use crate::site::{BackendState, FrontendState, Slot};
 use crate::worker::{Connection, Worker};
 
 /// One request, or one TCP session.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::command::Admin;
 use crate::counters::{Average, Count, Counters, Gauge, Rate};
+use crate::server::ServerState;
 use crate::shared::Shared;
-use crate::site::{BackendState, FrontendState, ServerState};
+use crate::site::{BackendState, FrontendState};
 use crate::snapshot::{BackendStats, FrontendStats, Process, ServerStats, Snapshot, Traffic};
 
 /// Everything at this moment.

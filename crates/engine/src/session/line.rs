@@ -10,7 +10,7 @@ use routing::format::Variables;
 
 use super::Session;
 use crate::end::End;
-use crate::site::Target;
+use crate::server::Target;
 
 /// A session with its end: what the variables of a log format stand for (manual 8.2.6).
 pub(super) struct Ending<'a> {

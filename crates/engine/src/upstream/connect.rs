@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, UnixStream};
 
-use crate::site::Target;
+use crate::server::Target;
 use crate::stream::{Carrier, Stream};
 use crate::timing::within;
 use crate::tls::ClientTls;

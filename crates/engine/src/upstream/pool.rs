@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use routing::balance::ServerKey;
 
+use crate::server::ServerState;
 use crate::shared::Shared;
-use crate::site::ServerState;
 use crate::stream::Stream;
 
 /// How long a connection may be idle: HAProxy's `pool-purge-delay` default, and shorter than the

@@ -1,0 +1,176 @@
+//! A server in force: what was configured, and the state that lives beside it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use config::model::{Server, ServerAddress};
+use routing::balance::{Candidate, ServerKey};
+use routing::health::{Health, Initial};
+use tokio::sync::Notify;
+
+use crate::command::Admin;
+use crate::counters::{Counters, Gauge, Rate};
+use crate::tls::ClientTls;
+
+/// Where a server comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServerOrigin {
+    /// Whether it was added while running.
+    pub(crate) dynamic: bool,
+    /// How many threads count.
+    pub(crate) writers: usize,
+    /// Time since start.
+    pub(crate) now: Duration,
+}
+
+/// A server in force.
+pub(crate) struct ServerState {
+    /// Which one, unique in its backend for ever.
+    pub(crate) key: ServerKey,
+    /// What was configured.
+    pub(crate) conf: Server,
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// Whether it was added while running.
+    pub(crate) dynamic: bool,
+    /// TLS towards it.
+    pub(crate) tls: Option<ClientTls>,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Sessions now, tunnels included. Changed under the pool's lock alone.
+    pub(crate) sessions: Gauge,
+    /// Tunnels now.
+    pub(crate) tunnels: Gauge,
+    /// Pooled connections now, over all workers.
+    pub(crate) idle: AtomicU64,
+    /// Sessions a second.
+    pub(crate) session_rate: Rate,
+    /// Its state by checks and operator.
+    pub(crate) health: Mutex<Health>,
+    /// `weight` in force, 0 to 256.
+    pub(crate) weight: AtomicU64,
+    /// Seconds since start of its last session, plus one; 0: none yet.
+    pub(crate) last_session: AtomicU64,
+    /// Whether it left its backend: its checks stop.
+    pub(crate) removed: AtomicBool,
+    /// Told when it should be checked at once, or not any more.
+    pub(crate) recheck: Notify,
+    /// Address of a server given by name, once it resolved.
+    resolved: ArcSwapOption<SocketAddr>,
+}
+
+/// Where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl ServerState {
+    /// Starts as its configuration says: UP until a check fails, or DOWN until one passes if it was
+    /// added while running.
+    pub(crate) fn new(
+        key: ServerKey,
+        id: u32,
+        conf: Server,
+        tls: Option<ClientTls>,
+        origin: ServerOrigin,
+    ) -> Self {
+        let initial = match &conf.check {
+            None => Initial::Unchecked,
+            Some(_) if origin.dynamic => Initial::Down,
+            Some(_) => Initial::Up,
+        };
+        let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
+        let mut health = Health::new(check, initial, origin.now);
+        if conf.disabled {
+            health = health.start_in_maint(origin.now);
+        }
+        Self {
+            key,
+            id,
+            dynamic: origin.dynamic,
+            tls,
+            counters: Counters::new(origin.writers),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            idle: AtomicU64::new(0),
+            session_rate: Rate::default(),
+            health: Mutex::new(health),
+            weight: AtomicU64::new(u64::from(conf.weight.value())),
+            last_session: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            recheck: Notify::new(),
+            resolved: ArcSwapOption::empty(),
+            conf,
+        }
+    }
+
+    /// A lock whose holder never panics: the state machine is total.
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether checks, operator and name resolution let it take new sessions.
+    pub(crate) fn accepts_new(&self) -> bool {
+        self.is_resolved() && self.health().accepts_new()
+    }
+
+    /// Whether it is below its `maxconn`.
+    pub(crate) fn has_room(&self) -> bool {
+        self.conf
+            .maxconn
+            .is_none_or(|max| self.sessions.now() < u64::from(max))
+    }
+
+    /// What balancing must know of it.
+    pub(crate) fn candidate(&self) -> Candidate {
+        Candidate {
+            key: self.key,
+            weight: u16::try_from(self.weight.load(Relaxed)).unwrap_or(256),
+            usable: self.accepts_new(),
+            backup: self.conf.backup,
+            sessions: self.sessions.now(),
+        }
+    }
+
+    /// Whether its address is known.
+    pub(crate) fn is_resolved(&self) -> bool {
+        !matches!(self.conf.address, ServerAddress::Name(..)) || self.resolved.load().is_some()
+    }
+
+    /// Sets the address of a server given by name.
+    pub(crate) fn set_resolved(&self, address: SocketAddr) {
+        self.resolved.store(Some(Arc::new(address)));
+    }
+
+    /// Where to connect for a client that came to `client_port`; `None` while its name does not
+    /// resolve.
+    pub(crate) fn target(&self, client_port: u16) -> Option<Target> {
+        match &self.conf.address {
+            ServerAddress::Inet(address) => Some(Target::Inet(*address)),
+            ServerAddress::InetClientPort(ip) => {
+                Some(Target::Inet(SocketAddr::new(*ip, client_port)))
+            }
+            ServerAddress::Name(..) => self.resolved.load().as_deref().copied().map(Target::Inet),
+            ServerAddress::Unix(path) => Some(Target::Unix(path.clone())),
+        }
+    }
+}
+
+/// The same word on both sides of the crate border.
+pub(crate) fn admin_of(admin: Admin) -> routing::health::Admin {
+    match admin {
+        Admin::Ready => routing::health::Admin::Ready,
+        Admin::Drain => routing::health::Admin::Drain,
+        Admin::Maint => routing::health::Admin::Maint,
+    }
+}
