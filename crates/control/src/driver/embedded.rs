@@ -130,3 +130,57 @@ fn awaits_check(server: &ServerStats) -> bool {
     let no_result = server.check_status.is_empty() || server.check_status == "INI";
     server.checked && no_result && server.admin != Admin::Maint
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::Surroundings;
+    use config::source::Source;
+    use engine::{Engine, Prepared, Presence};
+
+    struct Nothing;
+
+    impl Surroundings for Nothing {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn read(&self, path: &str) -> Result<String, String> {
+            Err(format!("{path} is not to be read"))
+        }
+    }
+
+    /// A real engine with one empty backend, listening where no other test does.
+    fn engine() -> Engine {
+        let text = format!(
+            "defaults\n  mode http\n  timeout client 1s\n  timeout connect 1s\n  timeout server 1s\n\
+             frontend f\n  bind abns@tidegate-contract-{}\n  default_backend b\n\
+             backend b\n",
+            std::process::id()
+        );
+        let outcome = config::load(&[Source::new("test", text)], &Nothing);
+        let config = outcome
+            .config
+            .unwrap_or_else(|| panic!("{:?}", outcome.diagnostics));
+        let presence = Presence {
+            tag: "test".into(),
+            to_stderr: false,
+            descriptors: 1000,
+        };
+        let prepared = Prepared::new(Arc::new(config)).expect("no files");
+        let bound = prepared.bind(presence).expect("a free name");
+        bound.run().expect("threads")
+    }
+
+    #[tokio::test]
+    async fn the_embedded_engine_keeps_the_contract() {
+        let engine = engine();
+        let handle = engine.handle();
+        let mut driver = Embedded::new(handle.clone(), Some("b".into()));
+        crate::driver::contract::holds(&mut driver).await;
+        handle
+            .apply(Command::HardStop)
+            .expect("it can always be stopped");
+        engine.wait_stopped().expect("an orderly end");
+    }
+}
