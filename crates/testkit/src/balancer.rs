@@ -9,6 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::ports::listened_on;
 use crate::stats::{Metrics, Table};
 use crate::wait::{PATIENCE, wait_until};
 use crate::{Port, Process, http};
@@ -176,7 +177,7 @@ impl Balancer {
             let missing: Vec<u16> = ports
                 .iter()
                 .copied()
-                .filter(|port| !process.listens_on(*port))
+                .filter(|port| !listened_on(*port))
                 .collect();
             crate::wait::or_seen(missing.is_empty(), format!("not yet on {missing:?}"))
         })

@@ -195,6 +195,9 @@ async fn serve(mut tcp: TcpStream, shared: &Shared) -> Result<()> {
             shared.render(&answer)
         };
         tcp.write_all(response.as_bytes()).await?;
+        if let Answer::Huge(len) = answer {
+            write_huge(&mut tcp, len).await?;
+        }
         if answer == Answer::Truncated {
             return Ok(());
         }
@@ -209,7 +212,8 @@ impl Shared {
         match answer {
             Answer::Empty => ok("[]"),
             Answer::Html => reply("200 OK", "text/html", "<html><h1>It works!</h1></html>"),
-            Answer::Huge(len) => ok(&huge(*len)),
+            // Its body is written behind it, piece by piece.
+            Answer::Huge(len) => reply_head("200 OK", "application/json", *len),
             Answer::ServerError => reply(
                 "500 Internal Server Error",
                 "application/json",
@@ -248,17 +252,30 @@ impl Shared {
     }
 }
 
-fn huge(len: usize) -> String {
-    let padding = "x".repeat(len);
-    json!([{"id": "huge", "url": "http://127.0.0.1:1", "status": "active", "padding": padding}])
-        .to_string()
+/// A list of `len` bytes with one entry, nearly all of it padding.
+async fn write_huge(tcp: &mut TcpStream, len: usize) -> Result<()> {
+    let start = r#"[{"id":"huge","url":"http://127.0.0.1:1","status":"active","padding":""#;
+    let end = r#""}]"#;
+    tcp.write_all(start.as_bytes()).await?;
+    let piece = vec![b'x'; 65_536];
+    let mut left = len - start.len() - end.len();
+    while left > 0 {
+        let now = left.min(piece.len());
+        tcp.write_all(&piece[..now]).await?;
+        left -= now;
+        // The nodes of a test share its thread.
+        tokio::task::yield_now().await;
+    }
+    Ok(tcp.write_all(end.as_bytes()).await?)
 }
 
 fn reply(status: &str, kind: &str, body: &str) -> String {
+    reply_head(status, kind, body.len()) + body
+}
+
+fn reply_head(status: &str, kind: &str, len: usize) -> String {
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nETag: W/\"{}\"\r\nConnection: keep-alive\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len(),
-        body.len()
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nETag: W/\"{len}\"\r\n\
+         Connection: keep-alive\r\nContent-Length: {len}\r\n\r\n"
     )
 }

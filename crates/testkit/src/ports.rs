@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use tokio::net::{TcpListener, TcpSocket};
+
 use crate::wait::{PATIENCE, wait_until};
 
 /// Ports below the kernel's ephemeral range (32768 on): the thousands of outgoing connections of a
@@ -43,7 +45,7 @@ impl Port {
         let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
         // Somebody who does not use this kit may have it. Trying to listen would tell too, but a
         // child that is being started in another thread would keep that socket for a moment.
-        if listened_on("self", number) {
+        if listened_on(number) {
             return None;
         }
         Some(Self {
@@ -63,25 +65,22 @@ impl Port {
     }
 }
 
-/// Whether anything listens on that TCP port in the network namespace of a process, told by the
-/// kernel: asking with a connection would show in the other side's counters and logs.
-pub(crate) fn listened_on(process: &str, port: u16) -> bool {
-    let wanted = format!(":{port:04X}");
-    ["tcp", "tcp6"].iter().any(|table| {
-        let table = std::fs::read_to_string(format!("/proc/{process}/net/{table}"));
-        table.unwrap_or_default().lines().skip(1).any(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            words.len() > 3 && words[1].ends_with(&wanted) && words[3] == "0A"
-        })
-    })
+/// Whether anything listens on that TCP port, told by the kernel: asking with a connection would
+/// show in the other side's counters and logs, and the table in `/proc` takes seconds to read while
+/// thousands of sockets are open. A socket that is bound, may share its address, and does not
+/// listen is in nobody's way: it is refused exactly where somebody listens.
+pub(crate) fn listened_on(port: u16) -> bool {
+    let probe = TcpSocket::new_v4().unwrap();
+    probe.set_reuseaddr(true).unwrap();
+    probe.bind((Ipv4Addr::LOCALHOST, port).into()).is_err()
 }
 
 /// Listens on a port that is ours. Waits while a child that is being started still holds the socket
 /// that listened there before.
-pub(crate) async fn listen(port: &Port) -> tokio::net::TcpListener {
+pub(crate) async fn listen(port: &Port) -> TcpListener {
     let what = format!("{} to be free", port.address());
     wait_until(&what, PATIENCE, async || {
-        tokio::net::TcpListener::bind(port.address()).await
+        TcpListener::bind(port.address()).await
     })
     .await
 }
@@ -89,12 +88,13 @@ pub(crate) async fn listen(port: &Port) -> tokio::net::TcpListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
     #[test]
     fn two_claims_differ_and_can_be_bound() {
         let (one, two) = (Port::claim(), Port::claim());
         assert_ne!(one.number(), two.number());
-        TcpListener::bind(one.address()).unwrap();
+        assert!(!listened_on(one.number()));
+        let _listener = std::net::TcpListener::bind(one.address()).unwrap();
+        assert!(listened_on(one.number()));
     }
 }

@@ -10,7 +10,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::ports::listened_on;
 use crate::wait::{PATIENCE, wait_until};
 
 /// A running (or ended) child. Everything it prints is kept, standard output and error together.
@@ -132,11 +131,6 @@ impl Process {
             .sum();
         // Linux reports in hundredths of a second everywhere (USER_HZ).
         Duration::from_millis(ticks * 10)
-    }
-
-    /// Whether somebody listens on that TCP port where it runs.
-    pub fn listens_on(&self, port: u16) -> bool {
-        listened_on(&self.pid().to_string(), port)
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_node_answers_by_path_and_keeps_what_it_received() {
         assert_eq!(client.get(path).await.unwrap().body, body, "{path}");
     }
     let received = node.received();
-    assert!(received[0].starts_with(b"GET / HTTP/1.1\r\nHost: test\r\n\r\nGET /bytes/50"));
+    assert!(received[0].starts_with(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /bytes/50"));
     assert_eq!(node.requests().len(), 6);
 }
 

@@ -22,7 +22,7 @@ backend ws_backend
     option httpchk GET /health
     retries 3
     option redispatch 1
-    timeout check 300ms
+    timeout check 3s
     default-server inter 100ms fall 2 rise 1
 .if feature(TIDEGATE)
 discovery

@@ -1,7 +1,7 @@
 //! Ten thousand sockets on one worker.
 
 use testkit::websocket::Target;
-use testkit::{Balancer, LogSink, Node, PATIENCE, Swarm, wait_until};
+use testkit::{Balancer, LogSink, Node, PATIENCE, Swarm, http, wait_until};
 
 use crate::support::program;
 
@@ -39,6 +39,7 @@ async fn ten_thousand_sockets_on_one_worker() {
         .start()
         .await;
     // Once through everything, so that what is allocated once is not counted.
+    http::get(balancer.address("http"), "/").await.unwrap();
     let start = balancer.descriptors();
     Swarm::open(&Target::plain(balancer.address("http")), 100)
         .await
