@@ -18,6 +18,7 @@ pub mod lexer;
 mod mask;
 pub mod model;
 mod nearest;
+pub mod node_address;
 mod parser;
 mod predicates;
 mod preprocess;

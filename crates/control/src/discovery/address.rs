@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use config::model::ServerAddress;
+use config::node_address::never_a_node;
 
 /// Longest `url`, bytes: a host name has 253 at most, and what follows it is not used.
 const URL_LEN_MAX: usize = 2048;
@@ -232,32 +233,6 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// Metadata services of clouds outside the link-local block: Amazon (IPv6), Alibaba, Oracle.
-const METADATA: [IpAddr; 3] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-];
-
-/// Why no node can be at this address. A list is foreign input: it must not turn the balancer into
-/// a door to the cloud's metadata service (169.254.169.254).
-fn never_a_node(ip: IpAddr) -> Option<&'static str> {
-    if METADATA.contains(&ip) {
-        return Some("the address is a metadata service");
-    }
-    let (unspecified, link_local) = match ip {
-        IpAddr::V4(ip) => (ip.octets()[0] == 0, ip.is_link_local()),
-        IpAddr::V6(ip) => (ip.is_unspecified(), ip.is_unicast_link_local()),
-    };
-    match ip {
-        _ if unspecified => Some("the address is unspecified"),
-        _ if link_local => Some("the address is link-local"),
-        _ if ip.is_multicast() => Some("the address is a multicast group"),
-        IpAddr::V4(ip) if ip.is_broadcast() => Some("the address is the broadcast address"),
-        _ => None,
-    }
-}
-
 /// `rewrite-localhost`: the host of a node that calls itself `localhost`, with `{id}` for its id.
 #[derive(Debug, Clone)]
 pub(crate) struct HostTemplate(Arc<str>);
@@ -377,6 +352,8 @@ mod tests {
                 "the address is link-local",
             ),
             ("http://[fe80::1]", "the address is link-local"),
+            ("http://[64:ff9b::a9fe:a9fe]", "the address is link-local"),
+            ("http://[::a9fe:a9fe]", "the address is link-local"),
             (
                 "http://[fd00:ec2::254]",
                 "the address is a metadata service",
