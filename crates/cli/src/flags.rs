@@ -35,6 +35,10 @@ pub(crate) struct Options {
     pub(crate) directory: Option<PathBuf>,
     /// `--metrics ADDRESS`: Prometheus metrics there, at `/metrics`.
     pub(crate) metrics: Option<String>,
+    /// `-dW`: a warning about the configuration makes it invalid.
+    pub(crate) zero_warning: bool,
+    /// Flags that were given and have no effect.
+    pub(crate) notes: Vec<String>,
     /// `--help`.
     pub(crate) help: bool,
 }
@@ -48,8 +52,8 @@ enum Effect {
     Take(&'static str, fn(&mut Options, String) -> Result<(), String>),
     /// Does nothing here, because there is nothing to do.
     Accept,
-    /// Takes a value that means nothing here.
-    AcceptValue(&'static str),
+    /// Takes a value that has no effect here; where somebody may have counted on it, a warning says so.
+    AcceptValue(&'static str, &'static str),
     /// Cannot be honoured yet.
     Refuse(&'static str),
 }
@@ -175,12 +179,24 @@ const FLAGS: &[Flag] = &[
         "accepted: names that do not resolve never stop the start",
         Effect::Accept,
     ),
-    flag("-L", "", Effect::AcceptValue("NAME")),
-    flag("-m", "", Effect::AcceptValue("MB")),
-    flag("-N", "", Effect::AcceptValue("N")),
+    flag(
+        "-dW",
+        "a warning makes the configuration invalid",
+        Effect::Set(|o| o.zero_warning = true),
+    ),
+    flag("-L", "", Effect::AcceptValue("NAME", "")),
+    flag(
+        "-m",
+        "",
+        Effect::AcceptValue("MB", "memory is not limited; use the system's means"),
+    ),
+    flag(
+        "-N",
+        "",
+        Effect::AcceptValue("N", "use maxconn in defaults or frontend"),
+    ),
     flag("-dM", "", Effect::Accept),
     flag("-dI", "", Effect::Accept),
-    flag("-dW", "", Effect::Accept),
     flag("-dD", "", Effect::Accept),
     flag("-dC", "", Effect::Accept),
     flag("-dF", "", Effect::Accept),
@@ -202,7 +218,11 @@ const FLAGS: &[Flag] = &[
         "",
         Effect::Refuse("stop the old process yourself: kill PID"),
     ),
-    flag("-S", "", Effect::Refuse("there is no master process")),
+    flag(
+        "-S",
+        "",
+        Effect::AcceptValue("ADDR", "there is no master process to talk to"),
+    ),
     flag(
         "-x",
         "",
@@ -240,7 +260,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
                 take(&mut options, value)?;
             }
             Effect::Accept => {}
-            Effect::AcceptValue(name) => drop(value(name)?),
+            Effect::AcceptValue(name, without) => {
+                value(name)?;
+                if !without.is_empty() {
+                    options
+                        .notes
+                        .push(format!("{} has no effect: {without}", flag.name));
+                }
+            }
             Effect::Refuse(instead) => {
                 return Err(format!("{} is not implemented yet: {instead}", flag.name));
             }
@@ -249,9 +276,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
     Ok(options)
 }
 
-/// `-dM0x55`, `-dMno-merge` and the like carry their value in the same word.
+/// `-dM0x55` and `-dMno-merge` carry their value in the same word.
 fn with_suffix(text: &str) -> Option<&'static Flag> {
-    const WITH_SUFFIX: [&str; 4] = ["-dM", "-dW", "-dC", "-dD"];
+    const WITH_SUFFIX: [&str; 1] = ["-dM"];
     let prefix = WITH_SUFFIX
         .into_iter()
         .find(|prefix| text.starts_with(prefix))?;
@@ -275,7 +302,7 @@ pub(crate) fn help() -> String {
     );
     for flag in FLAGS.iter().filter(|flag| !flag.help.is_empty()) {
         let value = match flag.effect {
-            Effect::Take(name, _) | Effect::AcceptValue(name) => name,
+            Effect::Take(name, _) | Effect::AcceptValue(name, _) => name,
             _ => "",
         };
         let shown = format!("{} {value}", flag.name);

@@ -5,14 +5,16 @@ use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use config::diagnostics::{Diagnostic, Style};
+use config::diagnostics::{Diagnostic, Severity, Style};
 use config::model::Config;
 use config::source::Source;
 use control::lifecycle::Lifecycle;
 use control::{Control, Environment};
 use engine::command::Command;
-use engine::{Bound, Engine, Handle, Level, Prepared, Presence};
+use engine::{Bound, Engine, Handle, Level, Prepared, Presence, Resolver};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::flags::{self, Options};
@@ -131,13 +133,21 @@ fn evaluate(condition: &str) -> ExitCode {
 }
 
 fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCode, Failed> {
-    if let Some(directory) = &options.directory {
+    // The process in the background starts where this one has come to.
+    if let Some(directory) = options
+        .directory
+        .as_ref()
+        .filter(|_| !process::is_background())
+    {
         std::env::set_current_dir(directory).map_err(|error| {
             speaker.alert(&format!(
                 "cannot change to '{}': {error}",
                 directory.display()
             ))
         })?;
+    }
+    for note in &options.notes {
+        speaker.warning(note);
     }
     let (lifecycle, first_lines) = Lifecycle::begin();
     let config = load(options, speaker)?;
@@ -218,6 +228,13 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
     let Some(mut config) = outcome.config else {
         return Err(speaker.alert("config : fatal errors found in configuration."));
     };
+    let warned = outcome
+        .diagnostics
+        .iter()
+        .any(|found| found.severity == Severity::Warning);
+    if warned && options.zero_warning {
+        return Err(speaker.alert("config : there are warnings, and -dW makes them fatal."));
+    }
     if let Some(maxconn) = options.maxconn {
         config.global.maxconn = Some(maxconn);
     }
@@ -264,7 +281,9 @@ impl Run<'_> {
             .pidfile
             .as_ref()
             .or(self.config.global.pidfile.as_ref());
-        if let Some(pidfile) = pidfile {
+        // As HAProxy: in the foreground nobody needs the file of a configuration made for a daemon.
+        let wanted = daemon || self.options.notify || self.options.pidfile.is_some();
+        if let Some(pidfile) = pidfile.filter(|_| wanted) {
             process::write_pid(pidfile).map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
         }
         let warnings = process::give_up_rights(&self.config.global)
@@ -272,6 +291,10 @@ impl Run<'_> {
         for warning in warnings {
             self.speaker.warning(&warning);
         }
+        let beside = Beside::new().map_err(|error| {
+            self.speaker
+                .alert(&format!("cannot wait for signals: {error}"))
+        })?;
         let engine = bound.run().map_err(|error| {
             self.speaker
                 .alert(&format!("cannot start threads: {error}"))
@@ -288,13 +311,9 @@ impl Run<'_> {
             process::leave_terminal().map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
         }
         let hard_stop_after = self.config.global.hard_stop_after;
-        watch(
-            engine,
-            self.control,
-            lifecycle,
-            hard_stop_after,
-            self.speaker,
-        )
+        let ended = beside.watch(engine, self.control, lifecycle, hard_stop_after);
+        ended.map_err(|why| self.speaker.alert(&format!("stopped by a fault: {why}")))?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn is_daemon(&self) -> bool {
@@ -312,9 +331,14 @@ impl Run<'_> {
         let name = Path::new(program)
             .file_name()
             .unwrap_or(OsStr::new("tidegate"));
+        let resolver = Resolver::start().map_err(|error| {
+            self.speaker
+                .alert(&format!("cannot start threads: {error}"))
+        })?;
         let presence = Presence {
             tag: name.to_string_lossy().into(),
             to_stderr: !self.options.quiet && !daemon,
+            resolver,
             descriptors,
         };
         let prepared = Prepared::new(self.config.clone()).map_err(|problems| {
@@ -332,38 +356,49 @@ impl Run<'_> {
     }
 }
 
-/// Runs control loop and signals until the engine has stopped.
-fn watch(
-    engine: Engine,
-    control: Control,
-    lifecycle: Lifecycle,
-    hard_stop_after: Option<std::time::Duration>,
-    speaker: &Speaker,
-) -> Result<ExitCode, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| speaker.alert(&format!("cannot start the control loop: {error}")))?;
-    let handle = engine.handle();
-    runtime
-        .block_on(async {
-            let mut signals = Signals::new()?;
+/// What runs beside the engine on the main thread: the control loop and the signals. Made before
+/// anybody is told that we are ready, since who waits for that may send a signal at once.
+struct Beside {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Beside {
+    fn new() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _context = runtime.enter();
+            Signals::new()?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs until the engine has stopped.
+    fn watch(
+        mut self,
+        engine: Engine,
+        control: Control,
+        lifecycle: Lifecycle,
+        hard_stop_after: Option<Duration>,
+    ) -> Result<(), String> {
+        let handle = engine.handle();
+        let ended = self.runtime.block_on(async {
             let stopped = tokio::task::spawn_blocking(move || engine.wait_stopped());
             let controlled = tokio::spawn(control.run(handle.clone(), lifecycle));
             tokio::pin!(stopped);
             let ended = loop {
                 tokio::select! {
                     ended = &mut stopped => break ended,
-                    wish = signals.next() => obey(wish, &handle, hard_stop_after),
+                    wish = self.signals.next() => obey(wish, &handle, hard_stop_after),
                 }
             };
             controlled.abort();
-            Ok::<_, std::io::Error>(ended)
-        })
-        .map_err(|error| speaker.alert(&format!("cannot wait for signals: {error}")))?
-        .map_err(|error| speaker.alert(&format!("the engine's threads are lost: {error}")))?
-        .map_err(|why| speaker.alert(&format!("stopped by a fault: {why}")))?;
-    Ok(ExitCode::SUCCESS)
+            ended
+        });
+        // A disk or a resolver that hangs holds up nothing any more.
+        self.runtime.shutdown_background();
+        ended.map_err(|error| format!("the engine's threads are lost: {error}"))?
+    }
 }
 
 /// What a signal asks for (`management.txt` 4).
@@ -405,7 +440,7 @@ impl Signals {
     }
 }
 
-fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<std::time::Duration>) {
+fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
     let command = match wish {
         Wish::SoftStop => {
             handle.log(

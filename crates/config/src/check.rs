@@ -2,7 +2,7 @@
 //! `defaults`, and lets `resolve` tie the names together.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::args::Args;
@@ -45,7 +45,6 @@ pub(crate) fn check(
         environment,
         report: &shared,
         backends: &backends,
-        told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
             bases: Bases::default(),
@@ -98,7 +97,6 @@ struct Checker<'a> {
     environment: &'a Environment<'a>,
     report: &'a RefCell<Vec<Diagnostic>>,
     backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
-    told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
     anonymous: Draft,
@@ -151,13 +149,7 @@ impl Checker<'_> {
         for line in &section.lines {
             // A copy, because a line changes what later lines see and is itself read with it.
             let bases = self.global.bases.clone();
-            let scope = Scope {
-                environment: self.environment,
-                report: self.report,
-                backends: self.backends,
-                told: self.told,
-                bases: &bases,
-            };
+            let scope = scope(self.environment, self.report, self.backends, &bases);
             let outcome = apply(&tables, line, "global", &scope, |parse, args| {
                 parse(&mut self.global, args, &scope)
             });
@@ -174,7 +166,12 @@ impl Checker<'_> {
         draft: &mut T,
     ) {
         self.no_arguments(section);
-        let scope = self.scope();
+        let scope = scope(
+            self.environment,
+            self.report,
+            self.backends,
+            &self.global.bases,
+        );
         for line in &section.lines {
             let name = section.kind.name();
             let outcome = apply(&[table], line, name, &scope, |parse, args| {
@@ -183,16 +180,6 @@ impl Checker<'_> {
             if let Err(problem) = outcome {
                 scope.report(problem);
             }
-        }
-    }
-
-    fn scope(&self) -> Scope<'_> {
-        Scope {
-            environment: self.environment,
-            report: self.report,
-            backends: self.backends,
-            told: self.told,
-            bases: &self.global.bases,
         }
     }
 
@@ -348,7 +335,12 @@ impl Checker<'_> {
     }
 
     fn lines(&self, section: &Section, draft: &mut Draft) {
-        let scope = self.scope();
+        let scope = scope(
+            self.environment,
+            self.report,
+            self.backends,
+            &self.global.bases,
+        );
         declare_acls(section, draft, &scope);
         let tables = proxy_tables();
         let name = section.kind.name();
@@ -369,6 +361,20 @@ impl Checker<'_> {
 struct Header<'s> {
     name: Arc<str>,
     from: Option<&'s Word>,
+}
+
+fn scope<'a>(
+    environment: &'a Environment<'a>,
+    report: &'a RefCell<Vec<Diagnostic>>,
+    backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    bases: &'a Bases,
+) -> Scope<'a> {
+    Scope {
+        environment,
+        report,
+        backends,
+        bases,
+    }
 }
 
 /// Declares all ACLs of a section before its rules are read: a later `acl` line of the same name
@@ -427,7 +433,7 @@ fn apply<P: Copy, S>(
         status => {
             let said = keywords::verdict(keyword.name, status, place);
             if let Some(diagnostic) = said {
-                scope.report_verdict(keyword.name, status, diagnostic);
+                scope.report(diagnostic);
             }
             Ok(())
         }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::checks;
 use crate::counters::Count;
 use crate::log::Level;
-use crate::server::ServerState;
+use crate::server::{ServerState, Target};
 use crate::shared::Shared;
 use crate::site::BackendState;
 use crate::snapshot::Event;
@@ -26,8 +26,9 @@ use crate::worker::Message;
 const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
 const RESOLVE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How long one resolution may take before it counts as failed.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+/// How often a name that resolved is looked at again, and how often while its server is down.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(60);
+const RESOLVE_AGAIN_DOWN: Duration = Duration::from_secs(5);
 
 /// What the manager can be told.
 pub(crate) enum Order {
@@ -79,53 +80,105 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
 }
 
 async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<ServerState>) {
-    if let ServerAddress::Name(name, port) = &server.conf.address {
-        resolve(&shared, &backend, &server, name, *port).await;
-    }
-    checks::run(shared, backend, server).await;
+    tokio::join!(
+        keep_resolved(&shared, &backend, &server),
+        checks::run(shared.clone(), backend.clone(), server.clone()),
+    );
 }
 
-/// Resolves a server's name, for as long as it takes. The server takes no sessions meanwhile.
-async fn resolve(
+/// Resolves the name of a server that has one, and goes on looking: a container that restarts has
+/// the same name and another address. Until it resolves the server takes no sessions; afterwards
+/// the address in use stays in use as long as the name has it, and when the name has nothing.
+async fn keep_resolved(shared: &Shared, backend: &Arc<BackendState>, server: &ServerState) {
+    let ServerAddress::Name(name, port) = &server.conf.address else {
+        return;
+    };
+    let mut pause = RESOLVE_PAUSE;
+    let mut said = false;
+    while !server.removed.load(Relaxed) {
+        match look_up(shared, server, name, *port).await {
+            Ok(addresses) => {
+                take_address(shared, backend, server, name, &addresses);
+                let down = !server.health().is_up();
+                pause = if down {
+                    RESOLVE_AGAIN_DOWN
+                } else {
+                    RESOLVE_AGAIN
+                };
+            }
+            Err(why) if !server.is_resolved() => {
+                if !said {
+                    let (backend_name, server_name) = (backend.name(), &server.conf.name);
+                    let message = format!(
+                        "Server {backend_name}/{server_name} takes no traffic: cannot resolve \
+                         '{name}': {why}. Trying on."
+                    );
+                    shared.say_to(&backend.conf().proxy.log.targets, Level::Warning, &message);
+                    said = true;
+                }
+                pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
+            }
+            Err(_) => pause = RESOLVE_AGAIN,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = server.went_down.notified() => {}
+        }
+    }
+}
+
+/// The addresses of a server's name that it may have. One found by discovery may not be where no
+/// node can be: a name is as foreign as the list it came in.
+async fn look_up(
+    shared: &Shared,
+    server: &ServerState,
+    name: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, String> {
+    let mut addresses = shared.resolver.look_up(name, port).await?;
+    if server.dynamic {
+        let found = addresses.len();
+        addresses.retain(|address| config::node_address::never_a_node(address.ip()).is_none());
+        if addresses.is_empty() {
+            return Err(format!("none of its {found} addresses can be a node's"));
+        }
+    }
+    Ok(addresses)
+}
+
+fn take_address(
     shared: &Shared,
     backend: &Arc<BackendState>,
     server: &ServerState,
     name: &str,
-    port: u16,
+    addresses: &[SocketAddr],
 ) {
-    let mut pause = RESOLVE_PAUSE;
-    let mut said = false;
-    while !server.removed.load(Relaxed) {
-        let lookup = tokio::net::lookup_host((name, port));
-        let why = match tokio::time::timeout(RESOLVE_LIMIT, lookup).await {
-            Ok(Ok(mut addresses)) => match addresses.next() {
-                Some(address) => return resolved(shared, backend, server, address),
-                None => "it has no address".to_owned(),
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the resolver does not answer".to_owned(),
-        };
-        if !said {
-            let (backend_name, server_name) = (backend.name(), &server.conf.name);
-            let message = format!(
-                "Server {backend_name}/{server_name} takes no traffic: cannot resolve '{name}': \
-                 {why}. Trying on."
-            );
-            shared.say_to(&backend.conf().proxy.log.targets, Level::Warning, &message);
-            said = true;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
+    let current = match server.target(0) {
+        Some(Target::Inet(current)) => Some(current),
+        _ => None,
+    };
+    let Some(first) = addresses.first() else {
+        return;
+    };
+    if current.is_some_and(|current| addresses.contains(&current)) {
+        return;
     }
-}
-
-fn resolved(
-    shared: &Shared,
-    backend: &Arc<BackendState>,
-    server: &ServerState,
-    address: SocketAddr,
-) {
-    server.set_resolved(address);
+    server.set_resolved(*first);
+    if let Some(before) = current {
+        let (backend_name, server_name) = (backend.name(), &server.conf.name);
+        let message = format!(
+            "{backend_name}/{server_name} changed its IP from {} to {} by DNS ('{name}').",
+            before.ip(),
+            first.ip(),
+        );
+        shared.say_to(&backend.conf().proxy.log.targets, Level::Notice, &message);
+        let drop_idle = Message::DropIdle {
+            backend: backend.index(),
+            server: server.key,
+        };
+        shared.tell_workers(&drop_idle);
+        server.recheck.notify_one();
+    }
     backend.refresh(server);
     note_capacity(shared, backend);
 }
@@ -180,6 +233,7 @@ pub(crate) fn follow(
             });
         }
         What::Down => {
+            server.went_down.notify_one();
             shared.report(Event::ServerDown {
                 backend: backend_name,
                 server: server_name,

@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::listen::{self, Listener};
 use crate::log::{Logger, Origin};
 use crate::manager::{self, Order};
+use crate::resolver::Resolver;
 use crate::server::ServerOrigin;
 use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, Site};
@@ -47,12 +48,14 @@ pub struct Prepared {
 }
 
 /// How the process presents itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Presence {
     /// `log-tag` where none is configured: the name the program was started as.
     pub tag: Arc<str>,
     /// Whether our own messages also go to stderr: in the foreground and without `-q`.
     pub to_stderr: bool,
+    /// For servers known by name; started before a `chroot`.
+    pub resolver: Resolver,
     /// Descriptors the process may hold, for the default `maxconn`.
     pub descriptors: u64,
 }
@@ -322,6 +325,7 @@ impl Bound {
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
             roots: self.roots.clone(),
+            resolver: self.presence.resolver.clone(),
             node: global.node.clone().unwrap_or_else(host_name),
             events: broadcast::channel(EVENTS_MAX).0,
             control: Mutex::new(ControlStatus::default()),

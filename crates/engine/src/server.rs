@@ -57,6 +57,8 @@ pub(crate) struct ServerState {
     pub(crate) last_session: AtomicU64,
     /// Whether it left its backend: its checks stop.
     pub(crate) removed: AtomicBool,
+    /// Told when its checks take it down: its name may have another address by now.
+    pub(crate) went_down: Notify,
     /// Told when it should be checked at once, or not any more.
     pub(crate) recheck: Notify,
     /// Address of a server given by name, once it resolved.
@@ -106,6 +108,7 @@ impl ServerState {
             weight: AtomicU64::new(u64::from(conf.weight.value())),
             last_session: AtomicU64::new(0),
             removed: AtomicBool::new(false),
+            went_down: Notify::new(),
             recheck: Notify::new(),
             resolved: ArcSwapOption::empty(),
             conf,

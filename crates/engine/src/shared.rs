@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
 use crate::log::{Level, Logger, Origin};
+use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
 use crate::tls::RootCache;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) to_stderr: bool,
     /// What the stats page calls this machine.
     pub(crate) node: Arc<str>,
+    /// Names to addresses.
+    pub(crate) resolver: Resolver,
     /// Trusted roots, for servers added later.
     pub(crate) roots: Arc<RootCache>,
     /// What the control loop wants to know.

@@ -294,6 +294,7 @@ impl BackendState {
         pool.by_name.remove(&server.conf.name);
         server.removed.store(true, Relaxed);
         server.recheck.notify_one();
+        server.went_down.notify_one();
         Ok(server)
     }
 

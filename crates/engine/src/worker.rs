@@ -38,6 +38,13 @@ pub(crate) enum Message {
         /// Server.
         server: ServerKey,
     },
+    /// Drop the idle connections to a server.
+    DropIdle {
+        /// Backend, by position.
+        backend: usize,
+        /// Server.
+        server: ServerKey,
+    },
     /// Close the listeners, end when the last connection has.
     SoftStop,
     /// End now.
@@ -227,6 +234,7 @@ async fn work(
     while let Some(message) = inbox.recv().await {
         match message {
             Message::CloseServer { backend, server } => worker.close_server(backend, server),
+            Message::DropIdle { backend, server } => worker.idle.drop_server(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.stop_waiting.notify_waiters();
@@ -247,7 +255,7 @@ async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {
                 Some(Message::CloseServer { backend, server }) => worker.close_server(backend, server),
-                Some(Message::SoftStop) => {}
+                Some(Message::SoftStop | Message::DropIdle { .. }) => {}
                 Some(Message::HardStop) | None => return,
             }
         }

@@ -12,7 +12,6 @@ mod checks;
 mod cli;
 mod demo;
 mod discovery;
-mod exchanges;
 mod faults;
 mod http;
 mod limits;

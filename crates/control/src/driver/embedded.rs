@@ -165,6 +165,7 @@ mod tests {
         let presence = Presence {
             tag: "test".into(),
             to_stderr: false,
+            resolver: engine::Resolver::start().expect("a thread"),
             descriptors: 1000,
         };
         let prepared = Prepared::new(Arc::new(config)).expect("no files");
