@@ -60,6 +60,14 @@ impl Stage {
         }
     }
 
+    /// Since when it has been waited for to come up.
+    pub(crate) fn joining_since(self) -> Option<Duration> {
+        match self {
+            Self::Joining { since } => Some(since),
+            Self::Draining { .. } | Self::Ready { .. } | Self::Gone => None,
+        }
+    }
+
     /// Since when it drains.
     pub(crate) fn draining_since(self) -> Option<Duration> {
         match self {

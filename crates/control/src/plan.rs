@@ -8,7 +8,8 @@
 //!   `drain` period is over;
 //! - a node that comes back while it drains is taken back;
 //! - a new address is a new server: the old one drains beside it;
-//! - the last server that is up is not drained for a newcomer that is not up yet.
+//! - nobody is drained while no server that stays is up;
+//! - for each newcomer that is not up yet, one node that leaves goes on serving, for a minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,6 +26,10 @@ use crate::discovery::{Fleet, Node, NodeAddress};
 /// Most steps of one plan. The loop looks again after each plan, so this only bounds how long the
 /// engine is kept busy at a stretch when a large fleet arrives.
 pub(crate) const STEPS_MAX: usize = 64;
+
+/// How long a newcomer is waited for by the nodes it replaces: what a node takes to boot and to
+/// pass its checks. One that never comes up must not keep others from leaving.
+const JOIN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What the configuration wants, as far as the fleet is concerned.
 #[derive(Debug, Clone)]
@@ -63,6 +68,11 @@ pub(crate) struct Seen {
     pub(crate) health: Health,
     /// Sessions it has.
     pub(crate) sessions: u64,
+    /// Whether it takes the work of others while it is up: it has weight and checks, and is no
+    /// backup.
+    pub(crate) stands_in: bool,
+    /// Since when it is there without ever having been up; filled in by the loop, which remembers.
+    pub(crate) joining_since: Option<Duration>,
     /// When it was first seen draining; filled in by the loop, which remembers.
     pub(crate) draining_since: Option<Duration>,
 }
@@ -181,19 +191,16 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
 
 /// Drains and removes the servers whose node is not in the fleet.
 fn leave(intent: &Intent, fleet: &Fleet, observed: &Observed, now: Duration, plan: &mut Plan) {
-    let leaves = |seen: &Seen| seen.node.as_ref().is_some_and(|node| !fleet.contains(node));
-    let stays_up =
-        |seen: &Seen| !leaves(seen) && seen.admin == Admin::Ready && seen.health == Health::Up;
-    let somebody_stays_up = observed.servers.iter().any(stays_up);
+    let mut may_go = MayGo::new(intent, fleet, observed, now, plan);
     let (mut drains, mut shutdowns, mut removals) = (Vec::new(), Vec::new(), Vec::new());
-    for seen in observed.servers.iter().filter(|seen| leaves(seen)) {
+    for seen in observed.servers.iter().filter(|seen| leaves(seen, fleet)) {
         let name = Arc::clone(&seen.name);
         if seen.admin == Admin::Ready {
-            if seen.health == Health::Up && !somebody_stays_up {
-                plan.waiting
-                    .push(format!("{name}: left the list, but no other server is up"));
-            } else {
-                drains.push(Step::Drain(name));
+            match may_go.ask(seen) {
+                Ok(()) => drains.push(Step::Drain(name)),
+                Err(why) => plan
+                    .waiting
+                    .push(format!("{name}: left the list, but {why}")),
             }
         } else if seen.sessions == 0 {
             removals.push(Step::Remove(name));
@@ -209,6 +216,71 @@ fn leave(intent: &Intent, fleet: &Fleet, observed: &Observed, now: Duration, pla
     plan.steps.extend(drains);
     plan.steps.extend(shutdowns);
     plan.steps.extend(removals);
+}
+
+/// Whether a server's node is not in the fleet; false for servers of haproxy.cfg.
+fn leaves(seen: &Seen, fleet: &Fleet) -> bool {
+    seen.node.as_ref().is_some_and(|node| !fleet.contains(node))
+}
+
+/// Which servers that leave may be drained now.
+struct MayGo {
+    /// Whether a server that stays is up.
+    somebody_stays: bool,
+    /// Whether newcomers have no place before somebody leaves.
+    crowded: bool,
+    /// Serving nodes that newcomers can replace already, or that nobody has to replace.
+    serving: usize,
+}
+
+impl MayGo {
+    /// `plan` is what was planned for the nodes that join.
+    fn new(
+        intent: &Intent,
+        fleet: &Fleet,
+        observed: &Observed,
+        now: Duration,
+        plan: &Plan,
+    ) -> Self {
+        let (leaving, staying): (Vec<_>, Vec<_>) = observed
+            .servers
+            .iter()
+            .partition(|seen| leaves(seen, fleet));
+        let serving = leaving.iter().filter(|seen| seen.serves()).count();
+        let joins = |seen: &&&Seen| {
+            let joining = seen.joining_since.filter(|_| seen.admin == Admin::Ready);
+            joining.is_some_and(|since| now < since + JOIN_TIME_MAX)
+        };
+        let adds = |step: &&Step| matches!(step, Step::Add { .. });
+        let awaited = staying.iter().filter(joins).count() + plan.steps.iter().filter(adds).count();
+        let ours = observed.servers.iter().filter(|seen| seen.node.is_some());
+        Self {
+            somebody_stays: staying.iter().any(|seen| seen.serves()),
+            crowded: ours.count() >= intent.servers_max,
+            serving: serving.saturating_sub(awaited),
+        }
+    }
+
+    /// Whether this one may go, or why not.
+    fn ask(&mut self, seen: &Seen) -> Result<(), &'static str> {
+        // One that is down may be back in a moment, and one without weight is not missed.
+        let missed = seen.serves() || seen.health != Health::Up;
+        if missed && !self.somebody_stays && !(self.crowded && !seen.serves()) {
+            return Err("no other server is up");
+        }
+        if seen.serves() {
+            let left = self.serving.checked_sub(1);
+            self.serving = left.ok_or("its successors are not up yet")?;
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Whether it takes new sessions, and others' too.
+    fn serves(&self) -> bool {
+        self.admin == Admin::Ready && self.health == Health::Up && self.stands_in
+    }
 }
 
 /// “node-7: drain has 12 sessions left, 40 s of grace”.
@@ -313,7 +385,8 @@ pub(crate) mod tests {
     }
 
     /// `name=url state sessions [since]` lines; the name is the node's id up to a `/`, which is then
-    /// followed by the server's name. A line without url is a configured server.
+    /// followed by the server's name. A line without url is a configured server; `since` is when it
+    /// began to drain, or to join. A `spare` server is up and stands in for nobody.
     pub(crate) fn observed(text: &str) -> Observed {
         let servers = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let servers = servers.map(|line| {
@@ -321,8 +394,9 @@ pub(crate) mod tests {
             let first = words.next().unwrap();
             let (who, url) = first.split_once('=').unwrap_or((first, ""));
             let (id, name) = who.split_once('/').unwrap_or((who, who));
-            let (admin, health) = match words.next().unwrap() {
-                "up" => (Admin::Ready, Health::Up),
+            let state = words.next().unwrap();
+            let (admin, health) = match state {
+                "up" | "spare" => (Admin::Ready, Health::Up),
                 "down" => (Admin::Ready, Health::Down),
                 "new" => (Admin::Ready, Health::Unknown),
                 "drain" => (Admin::Drain, Health::Down),
@@ -330,13 +404,16 @@ pub(crate) mod tests {
                 other => panic!("no state is called {other}"),
             };
             let mut number = || words.next().map(|word| word.parse::<u64>().unwrap());
+            let (sessions, since) = (number().unwrap_or(0), number().map(Duration::from_secs));
             Seen {
                 name: name.into(),
                 node: (!url.is_empty()).then(|| nodes(&format!("{id}={url}")).remove(0)),
                 admin,
                 health,
-                sessions: number().unwrap_or(0),
-                draining_since: number().map(Duration::from_secs),
+                sessions,
+                stands_in: state != "spare",
+                joining_since: since.filter(|_| admin == Admin::Ready),
+                draining_since: since.filter(|_| admin != Admin::Ready),
             }
         });
         Observed {
@@ -456,7 +533,7 @@ pub(crate) mod tests {
         check(
             "a=h2:1",
             "a=h1:1 up 5\nb up",
-            "add a-2 http://h2:1\ndrain a",
+            "add a-2 http://h2:1\nwait a: left the list, but its successors are not up yet",
         );
         let both = "a=h1:1 drain 5\na/a-2=h2:1 up\nb up";
         check("a=h2:1", both, "wait a: drain has 5 sessions left");
@@ -464,7 +541,7 @@ pub(crate) mod tests {
         check(
             "a=https://h1:1",
             "a=h1:1 up\nb up",
-            "add a-2 https://h1:1\ndrain a",
+            "add a-2 https://h1:1\nwait a: left the list, but its successors are not up yet",
         );
     }
 
@@ -480,7 +557,44 @@ pub(crate) mod tests {
         check("b=h2:1", "a=h1:1 up 5\nb=h2:1 down\nwsnode1 down", waits);
         check("b=h2:1", "a=h1:1 up 5\nb=h2:1 up", "drain a");
         check("b=h2:1", "a=h1:1 up 5\nb=h2:1 down\nwsnode1 up", "drain a");
-        check("b=h2:1", "a=h1:1 down 5\nb=h2:1 down", "drain a");
+        check("b=h2:1", "a=h1:1 down 5\nb=h2:1 down", waits);
+        check("b=h2:1", "a=h1:1 up 5\nb=h2:1 down\nwsnode1 spare", waits);
+        check("b=h2:1", "a=h1:1 spare 5\nb=h2:1 down", "drain a");
+        let crowd = Intent {
+            servers_max: 2,
+            ..intent()
+        };
+        check_with(&crowd, "b=h2:1", "a=h1:1 down 5\nb=h2:1 down", "drain a");
+    }
+
+    #[test]
+    fn capacity_leaves_only_as_it_comes() {
+        let old = "a=h1:1 up\nb=h2:1 up\n";
+        let waits = "its successors are not up yet";
+        let (a, b) = (
+            format!("wait a: left the list, but {waits}\n"),
+            format!("wait b: left the list, but {waits}\n"),
+        );
+        let new = "c=h3:1 d=h4:1";
+        for (c, d, expected) in [
+            ("up", "new 0 90", format!("drain a\n{b}")),
+            ("up", "down 0 90", format!("drain a\n{b}")),
+            ("up", "up", "drain a\ndrain b".to_owned()),
+            // It has had its minute, or was up before: it is waited for no longer.
+            ("up", "down 0 40", "drain a\ndrain b".to_owned()),
+            ("up", "down", "drain a\ndrain b".to_owned()),
+        ] {
+            check(new, &format!("{old}c=h3:1 {c}\nd=h4:1 {d}"), &expected);
+        }
+        let there = format!("{old}wsnode1 up");
+        let adds = "add c http://h3:1\nadd d http://h4:1\n";
+        check(new, &there, &format!("{adds}{a}{b}"));
+        check(
+            "c=h3:1",
+            &there,
+            &format!("add c http://h3:1\ndrain a\n{b}"),
+        );
+        check("a=h1:1", &there, "drain b");
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 .entry(Arc::clone(&seen.name))
                 .or_insert_with(begin);
             *stage = stage.step(Some(seen), now);
+            seen.joining_since = stage.joining_since();
             seen.draining_since = stage.draining_since();
         }
         self.observation = observation;
@@ -307,8 +308,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         match result {
             Ok(listed) => {
                 discovery.schedule.succeeded(now);
+                let confirm_after = discovery.schedule.confirm_after();
                 self.report.fetched(now);
-                self.on_listed(listed);
+                self.on_listed(listed, confirm_after);
             }
             Err(error) => {
                 discovery.schedule.failed(now);
@@ -319,16 +321,15 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     }
 
     /// A good list: believes what can be believed and works towards it.
-    fn on_listed(&mut self, listed: Fleet) {
-        let observed = &self.observation.backend;
-        let admitted = admit(&self.fleet, listed, observed, self.held.as_ref());
-        if let Some(held) = admitted
-            .held
-            .as_ref()
-            .filter(|held| self.held.as_ref() != Some(held))
+    fn on_listed(&mut self, listed: Fleet, confirm_after: Duration) {
+        let (observed, held) = (&self.observation.backend, self.held.as_ref());
+        let now = self.now();
+        let admitted = admit(&self.fleet, listed, observed, held, now, confirm_after);
+        if let Some(line) = admitted.held.as_ref().map(ToString::to_string)
+            && held.map(ToString::to_string).as_ref() != Some(&line)
         {
             self.outlet
-                .log(Level::Warning, &format!("Node list: {held}"));
+                .log(Level::Warning, &format!("Node list: {line}"));
         }
         self.held = admitted.held;
         // A write that failed is tried again with the next good list, not in a circle.

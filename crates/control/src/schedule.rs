@@ -17,6 +17,13 @@ const BACKOFF_MAX_INTERVALS: u32 = 2;
 /// storm of fetches.
 const HURRY_MIN: Duration = Duration::from_secs(1);
 
+/// A list is confirmed by another one no sooner than half an interval later, and no sooner than
+/// this: a service that restarts needs a moment until its nodes have announced themselves again.
+const CONFIRM_MIN: Duration = Duration::from_secs(10);
+
+/// The same where fetches follow one another fast, in intervals.
+const CONFIRM_INTERVALS: u32 = 2;
+
 /// When to fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -42,6 +49,12 @@ impl Schedule {
     /// When the next fetch is due.
     pub(crate) fn next(&self) -> Duration {
         self.next
+    }
+
+    /// How much later than a list another one confirms it.
+    pub(crate) fn confirm_after(&self) -> Duration {
+        let least = CONFIRM_MIN.min(self.interval * CONFIRM_INTERVALS);
+        least.max(self.interval / 2)
     }
 
     /// A fetch begins.
@@ -119,6 +132,20 @@ mod tests {
         check(30 * SECOND, &thirty);
         check(SECOND / 10, &[100, 200, 200]);
         check(86_400 * SECOND, &[1000, 2000]);
+    }
+
+    #[test]
+    fn a_list_is_confirmed_after_half_an_interval_or_what_a_restart_takes() {
+        for (interval_ms, expected_ms) in [
+            (30_000, 15_000),
+            (5_000, 10_000),
+            (1_000, 2_000),
+            (100, 200),
+        ] {
+            let schedule = Schedule::new(Duration::from_millis(interval_ms), 7);
+            let expected = Duration::from_millis(expected_ms);
+            assert_eq!(schedule.confirm_after(), expected, "{interval_ms}");
+        }
     }
 
     #[test]

@@ -121,6 +121,9 @@ fn seen(server: &ServerStats, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
         admin: server.admin,
         health,
         sessions: server.traffic.sessions,
+        // What `default-server` makes of a node is the same for the nodes it stands in for.
+        stands_in: server.weight > 0 && server.checked && (server.dynamic || !server.backup),
+        joining_since: None,
         draining_since: None,
     }
 }

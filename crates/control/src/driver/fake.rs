@@ -81,6 +81,8 @@ impl State {
                     admin: Admin::Ready,
                     health: Health::Unknown,
                     sessions: 0,
+                    stands_in: true,
+                    joining_since: None,
                     draining_since: None,
                 });
             }
