@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::Resolver;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -19,8 +20,6 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -225,12 +224,9 @@ pub(crate) struct Client {
     key: Option<ApiKey>,
     tls: Option<TlsConnector>,
     rewrite: Option<HostTemplate>,
-    look_up: Mutex<Option<LookUp>>,
+    /// Started with the client, which is before a `chroot`; `None`: the system gave no thread.
+    resolver: Option<Resolver>,
 }
-
-/// A look-up that may outlive the fetch that began it: the system's resolver cannot be told to
-/// stop. The next fetch waits for it instead of beginning another one.
-type LookUp = JoinHandle<std::io::Result<Vec<SocketAddr>>>;
 
 impl Client {
     /// A client; `tls` is needed for `https://`.
@@ -245,7 +241,7 @@ impl Client {
             key,
             tls,
             rewrite,
-            look_up: Mutex::new(None),
+            resolver: Resolver::start().ok(),
         })
     }
 
@@ -274,18 +270,15 @@ impl Client {
         let port = self.base.port;
         let name = match &self.base.host {
             Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
-            Host::Name(name) => name.to_string(),
+            Host::Name(name) => name,
         };
-        let mut look_up = self.look_up.lock().await;
-        let under_way = look_up.get_or_insert_with(|| {
-            tokio::task::spawn_blocking(move || {
-                std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port))
-                    .map(Iterator::collect)
-            })
-        });
-        let found = under_way.await;
-        *look_up = None;
-        found.map_err(std::io::Error::other)?
+        let resolver = self.resolver.as_ref().ok_or_else(|| {
+            std::io::Error::other("the system gave no thread to look names up with")
+        })?;
+        resolver
+            .look_up(name, port)
+            .await
+            .map_err(std::io::Error::other)
     }
 
     /// Sends the request over a fresh connection and reads the whole answer.
