@@ -180,14 +180,8 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
 /// A variable as the configuration left it: `setenv` and its kin count before the environment the
 /// program was started with (manual 3.1).
 fn variable(config: &Config, name: &str) -> Option<OsString> {
-    let set = config
-        .global
-        .environment
-        .iter()
-        .rev()
-        .find(|(set, _)| set == name);
-    set.map(|(_, value)| value.into())
-        .or_else(|| std::env::var_os(name))
+    let environment = &config.global.environment;
+    environment.get(name, || std::env::var_os(name))
 }
 
 fn report_valid(config: &Config, speaker: &Speaker) -> ExitCode {

@@ -18,7 +18,7 @@ use crate::keywords::{
 };
 use crate::lexer::Word;
 use crate::model::{Config, Global};
-use crate::nearest::did_you_mean;
+use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 use crate::values;
 
@@ -61,7 +61,7 @@ pub(crate) fn check(
         checker.section(section);
     }
     let mut global = checker.global;
-    global.global.environment = environment.set_variables();
+    global.global.environment = environment.variables();
     let drafts = Drafts {
         global,
         proxies: checker.proxies,
@@ -283,7 +283,8 @@ impl Checker<'_> {
             format!("no 'defaults' section is called '{}'", from.text),
         );
         let names = self.defaults.keys().map(|name| &**name);
-        self.report(match did_you_mean(&from.text, names) {
+        let hint = did_you_mean_among_many(&from.text, names, &self.report.borrow());
+        self.report(match hint {
             Some(hint) => alert.help(hint),
             None => alert.help("a 'defaults NAME' section must come before it is used"),
         });
@@ -419,7 +420,12 @@ fn apply<P: Copy, S>(
             .iter()
             .flat_map(|table| table.iter().map(|keyword| keyword.name))
             .collect();
-        return Err(keywords::unknown(&line.words, section, &names));
+        return Err(keywords::unknown(
+            &line.words,
+            section,
+            &names,
+            &scope.report.borrow(),
+        ));
     };
     keywords::check_modifier(keyword, line)?;
     let place = line.words[0].span.to(line.words[taken - 1].span);

@@ -3,14 +3,55 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 
 use crate::Surroundings;
+use crate::model::Secret;
 
 /// HAProxy's language level we speak: `version_atleast(…)` compares with it, `HAPROXY_BRANCH`
 /// shows its first two numbers.
 pub const COMPATIBLE_VERSION: &str = "3.3.0";
 /// The branch of [`COMPATIBLE_VERSION`].
 const COMPATIBLE_BRANCH: &str = "3.3";
+
+/// What `setenv`, `presetenv`, `unsetenv` and `resetenv` have made of the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Variables {
+    /// What was set (`Some`) or unset (`None`).
+    changed: BTreeMap<String, Option<Secret>>,
+    /// After `resetenv`: only these still come from outside.
+    kept: Option<BTreeSet<String>>,
+}
+
+impl Variables {
+    /// The value of a variable for the program itself. `outside` is the environment the program was
+    /// started with; it is not asked for what was set, unset or not kept.
+    pub fn get(&self, name: &str, outside: impl FnOnce() -> Option<OsString>) -> Option<OsString> {
+        match self.changed.get(name) {
+            Some(value) => value.as_ref().map(|value| (&*value.0).into()),
+            None if self.passes(name) => outside(),
+            None => None,
+        }
+    }
+
+    /// Whether a variable that was not changed comes from outside.
+    fn passes(&self, name: &str) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.contains(name))
+    }
+
+    fn change(&mut self, name: &str, value: Option<&str>) {
+        let value = value.map(|value| Secret(value.into()));
+        self.changed.insert(name.to_owned(), value);
+    }
+
+    fn reset(&mut self, names: BTreeSet<String>) {
+        self.changed.retain(|name, _| names.contains(name));
+        self.kept = Some(match self.kept.take() {
+            Some(kept) => kept.intersection(&names).cloned().collect(),
+            None => names,
+        });
+    }
+}
 
 /// The surroundings, seen through the configuration's own changes.
 pub(crate) struct Environment<'a> {
@@ -20,10 +61,7 @@ pub(crate) struct Environment<'a> {
 
 #[derive(Default)]
 struct Inside {
-    /// What was set (`Some`) or unset (`None`).
-    changed: BTreeMap<String, Option<String>>,
-    /// After `resetenv`: only these still come from outside.
-    kept: Option<BTreeSet<String>>,
+    variables: Variables,
     file: String,
     line: u32,
     section: String,
@@ -52,9 +90,7 @@ impl<'a> Environment<'a> {
     /// `setenv`.
     pub(crate) fn set(&self, name: &str, value: &str) {
         let mut inside = self.inside.borrow_mut();
-        inside
-            .changed
-            .insert(name.to_owned(), Some(value.to_owned()));
+        inside.variables.change(name, Some(value));
     }
 
     /// `presetenv`: only when it is not set yet.
@@ -67,27 +103,17 @@ impl<'a> Environment<'a> {
     /// `unsetenv`.
     pub(crate) fn unset(&self, name: &str) {
         let mut inside = self.inside.borrow_mut();
-        inside.changed.insert(name.to_owned(), None);
+        inside.variables.change(name, None);
     }
 
     /// `resetenv`: forgets all but the given ones.
     pub(crate) fn reset(&self, names: BTreeSet<String>) {
-        let mut inside = self.inside.borrow_mut();
-        inside.changed.retain(|name, _| names.contains(name));
-        inside.kept = Some(match inside.kept.take() {
-            Some(kept) => kept.intersection(&names).cloned().collect(),
-            None => names,
-        });
+        self.inside.borrow_mut().variables.reset(names);
     }
 
-    /// What was set and is still set, for the process environment.
-    pub(crate) fn set_variables(&self) -> Vec<(String, String)> {
-        let inside = self.inside.borrow();
-        let set = inside
-            .changed
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-        set.collect()
+    /// All changes so far, for the program itself.
+    pub(crate) fn variables(&self) -> Variables {
+        self.inside.borrow().variables.clone()
     }
 
     fn pseudo(&self, name: &str) -> Option<String> {
@@ -106,21 +132,17 @@ impl Surroundings for Environment<'_> {
         if name.starts_with('.') {
             return self.pseudo(name);
         }
-        let inside = self.inside.borrow();
-        if let Some(value) = inside.changed.get(name) {
-            return value.clone();
+        let variables = &self.inside.borrow().variables;
+        if let Some(value) = variables.changed.get(name) {
+            return value.as_ref().map(|value| value.0.to_string());
         }
         if let Some(value) = own_variable(name) {
             return Some(value.to_owned());
         }
-        if inside
-            .kept
-            .as_ref()
-            .is_some_and(|kept| !kept.contains(name))
-        {
-            return None;
+        match variables.passes(name) {
+            true => self.outside.variable(name),
+            false => None,
         }
-        self.outside.variable(name)
     }
 
     fn read(&self, path: &str) -> Result<String, String> {

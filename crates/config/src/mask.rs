@@ -94,6 +94,7 @@ impl Mode {
         match self {
             Self::Nothing | Self::Credentials => Self::Nothing,
             _ if HIDE_REST.contains(&plain.as_str()) => Self::Nothing,
+            _ if near(&plain, "setenv") || near(&plain, "presetenv") => Self::Nothing,
             _ if SECRET_HEADERS.contains(&plain.as_str()) => Self::Nothing,
             // Near spellings, too: the message about "stats auht" shows this line.
             _ if near(&plain, "auth") => Self::Credentials,
@@ -106,7 +107,8 @@ impl Mode {
 }
 
 fn near(word: &str, keyword: &str) -> bool {
-    strsim::damerau_levenshtein(word, keyword) <= 1
+    // What differs in length differs at least by that; and comparing long words takes long.
+    word.len().abs_diff(keyword.len()) <= 1 && strsim::damerau_levenshtein(word, keyword) <= 1
 }
 
 fn hide(text: &str, out: &mut String) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::environment::Variables;
 use crate::expr::{Condition, Format, Sample};
 use crate::source::Span;
 
@@ -72,8 +73,9 @@ pub struct Global {
     pub server_tls: ServerTls,
     /// Bounds of `tune.*`.
     pub tune: Tune,
-    /// `setenv`/`presetenv` after resolution, to hand to the process environment. Never logged.
-    pub environment: Vec<(String, String)>,
+    /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the
+    /// environment. Values do not print.
+    pub environment: Variables,
 }
 
 /// A user or group, by name or number.

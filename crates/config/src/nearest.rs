@@ -1,5 +1,10 @@
 //! "Did you mean": the known word nearest to an unknown one.
 
+use crate::diagnostics::{Diagnostic, SHOWN_MAX, Severity};
+
+/// Names of a file that an unknown one is compared with: as many as a second's work allows.
+const CANDIDATES_MAX: usize = 10_000;
+
 /// Longer words are no keyword misspelt, and comparing takes the product of both lengths.
 const WORD_LEN_MAX: usize = 100;
 
@@ -34,6 +39,22 @@ pub(crate) fn did_you_mean<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     nearest(word, candidates).map(|candidate| format!("did you mean '{candidate}'?"))
+}
+
+/// The same where words and candidates are as many as the file has lines: nothing is compared any
+/// more once so much was reported that a hint would not be shown, and not with all candidates.
+pub(crate) fn did_you_mean_among_many<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    reported: &[Diagnostic],
+) -> Option<String> {
+    // The latest first: where there are many alerts, they are found soon.
+    let alerts = reported.iter().rev();
+    let alerts = alerts.filter(|diagnostic| diagnostic.severity == Severity::Alert);
+    match alerts.take(SHOWN_MAX).count() < SHOWN_MAX {
+        true => did_you_mean(word, candidates.into_iter().take(CANDIDATES_MAX)),
+        false => None,
+    }
 }
 
 #[cfg(test)]

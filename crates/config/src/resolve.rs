@@ -16,7 +16,7 @@ use crate::model::{
     Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
     Registry, Server, ServerAddress, UseBackend,
 };
-use crate::nearest::did_you_mean;
+use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 use crate::warnings;
 
@@ -160,7 +160,8 @@ impl Names {
         let alert = Diagnostic::alert(span, format!("unable to find required {what}: '{name}'"))
             .label("no 'backend' or 'listen' section has this name");
         let names = self.ids.keys().map(|name| &**name);
-        report.push(match did_you_mean(name, names) {
+        let hint = did_you_mean_among_many(name, names, report);
+        report.push(match hint {
             Some(hint) => alert.help(hint),
             None => alert,
         });

@@ -169,6 +169,25 @@ frontend web
     assert!(!drawn.contains("geheim"));
 }
 
+/// Of a secret whose quotes were forgotten nothing is shown, neither quoted nor in the line.
+#[test]
+fn secrets_of_wrong_lines_are_not_shown() {
+    let lines = [
+        "global\n setenv API_KEY my geheim",
+        "global\n presetenv API_KEY my geheim",
+        "global\n setenv API_KEY=geheim",
+        "global\n setnev API_KEY geheim",
+        "frontend f\n setenv API_KEY my geheim",
+    ];
+    for text in lines {
+        let sources = [Source::new("x", text)];
+        let outcome = config::load(&sources, &Described::default());
+        let drawn = config::diagnostics::render(&outcome.diagnostics, &sources, Style::default());
+        assert!(drawn.contains("[ALERT]"), "{text}");
+        assert!(!drawn.contains("geheim"), "{drawn}");
+    }
+}
+
 /// A file with more problems than anybody reads is not drawn to the end, and nothing is lost.
 #[test]
 fn many_problems_are_counted() {

@@ -91,3 +91,22 @@ fn large_texts_are_read_in_time() {
     check(&format!(".if {}1\n.endif\n", "(".repeat(30_000)));
     check(&format!("listen l\n bind {}\n", ":1-65535,".repeat(100)));
 }
+
+/// What is not shown is not compared either: thousands of unknown names among thousands of known
+/// ones took half a minute.
+#[test]
+fn many_unknown_names_are_told_in_time() {
+    let lines = |line: fn(usize) -> String| (0..2_000).map(line).collect::<String>();
+    let backends = lines(|at| format!("backend backend_number_{at}\n"));
+    let uses = lines(|at| format!(" use_backend backend_nunber_{at}\n"));
+    check(&format!("{backends}frontend f\n{uses}"));
+    let acls = lines(|at| format!(" acl acl_number_{at} always_true\n"));
+    let uses = lines(|at| format!(" http-request deny if acl_nunber_{at}\n"));
+    check(&format!("frontend f\n mode http\n{acls}{uses}"));
+    check(&format!("global\n{}", lines(|at| format!(" dae{at}mon\n"))));
+    let word = "x".repeat(60_000);
+    check(&format!(
+        "global\n{}",
+        format!(" {word} {word}\n").repeat(200)
+    ));
+}

@@ -331,13 +331,43 @@ fn several_sources_are_one_configuration() {
     let outcome = config::load(&sources[..2], &Nothing);
     let config = outcome.config.expect("valid");
     assert_eq!(config.global.maxconn, Some(5));
-    assert_eq!(
-        config.global.environment,
-        [("TO".into(), "127.0.0.1:1".into())]
-    );
+    let to = config.global.environment.get("TO", || None);
+    assert_eq!(to, Some("127.0.0.1:1".into()));
     let outcome = config::load(&sources, &Nothing);
     let alert = outcome.diagnostics.last().expect("an alert");
     assert_eq!(alert.message, "unknown keyword 'lost' out of section");
+}
+
+/// What the program itself sees: an `API_KEY` that was unset must not come back from outside.
+#[test]
+fn unset_variables_stay_unset_for_the_program() {
+    let check = |lines: &str, expected: &[(&str, Option<&str>)]| {
+        let sources = [Source::new("x", format!("global\n{lines}"))];
+        let config = config::load(&sources, &Nothing).config.expect("valid");
+        let environment = &config.global.environment;
+        for (name, value) in expected {
+            let seen = environment.get(name, || Some("outside".into()));
+            assert_eq!(seen, value.map(Into::into), "{name} after {lines}");
+        }
+        assert!(!format!("{config:?}").contains("geheim"));
+    };
+    check("", &[("A", Some("outside"))]);
+    check(
+        " setenv A geheim\n",
+        &[("A", Some("geheim")), ("B", Some("outside"))],
+    );
+    check(" unsetenv A\n", &[("A", None), ("B", Some("outside"))]);
+    check(" setenv A x\n unsetenv A\n", &[("A", None)]);
+    check(
+        " setenv A x\n resetenv B\n setenv C y\n",
+        &[
+            ("A", None),
+            ("B", Some("outside")),
+            ("C", Some("y")),
+            ("D", None),
+        ],
+    );
+    check(" unsetenv B\n resetenv B\n", &[("B", None)]);
 }
 
 #[test]

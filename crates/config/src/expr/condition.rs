@@ -6,7 +6,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::acl::{self, AclTable};
 use crate::expr::{Acl, Condition, Context, Term, sample};
 use crate::lexer::Word;
-use crate::nearest::did_you_mean;
+use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 
 /// Reads a condition to the end of the line; the first of `words` is `if` or `unless`. Fails on the
@@ -117,7 +117,8 @@ fn named(
     let problem = Diagnostic::alert(word.span, format!("no ACL is called '{name}'"));
     let mut known: Vec<&str> = acl::predefined_names().collect();
     known.extend(acls.names());
-    Err(match (name, did_you_mean(name, known)) {
+    let hint = did_you_mean_among_many(name, known, &context.notices.borrow());
+    Err(match (name, hint) {
         ("and" | "&&", _) => problem.help("tests that must all hold follow one another: 'if a b'"),
         (_, Some(help)) => problem.help(help),
         _ if name.starts_with('{') => problem.help("write a space after '{'"),

@@ -210,7 +210,15 @@ fn set_environment(
         ));
     }
     args.required_text("a value after the name")?;
-    args.end()
+    match args.peek() {
+        None => Ok(()),
+        // Not quoted in the message: it may be the rest of a secret.
+        Some(more) => Err(Diagnostic::alert(
+            more.span,
+            format!("'{}' expects one name and one value", args.keyword),
+        )
+        .help("quote the value when it has spaces")),
+    }
 }
 
 /// What `ssl-default-bind-options` may say beside versions, without effect.

@@ -35,7 +35,7 @@ use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::expr::{Context, Stage};
 use crate::lexer::Word;
-use crate::nearest::did_you_mean;
+use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 
 /// What becomes of a keyword. `P` is the parse function of its family.
@@ -331,7 +331,12 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
 
 /// What is said of a keyword that no table knows: the nearest one, of several words when the first
 /// is right.
-pub(crate) fn unknown(words: &[Word], section: &str, names: &[&'static str]) -> Diagnostic {
+pub(crate) fn unknown(
+    words: &[Word],
+    section: &str,
+    names: &[&'static str],
+    reported: &[Diagnostic],
+) -> Diagnostic {
     let Some(first) = words.first() else {
         return Diagnostic::alert(Span::default(), "empty line");
     };
@@ -349,7 +354,10 @@ pub(crate) fn unknown(words: &[Word], section: &str, names: &[&'static str]) -> 
         let singles = names
             .iter()
             .map(|name| name.split(' ').next().unwrap_or(name));
-        return with_hint(alert, did_you_mean(&first.text, singles));
+        return with_hint(
+            alert,
+            did_you_mean_among_many(&first.text, singles, reported),
+        );
     }
     let Some(second) = words.get(1) else {
         return Diagnostic::alert(
@@ -367,7 +375,8 @@ pub(crate) fn unknown(words: &[Word], section: &str, names: &[&'static str]) -> 
     );
     /// More names than this help nobody.
     const NAMES_SHOWN_MAX: usize = 15;
-    match did_you_mean(&second.text, same_first.iter().copied()) {
+    let hint = did_you_mean_among_many(&second.text, same_first.iter().copied(), reported);
+    match hint {
         Some(hint) => alert.help(hint),
         None if same_first.len() <= NAMES_SHOWN_MAX => alert.help(format!(
             "'{}' is followed by {}",
