@@ -263,14 +263,16 @@ impl MayGo {
 
     /// Whether this one may go, or why not.
     fn ask(&mut self, seen: &Seen) -> Result<(), &'static str> {
-        // One that is down may be back in a moment, and one without weight is not missed.
-        let missed = seen.serves() || seen.health != Health::Up;
-        if missed && !self.somebody_stays && !(self.crowded && !seen.serves()) {
-            return Err("no other server is up");
-        }
         if seen.serves() {
+            if !self.somebody_stays {
+                return Err("no other server is up");
+            }
             let left = self.serving.checked_sub(1);
             self.serving = left.ok_or("its successors are not up yet")?;
+        }
+        // One that is down may be back in a moment; one that is up and does not serve is not missed.
+        if seen.health != Health::Up && !self.somebody_stays && !self.crowded {
+            return Err("no other server is up");
         }
         Ok(())
     }
