@@ -22,12 +22,18 @@ struct Lab {
 
 impl Lab {
     async fn new() -> Self {
+        Self::with_rule("").await
+    }
+
+    /// With one rule in its frontend.
+    async fn with_rule(rule: &str) -> Self {
         let log = LogSink::start().await;
         let node = Node::start("n1").await;
-        let balancer = setup(&log, &one_backend("", &["n1 <n1>"]))
-            .set("n1", node.address())
-            .start()
-            .await;
+        let config = one_backend("", &["n1 <n1>"]).replace(
+            "    default_backend",
+            &format!("{rule}\n    default_backend"),
+        );
+        let balancer = setup(&log, &config).set("n1", node.address()).start().await;
         Self {
             log,
             node,
@@ -320,6 +326,41 @@ async fn bytes_behind_a_refused_upgrade_reach_no_node() {
             "after {status}: {received:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn bytes_behind_an_upgrade_that_a_rule_denies_reach_no_node() {
+    if is_haproxy() {
+        return; // It reads them as the next request.
+    }
+    let lab = Lab::with_rule("    http-request deny if { path /denied }").await;
+    let mut client = lab.client().await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    client
+        .send(format!("{}{smuggled}", upgrade_request("/denied", KEY)))
+        .await;
+    let response = client.response().await.unwrap();
+    assert_eq!(response.status, 403);
+    assert_eq!(response.head.get("connection"), Some("close"));
+    assert!(client.until_closed().await.unwrap().is_empty());
+    assert!(lab.node.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_that_deletes_the_upgrade_field_stops_the_upgrade() {
+    let lab = Lab::with_rule("    http-request del-header Upgrade if { path /plain }").await;
+    let mut client = lab.client().await;
+    client.send(upgrade_request("/plain", KEY)).await;
+    assert_eq!(client.response().await.unwrap().text(), "n1 GET /plain\n");
+    let seen = lab.node.requests().pop().unwrap();
+    assert_eq!(seen.get("upgrade"), None);
+    if !is_haproxy() {
+        // It leaves this one.
+        assert_eq!(seen.get("connection"), None);
+    }
+    let target = Target::plain(lab.balancer.address("http"));
+    let (mut socket, _) = WebSocket::open_greeted(&target).await.unwrap();
+    socket.echo("other paths upgrade").await.unwrap();
 }
 
 #[tokio::test]
