@@ -171,3 +171,26 @@ async fn backups_serve_when_nobody_else_can() {
         .await;
     assert_eq!(client.get("/").await.unwrap().text(), "two GET /\n");
 }
+
+#[tokio::test]
+async fn a_text_is_found_though_the_node_keeps_the_connection_open() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    node.set_health(Health::HoldOpen);
+    let settings = "    option httpchk GET /health
+    http-check expect string nodeId
+    timeout check 2s
+    default-server inter 500ms fall 1 rise 1
+    stats uri /stats";
+    let balancer = setup(&log, &one_backend(settings, &["n1 <n1> check"]))
+        .set("n1", node.address())
+        .start()
+        .await;
+    wait_until("a check that passes", PATIENCE, async || {
+        let table = balancer.stats("http").await;
+        let seen = table.get("be", "n1", "check_status").to_owned();
+        // HAProxy marks a check that is under way with a star.
+        testkit::wait::or_seen(seen.ends_with("L7OK"), seen)
+    })
+    .await;
+}

@@ -287,3 +287,17 @@ async fn forwarded_for_is_added_or_left_as_configured() {
         assert_eq!(requests[0].get_all("x-forwarded-for"), expected, "{option}");
     }
 }
+
+#[tokio::test]
+async fn an_exception_of_the_frontend_counts_beside_the_backends_forwardfor() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let config = one_backend("    option forwardfor", &["n1 <n1>"]).replace(
+        "    default_backend",
+        "    option forwardfor except 127.0.0.0/8\n    default_backend",
+    );
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    assert_eq!(node.requests()[0].get("x-forwarded-for"), None);
+}

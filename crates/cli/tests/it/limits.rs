@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use testkit::websocket::Target;
-use testkit::{Client, LogSink, Node, PATIENCE, Temper, WebSocket, wait_until};
+use testkit::{Client, Health, LogSink, Node, PATIENCE, Temper, WebSocket, wait_until};
 
-use crate::support::{SOON, is_haproxy, one_backend, setup, termination};
+use crate::support::{NEVER, SOON, is_haproxy, one_backend, setup, termination};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -85,6 +85,87 @@ async fn a_full_queue_refuses_no_websocket_that_is_open() {
         WebSocket::open_greeted(&target).await.map(|_| ())
     })
     .await;
+}
+
+/// Waits until the node has seen that many requests.
+async fn wait_for_requests(node: &Node, count: usize) {
+    let what = format!("{count} requests at {}", node.id());
+    wait_until(&what, PATIENCE, async || {
+        let seen = node.requests().len();
+        testkit::wait::or_seen(seen == count, seen)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_place_on_a_backup_is_for_nobody_while_an_active_server_is_up() {
+    let log = LogSink::start().await;
+    let (active, backup) = (Node::start("active").await, Node::start("backup").await);
+    let settings = "    option httpchk GET /health
+    timeout check 5s
+    default-server inter 500ms fastinter 50ms downinter 50ms fall 3 rise 1
+    stats uri /stats";
+    let servers = [
+        "active <active> check maxconn 1",
+        "backup <backup> backup maxconn 1",
+    ];
+    let balancer = setup(&log, &one_backend(settings, &servers))
+        .set("active", active.address())
+        .set("backup", backup.address())
+        .start()
+        .await;
+    // One request gets to the backup while the active server is down, and stays there.
+    backup.set_temper(Temper::Hang);
+    active.set_health(Health::Status(503));
+    log.wait_for(&["Server be/active is DOWN"]).await;
+    let mut on_backup = Client::plain(balancer.address("http")).await;
+    on_backup.send(REQUEST).await;
+    wait_for_requests(&backup, 1).await;
+    // The active server is back and full; one more waits.
+    active.set_temper(Temper::Hang);
+    active.set_health(Health::Status(200));
+    log.wait_for(&["Server be/active is UP"]).await;
+    let mut on_active = Client::plain(balancer.address("http")).await;
+    on_active.send(REQUEST).await;
+    wait_for_requests(&active, 1).await;
+    let mut waiting = Client::plain(balancer.address("http")).await;
+    waiting.send(REQUEST).await;
+    wait_until("a request in the queue", PATIENCE, async || {
+        let queued = balancer.stats("http").await.number("be", "BACKEND", "qcur");
+        testkit::wait::or_seen(queued == 1, queued)
+    })
+    .await;
+    // The backup's place falls free, and is not for the one who waits.
+    backup.set_temper(Temper::Normal);
+    assert_eq!(on_backup.response().await.unwrap().text(), "backup GET /\n");
+    let early = waiting.within(NEVER).await;
+    assert!(early.is_empty(), "{}", String::from_utf8_lossy(&early));
+    active.set_temper(Temper::Normal);
+    for client in [&mut on_active, &mut waiting] {
+        assert_eq!(client.response().await.unwrap().text(), "active GET /\n");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_client_that_stays_takes_no_place_from_the_next() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let balancer = setup(&log, &with_frontend("    maxconn 1"))
+        .set("n1", node.address())
+        .start()
+        .await;
+    let start = Instant::now();
+    let mut staying = Vec::new();
+    // Several, so that a short wait for each of them would add up to a long one.
+    for _ in 0..5 {
+        let mut refused = Client::plain(balancer.address("http")).await;
+        refused.send("GET / HTTP/1.1\r\nHost : a\r\n\r\n").await;
+        assert_eq!(refused.response().await.unwrap().status, 400);
+        staying.push(refused);
+        let next = testkit::http::get(balancer.address("http"), "/").await;
+        assert_eq!(next.unwrap().status, 200);
+    }
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
