@@ -42,14 +42,15 @@ async fn bytes_are_relayed_as_they_come() {
     assert!(line.contains(" -- "), "{line}");
 }
 
-/// A server that reads to the end, then answers with how much it read.
-async fn counting_server() -> std::net::SocketAddr {
+/// A server that reads to the end, then answers with how much it read, after `thought`.
+async fn counting_server(thought: Duration) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
             let mut all = Vec::new();
             tcp.read_to_end(&mut all).await.unwrap();
+            tokio::time::sleep(thought).await;
             tcp.write_all(format!("{} bytes", all.len()).as_bytes())
                 .await
                 .unwrap();
@@ -61,13 +62,32 @@ async fn counting_server() -> std::net::SocketAddr {
 #[tokio::test]
 async fn a_half_close_passes_and_the_answer_still_comes() {
     let log = LogSink::start().await;
-    let server = counting_server().await;
+    let server = counting_server(Duration::ZERO).await;
     let balancer = setup(&log, &tcp("")).set("n1", server).start().await;
     let mut client = Client::plain(balancer.address("tcp")).await;
     client.send(testkit::node::pattern(200_000)).await;
     client.half_close().await;
     let answer = client.until_closed().await.unwrap();
     assert_eq!(String::from_utf8(answer).unwrap(), "200000 bytes");
+}
+
+#[tokio::test]
+async fn a_tunnel_idle_for_longer_than_the_fin_timeouts_still_brings_the_last_answer() {
+    let log = LogSink::start().await;
+    let fin = Duration::from_secs(1);
+    let server = counting_server(fin / 5).await;
+    let config = tcp("").replace("mode tcp", "mode tcp\n    timeout client-fin 1s");
+    let config = config.replace("    server", "    timeout server-fin 1s\n    server");
+    let balancer = setup(&log, &config).set("n1", server).start().await;
+    let mut client = Client::plain(balancer.address("tcp")).await;
+    client.send("four").await;
+    let early = client.within(fin + fin / 2).await;
+    assert!(early.is_empty(), "{}", String::from_utf8_lossy(&early));
+    client.half_close().await;
+    let answer = client.until_closed().await.unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), "4 bytes");
+    let line = log.wait_for(&["fe be/n1"]).await;
+    assert!(line.contains(" -- "), "{line}");
 }
 
 #[tokio::test]
@@ -127,15 +147,23 @@ async fn the_proxy_header_tells_who_the_client_is() {
         .await;
     let version_1 = b"PROXY TCP4 10.1.2.3 10.9.9.9 5555 80\r\n";
     for header in [&version_1[..], VERSION_2] {
-        let mut client = Client::plain(balancer.address("http")).await;
-        // In two pieces: a header may arrive in as many segments as it likes. HAProxy wants one.
-        let first = if is_haproxy() { header.len() } else { 7 };
-        client.send(&header[..first]).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        client.send(&header[first..]).await;
-        assert_eq!(client.get("/").await.unwrap().status, 200);
-        let seen = node.requests().pop().unwrap();
-        assert_eq!(seen.get("x-forwarded-for"), Some("10.1.2.3"));
+        // A header may arrive in as many segments as it likes. HAProxy wants one.
+        let pieces = if is_haproxy() {
+            vec![header.len()]
+        } else {
+            vec![header.len(), 7, 1]
+        };
+        for piece in pieces {
+            let mut client = Client::plain(balancer.address("http")).await;
+            for bytes in header.chunks(piece) {
+                client.send(bytes).await;
+                // So that each is read for itself: nothing tells from outside that it was.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(client.get("/").await.unwrap().status, 200, "{piece}");
+            let seen = node.requests().pop().unwrap();
+            assert_eq!(seen.get("x-forwarded-for"), Some("10.1.2.3"));
+        }
         log.wait_for(&["10.1.2.3:5555 "]).await;
     }
 }
@@ -158,9 +186,12 @@ async fn a_missing_or_broken_proxy_header_ends_the_connection() {
         b"\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c\x0a\x01\x02\x03\x0a\x09\x09\x09\x15\xb3\x00\x50GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
         let mut client = Client::plain(balancer.address("http")).await;
+        let from = format!("{} [", client.local_address());
         client.try_send(start).await.ok();
         let rest = client.until_closed().await.unwrap_or_default();
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        log.wait_for(&[&from, "does not look like a PROXY protocol header"])
+            .await;
     }
     assert!(node.requests().is_empty());
 }
