@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testkit::websocket::Target;
 use testkit::{Balancer, LogSink, Node, PATIENCE, Port, Process, WebSocket, wait_until};
 
@@ -297,29 +298,87 @@ async fn a_soft_stop_lets_websockets_live_and_takes_no_new_ones() {
     assert!(!lab.log.lines().is_empty());
 }
 
+/// Processes at work in that folder.
+fn running_in(folder: &Path) -> Vec<Pid> {
+    let folder = folder.canonicalize().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let inside = processes.filter(|process| {
+        let at = std::fs::read_link(process.path().join("cwd"));
+        at.is_ok_and(|at| at == folder)
+    });
+    let names = inside.filter_map(|process| process.file_name().into_string().ok());
+    names
+        .filter_map(|name| name.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// A folder for programs that go into the background: what still runs there at its end is killed.
+struct Background {
+    folder: tempfile::TempDir,
+    port: Port,
+}
+
+impl Background {
+    fn new() -> Self {
+        let port = Port::claim();
+        let config = GOOD.replace("127.0.0.1:1", &port.address().to_string());
+        let folder = folder_with(&[("a.cfg", &config)]);
+        Self { folder, port }
+    }
+
+    /// Starts with `-D`, and returns when that does: its exit code, and what it said. A file takes
+    /// the output, since a pipe would be kept by what runs on.
+    fn start(&self, pid_file: &str) -> (Option<i32>, String) {
+        let path = self.folder.path().join("output");
+        let output = std::fs::File::create(&path).unwrap();
+        let status = Command::new(program())
+            .args(["-D", "-f", "a.cfg", "-p", pid_file])
+            .current_dir(self.folder.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .status()
+            .unwrap();
+        (status.code(), std::fs::read_to_string(path).unwrap())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for pid in running_in(self.folder.path()) {
+            kill(pid, Signal::SIGKILL).ok();
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_daemon_goes_to_the_background_and_says_when_it_is_ready() {
-    let port = Port::claim();
-    let config = GOOD.replace("127.0.0.1:1", &port.address().to_string());
-    let folder = folder_with(&[("a.cfg", &config)]);
-    let pid_file = folder.path().join("pid");
-    // The parent returns when the ports are open, so the first connection succeeds.
-    let output = Command::new(program())
-        .args(["-D", "-f", "a.cfg", "-p", "pid"])
-        .current_dir(folder.path())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    assert_eq!(output.code(), Some(0));
-    let pid: i32 = wait_until("the pid file", PATIENCE, async || {
-        let text = std::fs::read_to_string(&pid_file).unwrap_or_default();
-        text.trim().parse().map_err(|_| text)
+async fn a_daemon_returns_when_its_pid_file_is_written_and_its_port_answers() {
+    let background = Background::new();
+    let (code, said) = background.start("pid");
+    // No waiting from here on: that is what the return has promised.
+    let pid = std::fs::read_to_string(background.folder.path().join("pid")).unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    let pid = Pid::from_raw(pid.trim().parse().unwrap());
+    assert_eq!(running_in(background.folder.path()), [pid]);
+    let answer = testkit::http::get(background.port.address(), "/").await;
+    assert_eq!(answer.unwrap().status, 503);
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_write_its_pid_file_says_so_and_leaves_nothing_behind() {
+    let background = Background::new();
+    let (code, said) = background.start("missing/pid");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("[ALERT]"), "{said}");
+    assert!(said.contains("missing/pid"), "{said}");
+    wait_until("nothing to be left", PATIENCE, async || {
+        let left = running_in(background.folder.path());
+        testkit::wait::or_seen(left.is_empty(), format!("{left:?}"))
     })
     .await;
-    let connected = std::net::TcpStream::connect(port.address());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    connected.unwrap();
+    let connected = std::net::TcpStream::connect(background.port.address());
+    connected.expect_err("somebody still listens");
 }
 
 #[tokio::test]
