@@ -356,7 +356,6 @@ pub struct Backend {
 
 /// `balance` (manual 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Balance {
     /// `roundrobin`: smooth, weighted, dynamic.
     #[default]
@@ -548,7 +547,6 @@ pub struct Expect {
 
 /// What `http-check expect` compares.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Expected {
     /// `status 200,201,300-399`: inclusive ranges.
     Status(Vec<(u16, u16)>),
@@ -573,7 +571,6 @@ pub struct RequestRule {
 
 /// What an `http-request` rule does (manual 4.2, "http-request").
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum RequestAction {
     /// `allow`: no further rule of this section is looked at.
     Allow,
@@ -606,7 +603,6 @@ pub struct ResponseRule {
 
 /// What an `http-response` rule does.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum ResponseAction {
     /// `allow`.
     Allow,

@@ -30,7 +30,6 @@ pub fn matches(patterns: &Patterns, value: &Value<'_>) -> bool {
             ignore_case,
             texts,
         } => any_text(*method, *ignore_case, texts, &value.to_text()),
-        _ => false,
     }
 }
 

@@ -76,7 +76,6 @@ pub fn request(
                 head.fields.remove(name);
                 continue;
             }
-            _ => continue,
         };
         return Outcome::Stop(stopped);
     }
@@ -111,7 +110,6 @@ pub fn response(
             ResponseAction::DelHeader(name) => {
                 head.fields.remove(name);
             }
-            _ => {}
         }
     }
 }

@@ -171,7 +171,6 @@ pub struct Named {
 
 /// What a sample looks at (manual 7.3.2 to 7.3.6).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Fetch {
     /// The same for every session.
     Constant(Constant),
@@ -292,7 +291,6 @@ pub enum TimeUnit {
 
 /// What is done to a sample (manual 7.3.1).
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Converter {
     /// `lower`.
     Lower,
@@ -437,7 +435,6 @@ pub struct AclEntry {
 /// What a sample is compared with, by matching method (manual 7.1). Any pattern that matches is
 /// enough.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Patterns {
     /// `-m bool` and boolean samples: neither false nor zero.
     Bool,
@@ -524,7 +521,6 @@ pub struct Flags {
     non_camel_case_types,
     reason = "each is named by HAProxy's manual, 8.2.4; the code table in 'expr::format' carries the words"
 )]
-#[non_exhaustive]
 pub enum Variable {
     B,
     CC,

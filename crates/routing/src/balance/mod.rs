@@ -242,9 +242,7 @@ impl Algorithm {
             Balance::Source => Self::Source(source::Source::default()),
             Balance::Random(draws) => Self::Random(random::Random::new(draws)),
             Balance::First => Self::First(first::First::default()),
-            // The enum is open so that `config` may learn an algorithm first; it refuses those that
-            // are not here, and round robin is the language's own default.
-            _ => Self::RoundRobin(roundrobin::RoundRobin::default()),
+            Balance::RoundRobin => Self::RoundRobin(roundrobin::RoundRobin::default()),
         }
     }
 
