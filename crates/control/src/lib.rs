@@ -95,8 +95,8 @@ impl Control {
         Some(registry.local_addr())
     }
 
-    /// Keeps the engine's servers in step with the fleet until the engine is gone or the future is
-    /// dropped. Never touches sessions of nodes that stay. Opens what [`Control::open`] would, if
+    /// Keeps the engine's servers in step with the fleet until the engine is gone or stopping, or the
+    /// future is dropped; then the registry's port is free, and nothing is fetched or saved. Never touches sessions of nodes that stay. Opens what [`Control::open`] would, if
     /// that was not called. Needs a tokio runtime with I/O and time; `lifecycle` comes from
     /// [`Lifecycle::begin`].
     pub async fn run(mut self, handle: Handle, lifecycle: Lifecycle) {

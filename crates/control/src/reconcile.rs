@@ -67,7 +67,10 @@ pub(crate) struct Reconciler<D, O> {
     stages: BTreeMap<Arc<str>, Stage>,
     observation: Observation,
     waiting: Vec<String>,
+    /// Servers whose last sessions were told to end, which was said.
+    shut_down: BTreeSet<Arc<str>>,
     fetch_wanted: bool,
+    stopping: bool,
     report: Report,
 }
 
@@ -109,12 +112,15 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             stages: BTreeMap::new(),
             observation: Observation::default(),
             waiting: Vec::new(),
+            shut_down: BTreeSet::new(),
             fetch_wanted: false,
+            stopping: false,
             report,
         }
     }
 
-    /// Turns until the engine is gone.
+    /// Turns until the engine is gone or begins to stop. What then leaves is not the fleet's doing,
+    /// and the state file is a successor's.
     pub(crate) async fn run(mut self, mut events: broadcast::Receiver<Event>) {
         let mut fetch: Option<Fetch> = None;
         let mut saving: Option<Saving> = None;
@@ -144,6 +150,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 Woken::Saved(fleet, result) => self.on_saved(fleet, result),
                 Woken::Hint => self.hurry(),
                 Woken::Time => {}
+            }
+            if self.stopping {
+                return;
             }
         }
     }
@@ -231,6 +240,10 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             *stage = next;
         }
         self.stages.retain(|_, stage| *stage != Stage::Gone);
+        let drains = |stage: &Stage| stage.draining_since().is_some();
+        let stages = &self.stages;
+        self.shut_down
+            .retain(|name| stages.get(name).is_some_and(drains));
         for seen in servers.iter_mut().filter(|seen| seen.node.is_some()) {
             let begin = || Stage::begin(now);
             let stage = self
@@ -250,6 +263,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let mut refused = BTreeSet::new();
         for step in steps {
             match self.driver.apply(&step).await {
+                // Told again each second until they have ended; said and counted once.
+                Ok(()) if matches!(&step, Step::Shutdown(name) if !self.shut_down.insert(Arc::clone(name))) =>
+                    {}
                 Ok(()) => {
                     self.report.changed();
                     self.outlet.log(Level::Notice, &format!("Fleet: {step}"));
@@ -359,6 +375,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             .map(|discovery| &discovery.intent.backend);
         match event {
             Some(Event::ServerDown { backend, .. }) if Some(&backend) == ours => self.hurry(),
+            Some(Event::Stopping) => self.stopping = true,
             // Everything else, lost events included, is seen by looking, which comes next.
             _ => {}
         }

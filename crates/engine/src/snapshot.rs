@@ -322,4 +322,7 @@ pub enum Event {
     },
     /// The first request or connection was routed to a server.
     FirstRouted,
+    /// A soft stop has begun: nothing new is accepted, sessions go on until they end. Another
+    /// process may be about to take over what this one held.
+    Stopping,
 }

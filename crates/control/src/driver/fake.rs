@@ -21,6 +21,7 @@ struct State {
     routed: bool,
     steps: Vec<String>,
     refuse: Option<String>,
+    clinging: bool,
 }
 
 impl Fake {
@@ -49,6 +50,11 @@ impl Fake {
     /// Refuses every step from now on, or none.
     pub(crate) fn refuse(&self, why: Option<&str>) {
         self.state.borrow_mut().refuse = why.map(str::to_owned);
+    }
+
+    /// Sessions do not end when they are told to.
+    pub(crate) fn cling(&self) {
+        self.state.borrow_mut().clinging = true;
     }
 
     /// Steps carried out since the last call.
@@ -96,7 +102,9 @@ impl State {
             }
             Step::Shutdown(name) => {
                 let at = self.at(name)?;
-                self.servers[at].sessions = 0;
+                if !self.clinging {
+                    self.servers[at].sessions = 0;
+                }
             }
             Step::Remove(name) => {
                 let at = self.at(name)?;

@@ -66,10 +66,14 @@ impl World {
     }
 
     fn start(&self) {
+        self.start_with(intent());
+    }
+
+    fn start_with(&self, intent: Intent) {
         let discovery = Discovery {
             source: Source::Scripted(self.script.clone()),
             schedule: Schedule::new(INTERVAL, 7),
-            intent: intent(),
+            intent,
             nodes_max: 100,
             state_file: self.state_file.clone(),
             restored: self.restored.clone(),
@@ -501,6 +505,45 @@ async fn the_state_file_is_written_when_the_fleet_changes_and_only_then() {
         assert_eq!(warnings.count(), 1, "{lines:?}");
         assert!(world.discovery().state_file_failures_total > 1);
         assert_eq!(world.discovery().nodes, 1, "everything else goes on");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_slow_to_end_are_said_and_counted_once() {
+    run(async {
+        let world = World::new(AB);
+        world.driver.cling();
+        world.start_with(Intent {
+            drain: Some(SECOND),
+            ..intent()
+        });
+        pass(SECOND).await;
+        world.driver.set_health("a", Health::Up);
+        world.driver.set_sessions("b", 7);
+        world.script.answer(A);
+        pass(INTERVAL + 10 * SECOND).await;
+        assert!(world.driver.steps().len() > 5, "they are told again");
+        let lines = world.lines();
+        let said = lines.iter().filter(|line| line.contains("shutdown b"));
+        assert_eq!(said.count(), 1, "{lines:?}");
+        assert_eq!(world.discovery().changes_total, 4);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_ends_when_the_engine_begins_to_stop() {
+    run(async {
+        let world = World::new(A);
+        world.start();
+        pass(SECOND).await;
+        let before = world.script.fetched().len();
+        world.events.send(Event::Stopping).unwrap();
+        world.script.answer(AB);
+        pass(3 * INTERVAL).await;
+        assert_eq!(world.script.fetched().len(), before);
+        assert_eq!(world.events.receiver_count(), 0);
     })
     .await;
 }
