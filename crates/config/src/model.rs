@@ -769,6 +769,10 @@ pub enum LogLineFormat {
     Raw,
 }
 
+/// Largest `max-nodes`: each node costs memory and checks, and lists, registry and state file are
+/// bounded so that a fleet of this size fits. The largest fleets known have a few hundred.
+pub const NODES_MAX: usize = 10_000;
+
 /// Section `discovery` (our own; inside `.if feature(TIDEGATE)`): `None` in a field means its default.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
@@ -782,7 +786,7 @@ pub struct Discovery {
     pub rewrite_localhost: Option<Arc<str>>,
     /// `state-file`: where the last good fleet is kept.
     pub state_file: Option<PathBuf>,
-    /// `max-nodes`. Default 1000.
+    /// `max-nodes`, at most [`NODES_MAX`]. Default 1000.
     pub nodes_max: Option<usize>,
     /// `drain`: how long a node that left may keep its tunnels. Default: until they end.
     pub drain: Option<Duration>,

@@ -82,14 +82,24 @@ fn read<T>(
     })
 }
 
-/// A value for a message: escaped and cut, and without what may be a password in a URL.
+/// A value for a message: escaped and cut, and without what may be a password or a key in a URL.
 fn printable(value: &str) -> String {
-    match value.rsplit_once('@') {
+    let (open, place) = match value.rsplit_once('@') {
         Some((before, after)) => {
             let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            shown(&format!("{scheme}://***@{after}"))
+            // An `@` in a query: what is behind it belongs to the query.
+            let place = if before.contains(['?', '#']) {
+                "?"
+            } else {
+                after
+            };
+            (format!("{scheme}://***@"), place)
         }
-        None => shown(value),
+        None => (String::new(), value),
+    };
+    match place.split_once(['?', '#']) {
+        Some((place, _)) => format!("{}?***", shown(&format!("{open}{place}"))),
+        None => shown(&format!("{open}{place}")),
     }
 }
 
@@ -230,12 +240,16 @@ mod tests {
             ),
             ("http://", "the url names no host"),
             ("http://x:0", "the port is not a number from 1 to 65535"),
-            ("http://x/?key=1", "it has a query or fragment"),
         ] {
             check(value, &wrong(value, why));
         }
+        let query = "it has a query or fragment";
+        check("http://x/?key=1", &wrong("http://x/?***", query));
         let password = "the url carries a user name or password";
         check("http://u:p@x", &wrong("http://***@x", password));
+        assert_eq!(printable("http://x/?key=s"), "http://x/?***");
+        assert_eq!(printable("http://u:p@x/?key=s"), "http://***@x/?***");
+        assert_eq!(printable("http://x/?key=s@t"), "http://***@?***");
     }
 
     #[test]

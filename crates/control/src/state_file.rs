@@ -20,7 +20,8 @@ use crate::discovery::listing::Listing;
 /// The layout of the file; another number is another program's file.
 const VERSION: u32 = 1;
 
-/// Largest file that is read, bytes: ten thousand nodes have less than two million.
+/// Largest file that is read, bytes: ten thousand nodes, the largest `max-nodes`, with the longest ids
+/// and host names (128 and 253) have less than five million.
 const SIZE_MAX: u64 = 8 << 20;
 
 /// The file and whose list it keeps.

@@ -30,8 +30,8 @@ pub(crate) struct RegistryDraft {
 
 pub(crate) type OwnParse<T> = fn(&mut T, &mut Args<'_>, &Scope<'_>) -> Result<(), Diagnostic>;
 
-/// Bounds of `max-nodes`: each node costs memory and checks.
-const NODES: std::ops::RangeInclusive<u64> = 1..=100_000;
+/// Bounds of `max-nodes`.
+const NODES: std::ops::RangeInclusive<u64> = 1..=crate::model::NODES_MAX as u64;
 /// Shortest `interval`: a service asked more often than this is being attacked.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use super::address::{HostTemplate, NodeAddress};
 use super::{Fleet, Node, NodeId, Skipped, shown};
 
-/// Most entries of a list that are looked at; later ones are counted and left out. More than fit in
-/// the largest answer that is read, unless they are made to be many.
-const ENTRIES_MAX: usize = 30_000;
+/// Most entries of a list: twice the largest `max-nodes`, so that as many may be listed in vain. A
+/// longer list is refused as a whole: what its end would have said of a node is not known.
+const ENTRIES_MAX: usize = 2 * config::model::NODES_MAX;
 
 /// Most entries left out that are remembered with their reason; the rest is only counted.
 const REASONS_MAX: usize = 100;
@@ -43,14 +43,25 @@ pub(crate) enum NotAList {
     NotAnArray,
     /// It begins as an array and ends as nothing: cut off, or not JSON. Line and column.
     Malformed(usize, usize),
+    /// It has more than [`ENTRIES_MAX`] entries.
+    TooMany,
 }
 
 /// One entry. Unknown fields (`last_seen`, `created_at`, …) are read over: they change at each call.
+/// `url` and `status` are read for themselves: whatever they are, the entry says that the node is
+/// there.
 #[derive(Deserialize)]
-struct Entry {
+struct Entry<'a> {
     id: String,
-    url: String,
-    status: Option<String>,
+    #[serde(borrow)]
+    url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+/// Whether a node of that `status` asks for work. The Node.js service names `active` ones only.
+pub(crate) fn is_active(status: &str) -> bool {
+    status.eq_ignore_ascii_case("active")
 }
 
 impl Listing {
@@ -64,39 +75,48 @@ impl Listing {
         }
         let entries: Entries<'_> = serde_json::from_slice(text)
             .map_err(|error| NotAList::Malformed(error.line(), error.column()))?;
+        if entries.too_many {
+            return Err(NotAList::TooMany);
+        }
         let mut listing = Self::default();
         for entry in entries.first {
             listing.take(entry.get(), rewrite);
-        }
-        for _ in 0..entries.more {
-            listing.skip("…", format!("the list has more than {ENTRIES_MAX} entries"));
         }
         Ok(listing)
     }
 
     /// Takes one entry, or notes why not.
     fn take(&mut self, text: &str, rewrite: Option<&HostTemplate>) {
-        let entry: Entry = match serde_json::from_str(text) {
+        let entry: Entry<'_> = match serde_json::from_str(text) {
             Ok(entry) => entry,
-            Err(_) => return self.skip(text, "it is no object with the texts \"id\" and \"url\""),
+            Err(_) => return self.skip(text, "it is no object with the text \"id\""),
         };
         let id = match NodeId::parse(&entry.id) {
             Ok(id) => id,
             Err(why) => return self.skip(&entry.id, why),
         };
-        // Any status but "active" is a node that asks for no more work: it is as if it had left.
-        // The Node.js service names active ones only and may leave the field out.
-        let status = entry.status.as_deref().unwrap_or("active");
-        if !status.eq_ignore_ascii_case("active") {
-            return;
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+        // The field may be left out: the node is active then.
+        match entry.status.map(text) {
+            None => {}
+            Some(Some(status)) if is_active(&status) => {}
+            // It asks for no more work: it is as if it had left.
+            Some(Some(_)) => return self.skip(id.as_str(), "its status is not active"),
+            Some(None) => return self.cannot_read(id, "its status is no text".to_owned()),
         }
-        match NodeAddress::parse_for(&entry.url, id.as_str(), rewrite) {
+        let Some(url) = entry.url.and_then(text) else {
+            return self.cannot_read(id, "its url is no text".to_owned());
+        };
+        match NodeAddress::parse_for(&url, id.as_str(), rewrite) {
             Ok(address) => self.candidates.push(Node { id, address }),
-            Err(why) => {
-                self.skip(id.as_str(), format!("{why} (\"{}\")", shown(&entry.url)));
-                self.unreadable.push(id);
-            }
+            Err(why) => self.cannot_read(id, format!("{why} (\"{}\")", shown(&url))),
         }
+    }
+
+    /// Leaves out an entry whose id is good; a node in force stays.
+    fn cannot_read(&mut self, id: NodeId, why: String) {
+        self.skip(id.as_str(), why);
+        self.unreadable.push(id);
     }
 
     fn skip(&mut self, who: &str, why: impl Into<String>) {
@@ -136,10 +156,10 @@ pub(crate) struct Settled {
     pub(crate) skipped_count: u64,
 }
 
-/// The first entries as raw text, and how many more there were.
+/// The first entries as raw text, and whether there were more.
 struct Entries<'a> {
     first: Vec<&'a RawValue>,
-    more: u64,
+    too_many: bool,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
@@ -158,17 +178,17 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let (mut first, mut more) = (Vec::new(), 0);
+        let (mut first, mut too_many) = (Vec::new(), false);
         while first.len() < ENTRIES_MAX {
             match seq.next_element()? {
                 Some(entry) => first.push(entry),
-                None => return Ok(Entries { first, more }),
+                None => return Ok(Entries { first, too_many }),
             }
         }
         while seq.next_element::<IgnoredAny>()?.is_some() {
-            more += 1;
+            too_many = true;
         }
-        Ok(Entries { first, more })
+        Ok(Entries { first, too_many })
     }
 }
 
@@ -208,7 +228,11 @@ mod tests {
         check(
             r#"[{"id":"a","url":"h:1","status":"inactive"},{"id":"b","url":"h:2","status":"Active"},{"id":"c","url":"h:3"}]"#,
             "",
-            &["b (http://h:2)", "c (http://h:3)"],
+            &[
+                "b (http://h:2)",
+                "c (http://h:3)",
+                "\"a\": its status is not active",
+            ],
         );
     }
 
@@ -216,7 +240,7 @@ mod tests {
     fn one_bad_entry_costs_that_entry() {
         let bomb = "[".repeat(5000) + &"]".repeat(5000);
         let good = r#"{"id":"ok","url":"h:1"}"#;
-        let shape = "it is no object with the texts \\\"id\\\" and \\\"url\\\"".replace('\\', "");
+        let shape = "it is no object with the text \"id\"";
         for (bad, shown) in [
             ("null", "null"),
             ("7", "7"),
@@ -263,7 +287,25 @@ mod tests {
     }
 
     #[test]
-    fn a_known_node_with_an_unreadable_url_stays_as_it_is() {
+    fn a_known_node_with_an_unreadable_field_stays_as_it_is() {
+        let nested = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        let (url, status) = ("its url is no text", "its status is no text");
+        for (fields, why) in [
+            (r#""url":null"#, url),
+            (r#""url":7"#, url),
+            (r#""url":"\ud800""#, url),
+            (r#""x":0"#, url),
+            (&format!("\"url\":{nested}"), url),
+            (r#""url":"h:2","status":1"#, status),
+            (r#""url":"h:2","status":{}"#, status),
+        ] {
+            let list = format!(r#"[{{"id":"a",{fields}}}]"#);
+            check(
+                &list,
+                "a=h:1",
+                &["a (http://h:1)", &format!("\"a\": {why}")],
+            );
+        }
         let why = "the url's scheme is none of http, https, ws and wss (\"ftp://h\")";
         let list = r#"[{"id":"a","url":"ftp://h"},{"id":"b","url":"ftp://h"}]"#;
         let (a, b) = (format!("\"a\": {why}"), format!("\"b\": {why}"));
@@ -303,10 +345,11 @@ mod tests {
     #[test]
     fn a_list_of_very_many_entries_is_bounded() {
         let entry = r#"{"id":"x y","url":"h"}"#;
-        let text = format!("[{}]", vec![entry; ENTRIES_MAX + 5].join(","));
-        let listing = Listing::parse(text.as_bytes(), None).unwrap();
+        let list = |length| format!("[{}]", vec![entry; length].join(","));
+        let listing = Listing::parse(list(ENTRIES_MAX).as_bytes(), None).unwrap();
         let settled = listing.settle(&Fleet::default(), 10);
-        assert_eq!(settled.skipped_count, ENTRIES_MAX as u64 + 5);
+        assert_eq!(settled.skipped_count, ENTRIES_MAX as u64);
         assert_eq!(settled.skipped.len(), REASONS_MAX);
+        check(&list(ENTRIES_MAX + 1), "a=h:1", &["TooMany"]);
     }
 }

@@ -33,7 +33,7 @@ const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 /// One attempt to connect, so that a dead address leaves time for the next one.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Largest body, bytes: ten thousand entries of 400 bytes; an entry has about 150.
+/// Largest body, bytes: the largest `max-nodes` (10,000) of 400 bytes each; an entry has about 150.
 const BODY_MAX: usize = 4 << 20;
 
 /// Largest response head, bytes. hyper takes no less than 8 kB.
@@ -152,7 +152,7 @@ impl FetchError {
             Self::Protocol(_) => "protocol",
             Self::Unauthorized(_) => "unauthorized",
             Self::Status(_) => "status",
-            Self::TooLarge => "too_large",
+            Self::TooLarge | Self::NotAList(NotAList::TooMany) => "too_large",
             Self::NotAList(NotAList::Html) => "html",
             Self::NotAList(NotAList::NotAnArray | NotAList::Malformed(..)) => "malformed",
             Self::Empty => "empty",
@@ -203,6 +203,7 @@ impl fmt::Display for FetchError {
             Self::NotAList(NotAList::Malformed(..)) => {
                 f.write_str("the answer is cut off or not JSON")
             }
+            Self::NotAList(NotAList::TooMany) => f.write_str("the list has too many entries"),
             Self::Empty => f.write_str("the list names no usable node"),
         }
     }

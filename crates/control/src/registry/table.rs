@@ -9,10 +9,11 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::discovery::listing::is_active;
 use crate::discovery::{Fleet, NodeId};
 
-/// Most nodes that are kept: as many as discovery looks at.
-const NODES_MAX: usize = 10_000;
+/// Most nodes that are kept: as many as a fleet can have.
+const NODES_MAX: usize = config::model::NODES_MAX;
 
 /// The nodes that announced themselves.
 #[derive(Debug, Default)]
@@ -111,7 +112,7 @@ impl Table {
     /// The active nodes as a JSON array.
     pub(crate) fn list(&self) -> Vec<u8> {
         let rows = self.current();
-        let active = rows.iter().filter(|(_, row)| row.status == "active");
+        let active = rows.iter().filter(|(_, row)| is_active(&row.status));
         let listed = active.map(|(id, row)| Listed {
             id: id.as_str(),
             url: &row.url,

@@ -214,6 +214,8 @@ async fn nodes_expire_and_a_change_wakes_the_reader() {
     assert_eq!(table.announce(a, "http://h:1", "active"), Ok(()));
     let nothing_new = tokio::time::timeout(Duration::from_secs(1), table.changed()).await;
     assert!(nothing_new.is_err());
+    assert_eq!(table.announce(a, "http://h:1", "Active"), Ok(()));
+    assert_eq!(listed().nodes(), &fleet.nodes()[..1]);
 }
 
 #[tokio::test(start_paused = true)]
