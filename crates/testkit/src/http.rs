@@ -2,6 +2,7 @@
 //!
 //! Not a client for use: it follows nothing, retries nothing, and refuses what is not exact.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -173,6 +174,31 @@ impl Reader {
         }
     }
 
+    /// A response to a request of that method.
+    async fn message(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        method: &str,
+    ) -> Result<Response> {
+        let head = self.head(stream).await?;
+        let head = head.context("closed without a response")?;
+        let version = head.word(0);
+        ensure!(version.starts_with("HTTP/1."), "not HTTP: {:?}", head.start);
+        let status: u16 = head.word(1).parse()?;
+        let without_body = method == "HEAD" || status < 200 || [204, 304].contains(&status);
+        let (body, trailers) = if without_body {
+            (Vec::new(), Vec::new())
+        } else {
+            self.body(stream, &head, true).await?
+        };
+        Ok(Response {
+            status,
+            head,
+            body,
+            trailers,
+        })
+    }
+
     async fn chunked(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -303,30 +329,25 @@ impl Client {
 
     /// The next message, interim responses included.
     pub async fn message_to(&mut self, method: &str) -> Result<Response> {
-        let reading = self.read_message(method);
+        let reading = self.reader.message(&mut self.stream, method);
         timeout(PATIENCE, reading)
             .await
             .context("no whole response in time")?
     }
 
-    async fn read_message(&mut self, method: &str) -> Result<Response> {
-        let head = self.reader.head(&mut self.stream).await?;
-        let head = head.context("closed without a response")?;
-        let version = head.word(0);
-        ensure!(version.starts_with("HTTP/1."), "not HTTP: {:?}", head.start);
-        let status: u16 = head.word(1).parse()?;
-        let without_body = method == "HEAD" || status < 200 || [204, 304].contains(&status);
-        let (body, trailers) = if without_body {
-            (Vec::new(), Vec::new())
-        } else {
-            self.reader.body(&mut self.stream, &head, true).await?
+    /// Sends as much of `bytes` as is taken until the response has come.
+    pub async fn response_while_sending(&mut self, bytes: &[u8]) -> Result<Response> {
+        let (mut from, mut to) = tokio::io::split(&mut self.stream);
+        let sending = async {
+            // Whether all of it is taken is not the question, only what comes back.
+            to.write_all(bytes).await.ok();
+            std::future::pending::<Infallible>().await
         };
-        Ok(Response {
-            status,
-            head,
-            body,
-            trailers,
-        })
+        let reading = timeout(PATIENCE, self.reader.message(&mut from, "POST"));
+        tokio::select! {
+            response = reading => response.context("no whole response in time")?,
+            never = sending => match never {},
+        }
     }
 
     /// Reads until the other side closes; what came before. An error tells of a reset or silence.

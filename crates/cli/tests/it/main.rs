@@ -12,6 +12,7 @@ mod checks;
 mod cli;
 mod demo;
 mod discovery;
+mod exchanges;
 mod faults;
 mod http;
 mod limits;

@@ -1,14 +1,9 @@
 //! Nothing ambiguous reaches a node, and no tunnel opens but after a good request and a good 101.
 
-use std::time::Duration;
-
 use testkit::websocket::{Target, upgrade_request};
 use testkit::{Balancer, Client, LogSink, Node, Temper, WebSocket, wait_until};
 
-use crate::support::{is_haproxy, one_backend, setup, termination};
-
-/// How long a test watches that something does not happen.
-const NEVER: Duration = Duration::from_millis(300);
+use crate::support::{NEVER, is_haproxy, one_backend, setup, termination};
 
 /// A key as clients make them, and the accept that belongs to it (RFC 6455 section 1.3).
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

@@ -105,3 +105,15 @@ pub(crate) fn termination(line: &str) -> &str {
     let timers = words.find(|word| word.matches('/').count() == 4);
     timers.and_then(|_| words.nth(4)).unwrap_or_default()
 }
+
+/// The retries in such a line: the last of the five counts behind the termination state.
+pub(crate) fn retries(line: &str) -> &str {
+    let mut words = line.split_whitespace();
+    let counts = words.rfind(|word| word.matches('/').count() == 4);
+    counts
+        .and_then(|word| word.rsplit('/').next())
+        .unwrap_or_default()
+}
+
+/// How long a test watches that something does not happen.
+pub(crate) const NEVER: Duration = Duration::from_millis(300);

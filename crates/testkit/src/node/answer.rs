@@ -8,6 +8,8 @@
 //! | `/echo` | the request's body, chunked if it came chunked |
 //! | `/status/N` | that status; a body unless 204 or 304 |
 //! | `/early` | 413 before the request's body is read, then closes |
+//! | `/eager` | 200 before the request's body is read, which is read after |
+//! | `/refuse/N` | that status, and the request's body is never read |
 //! | `/close` | `Connection: close`, and closes |
 //! | `/hop` | hop-by-hop fields |
 //! | `/interim` | 103, then 200 |
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -47,6 +49,7 @@ impl Drop for Counted<'_> {
 /// One connection, from its first request to its end.
 pub(super) async fn serve(mut stream: Watched, shared: &Shared) -> Result<()> {
     let mut reader = Reader::default();
+    let mut answered = 0;
     while let Some(head) = reader.head(&mut stream).await? {
         let keep = head
             .get("connection")
@@ -58,6 +61,10 @@ pub(super) async fn serve(mut stream: Watched, shared: &Shared) -> Result<()> {
             let (_in_flight, now) = Counted::new(&shared.in_flight);
             shared.in_flight_max.fetch_max(now, Ordering::Relaxed);
             let temper = settled(shared).await;
+            if temper == Temper::OneAnswer && answered > 0 {
+                return Ok(());
+            }
+            answered += 1;
             if is_upgrade(&head) && matches!(temper, Temper::Normal | Temper::EarlyBytes) {
                 return tunnel(stream, reader, &head, temper, shared).await;
             }
@@ -96,12 +103,13 @@ fn is_upgrade(head: &Head) -> bool {
 async fn answer_health(stream: &mut Watched, shared: &Shared) -> Result<()> {
     shared.health_checks.fetch_add(1, Ordering::Relaxed);
     let mut health = shared.health.subscribe();
-    let status = health
+    let health = health
         .wait_for(|health| *health != Health::Hang)
         .await
         .map(|health| *health)?;
-    let Health::Status(status) = status else {
-        return Ok(());
+    let status = match health {
+        Health::Status(status) => status,
+        Health::HoldOpen | Health::Hang => 200,
     };
     let body = serde_json::json!({
         "nodeId": shared.id,
@@ -112,7 +120,11 @@ async fn answer_health(stream: &mut Watched, shared: &Shared) -> Result<()> {
         "HTTP/1.1 {status} Health\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    Ok(stream.write_all(response.as_bytes()).await?)
+    stream.write_all(response.as_bytes()).await?;
+    if health == Health::HoldOpen {
+        stream.read_to_end(&mut Vec::new()).await?;
+    }
+    Ok(())
 }
 
 /// Answers one request that opens no tunnel; false when the connection is to close.
@@ -147,9 +159,17 @@ async fn answer(
             stream.write_all(&bytes).await?;
             Ok(false)
         }
-        Temper::Normal | Temper::Hang | Temper::Slow(_) | Temper::EarlyBytes => {
-            answer_by_path(stream, reader, head, shared).await
+        Temper::ExactlyThenReset(bytes) => {
+            reader.body(stream, head, false).await?;
+            stream.write_all(&bytes).await?;
+            stream.reset_on_close();
+            Ok(false)
         }
+        Temper::Normal
+        | Temper::Hang
+        | Temper::Slow(_)
+        | Temper::EarlyBytes
+        | Temper::OneAnswer => answer_by_path(stream, reader, head, shared).await,
     }
 }
 
@@ -166,6 +186,16 @@ async fn answer_by_path(
         stream.shutdown().await?;
         reader.body(stream, head, false).await.ok();
         return Ok(false);
+    }
+    if path == "/eager" {
+        stream.write_all(&with_length("", b"eager")).await?;
+        reader.body(stream, head, false).await?;
+        return Ok(true);
+    }
+    if let Some(status) = path.strip_prefix("/refuse/") {
+        let refusal = format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(refusal.as_bytes()).await?;
+        return Ok(true);
     }
     if head.get("expect").is_some() {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;

@@ -50,6 +50,11 @@ pub enum Temper {
     Exactly(Vec<u8>),
     /// Answers exactly these bytes, and closes.
     ExactlyThenClose(Vec<u8>),
+    /// Answers exactly these bytes, then RST.
+    ExactlyThenReset(Vec<u8>),
+    /// As [`Temper::Normal`] for the first request of a connection; closes on the second one, as if
+    /// its keep-alive time had ended at that moment.
+    OneAnswer,
 }
 
 impl Temper {
@@ -88,6 +93,8 @@ impl Temper {
 pub enum Health {
     /// This status, at once.
     Status(u16),
+    /// 200 at once, and the connection stays open until the other side closes it.
+    HoldOpen,
     /// No answer until its health changes.
     Hang,
 }
@@ -138,7 +145,12 @@ impl Node {
 
     /// Starts a node that speaks TLS, with a certificate for `localhost` and `127.0.0.1`.
     pub async fn start_tls(id: &str, authority: &Authority) -> Self {
-        let settings = authority.server_config(&["localhost", "127.0.0.1"]);
+        Self::start_tls_as(id, authority, &["localhost", "127.0.0.1"]).await
+    }
+
+    /// The same with a certificate for `names`.
+    pub async fn start_tls_as(id: &str, authority: &Authority, names: &[&str]) -> Self {
+        let settings = authority.server_config(names);
         Self::start_with(id, Some(TlsAcceptor::from(settings))).await
     }
 
