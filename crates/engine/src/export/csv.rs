@@ -453,7 +453,6 @@ pub(super) fn algorithm_name(balance: Balance) -> &'static str {
         Balance::Source => "source",
         Balance::Random(_) => "random",
         Balance::First => "first",
-        _ => "unknown",
     }
 }
 
