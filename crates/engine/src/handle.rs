@@ -155,6 +155,7 @@ impl Handle {
             frontend.open.store(false, Relaxed);
         }
         self.shared.tell_workers(&Message::SoftStop);
+        self.shared.report(Event::Stopping);
         if let Some(limit) = within {
             self.mind(Order::HardStopAfter(limit));
         }
