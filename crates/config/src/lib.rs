@@ -13,6 +13,7 @@ mod draft;
 mod environment;
 mod error_page;
 pub mod expr;
+mod fleet;
 mod keywords;
 pub mod lexer;
 mod mask;
@@ -28,6 +29,7 @@ mod values;
 mod warnings;
 
 pub use environment::COMPATIBLE_VERSION;
+pub use fleet::FLEET_BACKEND_DEFAULT;
 pub use predicates::FEATURES;
 
 use diagnostics::{Diagnostic, Severity};

@@ -1,13 +1,12 @@
 //! What works but is probably not meant: HAProxy's own warnings, and those about WebSockets.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, FormatDraft};
 use crate::environment::Environment;
-use crate::expr::{Condition, Fetch};
+use crate::expr::Condition;
 use crate::keywords::rules;
 use crate::model::{Backend, BackendId, Config, Frontend, Mode, Proxy};
 use crate::resolve::targets;
@@ -121,11 +120,11 @@ pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut 
             without_client.insert(frontend.proxy.span);
         }
     }
-    for (backend, led_to) in config.backends.iter().zip(led_to) {
+    for (index, (backend, led_to)) in config.backends.iter().zip(led_to).enumerate() {
         if backend.proxy.disabled {
             continue;
         }
-        let filled = discovered.as_deref() == Some(&*backend.proxy.name);
+        let filled = discovered == Some(BackendId(index));
         // A `listen` without 'timeout client' has been told of already.
         if !without_client.contains(&backend.proxy.span) {
             backend_timeouts(backend, filled, report);
@@ -137,14 +136,14 @@ pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut 
 }
 
 /// The backend the fleet fills, when discovery is on at all.
-fn discovered_backend(config: &Config, environment: &Environment<'_>) -> Option<Arc<str>> {
-    let discovery = config.discovery.as_ref();
-    let on = discovery.is_some() || environment.variable("WS_UPDATES_URL").is_some();
-    let named = discovery
-        .and_then(|discovery| discovery.backend)
-        .and_then(|id| config.backends.get(id.0))
-        .map(|backend| backend.proxy.name.clone());
-    on.then(|| named.unwrap_or_else(|| "ws_backend".into()))
+fn discovered_backend(config: &Config, environment: &Environment<'_>) -> Option<BackendId> {
+    let section = config.discovery.as_ref();
+    let on = config.registry.is_some()
+        || section.is_some_and(|section| section.url.is_some())
+        || environment
+            .variable("WS_UPDATES_URL")
+            .is_some_and(|url| !url.is_empty());
+    on.then(|| config.fleet_backend().ok()).flatten()
 }
 
 const TIMEOUT_HELP: &str = "set 'timeout client', 'timeout connect' and 'timeout server' in 'defaults', or sockets of \
@@ -251,7 +250,10 @@ fn websockets(
         let Some(backend) = config.backends.get(rule.backend.0) else {
             continue;
         };
-        let upgrades = rule.condition.as_ref().is_some_and(about_upgrades);
+        let upgrades = rule
+            .condition
+            .as_ref()
+            .is_some_and(Condition::is_about_upgrades);
         if !upgrades || backend.proxy.timeouts.tunnel.is_some() {
             continue;
         }
@@ -289,21 +291,4 @@ fn human(duration: std::time::Duration) -> String {
         ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
         ms => format!("{ms}ms"),
     }
-}
-
-/// Whether the condition looks at the Upgrade header or a WebSocket one.
-fn about_upgrades(condition: &Condition) -> bool {
-    !condition.unless
-        && condition
-            .any_of
-            .iter()
-            .flatten()
-            .filter(|term| !term.negated)
-            .flat_map(|term| &term.acl.entries)
-            .any(|entry| match &entry.sample.fetch {
-                Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrCnt(named) => {
-                    &*named.name == "upgrade" || named.name.starts_with("sec-websocket")
-                }
-                _ => false,
-            })
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::expr::{Condition, Fetch};
-use config::model::{Backend, BackendId, Config, Discovery, Mode};
+use config::FLEET_BACKEND_DEFAULT;
+use config::model::{Backend, BackendId, Config, Discovery};
 
 use crate::discovery::HostTemplate;
 use crate::discovery::tls;
@@ -23,9 +23,6 @@ const NODES_MAX_DEFAULT: usize = 1000;
 
 /// Shortest `expire`: below it, a node is forgotten before it can be listed.
 const EXPIRE_MIN: Duration = Duration::from_secs(1);
-
-/// The backend the fleet fills when nobody says anything else.
-const BACKEND_DEFAULT: &str = "ws_backend";
 
 /// Why the control plane cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +88,7 @@ impl fmt::Display for SetupError {
                 };
                 write!(
                     f,
-                    "no backend is called {BACKEND_DEFAULT} and none is the only one that serves \
+                    "no backend is called {FLEET_BACKEND_DEFAULT} and none is the only one that serves \
                      upgrades, so the discovered nodes have no place ({names}); name it with \
                      \"fill-backend NAME\" in section discovery"
                 )
@@ -261,7 +258,7 @@ fn discovery(
         None => None,
     };
     let nodes_max = section.nodes_max.unwrap_or(NODES_MAX_DEFAULT);
-    let backend = match choose_backend(config, section) {
+    let backend = match fleet_backend(config) {
         Ok(backend) => backend,
         Err(error) => {
             errors.push(error);
@@ -294,65 +291,24 @@ fn intent(config: &Config, backend: &Backend, drain: Option<Duration>, nodes_max
     }
 }
 
-/// Which backend the fleet fills: the one named, else `ws_backend`, else the only one that serves
-/// upgrades (a `use_backend` rule about Upgrade leads there), else the only one in mode http.
-fn choose_backend<'a>(config: &'a Config, section: &Discovery) -> Result<&'a Backend, SetupError> {
-    let at = |BackendId(at): BackendId| config.backends.get(at);
-    if let Some(backend) = section.backend.and_then(at) {
-        return Ok(backend);
-    }
-    let usable = |backend: &&Backend| backend.proxy.mode == Mode::Http && !backend.proxy.disabled;
-    let mut all = config.backends.iter().filter(usable);
-    if let Some(backend) = all.find(|backend| &*backend.proxy.name == BACKEND_DEFAULT) {
-        return Ok(backend);
-    }
-    let rules = config
-        .frontends
-        .iter()
-        .flat_map(|frontend| &frontend.use_backend);
-    let upgrades = rules.filter(|rule| rule.condition.as_ref().is_some_and(is_about_upgrade));
-    let upgrades: std::collections::BTreeSet<BackendId> =
-        upgrades.map(|rule| rule.backend).collect();
-    let upgrades: Vec<&Backend> = upgrades.into_iter().filter_map(at).filter(usable).collect();
-    if let [backend] = upgrades.as_slice() {
-        return Ok(backend);
-    }
-    let http: Vec<&Backend> = config.backends.iter().filter(usable).collect();
-    match (upgrades.as_slice(), http.as_slice()) {
-        ([], [backend]) => Ok(backend),
-        (candidates, http) => {
-            let candidates = if candidates.is_empty() {
-                http
-            } else {
-                candidates
-            };
-            let names = candidates
-                .iter()
-                .map(|backend| Arc::clone(&backend.proxy.name));
-            Err(SetupError::NoBackend {
-                candidates: names.take(CANDIDATES_MAX).collect(),
-            })
-        }
-    }
+/// The backend the fleet fills, or those that could be meant.
+fn fleet_backend(config: &Config) -> Result<&Backend, SetupError> {
+    let at = |id: BackendId| config.backends.get(id.0);
+    let chosen = config.fleet_backend();
+    let candidates = match chosen.map(at) {
+        Ok(Some(backend)) => return Ok(backend),
+        Ok(None) => Vec::new(),
+        Err(candidates) => candidates,
+    };
+    let names = candidates.into_iter().filter_map(at);
+    let names = names.map(|backend| Arc::clone(&backend.proxy.name));
+    Err(SetupError::NoBackend {
+        candidates: names.take(CANDIDATES_MAX).collect(),
+    })
 }
 
 /// Backends that a message names.
 const CANDIDATES_MAX: usize = 5;
-
-/// Whether a condition looks at the Upgrade header, or at `Sec-WebSocket-…` ones.
-fn is_about_upgrade(condition: &Condition) -> bool {
-    let terms = condition.any_of.iter().flatten();
-    let positive = terms.filter(|term| term.negated == condition.unless);
-    let mut fetches = positive
-        .flat_map(|term| &term.acl.entries)
-        .map(|entry| &entry.sample.fetch);
-    fetches.any(|fetch| match fetch {
-        Fetch::Hdr(named) | Fetch::Fhdr(named) | Fetch::HdrCnt(named) | Fetch::FhdrCnt(named) => {
-            &*named.name == "upgrade" || named.name.starts_with("sec-websocket-")
-        }
-        _ => false,
-    })
-}
 
 #[cfg(test)]
 mod tests;

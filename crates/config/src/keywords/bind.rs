@@ -87,7 +87,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-tlsv11", version_flag),
     implemented("no-tlsv12", version_flag),
     implemented("no-tlsv13", version_flag),
-    implemented("proto", proto),
+    implemented("proto", |_, args, _| params::proto("bind", args)),
     implemented("ssl", |draft, _, _| {
         draft.ssl = true;
         Ok(())
@@ -362,16 +362,8 @@ pub(crate) fn based(path: &str, base: Option<&PathBuf>) -> PathBuf {
 }
 
 fn alpn(draft: &mut BindDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let place = args.peek().map(|word| word.span);
-    draft.tls.alpn = tls::protocols(args)?;
-    if let Some(place) = place
-        && draft.tls.alpn.iter().any(|name| &**name == "h2")
-    {
-        scope.report(
-            Diagnostic::notice(place, "HTTP/2 is not served yet: 'h2' is not offered")
-                .label("clients fall back to http/1.1"),
-        );
-    }
+    let told = "HTTP/2 is not served yet: 'h2' is not offered";
+    draft.tls.alpn = tls::alpn(args, scope, told, "clients fall back to http/1.1")?;
     Ok(())
 }
 
@@ -401,21 +393,6 @@ fn mode(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(),
             .label("expected octal digits such as 660")
     })?);
     Ok(())
-}
-
-fn proto(_: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("the name of a protocol")?;
-    match word.text.as_str() {
-        "h1" | "none" => Ok(()),
-        "h2" | "qmux" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
-            word.span,
-            format!("'bind … proto {}' is not implemented yet", word.text),
-        )),
-        other => Err(Diagnostic::alert(
-            word.span,
-            format!("'proto' : unknown MUX protocol '{other}'"),
-        )),
-    }
 }
 
 fn version_flag(

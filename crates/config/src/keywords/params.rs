@@ -119,3 +119,19 @@ fn unknown<P>(table: &[Parameter<P>], line: &str, word: &Word) -> Diagnostic {
         None => alert,
     }
 }
+
+/// `proto NAME` of a `bind` or `server` line.
+pub(crate) fn proto(line: &str, args: &mut Args<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a protocol")?;
+    match word.text.as_str() {
+        "h1" | "none" => Ok(()),
+        "h2" | "qmux" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
+            word.span,
+            format!("'{line} … proto {}' is not implemented yet", word.text),
+        )),
+        other => Err(Diagnostic::alert(
+            word.span,
+            format!("'proto' : unknown MUX protocol '{other}'"),
+        )),
+    }
+}

@@ -98,7 +98,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.server.check_parameters.port = (port > 0).then_some(port);
         Ok(())
     }),
-    implemented("proto", proto),
+    implemented("proto", |_, args, _| params::proto("server", args)),
     implemented("rise", |draft, args, _| {
         draft.server.check_parameters.rise = next_number(args, 1..=i32::MAX as u64)?;
         Ok(())
@@ -372,35 +372,9 @@ fn init_addr(args: &mut Args<'_>) -> Result<(), Diagnostic> {
 }
 
 fn alpn(draft: &mut ServerDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let place = args.peek().map(|word| word.span);
-    draft.tls_parameters.alpn = tls::protocols(args)?;
-    if let Some(place) = place
-        && draft.tls_parameters.alpn.iter().any(|name| &**name == "h2")
-    {
-        scope.report(
-            Diagnostic::notice(
-                place,
-                "HTTP/2 is not spoken to servers yet: 'h2' is not offered",
-            )
-            .label("servers fall back to http/1.1"),
-        );
-    }
+    let told = "HTTP/2 is not spoken to servers yet: 'h2' is not offered";
+    draft.tls_parameters.alpn = tls::alpn(args, scope, told, "servers fall back to http/1.1")?;
     Ok(())
-}
-
-fn proto(_: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("the name of a protocol")?;
-    match word.text.as_str() {
-        "h1" | "none" => Ok(()),
-        "h2" | "qmux" | "quic" | "fcgi" | "spop" => Err(Diagnostic::alert(
-            word.span,
-            format!("'server … proto {}' is not implemented yet", word.text),
-        )),
-        other => Err(Diagnostic::alert(
-            word.span,
-            format!("'proto' : unknown MUX protocol '{other}'"),
-        )),
-    }
 }
 
 fn ws(_: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {

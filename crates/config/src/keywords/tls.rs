@@ -2,6 +2,7 @@
 //! in `ssl-default-…-options` (manual 3.1, 5.1, 5.2). Versions below 1.2 do not exist here, so what
 //! forbids them changes nothing and what demands them is refused.
 
+use super::Scope;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
@@ -93,8 +94,24 @@ pub(crate) fn any_left(
     }
 }
 
+/// `alpn LIST`. HTTP/2 in it is not an error: `told` and `instead` say what becomes of it.
+pub(crate) fn alpn(
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    told: &str,
+    instead: &str,
+) -> Result<Vec<std::sync::Arc<str>>, Diagnostic> {
+    let names = protocols(args)?;
+    if let Some(word) = args.last()
+        && names.iter().any(|name| &**name == "h2")
+    {
+        scope.report(Diagnostic::notice(word.span, told).label(instead));
+    }
+    Ok(names)
+}
+
 /// `h2,http/1.1` as a list.
-pub(crate) fn protocols(args: &mut Args<'_>) -> Result<Vec<std::sync::Arc<str>>, Diagnostic> {
+fn protocols(args: &mut Args<'_>) -> Result<Vec<std::sync::Arc<str>>, Diagnostic> {
     /// A protocol's name has one length byte (RFC 7301 §3.1).
     const NAME_LEN_MAX: usize = 255;
     let word = args.required("a list of protocols such as http/1.1")?;

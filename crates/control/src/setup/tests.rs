@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use config::expr::{Acl, AclEntry, Fetch, Kind, Named, Needs, Patterns, Sample, Side, Term};
+use config::expr::{
+    Acl, AclEntry, Condition, Fetch, Kind, Named, Needs, Patterns, Sample, Side, Term,
+};
 use config::model::{Frontend, Mode, Registry, UseBackend};
 
 use super::*;
