@@ -68,9 +68,6 @@ pub struct Global {
     pub stats_sockets: Vec<Arc<str>>,
     /// `ssl-default-bind-options` and friends; already merged into each `bind`.
     pub bind_tls: TlsVersions,
-    /// `ssl-default-server-options` and `ssl-server-verify`; already merged into each `server`.
-    /// Servers that are discovered without a `default-server … ssl` of their backend start here.
-    pub server_tls: ServerTls,
     /// Bounds of `tune.*`.
     pub tune: Tune,
     /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the
@@ -342,6 +339,9 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// `default-server` in force at the end of the section: what a discovered node inherits.
     pub default_server: Server,
+    /// What `default-server` says of TLS even where it does not say `ssl` (`default-server ca-file …`),
+    /// global defaults included: for a discovered node that asks for TLS.
+    pub default_server_tls: ServerTls,
     /// `option httpchk` and `http-check`; checks are plain connects without it.
     pub httpchk: Option<HttpCheck>,
     /// `retries`. Default 3.

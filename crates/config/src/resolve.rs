@@ -14,7 +14,7 @@ use crate::keywords::{Bases, SectionKind, tls};
 use crate::lexer::Word;
 use crate::model::{
     Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
-    Registry, Server, ServerAddress, UseBackend,
+    Registry, Server, ServerAddress, ServerTls, UseBackend,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -75,8 +75,6 @@ pub(crate) fn resolve(
         }
     }
     config.global = drafts.global.global;
-    config.global.server_tls.versions = drafts.global.bases.server_tls;
-    config.global.server_tls.verify = !drafts.global.bases.server_verify_none;
     share_listen_rules(&mut config);
     let told = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Alert;
     // What looks missing may stand on a line that could not be read.
@@ -281,6 +279,7 @@ fn backend(
         balance: draft.back.balance,
         servers,
         default_server: server(&draft.back.default_server, bases, &mut Vec::new()),
+        default_server_tls: server_tls(&draft.back.default_server, bases),
         httpchk: draft.back.httpchk.then(|| draft.back.check.clone()),
         retries: draft.back.retries,
         redispatch: draft.back.redispatch,
@@ -289,16 +288,22 @@ fn backend(
     }
 }
 
+/// What a server says of TLS, with the global defaults for what it leaves out.
+fn server_tls(draft: &ServerDraft, bases: &Bases) -> ServerTls {
+    let mut tls_parameters = draft.tls_parameters.clone();
+    if !draft.verify_given {
+        tls_parameters.verify = !bases.server_verify_none;
+    }
+    tls_parameters.versions.tls12 &= bases.server_tls.tls12;
+    tls_parameters.versions.tls13 &= bases.server_tls.tls13;
+    tls_parameters
+}
+
 /// A server with all parameters in their place.
 fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
     if draft.tls {
-        let mut tls_parameters = draft.tls_parameters.clone();
-        if !draft.verify_given {
-            tls_parameters.verify = !bases.server_verify_none;
-        }
-        tls_parameters.versions.tls12 &= bases.server_tls.tls12;
-        tls_parameters.versions.tls13 &= bases.server_tls.tls13;
+        let tls_parameters = server_tls(draft, bases);
         if let Err(problem) = tls::any_left(tls_parameters.versions, server.span, "server") {
             report.push(problem);
         }

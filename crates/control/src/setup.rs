@@ -269,14 +269,14 @@ fn discovery(
     Some(DiscoverySetup {
         client,
         rewrite,
-        intent: intent(config, backend, section.drain, nodes_max),
+        intent: intent(backend, section.drain, nodes_max),
         interval,
         nodes_max,
         state_file: section.state_file.clone(),
     })
 }
 
-fn intent(config: &Config, backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Intent {
+fn intent(backend: &Backend, drain: Option<Duration>, nodes_max: usize) -> Intent {
     let configured = backend.servers.iter();
     Intent {
         backend: Arc::clone(&backend.proxy.name),
@@ -284,7 +284,7 @@ fn intent(config: &Config, backend: &Backend, drain: Option<Duration>, nodes_max
             .map(|server| (Arc::clone(&server.name), server.address.clone()))
             .collect(),
         default_server: backend.default_server.clone(),
-        server_tls: config.global.server_tls.clone(),
+        server_tls: backend.default_server_tls.clone(),
         drain,
         // A fleet that is replaced as a whole drains as many servers as it adds.
         servers_max: nodes_max.saturating_mul(2),

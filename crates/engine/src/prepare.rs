@@ -160,12 +160,8 @@ impl Prepared {
 /// read now is reported when it is needed.
 fn preload(config: &Config, roots: &RootCache) {
     if config.global.chroot.is_some() {
-        let defaults = config
-            .backends
-            .iter()
-            .filter_map(|b| b.default_server.tls.as_ref());
-        for tls in defaults.chain([&config.global.server_tls]) {
-            let _ = roots.roots(tls.ca_file.as_deref());
+        for backend in &config.backends {
+            let _ = roots.roots(backend.default_server_tls.ca_file.as_deref());
         }
     }
 }
