@@ -219,7 +219,11 @@ impl Balancer {
             let seen = table.try_get(backend, server, "status");
             match seen {
                 Some(seen) if seen.starts_with(status) => Ok(()),
-                seen => Err(format!("{seen:?}")),
+                seen => Err(format!(
+                    "{seen:?}, last check: {:?} {:?}",
+                    table.try_get(backend, server, "check_status"),
+                    table.try_get(backend, server, "last_chk"),
+                )),
             }
         })
         .await;

@@ -51,9 +51,17 @@ impl Authority {
 
     /// Settings of a client that trusts this authority alone.
     pub fn client_config(&self) -> Arc<ClientConfig> {
+        self.client_config_for(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same with these versions of TLS alone.
+    pub fn client_config_for(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
-        let config = ClientConfig::builder()
+        let config = ClientConfig::builder_with_protocol_versions(versions)
             .with_root_certificates(roots)
             .with_no_client_auth();
         Arc::new(config)

@@ -20,6 +20,7 @@ mod many;
 mod reference;
 mod reports;
 mod rules;
+mod secure;
 mod strict;
 mod support;
 mod tcp;
