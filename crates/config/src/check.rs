@@ -2,7 +2,7 @@
 //! `defaults`, and lets `resolve` tie the names together.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::args::Args;
@@ -45,6 +45,7 @@ pub(crate) fn check(
         environment,
         report: &shared,
         backends: &backends,
+        told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
             bases: Bases::default(),
@@ -97,6 +98,7 @@ struct Checker<'a> {
     environment: &'a Environment<'a>,
     report: &'a RefCell<Vec<Diagnostic>>,
     backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
     anonymous: Draft,
@@ -149,7 +151,13 @@ impl Checker<'_> {
         for line in &section.lines {
             // A copy, because a line changes what later lines see and is itself read with it.
             let bases = self.global.bases.clone();
-            let scope = scope(self.environment, self.report, self.backends, &bases);
+            let scope = Scope {
+                environment: self.environment,
+                report: self.report,
+                backends: self.backends,
+                told: self.told,
+                bases: &bases,
+            };
             let outcome = apply(&tables, line, "global", &scope, |parse, args| {
                 parse(&mut self.global, args, &scope)
             });
@@ -166,12 +174,7 @@ impl Checker<'_> {
         draft: &mut T,
     ) {
         self.no_arguments(section);
-        let scope = scope(
-            self.environment,
-            self.report,
-            self.backends,
-            &self.global.bases,
-        );
+        let scope = self.scope();
         for line in &section.lines {
             let name = section.kind.name();
             let outcome = apply(&[table], line, name, &scope, |parse, args| {
@@ -180,6 +183,16 @@ impl Checker<'_> {
             if let Err(problem) = outcome {
                 scope.report(problem);
             }
+        }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            environment: self.environment,
+            report: self.report,
+            backends: self.backends,
+            told: self.told,
+            bases: &self.global.bases,
         }
     }
 
@@ -336,12 +349,7 @@ impl Checker<'_> {
     }
 
     fn lines(&self, section: &Section, draft: &mut Draft) {
-        let scope = scope(
-            self.environment,
-            self.report,
-            self.backends,
-            &self.global.bases,
-        );
+        let scope = self.scope();
         declare_acls(section, draft, &scope);
         let tables = proxy_tables();
         let name = section.kind.name();
@@ -362,20 +370,6 @@ impl Checker<'_> {
 struct Header<'s> {
     name: Arc<str>,
     from: Option<&'s Word>,
-}
-
-fn scope<'a>(
-    environment: &'a Environment<'a>,
-    report: &'a RefCell<Vec<Diagnostic>>,
-    backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
-    bases: &'a Bases,
-) -> Scope<'a> {
-    Scope {
-        environment,
-        report,
-        backends,
-        bases,
-    }
 }
 
 /// Declares all ACLs of a section before its rules are read: a later `acl` line of the same name
@@ -439,7 +433,7 @@ fn apply<P: Copy, S>(
         status => {
             let said = keywords::verdict(keyword.name, status, place);
             if let Some(diagnostic) = said {
-                scope.report(diagnostic);
+                scope.report_verdict(keyword.name, status, diagnostic);
             }
             Ok(())
         }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet};
+use super::params::{
+    self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
+};
 use super::{Scope, tls};
 use crate::Surroundings as _;
 use crate::address::{self, Address, Port, Transport};
@@ -25,7 +27,6 @@ pub(crate) struct BindDraft {
 type Parse = ParameterParse<BindDraft>;
 
 const QUICK: &str = "it would only make things faster";
-const CIPHERS: &str = "only modern suites are offered";
 const CLI: &str = "it speaks of the stats socket";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
@@ -127,11 +128,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("verify", verify),
     accepted("allow-0rtt", 0, "early data is not taken"),
     accepted("cc", 1, QUICK),
-    accepted("ciphers", 1, CIPHERS),
-    accepted("ciphersuites", 1, CIPHERS),
-    accepted("curves", 1, CIPHERS),
+    not_in_force("ciphers", 1, tls::SUITES),
+    not_in_force("ciphersuites", 1, tls::SUITES),
+    not_in_force("curves", 1, tls::GROUPS),
     accepted("defer-accept", 0, QUICK),
-    accepted("ecdhe", 1, CIPHERS),
+    not_in_force("ecdhe", 1, tls::GROUPS),
     accepted("expose-fd", 1, CLI),
     accepted("guid-prefix", 1, "nothing refers to it"),
     accepted("id", 1, "nothing refers to it"),
@@ -142,7 +143,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("nice", 1, QUICK),
     accepted("no-ca-names", 0, "client certificates are not asked for"),
     accepted("npn", 1, "no client speaks it any more"),
-    accepted("prefer-client-ciphers", 0, CIPHERS),
+    accepted("prefer-client-ciphers", 0, "only modern suites are offered"),
     accepted("process", 1, "there is one process"),
     accepted("severity-output", 1, CLI),
     accepted(
@@ -150,7 +151,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         1,
         "listeners are shared out as the workers need them",
     ),
-    accepted("sigalgs", 1, CIPHERS),
+    not_in_force("sigalgs", 1, tls::SIGNATURES),
     accepted("tcp-ss", 1, QUICK),
     accepted("tfo", 0, QUICK),
     accepted("thread", 1, "all workers accept"),

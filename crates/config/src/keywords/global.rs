@@ -1,8 +1,8 @@
 //! Section `global` (manual 3).
 
 use super::{
-    Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log, not_yet,
-    refused, removed, tls,
+    Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log,
+    not_in_force, not_yet, refused, removed, tls,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
@@ -301,7 +301,6 @@ fn unknown_option(word: &crate::lexer::Word, keyword: &str, text: &str) -> Diagn
 
 const THREADS: &str = "the kernel places the workers";
 const POLL: &str = "the runtime chooses how it waits";
-const CIPHERS: &str = "only modern suites are offered";
 const CLI: &str = "nothing answers on a stats socket yet";
 const NO_QUIC: &str = "HTTP/3 is not served";
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
@@ -392,16 +391,24 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("profiling.tasks", (), DEBUG),
     accepted("quiet", (), "the flag -q says it"),
     accepted_either_way("set-dumpable", (), DEBUG),
-    accepted("ssl-default-bind-ciphers", (), CIPHERS),
-    accepted("ssl-default-bind-ciphersuites", (), CIPHERS),
-    accepted("ssl-default-bind-client-sigalgs", (), CIPHERS),
-    accepted("ssl-default-bind-curves", (), CIPHERS),
-    accepted("ssl-default-bind-sigalgs", (), CIPHERS),
-    accepted("ssl-default-server-ciphers", (), CIPHERS),
-    accepted("ssl-default-server-ciphersuites", (), CIPHERS),
-    accepted("ssl-default-server-client-sigalgs", (), CIPHERS),
-    accepted("ssl-default-server-curves", (), CIPHERS),
-    accepted("ssl-default-server-sigalgs", (), CIPHERS),
+    not_in_force("ssl-default-bind-ciphers", (), tls::SUITES),
+    not_in_force("ssl-default-bind-ciphersuites", (), tls::SUITES),
+    accepted(
+        "ssl-default-bind-client-sigalgs",
+        (),
+        "client certificates are not asked for",
+    ),
+    not_in_force("ssl-default-bind-curves", (), tls::GROUPS),
+    not_in_force("ssl-default-bind-sigalgs", (), tls::SIGNATURES),
+    not_in_force("ssl-default-server-ciphers", (), tls::SUITES),
+    not_in_force("ssl-default-server-ciphersuites", (), tls::SUITES),
+    accepted(
+        "ssl-default-server-client-sigalgs",
+        (),
+        "client certificates are not sent",
+    ),
+    not_in_force("ssl-default-server-curves", (), tls::GROUPS),
+    not_in_force("ssl-default-server-sigalgs", (), tls::SIGNATURES),
     accepted(
         "ssl-dh-param-file",
         (),
@@ -414,7 +421,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         "chains are sent as their file has them",
     ),
     accepted("stats maxconn", (), CLI),
-    accepted_either_way("strict-limits", (), "limits are always strict"),
+    accepted_either_way(
+        "strict-limits",
+        (),
+        "limits that cannot be raised give a warning",
+    ),
     accepted("thread-group", (), THREADS),
     accepted("thread-groups", (), THREADS),
     accepted("tune.applet.zero-copy-forwarding", (), MEMORY),
@@ -527,7 +538,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "client hellos are not kept",
     ),
-    accepted("tune.ssl.certificate-compression", (), CIPHERS),
+    accepted(
+        "tune.ssl.certificate-compression",
+        (),
+        "certificates are not compressed",
+    ),
     accepted(
         "tune.ssl.default-dh-param",
         (),

@@ -25,6 +25,7 @@ pub(crate) mod tls;
 pub(crate) use sections::SectionKind;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(crate) enum Status<P> {
     Implemented(P),
     /// It is read and has no effect; the text says why that is harmless here.
     Accepted(&'static str),
+    /// It is read and restricts nothing; the text says what is in force instead. Worth a warning.
+    NotInForce(&'static str),
     /// It has a meaning that would be missed: the configuration is refused.
     NotYet,
     /// HAProxy has removed it; what to write instead.
@@ -128,6 +131,15 @@ pub(crate) const fn accepted<P, S>(
     entry(name, sections, Status::Accepted(why), is_option(name))
 }
 
+/// Accepted with a warning: it would restrict something, and does not.
+pub(crate) const fn not_in_force<P, S>(
+    name: &'static str,
+    sections: S,
+    instead: &'static str,
+) -> Keyword<P, S> {
+    entry(name, sections, Status::NotInForce(instead), false)
+}
+
 /// Accepted, and `no …` and `default …` may be written though it is no option.
 pub(crate) const fn accepted_either_way<P, S>(
     name: &'static str,
@@ -202,6 +214,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
     pub(crate) bases: &'a Bases,
+    /// Keywords of which it was told already that they are not in force.
+    pub(crate) told: &'a RefCell<BTreeSet<String>>,
 }
 
 /// Settings of `global` that change how later lines are read.
@@ -221,6 +235,16 @@ pub(crate) struct Bases {
 impl Scope<'_> {
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
         self.report.borrow_mut().push(diagnostic);
+    }
+
+    /// What is said of a keyword that is not parsed: of one that is not in force only once, because
+    /// a hundred `bind` lines tend to repeat it.
+    pub(crate) fn report_verdict<P>(&self, name: &str, status: &Status<P>, diagnostic: Diagnostic) {
+        let again = matches!(status, Status::NotInForce(_))
+            && !self.told.borrow_mut().insert(name.to_owned());
+        if !again {
+            self.report(diagnostic);
+        }
     }
 
     pub(crate) fn expressions(&self, stage: Stage) -> Context<'_> {
@@ -273,6 +297,10 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
             place,
             format!("'{name}' is accepted and has no effect: {why}"),
         ),
+        Status::NotInForce(instead) => {
+            Diagnostic::warning(place, format!("'{name}' is not in force: {instead}"))
+                .label("accepted, and restricts nothing")
+        }
         Status::NotYet => Diagnostic::alert(place, format!("'{name}' is not implemented yet"))
             .label("known, but it would have no effect")
             .help("remove it, or guard it with .if !feature(TIDEGATE) … .endif"),
@@ -411,8 +439,6 @@ pub(crate) fn check_modifier<P, S>(keyword: &Keyword<P, S>, line: &Line) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     /// A name twice would hide one of its entries.

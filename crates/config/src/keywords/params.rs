@@ -36,6 +36,19 @@ pub(crate) const fn accepted<P>(
     }
 }
 
+/// Accepted with a warning: it would restrict something, and does not.
+pub(crate) const fn not_in_force<P>(
+    name: &'static str,
+    values: usize,
+    instead: &'static str,
+) -> Parameter<P> {
+    Parameter {
+        name,
+        values,
+        status: Status::NotInForce(instead),
+    }
+}
+
 pub(crate) const fn not_yet<P>(name: &'static str, values: usize) -> Parameter<P> {
     Parameter {
         name,
@@ -100,8 +113,8 @@ fn one<T>(
         verdict(&name, &parameter.status, word.span),
         &parameter.status,
     ) {
-        (Some(notice), Status::Accepted(_)) => {
-            scope.report(notice);
+        (Some(told), Status::Accepted(_) | Status::NotInForce(_)) => {
+            scope.report_verdict(&name, &parameter.status, told);
             Ok(())
         }
         (Some(problem), _) => Err(problem),

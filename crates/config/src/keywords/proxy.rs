@@ -250,16 +250,26 @@ fn hash_type(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Di
     }
 }
 
+const REUSE: &str = "idle connections carry GET, HEAD and OPTIONS requests without a body only, \
+     and one that turns out dead has its request sent once more";
+
 /// Only whether idle connections may be shared at all would be missed.
 fn http_reuse(_: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("never, safe, aggressive or always")?;
     args.end()?;
     match word.text.as_str() {
-        "safe" => Ok(()),
+        "safe" => {
+            let message = format!("'http-reuse safe' : {REUSE}");
+            scope.report(Diagnostic::notice(word.span, message));
+            Ok(())
+        }
         "aggressive" | "always" => {
             scope.report(Diagnostic::notice(
                 word.span,
-                "idle connections are reused as with 'http-reuse safe'",
+                format!(
+                    "'http-reuse {}' acts as 'http-reuse safe': {REUSE}",
+                    word.text
+                ),
             ));
             Ok(())
         }

@@ -1,7 +1,9 @@
 //! `server` and `default-server` lines and their parameters (manual 4.2 and 5.2).
 
 use super::bind::based;
-use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet};
+use super::params::{
+    self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
+};
 use super::{Scope, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
@@ -16,7 +18,6 @@ type Parse = ParameterParse<ServerDraft>;
 
 const QUICK: &str = "it would only make things faster";
 const POOL: &str = "idle connections are pooled by the engine";
-const CIPHERS: &str = "only modern suites are offered";
 const NO_COOKIE: &str = "there is no stickiness to leave out";
 const DEFAULT: &str = "it is the default";
 
@@ -66,6 +67,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.server.check_parameters.inter = interval(args)?;
         Ok(())
     }),
+    implemented("max-reuse", |_, args, scope| pooling(args, scope)),
     implemented("maxconn", |draft, args, _| {
         let value = next_number(args, 0..=i32::MAX as u64)?;
         draft.server.maxconn = (value > 0).then_some(value);
@@ -93,6 +95,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls_parameters.verifyhost = None;
         Ok(())
     }),
+    implemented("pool-max-conn", |_, args, scope| pooling(args, scope)),
     implemented("port", |draft, args, _| {
         let port: u16 = next_number(args, 0..=65_535)?;
         draft.server.check_parameters.port = (port > 0).then_some(port);
@@ -137,13 +140,12 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("allow-0rtt", 0, "early data is not sent"),
     accepted("cc", 1, QUICK),
     accepted("check-reuse-pool", 0, "checks use connections of their own"),
-    accepted("ciphers", 1, CIPHERS),
-    accepted("ciphersuites", 1, CIPHERS),
+    not_in_force("ciphers", 1, tls::SUITES),
+    not_in_force("ciphersuites", 1, tls::SUITES),
     accepted("client-sigalgs", 1, "client certificates are not sent"),
-    accepted("curves", 1, CIPHERS),
+    not_in_force("curves", 1, tls::GROUPS),
     accepted("guid", 1, "nothing refers to it"),
     accepted("ktls", 1, QUICK),
-    accepted("max-reuse", 1, POOL),
     accepted("no-agent-check", 0, DEFAULT),
     accepted("no-check-reuse-pool", 0, DEFAULT),
     accepted("no-check-send-proxy", 0, DEFAULT),
@@ -160,14 +162,13 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("non-stick", 0, NO_COOKIE),
     accepted("npn", 1, "no server speaks it any more"),
     accepted("pool-low-conn", 1, POOL),
-    accepted("pool-max-conn", 1, POOL),
     accepted("pool-purge-delay", 1, POOL),
     accepted(
         "renegotiate",
         0,
         "TLS 1.3 has none and it is never asked for",
     ),
-    accepted("sigalgs", 1, CIPHERS),
+    not_in_force("sigalgs", 1, tls::SIGNATURES),
     accepted("ssl-reuse", 0, DEFAULT),
     accepted("stick", 0, NO_COOKIE),
     accepted("tfo", 0, QUICK),
@@ -351,6 +352,31 @@ fn interval(args: &mut Args<'_>) -> Result<std::time::Duration, Diagnostic> {
             place,
             format!("invalid value 0 for argument '{}'", args.keyword),
         )),
+    }
+}
+
+/// How many idle connections are kept, or how often one is used: only 0, which forbids it, would be
+/// missed. -1 is without bound.
+fn pooling(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("a number, or -1")?;
+    let keyword = args.keyword;
+    match word.text.parse::<i32>() {
+        Ok(0) => Err(Diagnostic::alert(
+            word.span,
+            format!("'server … {keyword} 0' is not implemented yet"),
+        )
+        .label("idle connections would be kept and used again")
+        .help("'option http-server-close' ends the server's connection after each response")),
+        Ok(-1..) => {
+            let message = format!("'server … {keyword}' is accepted and has no effect: {POOL}");
+            scope.report(Diagnostic::notice(word.span, message));
+            Ok(())
+        }
+        _ => Err(Diagnostic::alert(
+            word.span,
+            format!("'{keyword}' does not accept '{}'", word.text),
+        )
+        .label("expected a number, or -1")),
     }
 }
 

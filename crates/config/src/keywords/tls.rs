@@ -9,6 +9,14 @@ use crate::lexer::Word;
 use crate::model::TlsVersions;
 use crate::values::choice;
 
+/// What is said of lists of suites, which restrict nothing.
+pub(crate) const SUITES: &str =
+    "all AEAD suites of TLS 1.2 (with ECDHE) and 1.3 are offered, and no others";
+/// The same of curves.
+pub(crate) const GROUPS: &str = "the key exchange groups of the TLS library are offered";
+/// The same of signature algorithms.
+pub(crate) const SIGNATURES: &str = "the signature algorithms of the TLS library are offered";
+
 /// Words without a value that speak of versions.
 pub(crate) const VERSION_FLAGS: &[&str] = &[
     "no-sslv3",
