@@ -1,11 +1,13 @@
 //! `tidegate demo`: what it promises on a fresh machine, and that nothing of it is left behind.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{PATIENCE, Port, Process, http, wait_until};
+use testkit::websocket::{Message, Target};
+use testkit::{PATIENCE, Port, Process, WebSocket, http, wait_until};
 
 struct Demo {
     process: Process,
@@ -102,6 +104,28 @@ async fn a_killed_node_is_noticed_and_nobody_else_is_touched() {
     for path in ["/", "/health", "/stats", "/metrics"] {
         let response = http::get(demo.http.address(), path).await.unwrap();
         assert_eq!(response.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_for_everyone_reaches_clients_on_every_node() {
+    let demo = Demo::start().await;
+    let target = Target::plain(demo.http.address());
+    let mut sockets = BTreeMap::new();
+    while sockets.len() < 3 {
+        let (mut socket, node) = WebSocket::open_greeted(&target).await.unwrap();
+        let subscribe = r#"{"type":"subscribe","channel":"demo"}"#;
+        socket.send(Message::text(subscribe)).await.unwrap();
+        assert!(socket.text().await.unwrap().contains("subscribed"));
+        sockets.insert(node, socket);
+    }
+    let publish = r#"{"type":"publish","channel":"demo","message":"to all"}"#;
+    let mut publisher = WebSocket::open_greeted(&target).await.unwrap().0;
+    publisher.send(Message::text(publish)).await.unwrap();
+    assert!(publisher.text().await.unwrap().contains("published"));
+    for (node, socket) in &mut sockets {
+        let text = socket.text().await.unwrap();
+        assert!(text.contains("to all"), "{node}: {text}");
     }
 }
 
