@@ -45,17 +45,21 @@ pub(crate) fn start_in_background(program: &OsStr) -> Result<bool> {
     Ok(said.windows(READY.len()).any(|window| window == READY))
 }
 
-/// Leaves the terminal, after telling who started us that all is well.
-pub(crate) fn leave_terminal() -> Result<()> {
-    nix::unistd::setsid().context("cannot leave the terminal")?;
+/// Where a daemon's input comes from and its output goes: to be opened before a `chroot`.
+pub(crate) fn open_nowhere() -> Result<File> {
     let nowhere = File::options().read(true).write(true).open("/dev/null");
-    let nowhere = nowhere.context("cannot open /dev/null")?;
+    nowhere.context("cannot open /dev/null")
+}
+
+/// Leaves the terminal, after telling who started us that all is well.
+pub(crate) fn leave_terminal(nowhere: &File) -> Result<()> {
+    nix::unistd::setsid().context("cannot leave the terminal")?;
     std::io::stdout()
         .write_all(READY)
         .and_then(|()| std::io::stdout().flush())?;
-    nix::unistd::dup2_stdin(&nowhere)?;
-    nix::unistd::dup2_stdout(&nowhere)?;
-    nix::unistd::dup2_stderr(&nowhere)?;
+    nix::unistd::dup2_stdin(nowhere)?;
+    nix::unistd::dup2_stdout(nowhere)?;
+    nix::unistd::dup2_stderr(nowhere)?;
     Ok(())
 }
 

@@ -280,6 +280,8 @@ impl Run<'_> {
         if let Some(pidfile) = pidfile.filter(|_| wanted) {
             process::write_pid(pidfile).map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
         }
+        let nowhere = daemon.then(process::open_nowhere).transpose();
+        let nowhere = nowhere.map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
         let warnings = process::give_up_rights(&self.config.global)
             .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
         for warning in warnings {
@@ -301,8 +303,9 @@ impl Run<'_> {
         {
             self.speaker.warning(&format!("{error:#}"));
         }
-        if daemon {
-            process::leave_terminal().map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
+        if let Some(nowhere) = &nowhere {
+            process::leave_terminal(nowhere)
+                .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
         }
         let hard_stop_after = self.config.global.hard_stop_after;
         let ended = beside.watch(engine, self.control, lifecycle, hard_stop_after);

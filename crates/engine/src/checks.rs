@@ -53,7 +53,7 @@ pub(crate) async fn run(shared: Arc<Shared>, backend: Arc<BackendState>, server:
         let started = Instant::now();
         let wanted = server.health().wants_checks();
         if wanted && server.is_resolved() {
-            let result = probe(&backend, &server, &check, &pool).await;
+            let result = probe(&shared, &backend, &server, &check, &pool).await;
             manager::settle(&shared, &backend, &server, result);
         }
         let interval = server.health().next_interval(&check);
@@ -73,13 +73,14 @@ fn spread(interval: Duration, percent: u8) -> Duration {
 
 /// One check.
 async fn probe(
+    shared: &Shared,
     backend: &BackendState,
     server: &ServerState,
     check: &Check,
     pool: &BufferPool,
 ) -> CheckResult {
     let started = Instant::now();
-    let (code, status, info) = match attempt(backend, server, check, pool).await {
+    let (code, status, info) = match attempt(shared, backend, server, check, pool).await {
         Ok(passed) => passed,
         Err(failed) => failed,
     };
@@ -95,6 +96,7 @@ async fn probe(
 type Finding = (CheckCode, Option<u16>, String);
 
 async fn attempt(
+    shared: &Shared,
     backend: &BackendState,
     server: &ServerState,
     check: &Check,
@@ -110,6 +112,15 @@ async fn attempt(
     let mut stream = connect(&target, tls, sni, Some(limits.connect))
         .await
         .map_err(|error| connect_failure(&error, tls.is_some()))?;
+    if server.dynamic
+        && stream
+            .local_peer()
+            .is_some_and(|peer| shared.site.load().listens_at(peer))
+    {
+        // A list that names ourselves would send every request round until nothing is left.
+        let info = "it is a listener of this balancer itself".into();
+        return Err((CheckCode::Layer4Connection, None, info));
+    }
     let Some(httpchk) = &backend.conf().httpchk else {
         let code = if tls.is_some() {
             CheckCode::Layer6Ok

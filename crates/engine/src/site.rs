@@ -5,11 +5,12 @@
 //! in atomics.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use config::model::{Backend, Config, Frontend, Server};
+use config::model::{Backend, BindAddress, Config, Frontend, Server};
 use routing::balance::{Ask, Balancer, ServerKey};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -29,6 +30,24 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Whether one of its listeners is at this address of this machine.
+    pub(crate) fn listens_at(&self, address: SocketAddr) -> bool {
+        let binds = self
+            .config
+            .frontends
+            .iter()
+            .flat_map(|frontend| &frontend.binds);
+        binds
+            .filter_map(|bind| match bind.address {
+                BindAddress::Inet(bound) => Some(bound),
+                _ => None,
+            })
+            .any(|bound| {
+                let here = bound.ip().is_unspecified() || bound.ip() == address.ip();
+                here && bound.port() == address.port()
+            })
+    }
+
     /// Whether any `stats` line was written.
     pub(crate) fn has_stats(&self) -> bool {
         let fronts = self.config.frontends.iter().map(|f| &f.proxy);

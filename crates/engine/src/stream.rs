@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -112,6 +113,15 @@ impl Stream {
             Carrier::Tcp(tcp) => tcp.as_fd(),
             Carrier::Unix(unix) => unix.as_fd(),
         }
+    }
+
+    /// The peer's address, where it is on this machine by the same address as we are.
+    pub(crate) fn local_peer(&self) -> Option<SocketAddr> {
+        let socket = self.socket();
+        let socket = socket2::SockRef::from(&socket);
+        let peer = socket.peer_addr().ok()?.as_socket()?;
+        let here = socket.local_addr().ok()?.as_socket()?;
+        (peer.ip() == here.ip()).then_some(peer)
     }
 
     /// Whether the peer has neither closed nor sent anything that was not read. The kernel is

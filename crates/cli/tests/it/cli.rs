@@ -366,6 +366,19 @@ async fn a_daemon_returns_when_its_pid_file_is_written_and_its_port_answers() {
 }
 
 #[tokio::test]
+async fn a_daemon_starts_in_a_root_where_nothing_is() {
+    let background = Background::new();
+    let folder = background.folder.path();
+    let config = std::fs::read_to_string(folder.join("a.cfg")).unwrap();
+    let jail = format!("global\n    chroot {}\n{config}", folder.display());
+    std::fs::write(folder.join("a.cfg"), jail).unwrap();
+    let (code, said) = background.start("pid");
+    assert_eq!(code, Some(0), "{said}");
+    let answer = testkit::http::get(background.port.address(), "/").await;
+    assert_eq!(answer.unwrap().status, 503);
+}
+
+#[tokio::test]
 async fn a_daemon_that_cannot_write_its_pid_file_says_so_and_leaves_nothing_behind() {
     let background = Background::new();
     let (code, said) = background.start("missing/pid");

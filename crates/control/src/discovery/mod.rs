@@ -39,6 +39,9 @@ impl NodeId {
         if !text.bytes().all(allowed) {
             return Err("the id has characters other than A-Z a-z 0-9 . _ : -");
         }
+        if ["FRONTEND", "BACKEND"].contains(&text) {
+            return Err("the id is what statistics call the rows of proxies");
+        }
         Ok(Self(text.into()))
     }
 
