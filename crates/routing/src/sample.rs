@@ -1,6 +1,6 @@
 //! What a sample expression sees (manual 7.3): fetches over the facts of a session.
 //!
-//! Nothing is copied where the facts hold it as it is. Converters are in [`crate::convert`].
+//! Nothing is copied where the facts hold it as it is. Converters are in `crate::convert`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

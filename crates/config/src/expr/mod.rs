@@ -1,7 +1,7 @@
 //! Sample fetches, converters, ACL conditions and log formats: what a rule may ask and say.
 //!
 //! The types are here; the parsers are beside them ([`acl`], [`condition`], [`sample`],
-//! [`format`]). Evaluation is `routing`'s. The language is that of the manual's chapters 7 and 8.2.
+//! `expr::format`). Evaluation is `routing`'s. The language is that of the manual's chapters 7 and 8.2.
 
 pub mod acl;
 mod arguments;

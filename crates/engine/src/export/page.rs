@@ -1,6 +1,6 @@
 //! The stats page for people: one HTML document without script and without anything to fetch, so that
 //! it works behind any policy and in any browser. Everything a client, a node or a file may have named
-//! passes [`html::Html::text`], which escapes it.
+//! passes `html::Html::text`, which escapes it.
 
 mod cards;
 mod html;

@@ -1,6 +1,6 @@
 //! Metrics in Prometheus's text format 0.0.4. Names and labels are those of HAProxy's exporter where
-//! it has the same thing ([`families`]), so that dashboards and alerts go on working; what only we have
-//! begins with `tidegate_` ([`own`]). What there is stands in these tables.
+//! it has the same thing (`families`), so that dashboards and alerts go on working; what only we have
+//! begins with `tidegate_` (`own`). What there is stands in these tables.
 
 mod families;
 mod own;
