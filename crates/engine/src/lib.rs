@@ -4,6 +4,7 @@
 //! [`Handle`], and the values that go through it ([`command`], [`snapshot`]): nobody outside can
 //! reach into the data path. Inside, read `serve.rs` first.
 
+mod attempts;
 mod buffer;
 mod checks;
 mod client;

@@ -1,0 +1,84 @@
+//! `bind` lines and their TLS (manual 5.1).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::source::Span;
+
+/// One address of a `bind` line (manual 5.1).
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// What to listen on.
+    pub address: BindAddress,
+    /// As written, for messages and stats.
+    pub text: Arc<str>,
+    /// Where.
+    pub span: Span,
+    /// `name`.
+    pub name: Option<Arc<str>>,
+    /// `accept-proxy`: each connection starts with a PROXY header.
+    pub accept_proxy: bool,
+    /// `ssl …`.
+    pub tls: Option<BindTls>,
+    /// `maxconn` of this address.
+    pub maxconn: Option<u32>,
+    /// `backlog` of this address.
+    pub backlog: Option<u32>,
+    /// `mode` of a Unix socket: permission bits.
+    pub unix_mode: Option<u32>,
+    /// `user` or `uid` of a Unix socket: whom its file belongs to.
+    pub unix_uid: Option<u32>,
+    /// `group` or `gid` of a Unix socket.
+    pub unix_gid: Option<u32>,
+    /// `interface`: only connections that come in by it.
+    pub interface: Option<Arc<str>>,
+    /// `v4v6` (`Some(false)`), `v6only` (`Some(true)`).
+    pub v6only: Option<bool>,
+}
+
+/// What to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindAddress {
+    /// `*:80`, `:80`, `ip:port`, `[::]:port`.
+    Inet(SocketAddr),
+    /// `unix@PATH` or a path.
+    Unix(PathBuf),
+    /// `abns@NAME`.
+    Abstract(Arc<str>),
+    /// `fd@N`: inherited, already bound (and listening or not).
+    Fd(i32),
+}
+
+/// TLS of a `bind` line.
+#[derive(Debug, Clone, Default)]
+pub struct BindTls {
+    /// `crt FILE|DIR`, in order, with `crt-base` applied; the first certificate is the default one.
+    pub crt: Vec<PathBuf>,
+    /// `ssl-min-ver`, `ssl-max-ver`, `no-tlsv12` …, merged with the global defaults.
+    pub versions: TlsVersions,
+    /// `alpn`, in order of preference; only `http/1.1` is served.
+    pub alpn: Vec<Arc<str>>,
+    /// `strict-sni`: no handshake without a matching certificate.
+    pub strict_sni: bool,
+    /// `no-tls-tickets`: sessions are not resumed by tickets.
+    pub no_tickets: bool,
+}
+
+/// Which TLS versions are allowed. 1.2 and 1.3 exist here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsVersions {
+    /// TLS 1.2 is offered.
+    pub tls12: bool,
+    /// TLS 1.3 is offered.
+    pub tls13: bool,
+}
+
+impl Default for TlsVersions {
+    fn default() -> Self {
+        Self {
+            tls12: true,
+            tls13: true,
+        }
+    }
+}

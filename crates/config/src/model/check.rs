@@ -1,0 +1,93 @@
+//! Health checks (manual 4.2, "http-check"; 5.2, "check").
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `check` and its parameters (manual 5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// `inter`. Default 2 s.
+    pub inter: Duration,
+    /// `fastinter`: while going up or down.
+    pub fastinter: Option<Duration>,
+    /// `downinter`: while down.
+    pub downinter: Option<Duration>,
+    /// `rise`: successes to be UP. Default 2.
+    pub rise: u32,
+    /// `fall`: failures to be DOWN. Default 3.
+    pub fall: u32,
+    /// `port`: where checks go, if elsewhere.
+    pub port: Option<u16>,
+    /// `addr`: where checks go, if elsewhere.
+    pub addr: Option<IpAddr>,
+    /// `check-ssl`; implied by `ssl` where neither `port` nor `addr` is given.
+    pub tls: bool,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            inter: Duration::from_secs(2),
+            fastinter: None,
+            downinter: None,
+            rise: 2,
+            fall: 3,
+            port: None,
+            addr: None,
+            tls: false,
+        }
+    }
+}
+
+/// `option httpchk` with `http-check send|expect` (manual 4.2).
+#[derive(Debug, Clone)]
+pub struct HttpCheck {
+    /// Default `OPTIONS`.
+    pub method: Arc<str>,
+    /// Default `/`.
+    pub uri: Arc<str>,
+    /// `HTTP/1.0` (the default), or as given.
+    pub version: Arc<str>,
+    /// `hdr NAME VALUE`, in order.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    /// `body`.
+    pub body: Option<Arc<str>>,
+    /// `http-check expect` lines, which must all hold; none: any 2xx or 3xx.
+    pub expect: Vec<Expect>,
+}
+
+impl Default for HttpCheck {
+    fn default() -> Self {
+        Self {
+            method: "OPTIONS".into(),
+            uri: "/".into(),
+            version: "HTTP/1.0".into(),
+            headers: Vec::new(),
+            body: None,
+            expect: Vec::new(),
+        }
+    }
+}
+
+/// `http-check expect [!] …`.
+#[derive(Debug, Clone)]
+pub struct Expect {
+    /// `!`.
+    pub negated: bool,
+    /// What is compared.
+    pub what: Expected,
+}
+
+/// What `http-check expect` compares.
+#[derive(Debug, Clone)]
+pub enum Expected {
+    /// `status 200,201,300-399`: inclusive ranges.
+    Status(Vec<(u16, u16)>),
+    /// `rstatus REGEX`.
+    StatusRegex(regex::bytes::Regex),
+    /// `string TEXT` in the body.
+    Body(Arc<str>),
+    /// `rstring REGEX` in the body.
+    BodyRegex(regex::bytes::Regex),
+}

@@ -1,0 +1,126 @@
+//! The checked configuration: every value valid, every reference resolved.
+//!
+//! Built only by `check`; what is here nobody downstream validates again. One file a family.
+
+mod bind;
+mod check;
+mod errors;
+mod log;
+mod own;
+mod proxy;
+mod rules;
+mod server;
+mod stats;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::environment::Variables;
+pub use bind::{Bind, BindAddress, BindTls, TlsVersions};
+pub use check::{Check, Expect, Expected, HttpCheck};
+pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
+pub use log::{LogFormat, LogLineFormat, LogSink, LogTarget, Logging};
+pub use own::{Discovery, NODES_MAX, Registry};
+pub use proxy::{
+    Backend, Balance, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Timeouts, UseBackend,
+};
+pub use rules::{
+    Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
+    ResponseRule,
+};
+pub use server::{Server, ServerAddress, ServerTls, Weight};
+pub use stats::{Secret, StatsPage};
+
+/// A whole configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Process-wide settings.
+    pub global: Global,
+    /// Frontends, and the front half of each `listen`, in file order.
+    pub frontends: Vec<Frontend>,
+    /// Backends, and the back half of each `listen`, in file order.
+    pub backends: Vec<Backend>,
+    /// Where the node list comes from: section `discovery` (our own; the environment fills the rest).
+    pub discovery: Option<Discovery>,
+    /// The embedded node registry: section `registry` (our own).
+    pub registry: Option<Registry>,
+}
+
+/// A backend, by its position in [`Config::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(pub usize);
+
+/// Section `global` (manual 3).
+#[derive(Debug, Clone, Default)]
+pub struct Global {
+    /// `daemon`.
+    pub daemon: bool,
+    /// `user` or `uid`.
+    pub user: Option<Account>,
+    /// `group` or `gid`.
+    pub group: Option<Account>,
+    /// `chroot`.
+    pub chroot: Option<PathBuf>,
+    /// `pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `maxconn`: connections of the whole process; `None`: as many as descriptors allow.
+    pub maxconn: Option<u32>,
+    /// `nbthread`: workers; `None`: one per core.
+    pub nbthread: Option<u16>,
+    /// `ulimit-n`.
+    pub ulimit_n: Option<u64>,
+    /// `spread-checks`: percent of the interval, 0 to 50.
+    pub spread_checks: u8,
+    /// `hard-stop-after`: how long a soft stop may last.
+    pub hard_stop_after: Option<Duration>,
+    /// `log` lines of the section, for the process itself and for `log global`.
+    pub log: Vec<LogTarget>,
+    /// `log-tag`.
+    pub log_tag: Option<Arc<str>>,
+    /// `log-send-hostname [name]`: `Some(None)` is the machine's own name.
+    pub log_send_hostname: Option<Option<Arc<str>>>,
+    /// `node`: shown on the stats page.
+    pub node: Option<Arc<str>>,
+    /// `description`.
+    pub description: Option<Arc<str>>,
+    /// `stats socket` lines. Accepted: nothing answers on them yet.
+    pub stats_sockets: Vec<Arc<str>>,
+    /// `ssl-default-bind-options` and friends; already merged into each `bind`.
+    pub bind_tls: TlsVersions,
+    /// Bounds of `tune.*`.
+    pub tune: Tune,
+    /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the
+    /// environment. Values do not print.
+    pub environment: Variables,
+}
+
+/// A user or group, by name or number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// `user www-data`.
+    Name(Arc<str>),
+    /// `uid 33`.
+    Id(u32),
+}
+
+/// Bounds that `tune.*` sets (manual 3.2).
+#[derive(Debug, Clone)]
+pub struct Tune {
+    /// `tune.bufsize`, bytes: a head must fit in it less `maxrewrite`. Default 16384.
+    pub bufsize: usize,
+    /// `tune.maxrewrite`, bytes kept free for added headers. Default 1024.
+    pub maxrewrite: usize,
+    /// `tune.http.maxhdr`: headers in a message. Default 101.
+    pub http_maxhdr: usize,
+}
+
+impl Default for Tune {
+    fn default() -> Self {
+        Self {
+            bufsize: 16384,
+            maxrewrite: 1024,
+            http_maxhdr: 101,
+        }
+    }
+}

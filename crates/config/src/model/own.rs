@@ -1,0 +1,40 @@
+//! Our own sections: where nodes come from.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BackendId;
+
+/// Largest `max-nodes`: each node costs memory and checks, and lists, registry and state file are
+/// bounded so that a fleet of this size fits. The largest fleets known have a few hundred.
+pub const NODES_MAX: usize = 10_000;
+
+/// Section `discovery` (our own; inside `.if feature(TIDEGATE)`): `None` in a field means its default.
+#[derive(Debug, Clone, Default)]
+pub struct Discovery {
+    /// `url`: the service; the environment's `WS_UPDATES_URL` when not given.
+    pub url: Option<Arc<str>>,
+    /// `interval`: the environment's `UPDATE_INTERVAL`, else 30 s.
+    pub interval: Option<Duration>,
+    /// `fill-backend`: which backend the fleet fills. Default `ws_backend`, else the only one that serves upgrades.
+    pub backend: Option<BackendId>,
+    /// `rewrite-localhost TEMPLATE`: host of nodes that announce `localhost`; `{id}` is their id.
+    pub rewrite_localhost: Option<Arc<str>>,
+    /// `state-file`: where the last good fleet is kept.
+    pub state_file: Option<PathBuf>,
+    /// `max-nodes`, at most [`NODES_MAX`]. Default 1000.
+    pub nodes_max: Option<usize>,
+    /// `drain`: how long a node that left may keep its tunnels. Default: until they end.
+    pub drain: Option<Duration>,
+}
+
+/// Section `registry` (our own).
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// `bind`: where nodes announce themselves.
+    pub bind: SocketAddr,
+    /// `expire`: a node not heard of for so long is not listed. Default 5 min.
+    pub expire: Duration,
+}

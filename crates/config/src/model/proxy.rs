@@ -1,0 +1,174 @@
+//! What `defaults`, `frontend`, `backend` and `listen` say of themselves (manual 4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    BackendId, Bind, ErrorPages, HttpCheck, Logging, RequestRule, ResponseRule, Server, ServerTls,
+    StatsPage,
+};
+use crate::expr::Condition;
+use crate::source::Span;
+
+/// `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Bytes are relayed as they come.
+    #[default]
+    Tcp,
+    /// Requests are understood.
+    Http,
+}
+
+/// What frontends and backends have in common; `defaults` fills it.
+#[derive(Debug, Clone, Default)]
+pub struct Proxy {
+    /// Name of the section.
+    pub name: Arc<str>,
+    /// Where the section begins.
+    pub span: Span,
+    /// `description`.
+    pub description: Option<Arc<str>>,
+    /// `mode`.
+    pub mode: Mode,
+    /// `disabled`: not started.
+    pub disabled: bool,
+    /// All `timeout …`; `None` is without limit.
+    pub timeouts: Timeouts,
+    /// `option httpclose|http-server-close|http-keep-alive`.
+    pub connection: ConnectionMode,
+    /// `option forwardfor`.
+    pub forwardfor: Option<ForwardFor>,
+    /// `http-request` rules, in order.
+    pub http_request: Vec<RequestRule>,
+    /// `http-response` rules, in order.
+    pub http_response: Vec<ResponseRule>,
+    /// `stats …`, when any line of it was given and it is not disabled.
+    pub stats: Option<StatsPage>,
+    /// `log`, `option httplog` and friends.
+    pub log: Logging,
+    /// `errorfile`, `errorloc`…: answers of one's own, by the status they stand for.
+    pub error_pages: ErrorPages,
+    /// `id`.
+    pub id: Option<u32>,
+}
+
+/// `timeout …` (manual 4.2). `None`: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `timeout client`: silence of the client.
+    pub client: Option<Duration>,
+    /// `timeout client-fin`: silence of a client that has half-closed.
+    pub client_fin: Option<Duration>,
+    /// `timeout server`.
+    pub server: Option<Duration>,
+    /// `timeout server-fin`.
+    pub server_fin: Option<Duration>,
+    /// `timeout connect`.
+    pub connect: Option<Duration>,
+    /// `timeout queue`; falls back to `connect`.
+    pub queue: Option<Duration>,
+    /// `timeout check`: reading a check's answer.
+    pub check: Option<Duration>,
+    /// `timeout tunnel`: silence of both sides of a tunnel; falls back to `client`/`server`.
+    pub tunnel: Option<Duration>,
+    /// `timeout http-request`: a whole request head.
+    pub http_request: Option<Duration>,
+    /// `timeout http-keep-alive`: waiting for the next request; falls back to `http_request`, `client`.
+    pub http_keep_alive: Option<Duration>,
+    /// `timeout tarpit`.
+    pub tarpit: Option<Duration>,
+}
+
+/// What happens to connections between requests (manual 4, "connection modes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum ConnectionMode {
+    /// `option http-keep-alive`, the default.
+    #[default]
+    KeepAlive,
+    /// `option http-server-close`.
+    ServerClose,
+    /// `option httpclose`.
+    Close,
+}
+
+/// `option forwardfor [except MASK] [header NAME] [if-none]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardFor {
+    /// Sources for which nothing is added.
+    pub except: Option<ipnet::IpNet>,
+    /// Name in lower case; `x-forwarded-for` unless given.
+    pub header: Arc<str>,
+    /// Only when the header is not there yet.
+    pub if_none: bool,
+}
+
+/// Section `frontend`, or the front half of `listen`.
+#[derive(Debug, Clone, Default)]
+pub struct Frontend {
+    /// What it shares with backends.
+    pub proxy: Proxy,
+    /// `bind` lines, one per address.
+    pub binds: Vec<Bind>,
+    /// `maxconn`: connections at once; `None`: the process's limit alone.
+    pub maxconn: Option<u32>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `use_backend` lines, in order.
+    pub use_backend: Vec<UseBackend>,
+    /// `default_backend`; for `listen` its own back half.
+    pub default_backend: Option<BackendId>,
+    /// Whether this is half of a `listen`.
+    pub listen: bool,
+}
+
+/// `use_backend NAME [if …]`.
+#[derive(Debug, Clone)]
+pub struct UseBackend {
+    /// Where to go.
+    pub backend: BackendId,
+    /// When; `None`: always.
+    pub condition: Option<Condition>,
+}
+
+/// Section `backend`, or the back half of `listen`.
+#[derive(Debug, Clone, Default)]
+pub struct Backend {
+    /// What it shares with frontends.
+    pub proxy: Proxy,
+    /// `balance`.
+    pub balance: Balance,
+    /// `server` lines.
+    pub servers: Vec<Server>,
+    /// `default-server` in force at the end of the section: what a discovered node inherits.
+    pub default_server: Server,
+    /// What `default-server` says of TLS even where it does not say `ssl` (`default-server ca-file …`),
+    /// global defaults included: for a discovered node that asks for TLS.
+    pub default_server_tls: ServerTls,
+    /// `option httpchk` and `http-check`; checks are plain connects without it.
+    pub httpchk: Option<HttpCheck>,
+    /// `retries`. Default 3.
+    pub retries: u32,
+    /// `option redispatch [N]`: 0 is off; N: every Nth retry goes elsewhere; -1: the last one only.
+    pub redispatch: i32,
+    /// `fullconn`.
+    pub fullconn: Option<u32>,
+    /// Whether this is half of a `listen`.
+    pub listen: bool,
+}
+
+/// `balance` (manual 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// `roundrobin`: smooth, weighted, dynamic.
+    #[default]
+    RoundRobin,
+    /// `leastconn`.
+    LeastConn,
+    /// `source`: hash of the client's address.
+    Source,
+    /// `random(N)`: the best of N draws.
+    Random(u32),
+    /// `first`: fill one server after the other.
+    First,
+}

@@ -1,0 +1,112 @@
+//! `http-request` and `http-response` rules and the answers they give (manual 4.2).
+
+use std::sync::Arc;
+
+use crate::expr::{Condition, Format};
+use crate::source::Span;
+
+/// An `http-request` rule.
+#[derive(Debug, Clone)]
+pub struct RequestRule {
+    /// What to do.
+    pub action: RequestAction,
+    /// When; `None`: always.
+    pub condition: Option<Condition>,
+    /// Where.
+    pub span: Span,
+}
+
+/// What an `http-request` rule does (manual 4.2, "http-request").
+#[derive(Debug, Clone)]
+pub enum RequestAction {
+    /// `allow`: no further rule of this section is looked at.
+    Allow,
+    /// `deny`: counted as denied.
+    Deny(Box<Reply>),
+    /// `return`.
+    Return(Box<Reply>),
+    /// `redirect`.
+    Redirect(Box<Redirect>),
+    /// `set-header`: replaces all of that name. Names in lower case.
+    SetHeader(Arc<str>, Format),
+    /// `add-header`.
+    AddHeader(Arc<str>, Format),
+    /// `del-header`.
+    DelHeader(Arc<str>),
+    /// `use-service prometheus-exporter`.
+    PrometheusExporter,
+}
+
+/// An `http-response` rule.
+#[derive(Debug, Clone)]
+pub struct ResponseRule {
+    /// What to do.
+    pub action: ResponseAction,
+    /// When; `None`: always.
+    pub condition: Option<Condition>,
+    /// Where.
+    pub span: Span,
+}
+
+/// What an `http-response` rule does.
+#[derive(Debug, Clone)]
+pub enum ResponseAction {
+    /// `allow`.
+    Allow,
+    /// `set-header`.
+    SetHeader(Arc<str>, Format),
+    /// `add-header`.
+    AddHeader(Arc<str>, Format),
+    /// `del-header`.
+    DelHeader(Arc<str>),
+}
+
+/// An answer of our own.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// `content-type`; the body's default without it.
+    pub content_type: Option<Arc<str>>,
+    /// `hdr NAME FMT`, in order.
+    pub headers: Vec<(Arc<str>, Format)>,
+    /// The body.
+    pub body: ReplyBody,
+}
+
+/// The body of an answer of our own.
+#[derive(Debug, Clone)]
+pub enum ReplyBody {
+    /// The page HAProxy shows for this status; nothing where it has none.
+    Default,
+    /// `string` or `file`.
+    Bytes(Arc<[u8]>),
+    /// `lf-string` or `lf-file`.
+    Format(Format),
+}
+
+/// `redirect location|prefix|scheme` (manual 4.2).
+#[derive(Debug, Clone)]
+pub struct Redirect {
+    /// What the new place is made of.
+    pub to: RedirectTo,
+    /// 301, 302 (the default), 303, 307, 308.
+    pub code: u16,
+    /// `drop-query`.
+    pub drop_query: bool,
+    /// `append-slash`.
+    pub append_slash: bool,
+    /// `set-cookie NAME[=value]`, or `clear-cookie NAME[=]`, as a complete Set-Cookie value.
+    pub cookie: Option<Arc<str>>,
+}
+
+/// What the new place is made of.
+#[derive(Debug, Clone)]
+pub enum RedirectTo {
+    /// `location`: all of it.
+    Location(Format),
+    /// `prefix`: before the path.
+    Prefix(Format),
+    /// `scheme`: before `://host/path`.
+    Scheme(Format),
+}

@@ -1,0 +1,109 @@
+//! `server` lines and their TLS (manual 5.2).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Check, TlsVersions};
+use crate::expr::Sample;
+use crate::source::Span;
+
+/// `server` or `default-server` (manual 5.2).
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    /// Name, unique in its backend.
+    pub name: Arc<str>,
+    /// Where it was written.
+    pub span: Span,
+    /// Where it is.
+    pub address: ServerAddress,
+    /// `weight`, 0 to 256. Default 1.
+    pub weight: Weight,
+    /// `backup`.
+    pub backup: bool,
+    /// `disabled`: starts in maintenance.
+    pub disabled: bool,
+    /// `maxconn`: connections at once; `None`: no limit.
+    pub maxconn: Option<u32>,
+    /// `maxqueue`: requests waiting for it; `None`: no limit but the process's.
+    pub maxqueue: Option<u32>,
+    /// `check` and its parameters; `None`: never checked, always up.
+    pub check: Option<Check>,
+    /// The parameters of checks even where `check` is not given (`default-server inter 2s`).
+    pub check_parameters: Check,
+    /// `ssl …`.
+    pub tls: Option<ServerTls>,
+    /// `id`.
+    pub id: Option<u32>,
+}
+
+/// `weight`, 0 to 256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// `None` above 256.
+    pub fn new(weight: u16) -> Option<Self> {
+        (weight <= 256).then_some(Self(weight))
+    }
+
+    /// 0 to 256.
+    pub fn value(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// `ip:port`.
+    Inet(SocketAddr),
+    /// `ip` without a port: the port the client connected to is used (manual 5.2).
+    InetClientPort(IpAddr),
+    /// `name:port`, resolved by the engine; the server is DOWN until it resolves.
+    Name(Arc<str>, u16),
+    /// `unix@PATH` or a path.
+    Unix(PathBuf),
+}
+
+impl Default for ServerAddress {
+    fn default() -> Self {
+        Self::Inet(SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}
+
+/// TLS towards a server. By default its certificate is verified against the system's roots.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// `verify required` (the default) or `verify none` (`false`).
+    pub verify: bool,
+    /// `ca-file`, with `ca-base` applied; `None` or `@system-ca`: the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// `sni EXPR`.
+    pub sni: Option<Sample>,
+    /// `verifyhost`.
+    pub verifyhost: Option<Arc<str>>,
+    /// `ssl-min-ver`, `no-tlsv12` …, merged with the global defaults.
+    pub versions: TlsVersions,
+    /// `alpn`.
+    pub alpn: Vec<Arc<str>>,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            ca_file: None,
+            sni: None,
+            verifyhost: None,
+            versions: TlsVersions::default(),
+            alpn: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The tries of one session to reach a server: a place on one, a connection to it, and the decision
+//! to try again, there or elsewhere (manual 4.2, "retries", "option redispatch").
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use routing::balance::{Ask, ServerKey, source_hash};
+use wire::head::RequestHead;
+
+use crate::buffer::Buffer;
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::exchange::ServerConnection;
+use crate::server::ServerState;
+use crate::session::Session;
+use crate::site::{Assigned, BackendState};
+use crate::stream::Stream;
+use crate::timing::{Expired, within};
+use crate::upstream::connect::{ConnectError, connect};
+use crate::upstream::pool::Alike;
+use crate::worker::Worker;
+
+/// Pause before a connection is tried again on the same server, so that one that restarts is not
+/// asked three times in a millisecond (manual 4.2, "retries"); `timeout connect` may be shorter.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why no server can be had.
+pub(crate) struct NoServer {
+    /// How the session ends.
+    pub(crate) end: End,
+    /// What the client is told.
+    pub(crate) status: u16,
+}
+
+/// The tries of one session to reach a server.
+pub(crate) struct Attempts<'a> {
+    backend: &'a Arc<BackendState>,
+    retries_left: u32,
+    avoid: Option<ServerKey>,
+    /// Idle connections have let this request down once.
+    only_fresh: bool,
+    alike: Option<Alike>,
+}
+
+impl<'a> Attempts<'a> {
+    /// None made yet.
+    pub(crate) fn new(backend: &'a Arc<BackendState>) -> Self {
+        Self {
+            backend,
+            retries_left: backend.conf().retries,
+            avoid: None,
+            only_fresh: false,
+            alike: None,
+        }
+    }
+
+    /// A connection to a server that has a place for the session: an idle one where `may_reuse`,
+    /// else a new one.
+    pub(crate) async fn connect(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+        may_reuse: bool,
+        worker: &Rc<Worker>,
+    ) -> Result<ServerConnection, NoServer> {
+        loop {
+            if session.server().is_none() {
+                self.assign(session).await?;
+            }
+            let Some(server) = session.server().cloned() else {
+                return Err(no_server());
+            };
+            let backend = self.backend.index();
+            let alike = Alike {
+                backend,
+                server: server.key,
+                sni: server_name(session, head),
+            };
+            if may_reuse
+                && !self.only_fresh
+                && let Some(stream) = worker.idle.take(&alike)
+            {
+                session.record.connect = Some(Duration::ZERO);
+                session.count_at_both(Count::Reuses);
+                self.alike = Some(alike);
+                return Ok(ServerConnection {
+                    stream,
+                    buffer: Buffer::default(),
+                    reused: true,
+                });
+            }
+            match self.open(session, &server, alike.sni.as_deref()).await? {
+                Some(stream) => {
+                    self.alike = Some(alike);
+                    return Ok(ServerConnection {
+                        stream,
+                        buffer: Buffer::default(),
+                        reused: false,
+                    });
+                }
+                None => continue,
+            }
+        }
+    }
+
+    /// A new connection; `None` when it failed and another try is due.
+    async fn open(
+        &mut self,
+        session: &mut Session,
+        server: &ServerState,
+        sni: Option<&str>,
+    ) -> Result<Option<Stream>, NoServer> {
+        let started = session.record.elapsed();
+        let limit = self.backend.conf().proxy.timeouts.connect;
+        let port = session.connection().facts.dst.map_or(0, |dst| dst.port());
+        let Some(target) = server.target(port) else {
+            return Err(no_server());
+        };
+        session.count_at_both(Count::Connects);
+        match connect(&target, server.tls.as_ref(), sni, limit).await {
+            Ok(stream) => {
+                let took = session.record.elapsed().saturating_sub(started);
+                session.record.connect = Some(took);
+                Ok(Some(stream))
+            }
+            Err(error) => {
+                self.after_failure(session, &error, limit).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// An idle connection let the request down: once more, on a new one to the same server. Counts as
+    /// a retry; `false` when none is left.
+    pub(crate) fn retry_fresh(&mut self, session: &mut Session) -> bool {
+        if self.retries_left == 0 {
+            return false;
+        }
+        self.retries_left -= 1;
+        self.only_fresh = true;
+        session.record.retries += 1;
+        session.count_at_both(Count::Retries);
+        true
+    }
+
+    /// Takes a place on a server, waiting in the queue if need be.
+    async fn assign(&mut self, session: &mut Session) -> Result<(), NoServer> {
+        let source = session.connection().facts.src;
+        let ask = Ask {
+            source_hash: source.map_or(0, |src| source_hash(src.ip())),
+            random: fastrand::u64(..),
+            avoid: self.avoid,
+        };
+        let started = session.record.elapsed();
+        let slot = match self.backend.assign(&ask) {
+            Assigned::Slot(slot) => slot,
+            Assigned::NoServer => {
+                return Err(NoServer {
+                    end: End::by(Side::Server, Stage::Connect),
+                    status: 503,
+                });
+            }
+            Assigned::Wait(receiver, position) => {
+                session.record.queue_position = position;
+                let timeouts = &self.backend.conf().proxy.timeouts;
+                let limit = timeouts.queue.or(timeouts.connect);
+                let _queued = Queued::enter(self.backend);
+                match within(limit, receiver).await {
+                    Ok(Ok(slot)) => slot,
+                    Ok(Err(_)) => return Err(no_server()),
+                    Err(Expired) => {
+                        let waited = session.record.elapsed().saturating_sub(started);
+                        session.record.queue = Some(waited);
+                        let end = End::by(Side::ServerTimeout, Stage::Queue);
+                        return Err(NoServer { end, status: 503 });
+                    }
+                }
+            }
+        };
+        let waited = session.record.elapsed().saturating_sub(started);
+        session.record.queue = Some(session.record.queue.unwrap_or_default() + waited);
+        session.occupy(slot);
+        Ok(())
+    }
+
+    /// Decides whether and where to try again after a failed connect.
+    async fn after_failure(
+        &mut self,
+        session: &mut Session,
+        error: &ConnectError,
+        limit: Option<Duration>,
+    ) -> Result<(), NoServer> {
+        session.count_at_server(Count::ConnectErrors);
+        if self.retries_left == 0 {
+            session.count_at_backend(Count::ConnectErrors);
+            let side = match error {
+                ConnectError::Expired => Side::ServerTimeout,
+                ConnectError::Failed(_) => Side::Server,
+            };
+            return Err(NoServer {
+                end: End::by(side, Stage::Connect),
+                status: 503,
+            });
+        }
+        self.retries_left -= 1;
+        session.record.retries += 1;
+        session.count_at_both(Count::Retries);
+        if self.redispatches() {
+            self.avoid = session.server().map(|server| server.key);
+            session.record.redispatched = true;
+            session.count_at_both(Count::Redispatches);
+            session.vacate();
+        } else if matches!(error, ConnectError::Failed(_)) {
+            tokio::time::sleep(limit.map_or(RETRY_PAUSE, |limit| limit.min(RETRY_PAUSE))).await;
+        }
+        Ok(())
+    }
+
+    /// `option redispatch N`: every Nth retry goes elsewhere, counted from the last one for
+    /// negative N (manual 4.2).
+    fn redispatches(&self) -> bool {
+        let conf = self.backend.conf();
+        let done = i64::from(conf.retries) - i64::from(self.retries_left);
+        match i64::from(conf.redispatch) {
+            0 => false,
+            every @ 1.. => done % every == 0,
+            from_last => i64::from(self.retries_left) % -from_last == 0,
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&mut self, server: ServerConnection, session: &Session, worker: &Worker) {
+        if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
+            worker
+                .idle
+                .give(alike, state, server.stream, &worker.shared);
+        }
+    }
+}
+
+fn no_server() -> NoServer {
+    NoServer {
+        end: End::by(Side::Server, Stage::Connect),
+        status: 503,
+    }
+}
+
+/// The name for the TLS handshake with the server: `sni EXPR` (manual 5.2).
+fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>> {
+    let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let facts = session.facts(&usable, head, None);
+    let name = routing::sample::eval(sample, &facts)?.into_text();
+    Some(String::from_utf8_lossy(&name).into())
+}
+
+/// A place in the queue, as stats show it.
+struct Queued<'a>(&'a BackendState);
+
+impl<'a> Queued<'a> {
+    fn enter(backend: &'a BackendState) -> Self {
+        backend.queued.enter();
+        Self(backend)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.queued.leave();
+    }
+}
