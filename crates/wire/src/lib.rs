@@ -8,12 +8,15 @@
 //! - [`h1`]: HTTP/1.0 and 1.1 (RFC 9112).
 //! - [`ws`]: the WebSocket handshake and frame headers (RFC 6455).
 //! - [`proxy_protocol`]: the PROXY protocol, versions 1 and 2, as received.
+//! - [`tls_hello`], [`rdp`]: the first words of protocols that are passed through.
 
 #![forbid(unsafe_code)]
 
 pub mod h1;
 pub mod head;
 pub mod proxy_protocol;
+pub mod rdp;
+pub mod tls_hello;
 pub mod ws;
 
 mod fields;

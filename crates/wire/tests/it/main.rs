@@ -11,6 +11,8 @@ mod handshake;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod hellos;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod proxy_protocol;
