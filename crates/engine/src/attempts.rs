@@ -8,13 +8,15 @@ use std::time::Duration;
 use routing::balance::{Ask, ServerKey, source_hash};
 use wire::head::RequestHead;
 
+use crate::assign::{Assigned, Slot};
 use crate::buffer::Buffer;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::ServerConnection;
+use crate::queue::{Passed, Ticket, Turn};
 use crate::server::ServerState;
 use crate::session::Session;
-use crate::site::{Assigned, BackendState};
+use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
 use crate::upstream::connect::{ConnectError, connect};
@@ -144,44 +146,54 @@ impl<'a> Attempts<'a> {
         true
     }
 
-    /// Takes a place on a server, waiting in the queue if need be.
+    /// Takes a place on a server, waiting in a queue if need be.
     async fn assign(&mut self, session: &mut Session) -> Result<(), NoServer> {
+        let started = session.record.elapsed();
+        let placed = match self.place(session)? {
+            Ok(slot) => Ok(slot),
+            Err(ticket) => {
+                let timeouts = &self.backend.conf().proxy.timeouts;
+                let limit = timeouts.queue.or(timeouts.connect);
+                // However often the server that is waited for leaves, the wait is one.
+                let waited = within(limit, self.wait(session, ticket)).await;
+                waited.unwrap_or_else(|Expired| Err(stuck_in_queue()))
+            }
+        };
+        let waited = session.record.elapsed().saturating_sub(started);
+        session.record.queue = Some(session.record.queue.unwrap_or_default() + waited);
+        session.occupy(placed?);
+        Ok(())
+    }
+
+    /// A place on a server, or in a queue.
+    fn place(&self, session: &Session) -> Result<Result<Slot, Ticket>, NoServer> {
         let source = session.connection().facts.src;
         let ask = Ask {
             source_hash: source.map_or(0, |src| source_hash(src.ip())),
             random: fastrand::u64(..),
             avoid: self.avoid,
         };
-        let started = session.record.elapsed();
-        let slot = match self.backend.assign(&ask) {
-            Assigned::Slot(slot) => slot,
-            Assigned::NoServer => {
-                return Err(NoServer {
-                    end: End::by(Side::Server, Stage::Connect),
-                    status: 503,
-                });
+        match self.backend.assign(&ask) {
+            Assigned::Slot(slot) => Ok(Ok(slot)),
+            Assigned::Wait(ticket) => Ok(Err(ticket)),
+            Assigned::NoServer => Err(no_server()),
+            Assigned::QueueFull => Err(stuck_in_queue()),
+        }
+    }
+
+    async fn wait(&self, session: &mut Session, mut ticket: Ticket) -> Result<Slot, NoServer> {
+        loop {
+            let mut waiting = Waiting { ticket, session };
+            match waiting.ticket.turn().await {
+                Some(Turn::Slot(slot)) => return Ok(slot),
+                Some(Turn::Again) => drop(waiting),
+                None => return Err(no_server()),
             }
-            Assigned::Wait(receiver, position) => {
-                session.record.queue_position = position;
-                let timeouts = &self.backend.conf().proxy.timeouts;
-                let limit = timeouts.queue.or(timeouts.connect);
-                let _queued = Queued::enter(self.backend);
-                match within(limit, receiver).await {
-                    Ok(Ok(slot)) => slot,
-                    Ok(Err(_)) => return Err(no_server()),
-                    Err(Expired) => {
-                        let waited = session.record.elapsed().saturating_sub(started);
-                        session.record.queue = Some(waited);
-                        let end = End::by(Side::ServerTimeout, Stage::Queue);
-                        return Err(NoServer { end, status: 503 });
-                    }
-                }
+            match self.place(session)? {
+                Ok(slot) => return Ok(slot),
+                Err(another) => ticket = another,
             }
-        };
-        let waited = session.record.elapsed().saturating_sub(started);
-        session.record.queue = Some(session.record.queue.unwrap_or_default() + waited);
-        session.occupy(slot);
-        Ok(())
+        }
     }
 
     /// Decides whether and where to try again after a failed connect.
@@ -246,6 +258,14 @@ fn no_server() -> NoServer {
     }
 }
 
+/// `timeout queue`, or `maxqueue`, was reached.
+fn stuck_in_queue() -> NoServer {
+    NoServer {
+        end: End::by(Side::ServerTimeout, Stage::Queue),
+        status: 503,
+    }
+}
+
 /// The name for the TLS handshake with the server: `sni EXPR` (manual 5.2).
 fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>> {
     let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
@@ -255,18 +275,18 @@ fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>>
     Some(String::from_utf8_lossy(&name).into())
 }
 
-/// A place in the queue, as stats show it.
-struct Queued<'a>(&'a BackendState);
-
-impl<'a> Queued<'a> {
-    fn enter(backend: &'a BackendState) -> Self {
-        backend.queued.enter();
-        Self(backend)
-    }
+/// A place in a queue; however the wait ends, the log tells how many went before.
+struct Waiting<'a> {
+    ticket: Ticket,
+    session: &'a mut Session,
 }
 
-impl Drop for Queued<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.queued.leave();
+        let record = &mut self.session.record;
+        match self.ticket.passed() {
+            Passed::Server(count) => record.server_queue += count,
+            Passed::Backend(count) => record.backend_queue += count,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Handle`], and the values that go through it ([`command`], [`snapshot`]): nobody outside can
 //! reach into the data path. Inside, read `serve.rs` first.
 
+mod assign;
 mod attempts;
 mod buffer;
 mod checks;
@@ -23,6 +24,7 @@ mod log;
 mod manager;
 mod page;
 mod prepare;
+mod queue;
 mod resolver;
 mod secure;
 mod serve;

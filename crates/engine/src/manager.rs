@@ -205,7 +205,7 @@ pub(crate) fn follow(
     change: &Change,
     cause: Option<&CheckResult>,
 ) {
-    backend.refresh(server);
+    let requeued = backend.refresh(server);
     let (left, _) = backend.capacity();
     let who = Who {
         backend: backend.name(),
@@ -216,7 +216,7 @@ pub(crate) fn follow(
         active: left.active,
         backup: left.backup,
         sessions: server.sessions.now(),
-        requeued: 0,
+        requeued: requeued as u64,
         queued: backend.queued.now(),
     };
     let targets = &backend.conf().proxy.log.targets;

@@ -43,6 +43,8 @@ pub(crate) struct ServerState {
     pub(crate) counters: Counters,
     /// Sessions now, tunnels included. Changed under the pool's lock alone.
     pub(crate) sessions: Gauge,
+    /// Requests waiting for it now, and for no other.
+    pub(crate) queued: Gauge,
     /// Tunnels now.
     pub(crate) tunnels: Gauge,
     /// Pooled connections now, over all workers.
@@ -101,6 +103,7 @@ impl ServerState {
             tls,
             counters: Counters::new(origin.writers),
             sessions: Gauge::default(),
+            queued: Gauge::default(),
             tunnels: Gauge::default(),
             idle: AtomicU64::new(0),
             session_rate: Rate::default(),

@@ -13,12 +13,13 @@ use routing::balance::ServerKey;
 use routing::rules::Answer;
 use smallvec::SmallVec;
 
+use crate::assign::Slot;
 use crate::clock;
 use crate::counters::{Average, Count, Counters, Gauge, response_class};
 use crate::end::{End, Side};
 use crate::log::Level;
 use crate::server::ServerState;
-use crate::site::{BackendState, FrontendState, Slot};
+use crate::site::{BackendState, FrontendState};
 use crate::worker::{Connection, Worker};
 
 /// One request, or one TCP session.
@@ -64,8 +65,10 @@ pub(crate) struct Record {
     pub(crate) retries: u32,
     /// See `retries`.
     pub(crate) redispatched: bool,
-    /// Its position in the backend's queue when it joined it; 0: it did not wait.
-    pub(crate) queue_position: usize,
+    /// `%sq`: how many were let go from the server's queue while it waited there, itself included.
+    pub(crate) server_queue: u64,
+    /// `%bq`: the same of the backend's queue.
+    pub(crate) backend_queue: u64,
 }
 
 impl Record {
@@ -83,7 +86,8 @@ impl Record {
             status: None,
             retries: 0,
             redispatched: false,
-            queue_position: 0,
+            server_queue: 0,
+            backend_queue: 0,
         }
     }
 

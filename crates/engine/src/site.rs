@@ -4,16 +4,16 @@
 //! changes while it is in force (servers, queues, counters) hangs below it, each behind one lock or
 //! in atomics.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use config::model::{Backend, BindAddress, Config, Frontend, Server};
-use routing::balance::{Ask, Balancer, ServerKey};
-use tokio::sync::{Semaphore, oneshot};
+use routing::balance::{Balancer, ServerKey};
+use tokio::sync::Semaphore;
 
+use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::server::{ServerOrigin, ServerState};
@@ -145,6 +145,8 @@ pub(crate) struct BackendState {
     /// Up or down, and since when.
     history: Mutex<History>,
     pool: Mutex<Pool>,
+    /// Keys given to servers so far.
+    keys: AtomicU32,
 }
 
 /// Whether a backend can serve, and what became of it over time. Times are since start.
@@ -158,31 +160,6 @@ pub(crate) struct History {
     pub(crate) downs: u64,
     /// Time spent down before the last change.
     pub(crate) downtime: Duration,
-}
-
-/// A queue shorter than this is not looked through for those who gave up.
-const PRUNE_MIN: usize = 64;
-
-/// The servers of a backend and those who wait for one.
-struct Pool {
-    balancer: Balancer,
-    servers: BTreeMap<ServerKey, Arc<ServerState>>,
-    by_name: HashMap<Arc<str>, ServerKey>,
-    /// First come, first served. Bounded by the process's `maxconn`: each is a client connection.
-    waiting: VecDeque<oneshot::Sender<Slot>>,
-    /// Length of `waiting` at which those who gave up are looked for next.
-    prune_at: usize,
-    next_key: u32,
-}
-
-/// What became of a wish for a server.
-pub(crate) enum Assigned {
-    /// Here it is.
-    Slot(Slot),
-    /// All are full: wait here, at this position (1: the next).
-    Wait(oneshot::Receiver<Slot>, usize),
-    /// No server can be used.
-    NoServer,
 }
 
 /// How many servers are left, as HAProxy's log lines say it.
@@ -210,14 +187,8 @@ impl BackendState {
                 up: true,
                 ..History::default()
             }),
-            pool: Mutex::new(Pool {
-                balancer: Balancer::new(config.backends[index].balance),
-                servers: BTreeMap::new(),
-                by_name: HashMap::new(),
-                waiting: VecDeque::new(),
-                prune_at: PRUNE_MIN,
-                next_key: 0,
-            }),
+            pool: Mutex::new(Pool::new(Balancer::new(config.backends[index].balance))),
+            keys: AtomicU32::new(0),
         }
     }
 
@@ -237,7 +208,7 @@ impl BackendState {
     }
 
     /// A lock whose holder never panics: plain data moves and arithmetic alone.
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -252,14 +223,12 @@ impl BackendState {
 
     /// Its servers, in the order they were added.
     pub(crate) fn servers(&self) -> Vec<Arc<ServerState>> {
-        self.pool().servers.values().cloned().collect()
+        self.pool().servers().cloned().collect()
     }
 
     /// The server of that name.
     pub(crate) fn server(&self, name: &str) -> Result<Arc<ServerState>, Refused> {
-        let pool = self.pool();
-        let key = pool.by_name.get(name);
-        let found = key.and_then(|key| pool.servers.get(key)).cloned();
+        let found = self.pool().server(name).cloned();
         found.ok_or_else(|| Refused::NoSuchServer(self.name().clone(), name.into()))
     }
 
@@ -286,17 +255,14 @@ impl BackendState {
         origin: ServerOrigin,
     ) -> Result<Arc<ServerState>, Refused> {
         let mut pool = self.pool();
-        if pool.by_name.contains_key(&server.name) {
+        if pool.server(&server.name).is_some() {
             return Err(Refused::NameTaken(self.name().clone(), server.name));
         }
-        let key = ServerKey(pool.next_key);
-        pool.next_key += 1;
+        let before = self.keys.fetch_add(1, Relaxed);
         // As HAProxy counts them: from 1, in the order they were added.
-        let id = server.id.unwrap_or(pool.next_key);
-        let state = Arc::new(ServerState::new(key, id, server, tls, origin));
-        pool.servers.insert(key, state.clone());
-        pool.by_name.insert(state.conf.name.clone(), key);
-        pool.balancer.upsert(state.candidate());
+        let id = server.id.unwrap_or(before + 1);
+        let state = Arc::new(ServerState::new(ServerKey(before), id, server, tls, origin));
+        pool.insert(&state);
         Ok(state)
     }
 
@@ -308,128 +274,10 @@ impl BackendState {
         if sessions > 0 {
             return Err(Refused::Busy(sessions));
         }
-        pool.balancer.remove(server.key);
-        pool.servers.remove(&server.key);
-        pool.by_name.remove(&server.conf.name);
+        pool.remove(&server);
         server.removed.store(true, Relaxed);
         server.recheck.notify_one();
         server.went_down.notify_one();
         Ok(server)
-    }
-
-    /// To be called after anything that decides whether a server takes sessions has changed: tells
-    /// the balancer, and serves those who wait if there is room now.
-    pub(crate) fn refresh(self: &Arc<Self>, server: &ServerState) {
-        let mut pool = self.pool();
-        if pool.servers.contains_key(&server.key) {
-            pool.balancer.upsert(server.candidate());
-        }
-        self.serve_waiting(&mut pool);
-    }
-
-    /// Gives what has room to those who wait, by the same choice as for anybody.
-    fn serve_waiting(self: &Arc<Self>, pool: &mut Pool) {
-        while !pool.waiting.is_empty() {
-            let Some(server) = pool.pick(&Ask::default()) else {
-                return;
-            };
-            if !self.hand_over(pool, server) {
-                return;
-            }
-        }
-    }
-
-    /// Finds a server for a session, or a place in the queue.
-    pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
-        let mut pool = self.pool();
-        // Who comes later does not overtake those who wait.
-        if pool.waiting.is_empty()
-            && let Some(server) = pool.pick(ask)
-        {
-            return Assigned::Slot(self.occupy(&mut pool, server));
-        }
-        if pool.balancer.usable_count() == 0 {
-            return Assigned::NoServer;
-        }
-        let (sender, receiver) = oneshot::channel();
-        pool.forget_gone();
-        pool.waiting.push_back(sender);
-        Assigned::Wait(receiver, pool.waiting.len())
-    }
-
-    fn occupy(self: &Arc<Self>, pool: &mut Pool, server: Arc<ServerState>) -> Slot {
-        let sessions = server.sessions.enter();
-        pool.balancer.sessions_changed(server.key, sessions);
-        Slot {
-            backend: self.clone(),
-            server,
-            occupied: true,
-        }
-    }
-
-    /// Gives `server` to the first who still waits; `false` when nobody does.
-    fn hand_over(self: &Arc<Self>, pool: &mut Pool, server: Arc<ServerState>) -> bool {
-        while let Some(waiter) = pool.waiting.pop_front() {
-            if waiter.is_closed() {
-                continue;
-            }
-            let slot = self.occupy(pool, server.clone());
-            match waiter.send(slot) {
-                Ok(()) => return true,
-                Err(slot) => slot.vacate(pool),
-            }
-        }
-        false
-    }
-}
-
-impl Pool {
-    /// Drops those who gave up. Looking is put off until the queue has doubled since the last look,
-    /// so that joining a long queue stays cheap.
-    fn forget_gone(&mut self) {
-        if self.waiting.len() >= self.prune_at {
-            self.waiting.retain(|waiter| !waiter.is_closed());
-            self.prune_at = PRUNE_MIN.max(self.waiting.len() * 2);
-        }
-    }
-
-    fn pick(&mut self, ask: &Ask) -> Option<Arc<ServerState>> {
-        let servers = &self.servers;
-        let has_room = |key: ServerKey| servers.get(&key).is_some_and(|s| s.has_room());
-        let key = self.balancer.pick(ask, &has_room)?;
-        self.servers.get(&key).cloned()
-    }
-}
-
-/// A session's place on a server. Dropping it frees the place, or passes it on to who waits.
-pub(crate) struct Slot {
-    backend: Arc<BackendState>,
-    server: Arc<ServerState>,
-    occupied: bool,
-}
-
-impl Slot {
-    /// The server.
-    pub(crate) fn server(&self) -> &Arc<ServerState> {
-        &self.server
-    }
-
-    /// Frees the place while the pool is locked already.
-    fn vacate(mut self, pool: &mut Pool) {
-        self.occupied = false;
-        let sessions = self.server.sessions.leave();
-        pool.balancer.sessions_changed(self.server.key, sessions);
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.occupied {
-            return;
-        }
-        let mut pool = self.backend.pool();
-        let sessions = self.server.sessions.leave();
-        pool.balancer.sessions_changed(self.server.key, sessions);
-        self.backend.serve_waiting(&mut pool);
     }
 }

@@ -109,6 +109,8 @@ fn server(state: &ServerState, now: Duration) -> ServerStats {
     let last_session = state.last_session.load(Relaxed);
     let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
     set_rate(&mut traffic, &state.session_rate);
+    traffic.queued = state.queued.now();
+    traffic.queued_max = state.queued.max();
     let unresolved = !state.is_resolved();
     ServerStats {
         name: state.conf.name.clone(),

@@ -165,8 +165,8 @@ impl Variables for Ending<'_> {
                 }
                 number(out, u64::from(record.retries));
             }
-            Variable::sq => number(out, 0),
-            Variable::bq => number(out, record.queue_position as u64),
+            Variable::sq => number(out, record.server_queue),
+            Variable::bq => number(out, record.backend_queue),
             Variable::ST => match record.status {
                 Some(status) => number(out, u64::from(status)),
                 None => out.extend_from_slice(b"-1"),

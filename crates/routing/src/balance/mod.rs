@@ -175,6 +175,18 @@ impl Balancer {
             .or_else(|| self.active.pick(ask, has_room))
     }
 
+    /// Whether balancing may choose this server now: it takes sessions, and is no backup that must
+    /// stand by.
+    pub fn serves(&self, key: ServerKey) -> bool {
+        let Some(candidate) = self.candidates.get(&key) else {
+            return false;
+        };
+        match candidate.backup {
+            false => candidate.takes_sessions(),
+            true => self.active_count == 0 && self.backups.first() == Some(&key),
+        }
+    }
+
     /// Active servers that take sessions (CSV `act` of the backend).
     pub fn active_count(&self) -> usize {
         self.active_count

@@ -1,0 +1,326 @@
+//! Places on servers: who gets one, who waits for one and where.
+//!
+//! A session that balancing may send anywhere waits in its backend's queue; one that belongs to a
+//! server (by a hash, by a cookie) waits in that server's. A place that falls free goes to whoever of
+//! both has waited longest (manual 5.2, "maxconn"). Which server it is for those who do not wait is
+//! the choice of [`routing::balance`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use routing::balance::{Ask, Balancer, Candidate, ServerKey};
+
+use crate::queue::{Queue, Ticket, Turn};
+use crate::server::ServerState;
+use crate::site::BackendState;
+
+/// The servers of a backend and those who wait for one.
+pub(crate) struct Pool {
+    /// Whose turn it is.
+    pub(crate) balancer: Balancer,
+    members: BTreeMap<ServerKey, Member>,
+    by_name: HashMap<Arc<str>, ServerKey>,
+    /// Those who may go to any server.
+    queue: Queue,
+    /// Arrivals in all queues so far.
+    arrivals: u64,
+}
+
+struct Member {
+    server: Arc<ServerState>,
+    /// Those who are bound to it.
+    queue: Queue,
+}
+
+/// What became of a wish for a server.
+pub(crate) enum Assigned {
+    /// Here it is.
+    Slot(Slot),
+    /// All are full, or the one it must be: wait here.
+    Wait(Ticket),
+    /// The server it must be is full, and so is its queue (`maxqueue`).
+    QueueFull,
+    /// No server can be used.
+    NoServer,
+}
+
+impl Pool {
+    /// No servers.
+    pub(crate) fn new(balancer: Balancer) -> Self {
+        Self {
+            balancer,
+            members: BTreeMap::new(),
+            by_name: HashMap::new(),
+            queue: Queue::default(),
+            arrivals: 0,
+        }
+    }
+
+    /// All servers, in the order they were added.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<ServerState>> {
+        self.members.values().map(|member| &member.server)
+    }
+
+    /// The server of that name.
+    pub(crate) fn server(&self, name: &str) -> Option<&Arc<ServerState>> {
+        let key = self.by_name.get(name)?;
+        self.members.get(key).map(|member| &member.server)
+    }
+
+    /// Adds a server whose name is not taken.
+    pub(crate) fn insert(&mut self, server: &Arc<ServerState>) {
+        self.by_name.insert(server.conf.name.clone(), server.key);
+        let member = Member {
+            server: server.clone(),
+            queue: Queue::default(),
+        };
+        self.balancer.upsert(member.candidate());
+        self.members.insert(server.key, member);
+    }
+
+    /// Forgets a server; who waits for it must choose anew.
+    pub(crate) fn remove(&mut self, server: &ServerState) {
+        self.send_away(server.key);
+        self.balancer.remove(server.key);
+        self.members.remove(&server.key);
+        self.by_name.remove(&server.conf.name);
+    }
+
+    /// The backend's queue.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The backend's queue.
+    pub(crate) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
+    /// A server's queue.
+    pub(crate) fn queue_of(&self, key: ServerKey) -> Option<&Queue> {
+        self.members.get(&key).map(|member| &member.queue)
+    }
+
+    /// A server's queue.
+    pub(crate) fn queue_of_mut(&mut self, key: ServerKey) -> Option<&mut Queue> {
+        self.members.get_mut(&key).map(|member| &mut member.queue)
+    }
+
+    fn pick(&mut self, ask: &Ask) -> Option<ServerKey> {
+        let members = &self.members;
+        let has_room = |key: ServerKey| members.get(&key).is_some_and(Member::has_room);
+        self.balancer.pick(ask, &has_room)
+    }
+
+    fn occupy(&mut self, backend: &Arc<BackendState>, server: &Arc<ServerState>) -> Slot {
+        server.sessions.enter();
+        self.tell_balancer(server.key);
+        Slot {
+            backend: backend.clone(),
+            server: server.clone(),
+            occupied: true,
+        }
+    }
+
+    /// Sessions of a server, or those who wait for it, are other ones now.
+    fn tell_balancer(&mut self, key: ServerKey) {
+        if let Some(member) = self.members.get(&key) {
+            self.balancer.sessions_changed(key, member.load());
+        }
+    }
+
+    /// A place on that server, or in its queue.
+    fn place_at(&mut self, backend: &Arc<BackendState>, key: ServerKey) -> Assigned {
+        let Some(member) = self.members.get_mut(&key) else {
+            return Assigned::NoServer;
+        };
+        let server = member.server.clone();
+        if member.has_room() {
+            return Assigned::Slot(self.occupy(backend, &server));
+        }
+        let queue_max = server.conf.maxqueue.map_or(usize::MAX, |max| max as usize);
+        if member.queue.len() >= queue_max {
+            return Assigned::QueueFull;
+        }
+        self.arrivals += 1;
+        let ticket = Ticket::join(&mut member.queue, self.arrivals, backend, Some(&server));
+        self.tell_balancer(key);
+        Assigned::Wait(ticket)
+    }
+
+    /// Gives the places of a server to those who have waited longest, as far as they go.
+    fn serve_at(&mut self, backend: &Arc<BackendState>, key: ServerKey) {
+        while let Some(member) = self.members.get_mut(&key) {
+            if member.is_full() {
+                return;
+            }
+            let own = member.queue.first();
+            let anybodys = self.queue.first();
+            let anybodys = anybodys.filter(|_| self.balancer.serves(key));
+            let server = member.server.clone();
+            let sender = match (own, anybodys) {
+                (None, None) => return,
+                (Some(own), anybodys) if anybodys.is_none_or(|number| own < number) => {
+                    member.queue.pop(&server.queued)
+                }
+                _ => self.queue.pop(&backend.queued),
+            };
+            self.hand_over(backend, &server, sender);
+        }
+    }
+
+    /// Gives whatever has room to those who may go anywhere, by the same choice as for anybody.
+    fn serve_anywhere(&mut self, backend: &Arc<BackendState>) {
+        while !self.queue.is_empty() {
+            let Some(key) = self.pick(&Ask::default()) else {
+                return;
+            };
+            let Some(member) = self.members.get(&key) else {
+                return;
+            };
+            let server = member.server.clone();
+            let sender = self.queue.pop(&backend.queued);
+            self.hand_over(backend, &server, sender);
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        backend: &Arc<BackendState>,
+        server: &Arc<ServerState>,
+        sender: Option<tokio::sync::oneshot::Sender<Turn>>,
+    ) {
+        let slot = self.occupy(backend, server);
+        let rejected = match sender {
+            Some(sender) => sender.send(Turn::Slot(slot)).err(),
+            None => Some(Turn::Slot(slot)),
+        };
+        // Nobody there any more: the place is as free as before.
+        if let Some(Turn::Slot(slot)) = rejected {
+            slot.vacate(self);
+        }
+    }
+
+    /// Tells those who wait for a server to choose anew.
+    fn send_away(&mut self, key: ServerKey) -> usize {
+        let Some(member) = self.members.get_mut(&key) else {
+            return 0;
+        };
+        let mut count = 0;
+        while let Some(sender) = member.queue.pop(&member.server.queued) {
+            // Who has given up need not know.
+            let _ = sender.send(Turn::Again);
+            count += 1;
+        }
+        count
+    }
+}
+
+impl Member {
+    /// Below its `maxconn`.
+    fn is_full(&self) -> bool {
+        !self.server.has_room()
+    }
+
+    /// Who comes later does not overtake those who wait.
+    fn has_room(&self) -> bool {
+        !self.is_full() && self.queue.is_empty()
+    }
+
+    /// Sessions it has and those that wait for it.
+    fn load(&self) -> u64 {
+        self.server.sessions.now() + self.queue.len() as u64
+    }
+
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            sessions: self.load(),
+            ..self.server.candidate()
+        }
+    }
+}
+
+impl BackendState {
+    /// Finds a server for a session by balancing, or a place in a queue.
+    pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
+        let mut pool = self.pool();
+        // Who comes later does not overtake those who wait.
+        if pool.queue.is_empty()
+            && let Some(key) = pool.pick(ask)
+        {
+            return pool.place_at(self, key);
+        }
+        if pool.balancer.usable_count() == 0 {
+            return Assigned::NoServer;
+        }
+        pool.arrivals += 1;
+        let number = pool.arrivals;
+        Assigned::Wait(Ticket::join(&mut pool.queue, number, self, None))
+    }
+
+    /// A place on this very server, or in its queue: for sessions that belong to it (by a cookie, a
+    /// stick table, `use-server`). It is not asked whether the server is up or draining: whoever
+    /// sends a session there has judged that (`persist` and `force-persist` differ in it).
+    ///
+    /// [`Assigned::QueueFull`] when its `maxqueue` is reached: [`Self::assign`] then finds another
+    /// one, where `option redispatch` allows it; else the client gets 503. A ticket ends with
+    /// [`Turn::Again`] when the server goes down, drains or leaves: then look for a server anew.
+    /// [`Assigned::NoServer`] if it is no server of this backend any more.
+    // Until cookies call it.
+    #[allow(dead_code)]
+    pub(crate) fn assign_to(self: &Arc<Self>, server: &ServerState) -> Assigned {
+        self.pool().place_at(self, server.key)
+    }
+
+    /// To be called after anything that decides whether a server takes sessions has changed: tells
+    /// the balancer, sends those who wait for a server that takes none elsewhere, and serves those
+    /// who wait if there is room now. Says how many were sent elsewhere.
+    pub(crate) fn refresh(self: &Arc<Self>, server: &ServerState) -> usize {
+        let mut pool = self.pool();
+        let mut sent_away = 0;
+        if let Some(member) = pool.members.get(&server.key) {
+            let candidate = member.candidate();
+            pool.balancer.upsert(candidate);
+            if !candidate.usable && self.conf().redispatch != 0 {
+                sent_away = pool.send_away(server.key);
+                pool.tell_balancer(server.key);
+            }
+            pool.serve_at(self, server.key);
+        }
+        pool.serve_anywhere(self);
+        sent_away
+    }
+}
+
+/// A session's place on a server. Dropping it frees the place, or passes it on to who waits.
+pub(crate) struct Slot {
+    backend: Arc<BackendState>,
+    server: Arc<ServerState>,
+    occupied: bool,
+}
+
+impl Slot {
+    /// The server.
+    pub(crate) fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+
+    /// Frees the place while the pool is locked already.
+    fn vacate(mut self, pool: &mut Pool) {
+        self.occupied = false;
+        self.server.sessions.leave();
+        pool.tell_balancer(self.server.key);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.occupied {
+            return;
+        }
+        let mut pool = self.backend.pool();
+        self.server.sessions.leave();
+        pool.tell_balancer(self.server.key);
+        pool.serve_at(&self.backend, self.server.key);
+    }
+}

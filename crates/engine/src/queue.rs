@@ -1,0 +1,149 @@
+//! Those who wait: one queue a server for sessions bound to it, one a backend for all others.
+//!
+//! A [`Queue`] is plain data behind its backend's lock; what stands in front of it, a [`Ticket`],
+//! belongs to the session that waits and takes itself out of the queue when that gives up. Who gets
+//! which place is decided in [`crate::assign`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::assign::Slot;
+use crate::counters::Gauge;
+use crate::server::ServerState;
+use crate::site::BackendState;
+
+/// What a session that waits is told.
+pub(crate) enum Turn {
+    /// Here is the place.
+    Slot(Slot),
+    /// The server it waited for has left: a server must be chosen anew.
+    Again,
+}
+
+/// Sessions that wait, in the order of their arrival. Bounded by `maxqueue` for a server and by the
+/// process's `maxconn` otherwise: each is a client connection.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: BTreeMap<u64, oneshot::Sender<Turn>>,
+    /// How many were let go, with a place or without.
+    left: u64,
+}
+
+impl Queue {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// When the first of them came: arrivals are numbered over all queues of a backend.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|(number, _)| *number)
+    }
+
+    fn join(&mut self, number: u64, gauge: &Gauge) -> oneshot::Receiver<Turn> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(number, sender);
+        gauge.enter();
+        receiver
+    }
+
+    /// Takes out the first.
+    pub(crate) fn pop(&mut self, gauge: &Gauge) -> Option<oneshot::Sender<Turn>> {
+        let (_, sender) = self.waiting.pop_first()?;
+        self.left += 1;
+        gauge.leave();
+        Some(sender)
+    }
+
+    fn give_up(&mut self, number: u64, gauge: &Gauge) {
+        if self.waiting.remove(&number).is_some() {
+            gauge.leave();
+        }
+    }
+}
+
+/// A place in a queue. Dropping it is leaving the queue.
+pub(crate) struct Ticket {
+    backend: Arc<BackendState>,
+    /// Whose queue; `None`: the backend's.
+    server: Option<Arc<ServerState>>,
+    number: u64,
+    /// How many had left the queue before this one joined.
+    left_before: u64,
+    turn: oneshot::Receiver<Turn>,
+}
+
+/// How many were let go from a queue while a session waited in it, itself included if it was: what
+/// HAProxy's log lines call `%sq` and `%bq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// From a server's queue.
+    Server(u64),
+    /// From the backend's queue.
+    Backend(u64),
+}
+
+impl Ticket {
+    /// Joins the queue of `server`, or the backend's one.
+    pub(crate) fn join(
+        queue: &mut Queue,
+        number: u64,
+        backend: &Arc<BackendState>,
+        server: Option<&Arc<ServerState>>,
+    ) -> Self {
+        let turn = queue.join(number, gauge(backend, server));
+        Self {
+            backend: backend.clone(),
+            server: server.cloned(),
+            number,
+            left_before: queue.left,
+            turn,
+        }
+    }
+
+    /// Waits for its turn. `None` is the end of the engine.
+    pub(crate) async fn turn(&mut self) -> Option<Turn> {
+        (&mut self.turn).await.ok()
+    }
+
+    /// See [`Passed`].
+    pub(crate) fn passed(&self) -> Passed {
+        let pool = self.backend.pool();
+        let server = self.server.as_ref();
+        let queue = match server {
+            Some(server) => pool.queue_of(server.key),
+            None => Some(pool.queue()),
+        };
+        let passed = queue.map_or(0, |queue| queue.left - self.left_before);
+        match server {
+            Some(_) => Passed::Server(passed),
+            None => Passed::Backend(passed),
+        }
+    }
+}
+
+fn gauge<'a>(backend: &'a BackendState, server: Option<&'a Arc<ServerState>>) -> &'a Gauge {
+    server.map_or(&backend.queued, |server| &server.queued)
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut pool = self.backend.pool();
+        let gauge = gauge(&self.backend, self.server.as_ref());
+        let queue = match &self.server {
+            Some(server) => pool.queue_of_mut(server.key),
+            None => Some(pool.queue_mut()),
+        };
+        if let Some(queue) = queue {
+            queue.give_up(self.number, gauge);
+        }
+        // A place that was just handed over falls with the receiver, when the lock is free again.
+    }
+}
