@@ -3,7 +3,9 @@
 
 mod demo;
 mod flags;
+mod generate;
 mod limits;
+mod probe;
 mod process;
 mod run;
 mod sources;
@@ -26,6 +28,11 @@ fn main() -> ExitCode {
     match command.as_deref() {
         Some("demo") => demo::main(arguments.skip(1), run::serve_file),
         Some("demo-node") => demo::node_main(arguments.skip(1)),
+        Some("probe") => probe::main(arguments.skip(1)),
+        Some("generate") => {
+            let what = arguments.nth(1);
+            generate::main(what.as_deref().and_then(|what| what.to_str()))
+        }
         _ => match flags::parse(arguments) {
             Ok(options) => run::main(&options, &program),
             Err(message) => {

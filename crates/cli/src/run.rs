@@ -29,8 +29,8 @@ const NOTHING_LISTENS: u8 = 2;
 pub(crate) fn main(options: &Options, program: &OsStr) -> ExitCode {
     match options.version {
         0 => {}
-        1 => return print(&(version::line() + "\n")),
-        _ => return print(&version::build()),
+        1 => return print(&(version::line(program) + "\n")),
+        _ => return print(&version::build(program)),
     }
     if options.help {
         return print(&flags::help());

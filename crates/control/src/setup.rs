@@ -159,13 +159,15 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
         None => url,
     };
     let mut notes = Vec::new();
-    let discovery = if url_wanted || config.registry.is_some() {
+    // A registry beside no backend at all is there for the balancers of other machines.
+    let fills_itself = config.registry.is_some() && !config.backends.is_empty();
+    let discovery = if url_wanted || fills_itself {
         discovery(config, &section, base, key, interval, &mut errors)
     } else {
         if config.discovery.is_some() {
             notes.push(
                 "section discovery has no effect: neither its url nor WS_UPDATES_URL is set, and \
-                 there is no section registry"
+                 there is no section registry with a backend to fill"
                     .to_owned(),
             );
         }

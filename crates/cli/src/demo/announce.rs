@@ -1,6 +1,6 @@
 //! A node and the registry: registering, heartbeats, and reaching the other nodes.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
 /// Time between two heartbeats; the registry forgets a node after minutes.
@@ -21,10 +21,11 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(3);
 /// Longest answer: the stats table of a demo fits many times.
 const ANSWER_LEN_MAX: usize = 1 << 20;
 
-/// Registers `id`, then sends heartbeats; starts over whenever the registry has forgotten it.
-pub(super) async fn for_ever(registry: &str, id: &str, address: SocketAddr, key: &str) {
+/// Registers `id` as to be found at `url`, then sends heartbeats; starts over whenever the registry
+/// has forgotten it.
+pub(super) async fn for_ever(registry: &str, id: &str, url: &str, key: &str) {
     loop {
-        if register(registry, id, address, key).await.is_ok() {
+        if register(registry, id, url, key).await.is_ok() {
             while heartbeat(registry, id, key).await.is_ok() {
                 tokio::time::sleep(HEARTBEAT_EVERY).await;
             }
@@ -33,8 +34,8 @@ pub(super) async fn for_ever(registry: &str, id: &str, address: SocketAddr, key:
     }
 }
 
-async fn register(registry: &str, id: &str, address: SocketAddr, key: &str) -> Result<()> {
-    let body = json!({"id": id, "url": format!("http://{address}")}).to_string();
+async fn register(registry: &str, id: &str, url: &str, key: &str) -> Result<()> {
+    let body = json!({"id": id, "url": url}).to_string();
     exchange(
         parse_url(registry)?,
         Method::POST,
@@ -71,7 +72,7 @@ pub(super) async fn tell_others(registry: &str, id: &str, key: &str, path: &str,
     }
 }
 
-async fn others(registry: &str, id: &str, key: &str) -> Result<Vec<SocketAddr>> {
+async fn others(registry: &str, id: &str, key: &str) -> Result<Vec<String>> {
     let (_, list) = exchange(
         parse_url(registry)?,
         Method::GET,
@@ -87,23 +88,27 @@ async fn others(registry: &str, id: &str, key: &str) -> Result<Vec<SocketAddr>> 
         .collect())
 }
 
-/// `http://ip:port`, the only form the demo makes.
-fn parse_url(url: &str) -> Result<SocketAddr> {
+/// Host and port of `http://host:port`, the only form the demo makes.
+fn parse_url(url: &str) -> Result<String> {
     let address = url.strip_prefix("http://").unwrap_or(url);
-    let address = address.trim_end_matches('/').parse();
-    address.with_context(|| format!("{url:?} is not http://IP:PORT"))
+    let address = address.trim_end_matches('/');
+    ensure!(
+        address.contains(':') && !address.contains('/'),
+        "{url:?} is not http://HOST:PORT"
+    );
+    Ok(address.to_owned())
 }
 
 /// One request on a connection of its own. Fails on any status but 200.
 pub(super) async fn exchange(
-    with: SocketAddr,
+    with: impl ToSocketAddrs + Display,
     method: Method,
     path: &str,
     key: Option<&str>,
     body: String,
 ) -> Result<(StatusCode, Bytes)> {
     let exchange = async {
-        let tcp = TcpStream::connect(with).await?;
+        let tcp = TcpStream::connect(&with).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
         tokio::spawn(connection);

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -51,6 +51,10 @@ const PAGE: &str = include_str!("page.html");
 pub(super) struct Settings {
     /// Its id in the registry.
     pub(super) id: String,
+    /// Where it listens.
+    pub(super) listen: IpAddr,
+    /// The URL it announces; where it listens unless given.
+    pub(super) announced: Option<String>,
     /// Its port; 0 lets the kernel choose.
     pub(super) port: u16,
     /// Where to announce itself, `http://ip:port`; nowhere without it.
@@ -79,7 +83,7 @@ struct Client {
 
 /// Runs until the process is ended.
 pub(super) async fn run(settings: Settings) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port))
+    let listener = TcpListener::bind((settings.listen, settings.port))
         .await
         .with_context(|| format!("listen on port {}", settings.port))?;
     let address = listener.local_addr()?;
@@ -90,8 +94,10 @@ pub(super) async fn run(settings: Settings) -> Result<()> {
     let node = Arc::new(Node::new(settings));
     if let Some(registry) = node.settings.registry.clone() {
         let node = Arc::clone(&node);
+        let url = node.settings.announced.clone();
+        let url = url.unwrap_or_else(|| format!("http://{address}"));
         tokio::spawn(async move {
-            announce::for_ever(&registry, &node.settings.id, address, &node.settings.key).await;
+            announce::for_ever(&registry, &node.settings.id, &url, &node.settings.key).await;
         });
     }
     loop {

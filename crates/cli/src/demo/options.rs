@@ -94,6 +94,8 @@ pub(super) fn parse_node(arguments: impl IntoIterator<Item = OsString>) -> Resul
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut settings = node::Settings {
         id: "node1".into(),
+        listen: Ipv4Addr::LOCALHOST.into(),
+        announced: None,
         port: 0,
         registry: None,
         key: std::env::var("API_KEY").unwrap_or_default(),
@@ -102,6 +104,8 @@ pub(super) fn parse_node(arguments: impl IntoIterator<Item = OsString>) -> Resul
     while let Some(argument) = parser.next()? {
         match argument {
             Long("id") => settings.id = parser.value()?.string()?,
+            Long("listen") => settings.listen = parser.value()?.parse().context("--listen")?,
+            Long("announce") => settings.announced = Some(parser.value()?.string()?),
             Long("port") => settings.port = parser.value()?.parse().context("--port")?,
             Long("registry") => settings.registry = Some(parser.value()?.string()?),
             Long("ends-with-stdin") => settings.ends_with_stdin = true,

@@ -11,6 +11,7 @@
 mod checks;
 mod cli;
 mod demo;
+mod deploy;
 mod discovery;
 mod exchanges;
 mod faults;

@@ -175,6 +175,10 @@ fn a_registry_is_discovery_too() {
     let setup = set_up(&config, environment(&[key])).unwrap();
     assert!(setup.registry.is_some());
     assert!(setup.discovery.unwrap().client.is_none());
+    // Beside no backend it serves the balancers of other machines alone.
+    config.backends.clear();
+    let setup = set_up(&config, environment(&[key])).unwrap();
+    assert!(setup.registry.is_some() && setup.discovery.is_none());
 }
 
 #[test]
