@@ -9,7 +9,7 @@ use crate::expr::acl::AclTable;
 use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::model::{
-    Balance, Bind, HttpCheck, LogTarget, Proxy, RequestRule, Server, ServerTls, StatsPage,
+    Balance, Bind, HttpCheck, LogTarget, Proxy, RequestRule, RetryOn, Server, ServerTls, StatsPage,
 };
 use crate::source::Span;
 
@@ -64,6 +64,7 @@ pub(crate) struct BackDraft {
     pub(crate) own_expects: bool,
     pub(crate) retries: u32,
     pub(crate) redispatch: i32,
+    pub(crate) retry_on: RetryOn,
     pub(crate) fullconn: Option<u32>,
 }
 
@@ -82,6 +83,7 @@ impl Default for BackDraft {
             own_expects: false,
             retries: RETRIES_DEFAULT,
             redispatch: 0,
+            retry_on: RetryOn::default(),
             fullconn: None,
         }
     }

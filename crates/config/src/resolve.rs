@@ -283,6 +283,7 @@ fn backend(
         httpchk: draft.back.httpchk.then(|| draft.back.check.clone()),
         retries: draft.back.retries,
         redispatch: draft.back.redispatch,
+        retry_on: draft.back.retry_on.clone(),
         fullconn: draft.back.fullconn,
         listen: draft.kind == SectionKind::Listen,
     }

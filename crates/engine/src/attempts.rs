@@ -12,8 +12,9 @@ use crate::assign::{Assigned, Slot};
 use crate::buffer::Buffer;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
-use crate::exchange::ServerConnection;
+use crate::exchange::{Failure, ServerConnection};
 use crate::queue::{Passed, Ticket, Turn};
+use crate::retry;
 use crate::server::ServerState;
 use crate::session::Session;
 use crate::site::BackendState;
@@ -40,6 +41,10 @@ pub(crate) struct Attempts<'a> {
     backend: &'a Arc<BackendState>,
     retries_left: u32,
     avoid: Option<ServerKey>,
+    /// The server that a try was taken from, until it is known where the next one goes.
+    left: Option<Arc<ServerState>>,
+    /// When the first server was there, since the session's start: `%Tc` counts from here.
+    connecting_since: Option<Duration>,
     /// Idle connections have let this request down once.
     only_fresh: bool,
     alike: Option<Alike>,
@@ -52,6 +57,8 @@ impl<'a> Attempts<'a> {
             backend,
             retries_left: backend.conf().retries,
             avoid: None,
+            left: None,
+            connecting_since: None,
             only_fresh: false,
             alike: None,
         }
@@ -69,6 +76,7 @@ impl<'a> Attempts<'a> {
         loop {
             if session.server().is_none() {
                 self.assign(session).await?;
+                self.count_redispatch(session);
             }
             let Some(server) = session.server().cloned() else {
                 return Err(no_server());
@@ -113,7 +121,8 @@ impl<'a> Attempts<'a> {
         server: &ServerState,
         sni: Option<&str>,
     ) -> Result<Option<Stream>, NoServer> {
-        let started = session.record.elapsed();
+        let now = session.record.elapsed();
+        let started = *self.connecting_since.get_or_insert(now);
         let limit = self.backend.conf().proxy.timeouts.connect;
         let port = session.connection().facts.dst.map_or(0, |dst| dst.port());
         let Some(target) = server.target(port) else {
@@ -203,9 +212,8 @@ impl<'a> Attempts<'a> {
         error: &ConnectError,
         limit: Option<Duration>,
     ) -> Result<(), NoServer> {
-        session.count_at_server(Count::ConnectErrors);
-        if self.retries_left == 0 {
-            session.count_at_backend(Count::ConnectErrors);
+        if self.retries_left == 0 || !self.backend.conf().retry_on.no_connection {
+            session.count_at_both(Count::ConnectErrors);
             let side = match error {
                 ConnectError::Expired => Side::ServerTimeout,
                 ConnectError::Failed(_) => Side::Server,
@@ -215,18 +223,61 @@ impl<'a> Attempts<'a> {
                 status: 503,
             });
         }
-        self.retries_left -= 1;
-        session.record.retries += 1;
-        session.count_at_both(Count::Retries);
-        if self.redispatches() {
-            self.avoid = session.server().map(|server| server.key);
-            session.record.redispatched = true;
-            session.count_at_both(Count::Redispatches);
-            session.vacate();
-        } else if matches!(error, ConnectError::Failed(_)) {
+        self.retry(session);
+        let elsewhere = session.server().is_none() && self.backend.usable_count() > 1;
+        if !elsewhere && matches!(error, ConnectError::Failed(_)) {
             tokio::time::sleep(limit.map_or(RETRY_PAUSE, |limit| limit.min(RETRY_PAUSE))).await;
         }
         Ok(())
+    }
+
+    /// Answers that are not passed on as long as there are tries left.
+    pub(crate) fn retried_statuses(&self) -> &'a [u16] {
+        match self.retries_left {
+            0 => &[],
+            _ => &self.backend.conf().retry_on.statuses,
+        }
+    }
+
+    /// The request was sent and met with `failure`: whether it is to be sent again.
+    pub(crate) fn retry_after(&mut self, failure: &Failure, session: &mut Session) -> bool {
+        let retry_on = &self.backend.conf().retry_on;
+        let covered = failure.cause.is_some_and(|it| retry::covers(retry_on, it));
+        if !covered || self.retries_left == 0 || session.record.sent_once.get() {
+            return false;
+        }
+        self.only_fresh = true;
+        self.retry(session);
+        true
+    }
+
+    /// One more try, on the same server or elsewhere.
+    fn retry(&mut self, session: &mut Session) {
+        self.retries_left -= 1;
+        session.record.retries += 1;
+        let gone = session.server().is_none_or(|server| !server.accepts_new());
+        if self.redispatches() || gone {
+            self.avoid = session.server().map(|server| server.key);
+            self.left = session.server().cloned();
+            session.vacate();
+        } else {
+            session.count_at_both(Count::Retries);
+            session.count_at_server(Count::Sessions);
+        }
+    }
+
+    /// A try that was taken from a server has found its next one. As in HAProxy it counts, at the
+    /// server left, as a redispatch if that is another one, else as a retry.
+    fn count_redispatch(&mut self, session: &mut Session) {
+        let Some(left) = self.left.take() else { return };
+        let moved = session.server().is_some_and(|now| now.key != left.key);
+        let what = match moved {
+            true => Count::Redispatches,
+            false => Count::Retries,
+        };
+        session.record.redispatched |= moved;
+        left.counters.add(session.worker().index, what, 1);
+        session.count_at_backend(what);
     }
 
     /// `option redispatch N`: every Nth retry goes elsewhere, counted from the last one for

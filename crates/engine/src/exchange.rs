@@ -17,6 +17,7 @@ use crate::client::{After, Client, connection_field, head_limits};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::io;
+use crate::retry::{Cause, Kept};
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
@@ -51,6 +52,8 @@ pub(crate) struct Order<'a> {
     pub(crate) client_limit: Option<Duration>,
     /// See `client_limit`.
     pub(crate) server_limit: Option<Duration>,
+    /// Answers with which the server is left for another try.
+    pub(crate) retried_statuses: &'a [u16],
     /// What is done to a response head before it is sent.
     pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session),
 }
@@ -77,12 +80,21 @@ pub(crate) struct Failure {
     pub(crate) end: End,
     /// Whether the server had sent anything of a response.
     pub(crate) answered: bool,
-    /// Whether any part of the request's body was used up, so that it cannot be sent again.
-    pub(crate) body_used: bool,
+    /// What `retry-on` calls it, where the request could be sent again.
+    pub(crate) cause: Option<Cause>,
     /// Status to answer the client with, when it has not got a response head yet.
     pub(crate) status: Option<u16>,
     /// Whether the client has part of a response whose end only the end of the connection marks.
     pub(crate) unframed: bool,
+}
+
+impl Failure {
+    /// Whether the server gave no answer: what counts as an error in its responses. One that was
+    /// invalid has been counted when it came.
+    pub(crate) fn is_servers(&self) -> bool {
+        let side = matches!(self.end.side, Side::Server | Side::ServerTimeout);
+        side && self.end.stage == Stage::Headers
+    }
 }
 
 /// What both directions tell each other.
@@ -94,6 +106,10 @@ struct Progress {
     body_used: Cell<bool>,
     /// The rest of the request will not come: the client was to wait for a go-ahead.
     abandoned: Cell<bool>,
+    /// The request can be sent again whole, and the client has nothing of an answer.
+    repeatable: Cell<bool>,
+    /// Why it would be.
+    cause: Cell<Option<Cause>>,
     /// Bytes of the response have arrived.
     answered: Cell<bool>,
     /// What goes to the client ends with the connection.
@@ -123,15 +139,18 @@ enum UploadError {
     ServerExpired,
 }
 
-/// Runs the exchange. Times, status and bytes are entered into `session`.
+/// Runs the exchange. Times, status and bytes are entered into `session`. What is sent of the body
+/// is kept in `kept`, and what is there already goes first.
 pub(crate) async fn exchange(
     client: &mut Client,
     server: &mut ServerConnection,
     session: &mut Session,
     order: &Order<'_>,
+    kept: Option<&mut Kept>,
 ) -> Outcome {
     let worker = client.worker();
     let progress = Progress::default();
+    progress.repeatable.set(kept.is_some());
     let started = session.record.elapsed();
     let seen = Seen::default();
     let outcome = {
@@ -143,6 +162,7 @@ pub(crate) async fn exchange(
             server: &server_stream,
             session,
             order,
+            kept,
             progress: &progress,
             pool: &worker.buffers,
         };
@@ -177,7 +197,7 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
         Outcome::Failed(Failure {
             end,
             answered: progress.answered.get(),
-            body_used: progress.body_used.get(),
+            cause: progress.cause.get().filter(|_| progress.repeatable.get()),
             status,
             unframed: progress.unframed.get(),
         })
@@ -240,6 +260,7 @@ struct Upload<'a> {
     server: &'a io::Shared<'a>,
     session: &'a Session,
     order: &'a Order<'a>,
+    kept: Option<&'a mut Kept>,
     progress: &'a Progress,
     pool: &'a BufferPool,
 }
@@ -259,11 +280,21 @@ impl Upload<'_> {
             &mut out,
         );
         let mut reader = BodyReader::new(self.order.body);
+        if let Some(kept) = &self.kept {
+            self.progress
+                .body_used
+                .set(kept.resume(&mut reader, &mut out));
+        }
         let chunked = framing == Framing::Chunked;
         loop {
+            let before = out.len();
             let whole = self
                 .transcode(&mut reader, chunked, &mut out)
                 .map_err(|_| UploadError::Client(End::by(Side::Proxy, Stage::Request)))?;
+            if let Some(kept) = &mut self.kept {
+                let fits = kept.add(&out, before, &reader);
+                self.progress.repeatable.set(fits);
+            }
             if !out.is_empty() {
                 self.write(&out).await?;
                 out.clear();
@@ -344,9 +375,16 @@ impl Download<'_> {
         for _ in 0..INTERIM_MAX {
             let head = self.read_head().await?;
             if head.status == 101 || !head.is_interim() {
-                return Ok(head);
+                return match self.order.retried_statuses.contains(&head.status) {
+                    true if self.progress.repeatable.get() => {
+                        self.progress.cause.set(Some(Cause::Status(head.status)));
+                        Err((End::by(Side::Server, Stage::Headers), None))
+                    }
+                    _ => Ok(head),
+                };
             }
             if self.order.head.version == Version::Http11 {
+                self.progress.repeatable.set(false);
                 let mut out = Vec::with_capacity(128);
                 h1::write_response(&head, Framing::None, None, &mut out);
                 self.write(&out).await?;
@@ -371,14 +409,26 @@ impl Download<'_> {
                 }
             }
             match self.read(Stage::Headers).await? {
-                0 => return Err((End::by(Side::Server, Stage::Headers), Some(502))),
+                0 => {
+                    self.progress.cause.set(Some(self.broke_off()));
+                    return Err((End::by(Side::Server, Stage::Headers), Some(502)));
+                }
                 _ => self.progress.answered.set(true),
             }
         }
     }
 
+    /// The connection ended before the head did.
+    fn broke_off(&self) -> Cause {
+        match self.progress.answered.get() {
+            true => Cause::Partial,
+            false => Cause::Empty,
+        }
+    }
+
     /// What the server sent is no response: the client gets 502, never any of it.
     fn invalid(&self) -> Broken {
+        self.progress.cause.set(Some(Cause::Junk));
         self.session.count_at_both(Count::ResponseErrors);
         (End::by(Side::Proxy, Stage::Headers), Some(502))
     }
@@ -466,6 +516,7 @@ impl Download<'_> {
 
     fn announce(&self, status: u16) {
         self.progress.head_sent.set(true);
+        self.progress.repeatable.set(false);
         self.seen.status.set(Some(status));
         self.seen.head_at.set(Some(self.session.record.elapsed()));
         self.session.count_response(status);
@@ -513,9 +564,15 @@ impl Download<'_> {
             let filling = io::fill(self.server, self.server_buffer, pool);
             return match within(self.order.server_limit, filling).await {
                 Ok(Ok(count)) => Ok(count),
-                Ok(Err(_)) => Err((End::by(Side::Server, stage), Some(502))),
+                Ok(Err(_)) => {
+                    self.progress.cause.set(Some(self.broke_off()));
+                    Err((End::by(Side::Server, stage), Some(502)))
+                }
                 Err(Expired) if !had_all => continue,
-                Err(Expired) => Err((End::by(Side::ServerTimeout, stage), Some(504))),
+                Err(Expired) => {
+                    self.progress.cause.set(Some(Cause::Timeout));
+                    Err((End::by(Side::ServerTimeout, stage), Some(504)))
+                }
             };
         }
     }

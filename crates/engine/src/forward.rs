@@ -12,8 +12,10 @@ use wire::ws::Upgrade;
 
 use crate::attempts::{Attempts, NoServer};
 use crate::client::{After, Client, Request};
+use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
+use crate::retry::Kept;
 use crate::serve;
 use crate::session::Session;
 use crate::site::BackendState;
@@ -37,6 +39,7 @@ pub(crate) async fn forward(
 ) -> Forwarded {
     prepare_head(&mut request, backend);
     let mut attempts = Attempts::new(backend);
+    let mut kept = Kept::of(&request, backend, worker);
     loop {
         let reusable = may_reuse(&request);
         let Request { head, session, .. } = &mut request;
@@ -50,7 +53,16 @@ pub(crate) async fn forward(
             }
         };
         worker.shared.note_routed();
-        let outcome = run_exchange(&mut client, &mut server, &mut request, backend).await;
+        let retried_statuses = attempts.retried_statuses();
+        let outcome = run_exchange(
+            &mut client,
+            &mut server,
+            &mut request,
+            backend,
+            retried_statuses,
+            kept.as_mut(),
+        )
+        .await;
         match outcome {
             Outcome::Switched => return Forwarded::Tunnel(open_tunnel(client, server, request)),
             Outcome::Done {
@@ -65,7 +77,11 @@ pub(crate) async fn forward(
             }
             Outcome::Failed(failure)
                 if is_stale(&failure, &server) && attempts.retry_fresh(&mut request.session) => {}
+            Outcome::Failed(failure) if attempts.retry_after(&failure, &mut request.session) => {}
             Outcome::Failed(failure) => {
+                if failure.is_servers() {
+                    request.session.count_at_both(Count::ResponseErrors);
+                }
                 if failure.unframed {
                     // An orderly end would pass for the whole of it.
                     client.cut = true;
@@ -95,6 +111,8 @@ async fn run_exchange(
     server: &mut ServerConnection,
     request: &mut Request,
     backend: &Arc<BackendState>,
+    retried_statuses: &[u16],
+    kept: Option<&mut Kept>,
 ) -> Outcome {
     let (front, back) = request.session.timeouts();
     let mode = connection_mode(&request.session, backend);
@@ -118,9 +136,10 @@ async fn run_exchange(
         keep_client: request.keep_alive && mode != ConnectionMode::Close && upgrade.is_none(),
         client_limit: front.client,
         server_limit: back.server,
+        retried_statuses,
         rewrite: &|head: &mut ResponseHead, session: &Session| rewriter.apply(head, session),
     };
-    exchange::exchange(client, server, &mut request.session, &order).await
+    exchange::exchange(client, server, &mut request.session, &order, kept).await
 }
 
 /// `http-response` rules of the backend, then of the frontend (manual 4.2, "http-response").

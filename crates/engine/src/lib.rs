@@ -26,6 +26,7 @@ mod page;
 mod prepare;
 mod queue;
 mod resolver;
+mod retry;
 mod secure;
 mod serve;
 mod server;

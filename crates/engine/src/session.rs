@@ -69,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) server_queue: u64,
     /// `%bq`: the same of the backend's queue.
     pub(crate) backend_queue: u64,
+    /// `http-request disable-l7-retry`: it is not sent a second time.
+    pub(crate) sent_once: Cell<bool>,
 }
 
 impl Record {
@@ -88,6 +90,7 @@ impl Record {
             redispatched: false,
             server_queue: 0,
             backend_queue: 0,
+            sent_once: Cell::new(false),
         }
     }
 

@@ -19,6 +19,10 @@ pub trait Variables {
     /// has a hexadecimal form. Quotes and escapes are added by the caller. `false`: unknown here,
     /// which is written as the facts have it, else as an empty value.
     fn write(&self, variable: Variable, flags: Flags, out: &mut Vec<u8>) -> bool;
+
+    /// `disable-l7-retry`: the request is not to be sent a second time. Nothing to do for who never
+    /// sends it.
+    fn disable_retries(&self) {}
 }
 
 /// Knows nothing: everything comes from the facts.

@@ -72,6 +72,10 @@ pub fn request(
                 head.fields.append(name, &value);
                 continue;
             }
+            RequestAction::DisableRetries => {
+                variables.disable_retries();
+                continue;
+            }
             RequestAction::DelHeader(name) => {
                 head.fields.remove(name);
                 continue;

@@ -20,6 +20,7 @@ mod limits;
 mod many;
 mod reference;
 mod reports;
+mod retries;
 mod rules;
 mod secure;
 mod strict;

@@ -57,6 +57,9 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
     action("http-request deny", |args, scope| {
         Ok(RequestAction::Deny(Box::new(reply(args, scope, DENY)?)))
     }),
+    action("http-request disable-l7-retry", |_, _| {
+        Ok(RequestAction::DisableRetries)
+    }),
     action("http-request redirect", |args, scope| {
         Ok(RequestAction::Redirect(Box::new(redirect(args, scope)?)))
     }),
@@ -95,7 +98,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "del-acl",
     "del-headers-bin",
     "del-map",
-    "disable-l7-retry",
     "do-log",
     "do-resolve",
     "early-hint",

@@ -15,6 +15,7 @@ pub(crate) mod own;
 pub(crate) mod params;
 pub(crate) mod proxy;
 pub(crate) mod removed;
+pub(crate) mod retries;
 pub(crate) mod rules;
 pub(crate) mod sections;
 pub(crate) mod server;
@@ -316,11 +317,12 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 9] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 10] {
     [
         proxy::KEYWORDS,
         timeouts::KEYWORDS,
         options::KEYWORDS,
+        retries::KEYWORDS,
         rules::KEYWORDS,
         checks::KEYWORDS,
         errors::KEYWORDS,

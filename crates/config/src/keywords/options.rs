@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, FormatDraft};
 use crate::model::{ConnectionMode, ForwardFor};
-use crate::values::{header_name, network, next_number};
+use crate::values::{header_name, network};
 
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
 const TIMERS: &str = "dead peers are found by the timeouts";
@@ -27,7 +27,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     }),
     implemented("option httplog", FRONT, httplog),
     implemented("option tcplog", FRONT, tcplog),
-    invertible("option redispatch", BACK, redispatch),
     accepted("option clitcpka", FRONT, TIMERS),
     accepted("option contstats", FRONT, COUNTED),
     accepted("option disable-h2-upgrade", FRONT, NO_HTTP2),
@@ -90,7 +89,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
 ];
 
 /// Whether the line switches its option on.
-fn switched_on(args: &Args<'_>) -> bool {
+pub(crate) fn switched_on(args: &Args<'_>) -> bool {
     !args.negated() && !args.restores_default()
 }
 
@@ -174,29 +173,4 @@ fn tcplog(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), D
     draft.log.format = FormatDraft::Tcplog;
     draft.log.format_span = Some(args.place());
     Ok(())
-}
-
-/// `option redispatch [N]`: every Nth retry goes elsewhere, counted from the end when negative.
-fn redispatch(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    if !switched_on(args) {
-        args.end()?;
-        draft.back.redispatch = 0;
-        return Ok(());
-    }
-    draft.back.redispatch = match args.peek() {
-        None => -1,
-        Some(word) => match word.text.strip_prefix('-') {
-            Some(_) => {
-                args.next();
-                let digits = crate::lexer::Word {
-                    text: word.text[1..].to_owned(),
-                    ..word.clone()
-                };
-                let number = crate::values::number(&digits, args.keyword, 0..=i32::MAX as u64)?;
-                -i32::try_from(number).unwrap_or(i32::MAX)
-            }
-            None => next_number::<i32>(args, 0..=i32::MAX as u64)?,
-        },
-    };
-    args.end()
 }

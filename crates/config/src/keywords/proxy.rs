@@ -62,11 +62,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         args.end()
     }),
     implemented("mode", ALL, mode),
-    implemented("retries", BACK, |draft, args, _| {
-        draft.back.retries = next_number(args, 0..=i32::MAX as u64)?;
-        args.end()
-    }),
-    implemented("retry-on", BACK, retry_on),
     implemented("server", BACK_ONLY, server::server),
     implemented("use_backend", FRONT_ONLY, use_backend),
     accepted("clitcpka-cnt", FRONT, KEEPALIVE),
@@ -298,18 +293,6 @@ fn server_state(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(),
             format!("'load-server-state-from-file' does not know '{other}'"),
         )
         .label("expected global, local or none")),
-    }
-}
-
-/// Only what is in force anyway: a connection that failed is tried again, nothing else is.
-fn retry_on(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("a list of events such as conn-failure")?;
-    match word.is("conn-failure") && args.peek().is_none() {
-        true => Ok(()),
-        false => Err(Diagnostic::alert(
-            word.span,
-            "'retry-on' other than conn-failure is not implemented yet",
-        )),
     }
 }
 

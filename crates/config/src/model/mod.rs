@@ -8,6 +8,7 @@ mod errors;
 mod log;
 mod own;
 mod proxy;
+mod retry;
 mod rules;
 mod server;
 mod stats;
@@ -25,6 +26,7 @@ pub use own::{Discovery, NODES_MAX, Registry};
 pub use proxy::{
     Backend, Balance, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Timeouts, UseBackend,
 };
+pub use retry::{RETRIED_STATUSES, RetryOn};
 pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,

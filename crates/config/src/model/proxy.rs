@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Bind, ErrorPages, HttpCheck, Logging, RequestRule, ResponseRule, Server, ServerTls,
-    StatsPage,
+    BackendId, Bind, ErrorPages, HttpCheck, Logging, RequestRule, ResponseRule, RetryOn, Server,
+    ServerTls, StatsPage,
 };
 use crate::expr::Condition;
 use crate::source::Span;
@@ -151,6 +151,8 @@ pub struct Backend {
     pub retries: u32,
     /// `option redispatch [N]`: 0 is off; N: every Nth retry goes elsewhere; -1: the last one only.
     pub redispatch: i32,
+    /// `retry-on`.
+    pub retry_on: RetryOn,
     /// `fullconn`.
     pub fullconn: Option<u32>,
     /// Whether this is half of a `listen`.

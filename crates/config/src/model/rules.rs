@@ -33,6 +33,8 @@ pub enum RequestAction {
     AddHeader(Arc<str>, Format),
     /// `del-header`.
     DelHeader(Arc<str>),
+    /// `disable-l7-retry`: once it was sent, it is not sent again, whatever `retry-on` says.
+    DisableRetries,
     /// `use-service prometheus-exporter`.
     PrometheusExporter,
 }

@@ -212,6 +212,10 @@ impl Variables for Session {
         };
         so_far.write(v, flags, out)
     }
+
+    fn disable_retries(&self) {
+        self.record.sent_once.set(true);
+    }
 }
 
 impl Ending<'_> {
