@@ -1,0 +1,191 @@
+//! A proxy as a process: started on its core, its processor time and memory read from `/proc`,
+//! killed when dropped.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// The core of the proxy; generator and nodes have the other one.
+const PROXY_CORE: usize = 0;
+const GENERATOR_CORE: usize = 1;
+
+/// How long a proxy may take to start.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// Puts this thread where the generator belongs.
+pub(crate) fn pin_generator() -> Result<()> {
+    pin(&[GENERATOR_CORE])
+}
+
+fn pin(cores: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).context("choose the core to run on")
+}
+
+/// A running proxy.
+pub(crate) struct Process {
+    child: Child,
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Nanoseconds on a processor, all threads and children.
+    pub(crate) cpu_ns: u64,
+    /// Clock ticks in user and kernel.
+    pub(crate) user_ticks: u64,
+    /// See `user_ticks`.
+    pub(crate) kernel_ticks: u64,
+}
+
+impl Process {
+    /// Starts `command` on one core (or, with several `workers`, on both) and waits until something
+    /// listens on `address`.
+    pub(crate) fn start(mut command: Command, address: SocketAddr, workers: usize) -> Result<Self> {
+        // A child runs where its parent ran when it was made.
+        if workers == 1 {
+            pin(&[PROXY_CORE])?;
+        } else {
+            pin(&[PROXY_CORE, GENERATOR_CORE])?;
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        pin_generator()?;
+        let mut process = Self {
+            child: child.with_context(|| format!("start {command:?}"))?,
+        };
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = process.child.try_wait()? {
+                bail!("{command:?} ended with {status}");
+            }
+            if started.elapsed() > START_MAX {
+                bail!("{command:?} does not listen on {address}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(process)
+    }
+
+    /// The process and its children: nginx works in them.
+    fn pids(&self) -> Vec<u32> {
+        let parent = self.child.id();
+        let mut pids = vec![parent];
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let children = children.unwrap_or_default();
+        pids.extend(
+            children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+        pids
+    }
+
+    /// Counts its system calls from now on, with strace: it becomes many times slower, so nothing
+    /// else is measured meanwhile.
+    pub(crate) fn trace(&self) -> Result<Trace> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-q"]);
+        for pid in self.pids() {
+            command.args(["-p", &pid.to_string()]);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let child = command.spawn().context("strace is not installed")?;
+        Ok(Trace { child })
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        for pid in self.pids() {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                // A thread may end while we look.
+                let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
+                    continue;
+                };
+                let ns = stat
+                    .split_whitespace()
+                    .next()
+                    .context("an empty schedstat")?;
+                usage.cpu_ns += ns.parse::<u64>()?;
+            }
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            let (_, fields) = stat.rsplit_once(") ").context("a stat without a name")?;
+            let mut fields = fields.split_whitespace().skip(11);
+            let mut ticks = || {
+                fields
+                    .next()
+                    .and_then(|field| field.parse::<u64>().ok())
+                    .unwrap_or(0)
+            };
+            usage.user_ticks += ticks();
+            usage.kernel_ticks += ticks();
+        }
+        Ok(usage)
+    }
+
+    /// Bytes of memory it has in use.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for pid in self.pids() {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kib = line
+                .and_then(|line| line.split_whitespace().next())
+                .context("no VmRSS")?;
+            bytes += kib.parse::<u64>()? * 1024;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGTERM first: a master takes its workers with it.
+        let pid = Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(2) {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// strace at work.
+pub(crate) struct Trace {
+    child: Child,
+}
+
+impl Trace {
+    /// How many calls there were.
+    pub(crate) fn finish(self) -> Result<u64> {
+        let pid = Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)?;
+        let output = self.child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        // The last line: percent, seconds, microseconds a call, calls, errors, "total".
+        let total = text.lines().find(|line| line.trim_end().ends_with("total"));
+        let calls = total.and_then(|line| line.split_whitespace().nth(3));
+        let calls = calls.with_context(|| format!("strace said: {text}"))?;
+        Ok(calls.parse()?)
+    }
+}
