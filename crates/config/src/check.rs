@@ -10,9 +10,10 @@ use crate::ast::{Line, Modifier, Section};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{self, Stage};
+use crate::expr::{self, AuthUse, Stage};
 use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
+use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
     self, Bases, Defaults, Keyword, ProxyKeyword, Scope, SectionKind, Status, proxy_tables,
 };
@@ -31,6 +32,9 @@ pub(crate) struct Drafts {
     pub(crate) registry: Option<RegistryDraft>,
     /// Backends named in expressions.
     pub(crate) named: Vec<(Arc<str>, Span)>,
+    pub(crate) userlists: Vec<UserlistDraft>,
+    /// Userlists named in expressions.
+    pub(crate) auth_uses: Vec<AuthUse>,
 }
 
 /// Builds the model from what was written. The model is only whole when no alert was reported.
@@ -41,10 +45,12 @@ pub(crate) fn check(
 ) -> Config {
     let shared = RefCell::new(std::mem::take(report));
     let backends = RefCell::new(Vec::new());
+    let uses = RefCell::new(Vec::new());
     let mut checker = Checker {
         environment,
         report: &shared,
         backends: &backends,
+        uses: &uses,
         told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
@@ -57,6 +63,7 @@ pub(crate) fn check(
         proxies: Vec::new(),
         discovery: None,
         registry: None,
+        userlists: Vec::new(),
     };
     for section in sections {
         checker.section(section);
@@ -69,6 +76,8 @@ pub(crate) fn check(
         discovery: checker.discovery,
         registry: checker.registry,
         named: backends.take(),
+        userlists: checker.userlists,
+        auth_uses: uses.take(),
     };
     let zero_warning = drafts.global.zero_warning;
     *report = shared.into_inner();
@@ -98,6 +107,7 @@ struct Checker<'a> {
     environment: &'a Environment<'a>,
     report: &'a RefCell<Vec<Diagnostic>>,
     backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    uses: &'a RefCell<Vec<AuthUse>>,
     told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
@@ -109,6 +119,7 @@ struct Checker<'a> {
     proxies: Vec<Draft>,
     discovery: Option<DiscoveryDraft>,
     registry: Option<RegistryDraft>,
+    userlists: Vec<UserlistDraft>,
 }
 
 impl Checker<'_> {
@@ -134,6 +145,7 @@ impl Checker<'_> {
                 self.own(section, own::REGISTRY, &mut draft);
                 self.registry = Some(draft);
             }
+            SectionKind::Userlist => self.userlist(section),
             SectionKind::Other(name) => self.report(
                 Diagnostic::alert(
                     section.span,
@@ -155,6 +167,7 @@ impl Checker<'_> {
                 environment: self.environment,
                 report: self.report,
                 backends: self.backends,
+                userlists: self.uses,
                 told: self.told,
                 bases: &bases,
             };
@@ -167,6 +180,39 @@ impl Checker<'_> {
         }
     }
 
+    fn userlist(&mut self, section: &Section) {
+        let name = match section.arguments.first() {
+            Some(word) => values::name(word, "userlist"),
+            None => Err(
+                Diagnostic::alert(section.span.after(), "'userlist' expects a name")
+                    .label("nothing follows"),
+            ),
+        };
+        let name = name.unwrap_or_else(|problem| {
+            self.report(problem);
+            "".into()
+        });
+        if let Some(word) = section.arguments.get(1) {
+            self.report(Diagnostic::alert(
+                word.span,
+                format!(
+                    "'userlist' cannot handle unexpected argument '{}'",
+                    word.text
+                ),
+            ));
+        }
+        let mut draft = UserlistDraft::named(name);
+        self.words_of(section, userlist::KEYWORDS, &mut draft);
+        if self.userlists.iter().any(|known| known.name == draft.name) {
+            self.report(Diagnostic::warning(
+                section.span,
+                format!("ignoring duplicated userlist '{}'", draft.name),
+            ));
+            return;
+        }
+        self.userlists.push(draft);
+    }
+
     fn own<T>(
         &mut self,
         section: &Section,
@@ -174,6 +220,16 @@ impl Checker<'_> {
         draft: &mut T,
     ) {
         self.no_arguments(section);
+        self.words_of(section, table, draft);
+    }
+
+    /// The lines of a section that has a table of its own.
+    fn words_of<T>(
+        &self,
+        section: &Section,
+        table: &'static [Keyword<own::OwnParse<T>, ()>],
+        draft: &mut T,
+    ) {
         let scope = self.scope();
         for line in &section.lines {
             let name = section.kind.name();
@@ -191,6 +247,7 @@ impl Checker<'_> {
             environment: self.environment,
             report: self.report,
             backends: self.backends,
+            userlists: self.uses,
             told: self.told,
             bases: &self.global.bases,
         }
@@ -350,6 +407,7 @@ impl Checker<'_> {
 
     fn lines(&self, section: &Section, draft: &mut Draft) {
         let scope = self.scope();
+        let uses_before = self.uses.borrow().len();
         declare_acls(section, draft, &scope);
         let tables = proxy_tables();
         let name = section.kind.name();
@@ -364,6 +422,9 @@ impl Checker<'_> {
                 scope.report(problem);
             }
         }
+        let uses = self.uses.borrow();
+        let lists = uses.iter().skip(uses_before).map(|used| used.list.clone());
+        draft.auth_lists.extend(lists);
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Draft {
     pub(crate) redirects: Vec<RequestRule>,
     pub(crate) log: LogDraft,
     pub(crate) stats: StatsDraft,
+    /// Userlists that its expressions name.
+    pub(crate) auth_lists: Vec<Arc<str>>,
     /// Where options that need `mode http` were given, for the warning when it is not.
     pub(crate) http_only: BTreeMap<&'static str, Span>,
 }
@@ -136,6 +138,8 @@ pub(crate) struct StatsDraft {
     pub(crate) page: Option<StatsPage>,
     /// The place of the last line of it, for warnings.
     pub(crate) span: Option<Span>,
+    /// Where `stats auth` or `stats realm` was last given.
+    pub(crate) basic: Option<Span>,
 }
 
 impl Draft {
@@ -154,6 +158,7 @@ impl Draft {
             redirects: Vec::new(),
             log: LogDraft::default(),
             stats: StatsDraft::default(),
+            auth_lists: Vec::new(),
             http_only: BTreeMap::new(),
         }
     }

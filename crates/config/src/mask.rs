@@ -95,6 +95,7 @@ impl Mode {
             Self::Nothing | Self::Credentials => Self::Nothing,
             _ if HIDE_REST.contains(&plain.as_str()) => Self::Nothing,
             _ if near(&plain, "setenv") || near(&plain, "presetenv") => Self::Nothing,
+            _ if near(&plain, "password") || near(&plain, "insecure-password") => Self::Nothing,
             _ if SECRET_HEADERS.contains(&plain.as_str()) => Self::Nothing,
             // Near spellings, too: the message about "stats auht" shows this line.
             _ if near(&plain, "auth") => Self::Credentials,

@@ -10,11 +10,11 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, FormatDraft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
 use crate::expr::{self, Context, Format, Stage};
-use crate::keywords::{Bases, SectionKind, tls};
+use crate::keywords::{Bases, SectionKind, tls, userlist};
 use crate::lexer::Word;
 use crate::model::{
     Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
-    Registry, Server, ServerAddress, ServerTls, UseBackend,
+    Registry, Server, ServerAddress, ServerTls, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -58,7 +58,9 @@ pub(crate) fn resolve(
             None
         }
     });
+    let userlists = userlists(&mut drafts, report);
     let mut config = Config {
+        userlists,
         discovery,
         registry,
         ..Config::default()
@@ -75,6 +77,7 @@ pub(crate) fn resolve(
         }
     }
     config.global = drafts.global.global;
+    give_userlists(&drafts.proxies, &mut config);
     share_listen_rules(&mut config);
     let told = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Alert;
     // What looks missing may stand on a line that could not be read.
@@ -82,6 +85,33 @@ pub(crate) fn resolve(
         warnings::look(&config, environment, report);
     }
     config
+}
+
+/// Sections `userlist`; what expressions say of them is checked.
+fn userlists(drafts: &mut Drafts, report: &mut Vec<Diagnostic>) -> Vec<Arc<Userlist>> {
+    let mut groups = Vec::new();
+    let mut lists = Vec::new();
+    for draft in drafts.userlists.drain(..) {
+        let list = draft.name.clone();
+        groups.extend(draft.group_names().map(|group| (list.clone(), group)));
+        lists.push(Arc::new(userlist::settle(draft, report)));
+    }
+    userlist::check_uses(&drafts.auth_uses, &lists, &groups, report);
+    lists
+}
+
+/// Each proxy gets the userlists that its own expressions name: for others nothing is ever proven.
+fn give_userlists(drafts: &[Draft], config: &mut Config) {
+    let lists = &config.userlists;
+    let fronts = config.frontends.iter_mut().map(|it| &mut it.proxy);
+    let backs = config.backends.iter_mut().map(|it| &mut it.proxy);
+    for proxy in fronts.chain(backs) {
+        let Some(draft) = drafts.iter().find(|draft| draft.proxy.span == proxy.span) else {
+            continue;
+        };
+        let named = |list: &&Arc<Userlist>| draft.auth_lists.contains(&list.name);
+        proxy.userlists = lists.iter().filter(named).cloned().collect();
+    }
 }
 
 /// Two sections that could answer for the same name.
@@ -345,6 +375,21 @@ fn proxy(draft: &Draft, global: &Global, formats: &Formats, report: &mut Vec<Dia
         };
         page.description = or_global(page.description, &global.description);
         page.node = or_global(page.node, &global.node);
+        for name in page.scope.iter_mut().filter(|name| &***name == ".") {
+            *name = draft.proxy.name.clone();
+        }
+        if let (Some(span), false) = (draft.stats.basic, page.http_request.is_empty()) {
+            report.push(
+                Diagnostic::alert(
+                    span,
+                    format!(
+                        "{}: stats 'auth'/'realm' and 'http-request' can't be used at the same time",
+                        draft.title()
+                    ),
+                )
+                .help("write 'stats http-request auth realm …' with a 'userlist'"),
+            );
+        }
         page
     });
     proxy
@@ -403,11 +448,13 @@ impl Formats {
     fn new(environment: &Environment<'_>, report: &mut Vec<Diagnostic>) -> Self {
         let notices = std::cell::RefCell::new(Vec::new());
         let backends = std::cell::RefCell::new(Vec::new());
+        let userlists = std::cell::RefCell::new(Vec::new());
         let context = Context {
             surroundings: environment,
             stage: Stage::Log,
             notices: &notices,
             backends: &backends,
+            userlists: &userlists,
         };
         let mut read = |text: &str| {
             let word = Word {

@@ -64,6 +64,7 @@ fn say(
         stage,
         notices: &notices,
         backends: &backends,
+        userlists: &RefCell::default(),
     };
     let result = parse(&words(line), &context);
     let mut problems = notices.into_inner();
@@ -503,6 +504,7 @@ fn backends_that_samples_name_are_reported() {
         stage: Stage::Request,
         notices: &notices,
         backends: &backends,
+        userlists: &RefCell::default(),
     };
     format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
     let named: Vec<String> = backends

@@ -18,6 +18,7 @@ use crate::counters::{Counters, Gauge, Rate};
 use crate::handle::Handle;
 use crate::listen::{self, Listener};
 use crate::log::{Logger, Origin};
+use crate::logins::Prover;
 use crate::manager::{self, Order};
 use crate::resolver::Resolver;
 use crate::server::ServerOrigin;
@@ -320,6 +321,7 @@ impl Bound {
             logger: Logger::start()?,
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
+            prover: Prover::new(),
             roots: self.roots.clone(),
             resolver: self.presence.resolver.clone(),
             node: global.node.clone().unwrap_or_else(host_name),

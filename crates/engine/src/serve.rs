@@ -70,7 +70,7 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
         let site = worker.shared.site.load_full();
-        let after = match decide(&site, &mut request, worker) {
+        let after = match decide(&site, &mut request, worker).await {
             Verdict::Reply {
                 answer,
                 end,
@@ -107,8 +107,10 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
-fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
+async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
     let frontend = request.session.frontend().clone();
+    let lists = &frontend.conf().proxy.userlists;
+    request.session.prove(&request.head.fields, lists).await;
     if let Some(verdict) = apply_rules(request, &frontend.conf().proxy, worker) {
         return verdict;
     }
@@ -128,6 +130,8 @@ fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
     request.session.enter_backend(backend);
     request.session.count_at_backend(Count::Requests);
     if !is_own_half(&frontend, backend) {
+        let lists = &backend.conf().proxy.userlists;
+        request.session.prove(&request.head.fields, lists).await;
         if let Some(verdict) = apply_rules(request, &backend.conf().proxy, worker) {
             return verdict;
         }
@@ -181,7 +185,9 @@ fn apply_rules(
                 service: None,
             })
         }
-        Ruled::Stop(Stopped::Return(answer) | Stopped::Redirect(answer)) => {
+        Ruled::Stop(
+            Stopped::Return(answer) | Stopped::Redirect(answer) | Stopped::Auth(answer),
+        ) => {
             let end = End::by(Side::Local, Stage::Request);
             Some(Verdict::Reply {
                 answer,

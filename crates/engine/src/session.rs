@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use config::model::{ErrorPages, LogFormat, Logging, Timeouts};
+use config::model::{ErrorPages, LogFormat, Logging, Timeouts, Userlist};
+use routing::auth::Logins;
 use routing::balance::ServerKey;
 use routing::rules::Answer;
 use smallvec::SmallVec;
+use wire::head::Fields;
 
 use crate::assign::Slot;
 use crate::clock;
@@ -33,6 +35,8 @@ pub(crate) struct Session {
     server: Option<Arc<ServerState>>,
     /// What stands for a server in the log when none was used.
     service: &'static str,
+    /// What was proven of the client's user and password.
+    logins: Option<Box<Logins>>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     /// What the log line says.
@@ -110,6 +114,7 @@ impl Session {
             slot: None,
             server: None,
             service: "<NOSRV>",
+            logins: None,
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             record: Record::new(connection.handshake),
@@ -126,6 +131,16 @@ impl Session {
     /// The worker it runs on.
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.connection.worker
+    }
+
+    /// Proves who the client is as a user of these lists, before rules ask for it.
+    pub(crate) async fn prove(&mut self, fields: &Fields, lists: &[Arc<Userlist>]) {
+        if lists.is_empty() {
+            return;
+        }
+        let before = self.logins.take();
+        let prover = &self.connection.worker.shared.prover;
+        self.logins = prover.prove(fields, lists, before).await;
     }
 
     /// The client's connection.
@@ -420,6 +435,7 @@ impl Session {
             usable_servers,
             now: clock::wall(),
             random: fastrand::u64(..),
+            logins: self.logins.as_deref(),
         }
     }
 

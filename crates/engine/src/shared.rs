@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
 use crate::log::{Level, Logger, Origin};
+use crate::logins::Prover;
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) node: Arc<str>,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
+    /// Who checks passwords.
+    pub(crate) prover: Prover,
     /// Trusted roots, for servers added later.
     pub(crate) roots: Arc<RootCache>,
     /// What the control loop wants to know.

@@ -1,6 +1,7 @@
 //! Facts and a clock in, a decision out: rules, samples, balancing, health; no tokio, no sockets.
 
 pub mod access;
+pub mod auth;
 pub mod balance;
 pub mod condition;
 mod convert;
@@ -9,6 +10,7 @@ pub mod decide;
 mod fields;
 pub mod format;
 pub mod health;
+mod md5_crypt;
 pub mod pages;
 pub mod pattern;
 pub mod rules;

@@ -10,6 +10,7 @@ use config::model::{
 };
 use wire::head::{Fields, RequestHead, ResponseHead};
 
+use crate::access;
 use crate::condition;
 use crate::format::{self, Variables};
 use crate::pages::{self, StatusLine};
@@ -35,6 +36,8 @@ pub enum Stopped {
     Return(Answer),
     /// `redirect`.
     Redirect(Answer),
+    /// `auth`: the client is asked who it is.
+    Auth(Answer),
     /// `use-service prometheus-exporter`: the caller writes the metrics.
     PrometheusExporter,
 }
@@ -60,6 +63,11 @@ pub fn request(
             RequestAction::Allow => return Outcome::Continue,
             RequestAction::Deny(told) => Stopped::Deny(reply(told, &seen, variables, proxies)),
             RequestAction::Return(told) => Stopped::Return(reply(told, &seen, variables, proxies)),
+            RequestAction::Auth(realm) => {
+                let name = facts.backend.unwrap_or(facts.frontend);
+                let realm = realm.as_deref().unwrap_or(name);
+                Stopped::Auth(access::challenge(realm, proxies))
+            }
             RequestAction::Redirect(to) => Stopped::Redirect(redirect(to, head, &seen, variables)),
             RequestAction::PrometheusExporter => Stopped::PrometheusExporter,
             RequestAction::SetHeader(name, value) => {

@@ -3,11 +3,13 @@
 //! Nothing is copied where the facts hold it as it is. Converters are in `crate::convert`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::expr::{Constant, Fetch, Named, Sample, Side, TimeUnit};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
+use crate::auth::{self, Logins};
 use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::value::leading_int;
@@ -34,6 +36,8 @@ pub struct Facts<'a> {
     pub now: Duration,
     /// Drawn anew for each request.
     pub random: u64,
+    /// What was proven of the client's user and password.
+    pub logins: Option<&'a Logins>,
 }
 
 /// What is known of the client's connection.
@@ -86,6 +90,13 @@ pub fn any<'a>(
     facts: &Facts<'a>,
     test: &mut dyn FnMut(&Value<'a>) -> bool,
 ) -> bool {
+    if let (Fetch::HttpAuthGroup(list), true) = (&sample.fetch, sample.converters.is_empty()) {
+        let groups = logged_in(list, facts);
+        return groups.is_some_and(|groups| {
+            let mut values = groups.iter().map(|group| Value::text(group.as_bytes()));
+            values.any(|value| test(&value))
+        });
+    }
     if !has_several(&sample.fetch) {
         return eval(sample, facts).is_some_and(|value| test(&value));
     }
@@ -255,6 +266,20 @@ fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             let rest = path(request).map_or(&b""[..], |_| request.path_and_query());
             Some(base(request, rest))
         }
+        Fetch::HttpAuth(list) => {
+            auth::basic(&request.fields)?;
+            Some(Value::Bool(logged_in(list, facts).is_some()))
+        }
+        Fetch::HttpAuthGroup(list) => {
+            logged_in(list, facts)?;
+            auth::basic(&request.fields).map(|(user, _)| Value::made(user))
+        }
+        Fetch::HttpAuthUser => auth::basic(&request.fields).map(|(user, _)| Value::made(user)),
+        Fetch::HttpAuthPass => {
+            auth::basic(&request.fields).map(|(_, password)| Value::made(password))
+        }
+        Fetch::HttpAuthType => Some(Value::text(auth::kind(&request.fields)?.as_bytes())),
+        Fetch::HttpAuthBearer(name) => auth::bearer(&request.fields, name).map(Value::text),
         Fetch::UrlIp => authority_address(request).map(Value::Addr),
         Fetch::UrlPort => authority_port(request).map(Value::Int),
         _ => None,
@@ -306,6 +331,11 @@ fn address_of(address: Option<SocketAddr>) -> Option<Value<'static>> {
 
 fn port_of(address: Option<SocketAddr>) -> Option<Value<'static>> {
     address.map(|address| Value::Int(address.port().into()))
+}
+
+/// The groups of the client as a user of that list, if it is one.
+fn logged_in<'a>(list: &str, facts: &Facts<'a>) -> Option<&'a [Arc<str>]> {
+    facts.logins?.groups(list, &facts.request?.fields)
 }
 
 /// Servers of a backend that can be used.

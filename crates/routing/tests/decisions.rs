@@ -17,7 +17,7 @@ use routing::condition::holds;
 use routing::format::NoVariables;
 use routing::rules::{self, Outcome, Stopped};
 use routing::sample::{ConnectionFacts, Facts, TlsFacts};
-use routing::{access, decide, pages};
+use routing::{access, auth, decide, pages};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::{Fields, RequestHead, ResponseHead};
 
@@ -81,6 +81,7 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
         usable_servers: &|_| 0,
         now: Duration::from_secs(1_795_337_577),
         random: 7,
+        logins: None,
     })
 }
 
@@ -90,6 +91,7 @@ fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
         stage,
         notices: &RefCell::new(Vec::new()),
         backends: &RefCell::new(Vec::new()),
+        userlists: &RefCell::new(Vec::new()),
     })
 }
 
@@ -235,7 +237,10 @@ fn ruled(lines: &str, request: &str) -> String {
         Outcome::Continue => listed(&head.fields),
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
         Outcome::Stop(
-            Stopped::Deny(answer) | Stopped::Return(answer) | Stopped::Redirect(answer),
+            Stopped::Deny(answer)
+            | Stopped::Return(answer)
+            | Stopped::Redirect(answer)
+            | Stopped::Auth(answer),
         ) => {
             let page = pages::page(answer.status).is_some_and(|page| page == answer.body);
             let body = String::from_utf8_lossy(&answer.body);
@@ -472,7 +477,7 @@ proptest! {
         for name in ["x", "cookie", "authorization"] {
             head.fields.append(name, &value);
         }
-        access::basic_auth(&head.fields);
+        auth::basic(&head.fields);
         with_facts(&head, |facts| {
             for fetch in ["req.fhdr(x)", "hdr(x,-2)", "cook(a)", "hdr_ip(x)", "urlp(x)"] {
                 let format = format!("%[{fetch},{chain}]");

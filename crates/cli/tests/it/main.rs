@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports, in its helpers too"
 )]
 
+mod auth;
 mod checks;
 mod cli;
 mod demo;

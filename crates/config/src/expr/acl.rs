@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
 use crate::expr::patterns::{self, Entry, Matching};
-use crate::expr::{Acl, AclEntry, Context, fetches, sample};
+use crate::expr::{Acl, AclEntry, Context, fetches, groups, sample};
 use crate::lexer::Word;
 use crate::source::Span;
 
@@ -97,6 +97,10 @@ pub(super) fn read_entries(
         .expect("the caller checked that there is one");
     let (sample, matching) = read_criterion(criterion, context)?;
     warn_if_apart(criterion, rest, context);
+    if let (super::Fetch::HttpAuthGroup(list), true) = (&sample.fetch, sample.converters.is_empty())
+    {
+        return groups::read(list, &sample, criterion, rest, context).map(|entry| vec![entry]);
+    }
     let entries = patterns::read(&sample, matching, criterion, rest, context)?;
     let with_sample = |Entry(patterns)| AclEntry {
         sample: sample.clone(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
-use crate::expr::{Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit};
+use crate::expr::{
+    AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit,
+};
 
 use Build::{Cookie, Header, HeaderName, Plain, With};
 use Kind::{Addr, Bin, Bool, Int, Method, Str};
@@ -115,6 +117,12 @@ static ROWS: &[Row] = &[
     row(&["path"], Str, RequestHead, Plain(Fetch::Path)),
     row(&["pathq"], Str, RequestHead, Plain(Fetch::PathQ)),
     row(&["query"], Str, RequestHead, With(query)),
+    row(&["http_auth"], Bool, RequestHead, With(auth)),
+    row(&["http_auth_group"], Str, RequestHead, With(auth_group)),
+    row(&["http_auth_user"], Str, RequestHead, Plain(Fetch::HttpAuthUser)),
+    row(&["http_auth_pass"], Str, RequestHead, Plain(Fetch::HttpAuthPass)),
+    row(&["http_auth_type"], Str, RequestHead, Plain(Fetch::HttpAuthType)),
+    row(&["http_auth_bearer"], Str, RequestHead, With(auth_bearer)),
     row(&["url"], Str, RequestHead, Plain(Fetch::Url)),
     row(&["url_ip"], Addr, RequestHead, Plain(Fetch::UrlIp)),
     row(&["url_port"], Int, RequestHead, Plain(Fetch::UrlPort)),
@@ -266,6 +274,35 @@ fn usable_servers(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fe
         .borrow_mut()
         .push((Arc::clone(&name), span));
     Ok(Fetch::NbSrv(Some(name)))
+}
+
+fn auth(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    userlist(arguments, context).map(Fetch::HttpAuth)
+}
+
+fn auth_group(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    userlist(arguments, context).map(Fetch::HttpAuthGroup)
+}
+
+fn userlist(arguments: &mut Arguments, context: &Context<'_>) -> Result<Arc<str>, Diagnostic> {
+    let (name, span) = arguments.text("the name of a userlist")?;
+    let list: Arc<str> = name.into();
+    context.userlists.borrow_mut().push(AuthUse {
+        list: Arc::clone(&list),
+        span,
+        groups: Vec::new(),
+    });
+    Ok(list)
+}
+
+fn auth_bearer(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let header = arguments.optional().map_or("", |(name, _)| name);
+    let header = if header.is_empty() {
+        "authorization"
+    } else {
+        header
+    };
+    Ok(Fetch::HttpAuthBearer(header.to_ascii_lowercase().into()))
 }
 
 fn query(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {

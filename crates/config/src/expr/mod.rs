@@ -9,6 +9,7 @@ pub mod condition;
 mod converters;
 mod fetches;
 pub mod format;
+mod groups;
 mod names;
 mod patterns;
 mod regexes;
@@ -37,6 +38,19 @@ pub struct Context<'a> {
     /// Backends that expressions name (`nbsrv(x)`): the caller checks that they exist once all
     /// sections are read.
     pub backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    /// Userlists that expressions name (`http_auth(x)`), for the same check.
+    pub userlists: &'a RefCell<Vec<AuthUse>>,
+}
+
+/// An expression that names a userlist.
+#[derive(Debug, Clone)]
+pub struct AuthUse {
+    /// Which.
+    pub list: Arc<str>,
+    /// Where.
+    pub span: Span,
+    /// Groups of it that are named, too, and where.
+    pub groups: Vec<(Arc<str>, Span)>,
 }
 
 /// When an expression is evaluated: decides what it can see, and how a format is written.
@@ -250,6 +264,18 @@ pub enum Fetch {
     BeName,
     /// `nbsrv[(backend)]`: servers of a backend that can be used; `None`: the current backend.
     NbSrv(Option<Arc<str>>),
+    /// `http_auth(userlist)`: whether the credentials are those of one of its users.
+    HttpAuth(Arc<str>),
+    /// `http_auth_group(userlist)`: the user's name if they are; an ACL compares its groups.
+    HttpAuthGroup(Arc<str>),
+    /// `http_auth_user`.
+    HttpAuthUser,
+    /// `http_auth_pass`.
+    HttpAuthPass,
+    /// `http_auth_type`: `Basic` or `Bearer`.
+    HttpAuthType,
+    /// `http_auth_bearer[(header)]`: the token; the header in lower case.
+    HttpAuthBearer(Arc<str>),
     /// `rand[(range)]`.
     Rand {
         /// 0 up to the range less one; `None`: 32 bits.

@@ -21,8 +21,7 @@ const FETCHES: &str = "
     fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_src fc_src_is_local
     fc_src_port fc_unacked fcgi.docroot fcgi.index fe_client_timeout fe_conn fe_defbe fe_id
     fe_req_rate fe_sess_rate fe_tarpit_timeout fs.aborted fs.debug_str fs.id fs.rst_code
-    hostname http_auth http_auth_bearer http_auth_group http_auth_pass http_auth_type
-    http_auth_user http_first_req internal.htx.data internal.htx.free internal.htx.free_data
+    hostname http_first_req internal.htx.data internal.htx.free internal.htx.free_data
     internal.htx.has_eom internal.htx.nbblks internal.htx.size internal.htx.used
     internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx last_entity

@@ -51,6 +51,7 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         Ok(RequestAction::AddHeader(name, format))
     }),
     action("http-request allow", |_, _| Ok(RequestAction::Allow)),
+    action("http-request auth", |args, _| auth(args)),
     action("http-request del-header", |args, _| {
         Ok(RequestAction::DelHeader(deleted_header(args)?))
     }),
@@ -92,7 +93,6 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
 pub(crate) const OTHER_REQUEST: &[&str] = &[
     "add-acl",
     "add-headers-bin",
-    "auth",
     "cache-use",
     "capture",
     "del-acl",
@@ -231,6 +231,15 @@ fn deleted_header(args: &mut Args<'_>) -> Result<Arc<str>, Diagnostic> {
         }
     }
     Ok(name)
+}
+
+/// `[realm TEXT]`.
+pub(crate) fn auth(args: &mut Args<'_>) -> Result<RequestAction, Diagnostic> {
+    let realm = match args.take("realm") {
+        true => Some(header_text(args.required("a realm")?)?),
+        false => None,
+    };
+    Ok(RequestAction::Auth(realm))
 }
 
 fn use_service(args: &mut Args<'_>, _: &Scope<'_>) -> Result<RequestAction, Diagnostic> {

@@ -22,6 +22,7 @@ pub(crate) mod server;
 pub(crate) mod stats;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
+pub(crate) mod userlist;
 
 pub(crate) use sections::SectionKind;
 
@@ -35,7 +36,7 @@ use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{Context, Stage};
+use crate::expr::{AuthUse, Context, Stage};
 use crate::lexer::Word;
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -213,6 +214,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) report: &'a RefCell<Vec<Diagnostic>>,
     /// Backends that expressions name.
     pub(crate) backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    /// Userlists that expressions name.
+    pub(crate) userlists: &'a RefCell<Vec<AuthUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
     pub(crate) bases: &'a Bases,
     /// Keywords of which it was told already that they are not in force.
@@ -254,6 +257,7 @@ impl Scope<'_> {
             stage,
             notices: self.report,
             backends: self.backends,
+            userlists: self.userlists,
         }
     }
 }
@@ -355,6 +359,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         | SectionKind::Backend => Box::new(proxy_tables().into_iter().flat_map(firsts)),
         SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
+        SectionKind::Userlist => Box::new(firsts(userlist::KEYWORDS)),
         SectionKind::Other(_) => Box::new(std::iter::empty()),
     }
 }

@@ -147,6 +147,7 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
         action,
         RequestAction::Allow
             | RequestAction::Deny(_)
+            | RequestAction::Auth(_)
             | RequestAction::Return(_)
             | RequestAction::Redirect(_)
             | RequestAction::PrometheusExporter

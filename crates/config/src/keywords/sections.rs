@@ -12,6 +12,8 @@ pub(crate) enum SectionKind {
     Discovery,
     /// Our own: the embedded node registry.
     Registry,
+    /// Users and groups.
+    Userlist,
     /// Known to HAProxy, not implemented yet: its lines are not looked at.
     Other(&'static str),
 }
@@ -27,6 +29,7 @@ impl SectionKind {
             Self::Listen => "listen",
             Self::Discovery => "discovery",
             Self::Registry => "registry",
+            Self::Userlist => "userlist",
             Self::Other(name) => name,
         }
     }
@@ -55,7 +58,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Other("resolvers"),
     SectionKind::Other("ring"),
     SectionKind::Other("traces"),
-    SectionKind::Other("userlist"),
+    SectionKind::Userlist,
 ];
 
 /// The section this word opens.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ALL, PROXIES, ProxyKeyword, Scope, accepted, implemented, not_yet};
+use super::proxy::condition;
+use super::{ALL, PROXIES, ProxyKeyword, Scope, actions, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
-use crate::model::{Secret, StatsPage};
+use crate::expr::Stage;
+use crate::model::{Reply, ReplyBody, RequestAction, RequestRule, Secret, StatsPage};
 use crate::values::{Unit, limit, next_duration};
 
 /// HAProxy's own defaults, so that bookmarks and scripts stay valid.
@@ -25,6 +27,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("stats realm", ALL, |draft, args, _| {
         let realm: Arc<str> = args.required("a realm")?.text.as_str().into();
         page(draft, args).realm = realm;
+        draft.stats.basic = Some(args.place());
         Ok(())
     }),
     implemented("stats hide-version", ALL, |draft, args, _| {
@@ -50,9 +53,17 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         Ok(())
     }),
     implemented("stats admin", PROXIES, admin),
-    accepted("stats show-modules", ALL, "the page has no modules to show"),
-    not_yet("stats http-request", PROXIES),
-    not_yet("stats scope", ALL),
+    implemented("stats http-request", PROXIES, http_request),
+    implemented("stats scope", ALL, |draft, args, _| {
+        let name = args.required("the name of a proxy, or a dot for this one")?;
+        let name: Arc<str> = name.text.as_str().into();
+        page(draft, args).scope.push(name);
+        Ok(())
+    }),
+    implemented("stats show-modules", ALL, |draft, args, _| {
+        page(draft, args).show_modules = true;
+        Ok(())
+    }),
 ];
 
 /// The page of this proxy; any `stats` line brings it about.
@@ -62,6 +73,10 @@ fn page<'d>(draft: &'d mut Draft, args: &Args<'_>) -> &'d mut StatsPage {
         uri: URI_DEFAULT.into(),
         realm: REALM_DEFAULT.into(),
         auth: Vec::new(),
+        http_request: Vec::new(),
+        admin: Vec::new(),
+        scope: Vec::new(),
+        show_modules: false,
         refresh: None,
         hide_version: false,
         show_legends: false,
@@ -105,6 +120,7 @@ fn auth(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
     })?;
     let secret = Secret(password.into());
     page(draft, args).auth.push((user.into(), secret));
+    draft.stats.basic = Some(args.place());
     Ok(())
 }
 
@@ -122,10 +138,42 @@ fn admin(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<()
                 .label("expected if or unless"),
         );
     }
-    page(draft, args);
-    scope.report(
-        Diagnostic::warning(args.place(), "'stats admin' has no effect yet")
-            .label("the page shows, it changes nothing"),
-    );
+    if let Some(condition) = condition(draft, args, scope, Stage::Request)? {
+        page(draft, args).admin.push(condition);
+    }
+    Ok(())
+}
+
+/// `stats http-request allow|deny|auth [realm R] [if …]`.
+fn http_request(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let span = args.place();
+    let word = args.required("allow, deny or auth")?;
+    let action = match word.text.as_str() {
+        "allow" => RequestAction::Allow,
+        "deny" => RequestAction::Deny(Box::new(Reply {
+            status: 403,
+            content_type: None,
+            headers: Vec::new(),
+            body: ReplyBody::Default,
+        })),
+        "auth" => actions::auth(args)?,
+        other => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'stats http-request' does not know '{other}'"),
+            )
+            .label("expected allow, deny or auth"));
+        }
+    };
+    let condition = condition(draft, args, scope, Stage::Request)?;
+    page(draft, args).http_request.push(RequestRule {
+        action,
+        condition,
+        span,
+    });
     Ok(())
 }

@@ -12,6 +12,7 @@ mod retry;
 mod rules;
 mod server;
 mod stats;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use rules::{
 };
 pub use server::{Server, ServerAddress, ServerTls, Weight};
 pub use stats::{Secret, StatsPage};
+pub use users::{Password, Scheme, User, Userlist};
 
 /// A whole configuration.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// Backends, and the back half of each `listen`, in file order.
     pub backends: Vec<Backend>,
+    /// Sections `userlist`, in file order.
+    pub userlists: Vec<Arc<Userlist>>,
     /// Where the node list comes from: section `discovery` (our own; the environment fills the rest).
     pub discovery: Option<Discovery>,
     /// The embedded node registry: section `registry` (our own).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     BackendId, Bind, ErrorPages, HttpCheck, Logging, RequestRule, ResponseRule, RetryOn, Server,
-    ServerTls, StatsPage,
+    ServerTls, StatsPage, Userlist,
 };
 use crate::expr::Condition;
 use crate::source::Span;
@@ -45,6 +45,8 @@ pub struct Proxy {
     pub http_response: Vec<ResponseRule>,
     /// `stats …`, when any line of it was given and it is not disabled.
     pub stats: Option<StatsPage>,
+    /// Userlists that its expressions name.
+    pub userlists: Vec<Arc<Userlist>>,
     /// `log`, `option httplog` and friends.
     pub log: Logging,
     /// `errorfile`, `errorloc`…: answers of one's own, by the status they stand for.

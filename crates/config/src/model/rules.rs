@@ -25,6 +25,8 @@ pub enum RequestAction {
     Deny(Box<Reply>),
     /// `return`.
     Return(Box<Reply>),
+    /// `auth [realm TEXT]`: asks for a user and password. Without a text: the proxy's name.
+    Auth(Option<Arc<str>>),
     /// `redirect`.
     Redirect(Box<Redirect>),
     /// `set-header`: replaces all of that name. Names in lower case.

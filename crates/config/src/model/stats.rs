@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::RequestRule;
+use crate::expr::Condition;
+
 /// `stats …` (manual 4.2).
 #[derive(Debug, Clone)]
 pub struct StatsPage {
@@ -12,6 +15,14 @@ pub struct StatsPage {
     pub realm: Arc<str>,
     /// `stats auth user:password`, any of them.
     pub auth: Vec<(Arc<str>, Secret)>,
+    /// `stats http-request allow|deny|auth`: who sees the page. The first that holds decides.
+    pub http_request: Vec<RequestRule>,
+    /// `stats admin`: when servers may be changed from the page; any of them is enough.
+    pub admin: Vec<Condition>,
+    /// `stats scope`: names of the proxies that are shown; empty: all. `.` has become a name.
+    pub scope: Vec<Arc<str>>,
+    /// `stats show-modules`.
+    pub show_modules: bool,
     /// `stats refresh`.
     pub refresh: Option<Duration>,
     /// `stats hide-version`.
