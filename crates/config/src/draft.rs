@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::expr::acl::AclTable;
 use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
+use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
     Balance, Bind, HttpCheck, LogTarget, Proxy, RequestRule, RetryOn, Server, ServerTls, StatsPage,
 };
@@ -68,6 +69,7 @@ pub(crate) struct BackDraft {
     pub(crate) redispatch: i32,
     pub(crate) retry_on: RetryOn,
     pub(crate) fullconn: Option<u32>,
+    pub(crate) persistence: PersistenceDraft,
 }
 
 /// `retries` where none is given (manual 4.2).
@@ -87,6 +89,7 @@ impl Default for BackDraft {
             redispatch: 0,
             retry_on: RetryOn::default(),
             fullconn: None,
+            persistence: PersistenceDraft::default(),
         }
     }
 }

@@ -304,7 +304,7 @@ fn backend(
         lines.insert(server.name.clone(), server.span.line);
         servers.push(server);
     }
-    Backend {
+    let mut backend = Backend {
         proxy: proxy(draft, &drafts.global.global, formats, &mut Vec::new()),
         balance: draft.back.balance,
         servers,
@@ -316,7 +316,10 @@ fn backend(
         retry_on: draft.back.retry_on.clone(),
         fullconn: draft.back.fullconn,
         listen: draft.kind == SectionKind::Listen,
-    }
+        ..Backend::default()
+    };
+    draft.back.persistence.settle(&mut backend);
+    backend
 }
 
 /// What a server says of TLS, with the global defaults for what it leaves out.

@@ -266,7 +266,6 @@ impl BackendState {
     /// one, where `option redispatch` allows it; else the client gets 503. A ticket ends with
     /// [`Turn::Again`] when the server goes down, drains or leaves: then look for a server anew.
     /// [`Assigned::NoServer`] if it is no server of this backend any more.
-    #[allow(dead_code, reason = "cookie persistence is about to call it")]
     pub(crate) fn assign_to(self: &Arc<Self>, server: &ServerState) -> Assigned {
         self.pool().place_at(self, server.key)
     }

@@ -10,6 +10,7 @@ use wire::head::RequestHead;
 
 use crate::assign::{Assigned, Slot};
 use crate::buffer::Buffer;
+use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{Failure, ServerConnection};
@@ -39,6 +40,12 @@ pub(crate) struct NoServer {
 /// The tries of one session to reach a server.
 pub(crate) struct Attempts<'a> {
     backend: &'a Arc<BackendState>,
+    /// The server that the session belongs to, as long as it can be had.
+    bound: Option<Arc<ServerState>>,
+    /// Whether it has its place there.
+    belongs: bool,
+    /// Whether it is that one or none (`force-persist`).
+    forced: bool,
     retries_left: u32,
     avoid: Option<ServerKey>,
     /// The server that a try was taken from, until it is known where the next one goes.
@@ -55,6 +62,9 @@ impl<'a> Attempts<'a> {
     pub(crate) fn new(backend: &'a Arc<BackendState>) -> Self {
         Self {
             backend,
+            bound: None,
+            belongs: false,
+            forced: false,
             retries_left: backend.conf().retries,
             avoid: None,
             left: None,
@@ -62,6 +72,12 @@ impl<'a> Attempts<'a> {
             only_fresh: false,
             alike: None,
         }
+    }
+
+    /// The session belongs to a server, by its cookie.
+    pub(crate) fn follow(&mut self, persisted: &Persisted) {
+        self.bound = persisted.server.clone();
+        self.forced = persisted.forced;
     }
 
     /// A connection to a server that has a place for the session: an idle one where `may_reuse`,
@@ -175,22 +191,37 @@ impl<'a> Attempts<'a> {
     }
 
     /// A place on a server, or in a queue.
-    fn place(&self, session: &Session) -> Result<Result<Slot, Ticket>, NoServer> {
+    fn place(&mut self, session: &mut Session) -> Result<Result<Slot, Ticket>, NoServer> {
+        if let Some(server) = self.bound.take() {
+            let assigned = self.backend.assign_to(&server);
+            let elsewhere = match assigned {
+                Assigned::NoServer => true,
+                Assigned::QueueFull => self.may_move(),
+                _ => false,
+            };
+            if !elsewhere {
+                self.belongs = true;
+                session.belongs_to(&server);
+                return placed(assigned);
+            }
+            cookie::went_elsewhere(session);
+        }
+        self.belongs = false;
         let source = session.connection().facts.src;
         let ask = Ask {
             source_hash: source.map_or(0, |src| source_hash(src.ip())),
             random: fastrand::u64(..),
             avoid: self.avoid,
         };
-        match self.backend.assign(&ask) {
-            Assigned::Slot(slot) => Ok(Ok(slot)),
-            Assigned::Wait(ticket) => Ok(Err(ticket)),
-            Assigned::NoServer => Err(no_server()),
-            Assigned::QueueFull => Err(stuck_in_queue()),
-        }
+        placed(self.backend.assign(&ask))
     }
 
-    async fn wait(&self, session: &mut Session, mut ticket: Ticket) -> Result<Slot, NoServer> {
+    /// `option redispatch`, unless a rule has bound the session for good.
+    fn may_move(&self) -> bool {
+        self.backend.conf().redispatch != 0 && !self.forced
+    }
+
+    async fn wait(&mut self, session: &mut Session, mut ticket: Ticket) -> Result<Slot, NoServer> {
         loop {
             let mut waiting = Waiting { ticket, session };
             match waiting.ticket.turn().await {
@@ -255,8 +286,12 @@ impl<'a> Attempts<'a> {
     fn retry(&mut self, session: &mut Session) {
         self.retries_left -= 1;
         session.record.retries += 1;
+        // One that takes nothing new may still be the one that the session belongs to.
         let gone = session.server().is_none_or(|server| !server.accepts_new());
-        if self.redispatches() || gone {
+        if (self.redispatches() || (gone && !self.belongs)) && !self.forced {
+            if std::mem::take(&mut self.belongs) {
+                cookie::went_elsewhere(session);
+            }
             self.avoid = session.server().map(|server| server.key);
             self.left = session.server().cloned();
             session.vacate();
@@ -299,6 +334,15 @@ impl<'a> Attempts<'a> {
                 .idle
                 .give(alike, state, server.stream, &worker.shared);
         }
+    }
+}
+
+fn placed(assigned: Assigned) -> Result<Result<Slot, Ticket>, NoServer> {
+    match assigned {
+        Assigned::Slot(slot) => Ok(Ok(slot)),
+        Assigned::Wait(ticket) => Ok(Err(ticket)),
+        Assigned::NoServer => Err(no_server()),
+        Assigned::QueueFull => Err(stuck_in_queue()),
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use config::model::{ConnectionMode, ForwardFor};
 use wire::h1::{self, BodyLength};
-use wire::head::{RequestHead, ResponseHead};
+use wire::head::{Method, RequestHead, ResponseHead};
 use wire::ws::Upgrade;
 
 use crate::attempts::{Attempts, NoServer};
 use crate::client::{After, Client, Request};
+use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
@@ -37,8 +38,12 @@ pub(crate) async fn forward(
     backend: &Arc<BackendState>,
     worker: &Rc<Worker>,
 ) -> Forwarded {
+    let persisted = cookie::read(&mut request, backend);
     prepare_head(&mut request, backend);
     let mut attempts = Attempts::new(backend);
+    if let Some(persisted) = &persisted {
+        attempts.follow(persisted);
+    }
     let mut kept = Kept::of(&request, backend, worker);
     loop {
         let reusable = may_reuse(&request);
@@ -61,6 +66,7 @@ pub(crate) async fn forward(
             backend,
             retried_statuses,
             kept.as_mut(),
+            persisted.as_ref(),
         )
         .await;
         match outcome {
@@ -113,6 +119,7 @@ async fn run_exchange(
     backend: &Arc<BackendState>,
     retried_statuses: &[u16],
     kept: Option<&mut Kept>,
+    persisted: Option<&Persisted>,
 ) -> Outcome {
     let (front, back) = request.session.timeouts();
     let mode = connection_mode(&request.session, backend);
@@ -126,7 +133,12 @@ async fn run_exchange(
         (None, _) => Some(h1::Connection::Close),
     };
     // The rules look at the session while the exchange counts in it; both only read its choices.
-    let rewriter = Rewriter::new(&request.session, backend);
+    let rewriter = Rewriter {
+        backend,
+        own_half: serve::is_own_half(request.session.frontend(), backend),
+        persisted,
+        method: &request.head.method,
+    };
     let order = Order {
         head: &request.head,
         body: request.body,
@@ -142,20 +154,16 @@ async fn run_exchange(
     exchange::exchange(client, server, &mut request.session, &order, kept).await
 }
 
-/// `http-response` rules of the backend, then of the frontend (manual 4.2, "http-response").
-struct Rewriter {
-    backend: Arc<BackendState>,
+/// `http-response` rules of the backend, then of the frontend (manual 4.2, "http-response"), then the
+/// persistence cookie, which rules do not see.
+struct Rewriter<'a> {
+    backend: &'a BackendState,
     own_half: bool,
+    persisted: Option<&'a Persisted>,
+    method: &'a Method,
 }
 
-impl Rewriter {
-    fn new(session: &Session, backend: &Arc<BackendState>) -> Self {
-        Self {
-            backend: backend.clone(),
-            own_half: serve::is_own_half(session.frontend(), backend),
-        }
-    }
-
+impl Rewriter<'_> {
     fn apply(&self, head: &mut ResponseHead, session: &Session) {
         let frontend = session.frontend();
         let front = &frontend.conf().proxy.http_response;
@@ -169,6 +177,9 @@ impl Rewriter {
                 let facts = session.facts(&usable, None, None);
                 routing::rules::response(rules, head, &facts, session);
             }
+        }
+        if let Some(persisted) = self.persisted {
+            cookie::answer(persisted, self.backend, self.method, head, session);
         }
     }
 }

@@ -11,6 +11,7 @@ mod checks;
 mod client;
 mod clock;
 pub mod command;
+mod cookie;
 mod counters;
 mod end;
 mod exchange;

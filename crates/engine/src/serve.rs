@@ -19,6 +19,7 @@ use config::model::{BackendId, Mode};
 use routing::rules::{Outcome as Ruled, Stopped};
 
 use crate::client::{After, Client, Request};
+use crate::cookie;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::forward::{self, Forwarded};
@@ -167,18 +168,21 @@ fn apply_rules(
     if proxy.http_request.is_empty() {
         return None;
     }
-    let Request { head, session, .. } = request;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, None, None);
-    let pages = session.error_pages();
-    let rules = &proxy.http_request;
-    let ruled = routing::rules::request(rules, head, &facts, &**session, &pages);
+    let ruled = {
+        let Request { head, session, .. } = &mut *request;
+        let usable = |name: Option<&str>| session.usable_servers(name);
+        let facts = session.facts(&usable, None, None);
+        let pages = session.error_pages();
+        let rules = &proxy.http_request;
+        routing::rules::request(rules, head, &facts, &**session, &pages)
+    };
     let denied = End::by(Side::Proxy, Stage::Request);
     match ruled {
         Ruled::Continue => None,
         Ruled::Stop(Stopped::Deny(answer)) => {
-            session.count_at_frontend(Count::DeniedRequests);
-            session.count_at_backend(Count::DeniedRequests);
+            request.session.count_at_frontend(Count::DeniedRequests);
+            request.session.count_at_backend(Count::DeniedRequests);
+            cookie::note(request);
             Some(Verdict::Reply {
                 answer,
                 end: denied,

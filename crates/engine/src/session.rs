@@ -75,6 +75,8 @@ pub(crate) struct Record {
     pub(crate) backend_queue: u64,
     /// `http-request disable-l7-retry`: it is not sent a second time.
     pub(crate) sent_once: Cell<bool>,
+    /// What the persistence cookie came to, in the request and in the response (manual 8.5).
+    pub(crate) cookies: Cell<[u8; 2]>,
 }
 
 impl Record {
@@ -95,6 +97,7 @@ impl Record {
             server_queue: 0,
             backend_queue: 0,
             sent_once: Cell::new(false),
+            cookies: Cell::new(*b"NN"),
         }
     }
 
@@ -166,6 +169,11 @@ impl Session {
         routing::pages::error(status, &self.error_pages())
     }
 
+    /// The backend it goes to, once that is known.
+    pub(crate) fn backend(&self) -> Option<&Arc<BackendState>> {
+        self.backend.as_ref()
+    }
+
     /// The server it has a place on.
     pub(crate) fn server(&self) -> Option<&Arc<ServerState>> {
         self.slot.as_ref().map(Slot::server)
@@ -197,6 +205,11 @@ impl Session {
         self.server = Some(server);
         self.slot = Some(slot);
         self.count_at_both(Count::Balanced);
+    }
+
+    /// It belongs to that server, and has no place there yet.
+    pub(crate) fn belongs_to(&mut self, server: &Arc<ServerState>) {
+        self.server = Some(server.clone());
     }
 
     /// It gives its place back, to try elsewhere.

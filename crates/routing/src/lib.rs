@@ -5,6 +5,7 @@ pub mod auth;
 pub mod balance;
 pub mod condition;
 mod convert;
+pub mod cookie;
 pub mod dates;
 pub mod decide;
 mod fields;

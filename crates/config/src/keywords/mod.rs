@@ -7,6 +7,7 @@
 pub(crate) mod actions;
 pub(crate) mod bind;
 pub(crate) mod checks;
+pub(crate) mod cookie;
 pub(crate) mod errors;
 pub(crate) mod global;
 pub(crate) mod log;
@@ -321,7 +322,7 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 10] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 11] {
     [
         proxy::KEYWORDS,
         timeouts::KEYWORDS,
@@ -329,6 +330,7 @@ pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 10] {
         retries::KEYWORDS,
         rules::KEYWORDS,
         checks::KEYWORDS,
+        cookie::KEYWORDS,
         errors::KEYWORDS,
         stats::KEYWORDS,
         log::KEYWORDS,

@@ -78,7 +78,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option logasap", FRONT),
     not_yet("option mysql-check", BACK),
     not_yet("option originalto", ALL),
-    not_yet("option persist", BACK),
     not_yet("option pgsql-check", BACK),
     not_yet("option prefer-last-server", BACK),
     not_yet("option redis-check", BACK),

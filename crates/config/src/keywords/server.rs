@@ -4,7 +4,7 @@ use super::bind::based;
 use super::params::{
     self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
 };
-use super::{Scope, tls};
+use super::{Scope, cookie, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -35,6 +35,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     implemented("check", |draft, _, _| flag(&mut draft.check, true)),
     implemented("check-ssl", |draft, _, _| flag(&mut draft.check_tls, true)),
+    implemented("cookie", cookie::value),
     implemented("disabled", |draft, _, _| {
         flag(&mut draft.server.disabled, true)
     }),
@@ -185,7 +186,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("check-sni", 1),
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),
-    not_yet("cookie", 1),
     not_yet("crl-file", 1),
     not_yet("crt", 1),
     not_yet("error-limit", 1),

@@ -4,6 +4,7 @@
 
 mod bind;
 mod check;
+mod cookie;
 mod errors;
 mod log;
 mod own;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use crate::environment::Variables;
 pub use bind::{Bind, BindAddress, BindTls, TlsVersions};
 pub use check::{Check, Expect, Expected, HttpCheck};
+pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
 pub use log::{LogFormat, LogLineFormat, LogSink, LogTarget, Logging};
 pub use own::{Discovery, NODES_MAX, Registry};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Bind, ErrorPages, HttpCheck, Logging, RequestRule, ResponseRule, RetryOn, Server,
-    ServerTls, StatsPage, Userlist,
+    BackendId, Bind, Cookie, ErrorPages, HttpCheck, Logging, PersistRule, RequestRule,
+    ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, Userlist,
 };
 use crate::expr::Condition;
 use crate::source::Span;
@@ -157,6 +157,14 @@ pub struct Backend {
     pub retry_on: RetryOn,
     /// `fullconn`.
     pub fullconn: Option<u32>,
+    /// `cookie`.
+    pub cookie: Option<Cookie>,
+    /// `dynamic-cookie-key`.
+    pub dynamic_cookie_key: Option<Secret>,
+    /// `option persist`: a cookie is followed to a server that is down.
+    pub persist: bool,
+    /// `force-persist` and `ignore-persist`, in order.
+    pub persist_rules: Vec<PersistRule>,
     /// Whether this is half of a `listen`.
     pub listen: bool,
 }

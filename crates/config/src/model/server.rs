@@ -35,6 +35,8 @@ pub struct Server {
     pub tls: Option<ServerTls>,
     /// `id`.
     pub id: Option<u32>,
+    /// `cookie`: what stands for it in the cookie of its backend.
+    pub cookie: Option<Arc<str>>,
 }
 
 /// `weight`, 0 to 256.

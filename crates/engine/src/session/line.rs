@@ -176,7 +176,14 @@ impl Variables for Ending<'_> {
             Variable::ts => out.extend_from_slice(&self.end.letters()),
             Variable::tsc => {
                 out.extend_from_slice(&self.end.letters());
-                out.extend_from_slice(b"--");
+                let backend = self.session.backend.as_ref();
+                out.extend_from_slice(
+                    match backend.and_then(|b| b.conf().cookie.as_ref()) {
+                        Some(_) => record.cookies.get(),
+                        None => *b"--",
+                    }
+                    .as_slice(),
+                );
             }
             Variable::r
             | Variable::HM
