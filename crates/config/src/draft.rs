@@ -105,6 +105,10 @@ pub(crate) struct ServerDraft {
     pub(crate) tls_parameters: ServerTls,
     /// Whether `verify` was written; else `ssl-server-verify` decides.
     pub(crate) verify_given: bool,
+    /// `track`.
+    pub(crate) track: Option<Named>,
+    /// Where `observe` was written: not every mode has every layer.
+    pub(crate) observe_span: Option<Span>,
 }
 
 /// Where a proxy logs to and how.

@@ -25,6 +25,7 @@ mod predicates;
 mod preprocess;
 mod resolve;
 pub mod source;
+mod tracking;
 mod values;
 mod warnings;
 

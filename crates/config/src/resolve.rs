@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
-use crate::warnings;
+use crate::{tracking, warnings};
 
 /// `registry … expire` where none is given: as long as the PHP service waits.
 const EXPIRE_DEFAULT: Duration = Duration::from_secs(300);
@@ -76,6 +76,7 @@ pub(crate) fn resolve(
             config.backends.push(backend);
         }
     }
+    tracking::resolve(&drafts.proxies, &mut config, report);
     config.global = drafts.global.global;
     give_userlists(&drafts.proxies, &mut config);
     share_listen_rules(&mut config);
@@ -287,6 +288,7 @@ fn backend(
     let mut servers: Vec<Server> = Vec::new();
     let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for server_draft in &draft.back.servers {
+        report.extend(tracking::check_observed(draft, server_draft));
         let server = server(server_draft, bases, report);
         if let Some(line) = lines.get(&server.name) {
             report.push(

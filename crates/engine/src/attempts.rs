@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use routing::balance::{Ask, ServerKey, source_hash};
+use routing::health::Sight;
 use wire::head::RequestHead;
 
 use crate::assign::{Assigned, Slot};
@@ -14,6 +15,7 @@ use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{Failure, ServerConnection};
+use crate::observe;
 use crate::queue::{Passed, Ticket, Turn};
 use crate::retry;
 use crate::server::ServerState;
@@ -147,11 +149,13 @@ impl<'a> Attempts<'a> {
         session.count_at_both(Count::Connects);
         match connect(&target, server.tls.as_ref(), sni, limit).await {
             Ok(stream) => {
+                observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
                 Ok(Some(stream))
             }
             Err(error) => {
+                observe::saw(session, Sight::Refused);
                 self.after_failure(session, &error, limit).await?;
                 Ok(None)
             }

@@ -58,9 +58,22 @@ pub(crate) async fn run(shared: Arc<Shared>, backend: Arc<BackendState>, server:
         }
         let interval = server.health().next_interval(&check);
         let pause = spread(interval, shared.site.load().config.global.spread_checks);
+        wait_for_next(&server, &check, started + pause).await;
+    }
+}
+
+/// Until the next check is due, or is wanted sooner.
+async fn wait_for_next(server: &ServerState, check: &Check, mut due: Instant) {
+    loop {
         tokio::select! {
-            () = tokio::time::sleep(pause.saturating_sub(started.elapsed())) => {}
-            () = server.recheck.notified() => {}
+            () = tokio::time::sleep_until(due.into()) => return,
+            () = server.recheck.notified() => return,
+            () = server.hurry.notified() => {
+                // Sessions see errors: "forces fastinter", where there is one (manual 5.2, "on-error").
+                if let Some(fastinter) = check.fastinter {
+                    due = due.min(Instant::now() + fastinter);
+                }
+            }
         }
     }
 }

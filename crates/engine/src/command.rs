@@ -42,8 +42,8 @@ pub enum Command {
         /// The weight.
         weight: Weight,
     },
-    /// Closes all tunnels and TCP sessions of a server, and its idle connections. An HTTP exchange
-    /// under way goes on to its end or its timeouts.
+    /// Ends all sessions of a server: tunnels, TCP sessions and HTTP exchanges under way. Its idle
+    /// connections are closed.
     ShutdownSessions {
         /// Name of the backend.
         backend: Arc<str>,

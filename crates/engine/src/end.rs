@@ -17,6 +17,10 @@ pub(crate) enum Side {
     Local,
     /// An operator or a discovery step ended it: `K`.
     Killed,
+    /// Its server went DOWN (`on-marked-down shutdown-sessions`): `D`.
+    Down,
+    /// A server that its backup stood in for is UP again: `U`.
+    Up,
     /// Nobody: it ran to its end: `-`.
     None,
 }
@@ -69,6 +73,8 @@ impl End {
             Side::Proxy => b'P',
             Side::Local => b'L',
             Side::Killed => b'K',
+            Side::Down => b'D',
+            Side::Up => b'U',
             Side::None => b'-',
         };
         let stage = match self.stage {

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::time::Duration;
 
+use routing::health::Sight;
 use wire::h1::{self, BodyError, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Parsed};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 use wire::ws::{self, ClientKey};
@@ -16,7 +17,9 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::client::{After, Client, connection_field, head_limits};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
+use crate::exchanges::Underway;
 use crate::io;
+use crate::observe;
 use crate::retry::{Cause, Kept};
 use crate::session::Session;
 use crate::stream::Stream;
@@ -92,7 +95,10 @@ impl Failure {
     /// Whether the server gave no answer: what counts as an error in its responses. One that was
     /// invalid has been counted when it came.
     pub(crate) fn is_servers(&self) -> bool {
-        let side = matches!(self.end.side, Side::Server | Side::ServerTimeout);
+        let side = !matches!(
+            self.end.side,
+            Side::Client | Side::ClientTimeout | Side::Proxy | Side::Local
+        );
         side && self.end.stage == Stage::Headers
     }
 }
@@ -153,6 +159,7 @@ pub(crate) async fn exchange(
     progress.repeatable.set(kept.is_some());
     let started = session.record.elapsed();
     let seen = Seen::default();
+    let underway = worker.exchanges.enter(session.target());
     let outcome = {
         let client_stream = RefCell::new(&mut client.stream);
         let server_stream = RefCell::new(&mut server.stream);
@@ -176,7 +183,7 @@ pub(crate) async fn exchange(
             seen: &seen,
             worker: &worker,
         };
-        both(upload, download, &progress).await
+        both(upload, download, &progress, &underway).await
     };
     session.record.status = seen.status.get();
     session.record.response = seen.head_at.get().map(|at| at.saturating_sub(started));
@@ -191,7 +198,12 @@ struct Seen {
 }
 
 /// Drives both directions; the response decides when it is over.
-async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progress) -> Outcome {
+async fn both(
+    mut upload: Upload<'_>,
+    download: Download<'_>,
+    progress: &Progress,
+    underway: &Underway<'_>,
+) -> Outcome {
     let fail = |end: End, status: Option<u16>| {
         let status = status.filter(|_| !progress.head_sent.get());
         Outcome::Failed(Failure {
@@ -204,10 +216,16 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
     };
     let mut download = pin!(download.run());
     let mut upload = pin!(upload.run());
+    let mut ended = pin!(underway.ended());
     let mut uploading = true;
     loop {
         tokio::select! {
             biased;
+            by = &mut ended => {
+                // To the request it is as if the server had closed.
+                progress.cause.set(Some(Cause::Empty));
+                return fail(End::by(by, progress.stage()), Some(502));
+            }
             sent = &mut upload, if uploading => match sent {
                 Ok(()) => uploading = false,
                 // A server that closes early has often answered already: look before giving up.
@@ -238,7 +256,12 @@ async fn both(mut upload: Upload<'_>, download: Download<'_>, progress: &Progres
                 let (true, Outcome::Done { .. }) = (early, &outcome) else { return outcome };
                 // The node answered before it had everything, and did not say that it wants no
                 // more: it gets the rest, as HAProxy does it.
-                return match upload.await {
+                let rest = tokio::select! {
+                    biased;
+                    by = &mut ended => return fail(End::by(by, Stage::Data), None),
+                    rest = &mut upload => rest,
+                };
+                return match rest {
                     Ok(()) => outcome,
                     Err(UploadError::Client(end)) => fail(end, None),
                     Err(UploadError::ServerGone) => {
@@ -377,6 +400,7 @@ impl Download<'_> {
             if head.status == 101 || !head.is_interim() {
                 return match self.order.retried_statuses.contains(&head.status) {
                     true if self.progress.repeatable.get() => {
+                        observe::saw(self.session, Sight::Status(head.status));
                         self.progress.cause.set(Some(Cause::Status(head.status)));
                         Err((End::by(Side::Server, Stage::Headers), None))
                     }
@@ -410,6 +434,7 @@ impl Download<'_> {
             }
             match self.read(Stage::Headers).await? {
                 0 => {
+                    observe::saw(self.session, Sight::Closed);
                     self.progress.cause.set(Some(self.broke_off()));
                     return Err((End::by(Side::Server, Stage::Headers), Some(502)));
                 }
@@ -429,6 +454,7 @@ impl Download<'_> {
     /// What the server sent is no response: the client gets 502, never any of it.
     fn invalid(&self) -> Broken {
         self.progress.cause.set(Some(Cause::Junk));
+        observe::saw(self.session, Sight::Invalid);
         self.session.count_at_both(Count::ResponseErrors);
         (End::by(Side::Proxy, Stage::Headers), Some(502))
     }
@@ -448,6 +474,7 @@ impl Download<'_> {
         let connection = Some(h1::Connection::Upgrade);
         h1::write_response(&head, Framing::None, connection, &mut out);
         self.announce(101);
+        observe::saw(self.session, Sight::Status(101));
         self.session.count_out(out.len());
         self.write(&out).await?;
         Ok(Outcome::Switched)
@@ -476,6 +503,8 @@ impl Download<'_> {
         self.announce(head.status);
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
         self.relay_body(body, chunked, out).await?;
+        // Said at the end: a response that breaks off is none, however good its head was.
+        observe::saw(self.session, Sight::Status(head.status));
         Ok(Outcome::Done {
             client: after,
             server_reusable: !self.progress.abandoned.get()
@@ -531,7 +560,10 @@ impl Download<'_> {
     ) -> Result<(), Broken> {
         let mut reader = BodyReader::new(body);
         let pool = &self.worker.buffers;
-        let broken = (End::by(Side::Server, Stage::Data), None);
+        let broken = |sight: Sight| {
+            observe::saw(self.session, sight);
+            (End::by(Side::Server, Stage::Data), None)
+        };
         loop {
             let whole = transcode(
                 self.server_buffer,
@@ -541,7 +573,7 @@ impl Download<'_> {
                 pool,
                 |_| {},
             )
-            .map_err(|_| broken)?;
+            .map_err(|_| broken(Sight::Invalid))?;
             if !out.is_empty() {
                 self.session.count_out(out.len());
                 self.write(&out).await?;
@@ -551,7 +583,7 @@ impl Download<'_> {
                 return Ok(());
             }
             if self.read(Stage::Data).await? == 0 {
-                return reader.finish_on_close().map_err(|_| broken);
+                return reader.finish_on_close().map_err(|_| broken(Sight::Closed));
             }
         }
     }
@@ -565,11 +597,13 @@ impl Download<'_> {
             return match within(self.order.server_limit, filling).await {
                 Ok(Ok(count)) => Ok(count),
                 Ok(Err(_)) => {
+                    observe::saw(self.session, Sight::Broken);
                     self.progress.cause.set(Some(self.broke_off()));
                     Err((End::by(Side::Server, stage), Some(502)))
                 }
                 Err(Expired) if !had_all => continue,
                 Err(Expired) => {
+                    observe::saw(self.session, Sight::Silent);
                     self.progress.cause.set(Some(Cause::Timeout));
                     Err((End::by(Side::ServerTimeout, stage), Some(504)))
                 }

@@ -8,6 +8,8 @@ use config::model::{Server, Weight};
 use tokio::sync::broadcast;
 
 use crate::command::{Admin, Command, Refused};
+use crate::end::Side;
+use crate::followers;
 use crate::log::Level;
 use crate::manager::{self, Order};
 use crate::prepare::client_tls;
@@ -111,6 +113,7 @@ impl Handle {
         let message = Message::CloseServer {
             backend: backend.index(),
             server: removed.key,
+            by: Side::Killed,
         };
         self.shared.tell_workers(&message);
         manager::note_capacity(&self.shared, &backend);
@@ -124,6 +127,7 @@ impl Handle {
         let change = server.health().set_admin(admin_of(admin), now);
         if let Some(change) = change {
             manager::follow(&self.shared, &backend, &server, &change, None);
+            followers::catch_up(&self.shared, &backend, &server);
             server.recheck.notify_one();
         }
         Ok(())
@@ -144,6 +148,7 @@ impl Handle {
         let message = Message::CloseServer {
             backend: backend.index(),
             server: server.key,
+            by: Side::Killed,
         };
         self.shared.tell_workers(&message);
         Ok(())

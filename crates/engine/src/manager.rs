@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use config::model::ServerAddress;
 use routing::health::words::{self, Severity, Standing, Who};
-use routing::health::{Change, CheckResult, What};
+use routing::health::{Admin, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::checks;
 use crate::counters::Count;
+use crate::end::Side;
+use crate::followers;
 use crate::log::Level;
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
@@ -191,6 +193,9 @@ pub(crate) fn settle(
     result: CheckResult,
 ) {
     let now = shared.clock.since_start();
+    if result.code.verdict() == Verdict::Passed {
+        server.errors_in_a_row.store(0, Relaxed);
+    }
     let change = server.health().step(result.clone(), now);
     if let Some(change) = change {
         follow(shared, backend, server, &change, Some(&result));
@@ -207,10 +212,12 @@ pub(crate) fn follow(
 ) {
     let requeued = backend.refresh(server);
     let (left, _) = backend.capacity();
+    let via = via(shared, server, cause);
     let who = Who {
         backend: backend.name(),
         server: &server.conf.name,
         backup: server.conf.backup,
+        via: via.as_deref(),
     };
     let standing = Standing {
         active: left.active,
@@ -224,6 +231,8 @@ pub(crate) fn follow(
         shared.say_to(targets, level(line.severity), &line.text);
     }
     note_capacity(shared, backend);
+    shut_sessions(shared, backend, server, change);
+    followers::tell(shared, backend, server);
     let (backend_name, server_name) = (backend.name().clone(), server.conf.name.clone());
     match change.what {
         What::Up => {
@@ -240,6 +249,43 @@ pub(crate) fn follow(
             });
         }
         _ => {}
+    }
+}
+
+/// The server that this one follows, where the change is that server's.
+fn via(shared: &Shared, server: &ServerState, cause: Option<&CheckResult>) -> Option<String> {
+    if server.conf.track.is_none() || cause.is_some() {
+        return None;
+    }
+    let (backend, leader) = followers::leader(&shared.site.load(), server)?;
+    let same = leader.health().accepts_new() == server.health().accepts_new();
+    let own = server.health().admin() != Admin::Ready;
+    (same && !own).then(|| format!("{}/{}", backend.name(), leader.conf.name))
+}
+
+/// `on-marked-down shutdown-sessions`, `on-marked-up shutdown-backup-sessions` (manual 5.2).
+fn shut_sessions(shared: &Shared, backend: &BackendState, server: &ServerState, change: &Change) {
+    let on_marked = server.conf.on_marked;
+    let shut = |server: &ServerState, by: Side| {
+        shared.tell_workers(&Message::CloseServer {
+            backend: backend.index(),
+            server: server.key,
+            by,
+        });
+    };
+    let went_down = matches!(
+        change.what,
+        What::Down | What::MaintEntered { was_up: true }
+    );
+    if went_down && on_marked.down_shuts_sessions {
+        shut(server, Side::Down);
+    }
+    let came_up = change.accepts && !change.accepted_before;
+    let counts = !server.conf.backup && server.weight.load(Relaxed) > 0;
+    if came_up && counts && on_marked.up_shuts_backups {
+        for backup in backend.servers().iter().filter(|it| it.conf.backup) {
+            shut(backup, Side::Up);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Gauge, Rate};
+use crate::followers;
 use crate::handle::Handle;
 use crate::listen::{self, Listener};
 use crate::log::{Logger, Origin};
@@ -249,6 +250,7 @@ impl Bound {
         let workers = self.listeners.len();
         let shared = Arc::new(self.share(workers)?);
         let mut threads = Vec::new();
+        followers::settle_all(&shared);
         let (manager, manager_inbox) = mpsc::unbounded_channel();
         for backend in &shared.site.load().backends {
             for server in backend.servers() {
@@ -303,6 +305,7 @@ impl Bound {
             site: ArcSwap::from_pointee(Site {
                 config: self.config.clone(),
                 frontends: self.frontends.clone(),
+                has_followers: has_followers(&self.config),
                 backends,
             }),
             started: crate::clock::wall(),
@@ -355,6 +358,12 @@ impl Bound {
         }
         backends
     }
+}
+
+/// Whether any server's state is another one's.
+fn has_followers(config: &Config) -> bool {
+    let mut servers = config.backends.iter().flat_map(|it| &it.servers);
+    servers.any(|server| server.track.is_some())
 }
 
 /// The machine's name, for logs and the stats page.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -61,6 +61,10 @@ pub(crate) struct ServerState {
     pub(crate) removed: AtomicBool,
     /// Told when its checks take it down: its name may have another address by now.
     pub(crate) went_down: Notify,
+    /// Errors in a row that sessions have seen, where it is observed.
+    pub(crate) errors_in_a_row: AtomicU32,
+    /// Told when its next check should come as soon as `fastinter` has it.
+    pub(crate) hurry: Notify,
     /// Told when it should be checked at once, or not any more.
     pub(crate) recheck: Notify,
     /// Address of a server given by name, once it resolved.
@@ -112,6 +116,8 @@ impl ServerState {
             last_session: AtomicU64::new(0),
             removed: AtomicBool::new(false),
             went_down: Notify::new(),
+            errors_in_a_row: AtomicU32::new(0),
+            hurry: Notify::new(),
             recheck: Notify::new(),
             resolved: ArcSwapOption::empty(),
             conf,

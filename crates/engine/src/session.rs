@@ -179,6 +179,11 @@ impl Session {
         self.slot.as_ref().map(Slot::server)
     }
 
+    /// The backend it is in.
+    pub(crate) fn backend(&self) -> Option<&Arc<BackendState>> {
+        self.backend.as_ref()
+    }
+
     /// It goes to `backend`.
     pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
         backend.sessions.enter();
@@ -363,7 +368,9 @@ impl Session {
     fn count_end(&self, end: End) {
         let what = match end.side {
             Side::Client | Side::ClientTimeout if self.backend.is_some() => Count::ClientAborts,
-            Side::Server | Side::ServerTimeout if end.stage == crate::end::Stage::Data => {
+            Side::Server | Side::ServerTimeout | Side::Down | Side::Up | Side::Killed
+                if end.stage == crate::end::Stage::Data =>
+            {
                 Count::ServerAborts
             }
             _ => return,

@@ -25,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) config: Arc<Config>,
     /// Frontends, as in the configuration.
     pub(crate) frontends: Vec<Arc<FrontendState>>,
+    /// Whether any server's state is another one's.
+    pub(crate) has_followers: bool,
     /// Backends, as in the configuration.
     pub(crate) backends: Vec<Arc<BackendState>>,
 }

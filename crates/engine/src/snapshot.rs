@@ -285,6 +285,10 @@ pub struct ServerStats {
     pub check_health: u32,
     /// Failed checks while up (`chkfail`).
     pub check_failures_total: u64,
+    /// Times that errors seen by sessions were one too many (`hanafail`), where it is observed.
+    pub observed_failures_total: Option<u64>,
+    /// The server whose state it has, as `backend/server` (`tracked`).
+    pub tracked: Option<String>,
     /// Changes to down (`chkdown`).
     pub downs_total: u64,
     /// Time since the last change of state (`lastchg`).

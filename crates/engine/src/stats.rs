@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::command::Admin;
 use crate::counters::{Average, Count, Counters, Gauge, Rate};
+use crate::followers;
 use crate::server::ServerState;
 use crate::shared::Shared;
-use crate::site::{BackendState, FrontendState};
+use crate::site::{BackendState, FrontendState, Site};
 use crate::snapshot::{BackendStats, FrontendStats, Process, ServerStats, Snapshot, Traffic};
 
 /// Everything at this moment.
@@ -18,7 +19,11 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         process: process(shared, now),
         control: shared.control().clone(),
         frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
-        backends: site.backends.iter().map(|b| backend(b, now)).collect(),
+        backends: site
+            .backends
+            .iter()
+            .map(|b| backend(b, &site, now))
+            .collect(),
     }
 }
 
@@ -69,7 +74,7 @@ fn frontend(state: &FrontendState) -> FrontendStats {
     }
 }
 
-fn backend(state: &BackendState, now: Duration) -> BackendStats {
+fn backend(state: &BackendState, site: &Site, now: Duration) -> BackendStats {
     let conf = state.conf();
     let (left, weight) = state.capacity();
     let history = *state.history();
@@ -78,7 +83,11 @@ fn backend(state: &BackendState, now: Duration) -> BackendStats {
     set_rate(&mut traffic, &state.session_rate);
     traffic.queued = state.queued.now();
     traffic.queued_max = state.queued.max();
-    let servers: Vec<ServerStats> = state.servers().iter().map(|s| server(s, now)).collect();
+    let servers: Vec<ServerStats> = state
+        .servers()
+        .iter()
+        .map(|s| server(s, site, now))
+        .collect();
     BackendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
@@ -103,7 +112,7 @@ fn backend(state: &BackendState, now: Duration) -> BackendStats {
     }
 }
 
-fn server(state: &ServerState, now: Duration) -> ServerStats {
+fn server(state: &ServerState, site: &Site, now: Duration) -> ServerStats {
     let health = state.health().clone();
     let last = health.last_result();
     let last_session = state.last_session.load(Relaxed);
@@ -118,7 +127,7 @@ fn server(state: &ServerState, now: Duration) -> ServerStats {
         status: if unresolved {
             "DOWN".into()
         } else {
-            health.status_text()
+            followers::status_text(site, state, &health)
         },
         usable: state.accepts_new(),
         admin: match health.admin() {
@@ -143,6 +152,8 @@ fn server(state: &ServerState, now: Duration) -> ServerStats {
         check_fall: health.fall(),
         check_health: health.counter(),
         check_failures_total: health.failures_total(),
+        observed_failures_total: state.conf.observe.layer.map(|_| health.observed_total()),
+        tracked: followers::leader_name(site, state),
         downs_total: health.downs_total(),
         last_change: health.since_change(now),
         downtime: health.downtime(now),

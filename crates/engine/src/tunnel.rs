@@ -279,7 +279,12 @@ impl Future for Tunnel {
         this.watch.listen(cx.waker());
         let end = match this.watch.verdict() {
             Some(Verdict::Idle) => End::by(this.silent_side(), Stage::Data),
-            Some(Verdict::Killed) => End::by(Side::Killed, Stage::Data),
+            Some(Verdict::Killed(by)) => {
+                // Both are told as far as they can be told at once: an orderly end, no reset.
+                let _ = this.client.poll_shutdown(cx);
+                let _ = this.server.poll_shutdown(cx);
+                End::by(by, Stage::Data)
+            }
             None => ready!(this.poll_both(cx)),
         };
         this.finish(end);

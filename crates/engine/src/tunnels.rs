@@ -14,14 +14,15 @@ use routing::balance::ServerKey;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::end::Side;
 
 /// Why a tunnel must end though neither peer ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Nothing passed for too long.
     Idle,
-    /// Its server's sessions are shut down.
-    Killed,
+    /// Its server's sessions are shut down, by whom.
+    Killed(Side),
 }
 
 /// What the worker knows of one tunnel.
@@ -138,11 +139,11 @@ impl Tunnels {
     }
 
     /// Ends all tunnels of a server.
-    pub(crate) fn close_server(&self, backend: usize, server: ServerKey) {
+    pub(crate) fn close_server(&self, backend: usize, server: ServerKey, by: Side) {
         // Waking runs no code of the tunnel, so the map stays as it is meanwhile.
         for watch in self.by_deadline.borrow().values() {
             if watch.backend == backend && watch.server == server {
-                watch.end(Verdict::Killed);
+                watch.end(Verdict::Killed(by));
             }
         }
     }
@@ -219,8 +220,8 @@ mod tests {
         let other_backend = tunnels.enter(1, ServerKey(1), None);
         let gone = tunnels.enter(0, ServerKey(1), None);
         tunnels.leave(&gone);
-        tunnels.close_server(0, ServerKey(1));
-        assert_eq!(one.verdict(), Some(Verdict::Killed));
+        tunnels.close_server(0, ServerKey(1), Side::Down);
+        assert_eq!(one.verdict(), Some(Verdict::Killed(Side::Down)));
         assert_eq!(other_backend.verdict(), None);
         assert_eq!(gone.verdict(), None);
         assert_eq!(tunnels.by_deadline.borrow().len(), 2);

@@ -15,6 +15,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use crate::buffer::BufferPool;
 use crate::clock::Clock;
 use crate::counters::Count;
+use crate::end::Side;
+use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
 use crate::shared::Shared;
 use crate::site::FrontendState;
@@ -31,12 +33,14 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// What a worker can be told.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
-    /// End the tunnels of a server.
+    /// End the sessions of a server.
     CloseServer {
         /// Backend, by position.
         backend: usize,
         /// Server.
         server: ServerKey,
+        /// Who ends them, for the log.
+        by: Side,
     },
     /// Drop the idle connections to a server.
     DropIdle {
@@ -63,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Open tunnels.
     pub(crate) tunnels: Tunnels,
+    /// HTTP exchanges under way.
+    pub(crate) exchanges: Exchanges,
     /// Idle connections to servers.
     pub(crate) idle: IdlePool,
     /// Told when no new requests should be waited for.
@@ -81,6 +87,7 @@ impl Worker {
             buffers: BufferPool::new(bufsize),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             tunnels: Tunnels::new(shared.clock),
+            exchanges: Exchanges::default(),
             idle: IdlePool::default(),
             stop_waiting: Notify::new(),
             lingering: Cell::new(0),
@@ -95,8 +102,9 @@ impl Worker {
         self.shared.clock
     }
 
-    fn close_server(&self, backend: usize, server: ServerKey) {
-        self.tunnels.close_server(backend, server);
+    fn close_server(&self, backend: usize, server: ServerKey, by: Side) {
+        self.tunnels.close_server(backend, server, by);
+        self.exchanges.close_server((backend, server), by);
         self.idle.drop_server(backend, server);
     }
 
@@ -233,7 +241,11 @@ async fn work(
     };
     while let Some(message) = inbox.recv().await {
         match message {
-            Message::CloseServer { backend, server } => worker.close_server(backend, server),
+            Message::CloseServer {
+                backend,
+                server,
+                by,
+            } => worker.close_server(backend, server, by),
             Message::DropIdle { backend, server } => worker.idle.drop_server(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
@@ -254,7 +266,7 @@ async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
         tokio::select! {
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {
-                Some(Message::CloseServer { backend, server }) => worker.close_server(backend, server),
+                Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
                 Some(Message::SoftStop | Message::DropIdle { .. }) => {}
                 Some(Message::HardStop) | None => return,
             }

@@ -14,6 +14,7 @@
 //! ```
 
 mod codes;
+mod observed;
 #[cfg(test)]
 mod tests;
 pub mod words;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use config::model::Check;
 
 pub use codes::{CheckCode, CheckResult, Verdict};
+pub use observed::Sight;
 
 /// What the operator wants. Checks do not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +99,10 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Health {
     admin: Admin,
+    /// What the server it follows is wanted to be; `Ready` where it follows none.
+    inherited: Admin,
+    /// Whether its state is another server's.
+    follows: bool,
     state: State,
     checked: bool,
     /// Started [`Initial::Down`], and no check has passed yet.
@@ -110,6 +116,7 @@ pub struct Health {
     down_since: Option<Duration>,
     down_before: Duration,
     failures_total: u64,
+    observed_total: u64,
     downs_total: u64,
 }
 
@@ -125,6 +132,8 @@ impl Health {
         };
         Self {
             admin: Admin::Ready,
+            inherited: Admin::Ready,
+            follows: false,
             state,
             checked: initial != Initial::Unchecked,
             unverified: initial == Initial::Down,
@@ -136,6 +145,7 @@ impl Health {
             down_since: (state == State::Stopped).then_some(now),
             down_before: Duration::ZERO,
             failures_total: 0,
+            observed_total: 0,
             downs_total: 0,
         }
     }
@@ -192,7 +202,7 @@ impl Health {
 
     /// Whether it takes new sessions.
     pub fn accepts_new(&self) -> bool {
-        self.admin == Admin::Ready && self.state == State::Running
+        self.wish() == Admin::Ready && self.state == State::Running
     }
 
     /// Whether it is up, be it draining: its open sessions go on.
@@ -238,13 +248,15 @@ impl Health {
                 self.fall
             )
         };
-        let name = match (self.admin, self.state) {
+        let name = match (self.wish(), self.state) {
             (Admin::Maint, _) => return "MAINT".into(),
             (_, State::Stopped) if self.counter == 0 => return "DOWN".into(),
             (_, State::Stopped) => return format!("DOWN {}/{}", self.counter, self.rise),
             (_, State::Stopping) => "NOLB",
             (Admin::Drain, State::Running) => "DRAIN",
-            (Admin::Ready, State::Running) if !self.checked => return "no check".into(),
+            (Admin::Ready, State::Running) if !self.checked && !self.follows => {
+                return "no check".into();
+            }
             (Admin::Ready, State::Running) => "UP",
         };
         if going_down {
@@ -345,7 +357,7 @@ impl Health {
             accepted_before,
             accepts,
             up: self.is_up(),
-            draining: self.admin == Admin::Drain,
+            draining: self.wish() == Admin::Drain,
         }
     }
 }

@@ -20,6 +20,7 @@ mod faults;
 mod http;
 mod limits;
 mod many;
+mod observing;
 mod reference;
 mod reports;
 mod retries;

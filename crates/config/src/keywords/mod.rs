@@ -20,6 +20,7 @@ pub(crate) mod retries;
 pub(crate) mod rules;
 pub(crate) mod sections;
 pub(crate) mod server;
+pub(crate) mod server_health;
 pub(crate) mod stats;
 pub(crate) mod timeouts;
 pub(crate) mod tls;

@@ -4,7 +4,7 @@ use super::bind::based;
 use super::params::{
     self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
 };
-use super::{Scope, cookie, tls};
+use super::{Scope, cookie, server_health, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -46,6 +46,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("enabled", |draft, _, _| {
         flag(&mut draft.server.disabled, false)
     }),
+    implemented("error-limit", server_health::error_limit),
     implemented("fall", |draft, args, _| {
         draft.server.check_parameters.fall = next_number(args, 1..=i32::MAX as u64)?;
         Ok(())
@@ -96,6 +97,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls_parameters.verifyhost = None;
         Ok(())
     }),
+    implemented("observe", server_health::observe),
+    implemented("on-error", server_health::on_error),
+    implemented("on-marked-down", server_health::on_marked_down),
+    implemented("on-marked-up", server_health::on_marked_up),
     implemented("pool-max-conn", |_, args, scope| pooling(args, scope)),
     implemented("port", |draft, args, _| {
         let port: u16 = next_number(args, 0..=65_535)?;
@@ -120,6 +125,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("ssl-min-ver", |draft, args, _| {
         tls::minimum(&mut draft.tls_parameters.versions, args)
     }),
+    implemented("track", server_health::track),
     implemented("verify", verify),
     implemented("verifyhost", |draft, args, _| {
         let word = args.required("a host name")?;
@@ -188,7 +194,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("check-via-socks4", 0),
     not_yet("crl-file", 1),
     not_yet("crt", 1),
-    not_yet("error-limit", 1),
     not_yet("from", 1),
     not_yet("hash-key", 1),
     not_yet("healthcheck", 1),
@@ -199,10 +204,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("minconn", 1),
     not_yet("name", 1),
     not_yet("namespace", 1),
-    not_yet("observe", 1),
-    not_yet("on-error", 1),
-    not_yet("on-marked-down", 1),
-    not_yet("on-marked-up", 1),
     not_yet("pool-conn-name", 1),
     not_yet("proxy-v2-options", 1),
     not_yet("quic-cc-algo", 1),
@@ -224,7 +225,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("strict-maxconn", 0),
     not_yet("tcp-md5sig", 1),
     not_yet("tcp-ut", 1),
-    not_yet("track", 1),
     not_yet("usesrc", 1),
 ];
 

@@ -7,6 +7,7 @@ mod check;
 mod cookie;
 mod errors;
 mod log;
+mod observe;
 mod own;
 mod proxy;
 mod retry;
@@ -25,6 +26,7 @@ pub use check::{Check, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
 pub use log::{LogFormat, LogLineFormat, LogSink, LogTarget, Logging};
+pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
 pub use own::{Discovery, NODES_MAX, Registry};
 pub use proxy::{
     Backend, Balance, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Timeouts, UseBackend,
@@ -34,7 +36,7 @@ pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,
 };
-pub use server::{Server, ServerAddress, ServerTls, Weight};
+pub use server::{Server, ServerAddress, ServerTls, Tracked, Weight};
 pub use stats::{Secret, StatsPage};
 pub use users::{Password, Scheme, User, Userlist};
 

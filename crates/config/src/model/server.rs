@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Check, TlsVersions};
+use super::{BackendId, Check, Observe, OnMarked, TlsVersions};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -31,12 +31,27 @@ pub struct Server {
     pub check: Option<Check>,
     /// The parameters of checks even where `check` is not given (`default-server inter 2s`).
     pub check_parameters: Check,
+    /// `observe` and what belongs to it; nothing is observed of a server that is not checked.
+    pub observe: Observe,
+    /// `on-marked-down`, `on-marked-up`.
+    pub on_marked: OnMarked,
+    /// `track`: its state is that server's.
+    pub track: Option<Tracked>,
     /// `ssl …`.
     pub tls: Option<ServerTls>,
     /// `id`.
     pub id: Option<u32>,
     /// `cookie`: what stands for it in the cookie of its backend.
     pub cookie: Option<Arc<str>>,
+}
+
+/// The server that another one follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracked {
+    /// Its backend.
+    pub backend: BackendId,
+    /// Its name, which exists.
+    pub server: Arc<str>,
 }
 
 /// `weight`, 0 to 256.

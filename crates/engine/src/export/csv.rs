@@ -98,7 +98,9 @@ const COLUMNS: &[Column] = &[
     column("lbtot", "BS", |row| {
         number(row.traffic().loadbalanced_total)
     }),
-    unused("tracked"),
+    column("tracked", "S", |row| {
+        row.of_server(|it| it.tracked.as_deref().map_or(Cell::Empty, text))
+    }),
     column("type", "FBS", |row| number(row.kind_number())),
     column("rate", "FBS", |row| number(row.traffic().rate)),
     column("rate_lim", "F", |_| number(0)),
@@ -130,7 +132,9 @@ const COLUMNS: &[Column] = &[
     column("hrsp_other", "FBS", |row| {
         row.if_http(row.traffic().responses[5])
     }),
-    unused("hanafail"),
+    column("hanafail", "S", |row| {
+        row.of_server(|it| optional(it.observed_failures_total))
+    }),
     column("req_rate", "F", |row| number(row.traffic().request_rate)),
     column("req_rate_max", "F", |row| {
         number(row.traffic().request_rate_max)

@@ -111,6 +111,8 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
         check_fall: 3,
         check_health: if passed { 4 } else { 0 },
         check_failures_total: 0,
+        observed_failures_total: None,
+        tracked: None,
         downs_total: 0,
         last_change: secs(3),
         downtime: Duration::ZERO,

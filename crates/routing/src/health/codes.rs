@@ -8,6 +8,8 @@ use std::time::Duration;
 pub enum CheckCode {
     /// No check has ended yet.
     Initializing,
+    /// No check: live traffic showed it (`observe`).
+    Observed,
     /// No socket, or it broke in a way no layer explains.
     SocketError,
     /// The connection was accepted, and that was all that was asked.
@@ -48,11 +50,12 @@ pub enum Verdict {
 }
 
 /// One line a code, in HAProxy's order.
-const CODES: [(CheckCode, &str, &str, Verdict); 13] = {
+const CODES: [(CheckCode, &str, &str, Verdict); 14] = {
     use CheckCode as C;
     use Verdict as V;
     [
         (C::Initializing, "INI", "Initializing", V::Unknown),
+        (C::Observed, "HANA", "Health analyze", V::Failed),
         (C::SocketError, "SOCKERR", "Socket error", V::Failed),
         (C::Layer4Ok, "L4OK", "Layer4 check passed", V::Passed),
         (C::Layer4Timeout, "L4TOUT", "Layer4 timeout", V::Failed),

@@ -216,6 +216,7 @@ const WHO: Who = Who {
     backend: "be",
     server: "s1",
     backup: false,
+    via: None,
 };
 
 fn refused() -> CheckResult {
@@ -319,6 +320,7 @@ fn lines_are_worded_as_haproxy_words_them() {
 fn backups_and_counts_are_told() {
     let who = Who {
         backup: true,
+        via: None,
         ..WHO
     };
     let none = Standing {

@@ -1,7 +1,7 @@
 //! How a change of a server is told in the log, as HAProxy words it: scripts and its own test-suite
 //! read these lines.
 
-use super::{Change, CheckResult, Health, Verdict, What};
+use super::{Change, CheckCode, CheckResult, Health, Verdict, What};
 
 /// How important a line is, by syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Who<'a> {
     pub server: &'a str,
     /// Whether it is a backup.
     pub backup: bool,
+    /// The server whose change it follows, as `backend/server`.
+    pub via: Option<&'a str>,
 }
 
 /// How things stand after the change.
@@ -58,7 +60,12 @@ pub fn change_lines(
     standing: &Standing,
 ) -> Vec<Line> {
     let name = server_name(who);
-    let reason = cause.map(reason).unwrap_or_default();
+    let reason = match who.via {
+        Some(via) => format!(" via {via}"),
+        None => cause.map(reason).unwrap_or_default(),
+    };
+    let via = who.via.map_or(String::new(), |via| format!(" via {via}"));
+    let forced = if who.via.is_some() { "" } else { "forced " };
     let up_or_down = if change.up { "UP" } else { "DOWN" };
     let mode = if change.draining { "DRAIN" } else { "READY" };
     let counts = counts(change.up, standing);
@@ -67,13 +74,15 @@ pub fn change_lines(
         What::Down => format!("{name} is DOWN{reason}. {counts}"),
         What::Stopping => format!("{name} is stopping{reason}. {counts}"),
         What::MaintEntered { was_up: true } => {
-            format!("{name} is going DOWN for maintenance. {counts}")
+            format!("{name} is going DOWN for maintenance{via}. {counts}")
         }
         What::MaintEntered { was_up: false } => {
             format!("{name} was DOWN and now enters maintenance.")
         }
-        What::MaintLeft => format!("{name} is {up_or_down}/{mode} (leaving forced maintenance)."),
-        What::DrainEntered => format!("{name} enters drain state. {counts}"),
+        What::MaintLeft => {
+            format!("{name} is {up_or_down}/{mode} (leaving {forced}maintenance).")
+        }
+        What::DrainEntered => format!("{name} enters drain state{via}. {counts}"),
         What::DrainLeft => format!("{name} is {up_or_down} (leaving forced drain)."),
     };
     let mut lines = vec![Line {
@@ -149,7 +158,11 @@ fn reason(result: &CheckResult) -> String {
     if !result.info.is_empty() {
         text += &format!(", info: \"{}\"", printable(&result.info));
     }
-    text + &format!(", check duration: {}ms", result.duration.as_millis())
+    match result.code {
+        // Nothing was asked, so nothing took any time.
+        CheckCode::Observed => text,
+        _ => text + &format!(", check duration: {}ms", result.duration.as_millis()),
+    }
 }
 
 /// A node's own words go into a line of text: no control character may break it.
