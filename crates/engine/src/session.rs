@@ -179,11 +179,6 @@ impl Session {
         self.slot.as_ref().map(Slot::server)
     }
 
-    /// The backend it is in.
-    pub(crate) fn backend(&self) -> Option<&Arc<BackendState>> {
-        self.backend.as_ref()
-    }
-
     /// It goes to `backend`.
     pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
         backend.sessions.enter();
