@@ -300,7 +300,9 @@ impl Checker<'_> {
             None => &self.anonymous,
         };
         let from = parent.proxy.span;
-        let rules = !parent.proxy.http_request.is_empty() || !parent.proxy.http_response.is_empty();
+        let rules = !parent.proxy.http_request.is_empty()
+            || !parent.proxy.http_response.is_empty()
+            || parent.proxy.tcp.has_any();
         let mut draft = parent.heir(section.kind, header.name, section.span);
         if rules {
             self.one_side(from, section);

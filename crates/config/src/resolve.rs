@@ -214,24 +214,15 @@ impl Names {
             );
         }
         let mode = self.modes.get(id.0).copied().unwrap_or_default();
-        if mode != draft.proxy.mode {
-            let word = |mode| match mode {
-                Mode::Tcp => "tcp",
-                Mode::Http => "http",
-            };
-            let which = match mode {
-                Mode::Http => "an upgrade from TCP to HTTP is not implemented yet",
-                Mode::Tcp => "the modes are incompatible",
-            };
+        // The other way round a TCP connection is taken for HTTP from there on.
+        if mode == Mode::Tcp && draft.proxy.mode == Mode::Http {
             report.push(
                 Diagnostic::alert(
                     named.span,
                     format!(
-                        "{what} '{}' is in mode {}, {} in mode {}: {which}",
+                        "{what} '{}' is in mode tcp, {} in mode http: the modes are incompatible",
                         named.name,
-                        word(mode),
-                        draft.title(),
-                        word(draft.proxy.mode)
+                        draft.title()
                     ),
                 )
                 .help("write 'mode http' in both, or 'mode tcp'"),
@@ -505,6 +496,7 @@ fn share_listen_rules(config: &mut Config) {
         if backend.listen && !led_to {
             backend.proxy.http_request = Vec::new();
             backend.proxy.http_response = Vec::new();
+            backend.proxy.tcp.request = Vec::new();
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, FormatDraft};
 use crate::environment::Environment;
 use crate::expr::Condition;
-use crate::keywords::rules;
-use crate::model::{Backend, BackendId, Config, Frontend, Mode, Proxy};
+use crate::keywords::{rules, tcp_rules};
+use crate::model::{Backend, BackendId, Config, Frontend, Mode, Proxy, UseBackend};
 use crate::resolve::targets;
 use crate::source::Span;
 
@@ -42,7 +42,13 @@ pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
             .help("add 'log global', or a 'log' line of its own"),
         );
     }
-    if draft.proxy.mode == Mode::Http {
+    if draft.is_back()
+        && let Some(problem) = tcp_rules::not_yet(draft)
+    {
+        report.push(problem);
+    }
+    // A TCP frontend whose rules make it HTTP keeps what it says of HTTP.
+    if draft.proxy.mode == Mode::Http || draft.proxy.tcp.switches_to_http() {
         return;
     }
     let http_only = std::mem::take(&mut draft.http_only);
@@ -111,6 +117,7 @@ pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut 
         no_binds(frontend, report);
         leads_nowhere(frontend, report);
         websockets(config, frontend, &mut told, report);
+        raw_in_http(&frontend.proxy, &frontend.use_backend, report);
     }
     let mut led_to = vec![false; config.backends.len()];
     let mut without_client = BTreeSet::new();
@@ -123,6 +130,9 @@ pub(crate) fn look(config: &Config, environment: &Environment<'_>, report: &mut 
     for (index, (backend, led_to)) in config.backends.iter().zip(led_to).enumerate() {
         if backend.proxy.disabled {
             continue;
+        }
+        if !backend.listen {
+            raw_in_http(&backend.proxy, &[], report);
         }
         let filled = discovered == Some(BackendId(index));
         // A `listen` without 'timeout client' has been told of already.
@@ -236,6 +246,32 @@ fn answers(proxy: &Proxy) -> bool {
             .http_request
             .iter()
             .any(|rule| rules::is_final(&rule.action))
+}
+
+/// What looks at bytes as they came finds none where they are understood as HTTP.
+fn raw_in_http(proxy: &Proxy, use_backend: &[UseBackend], report: &mut Vec<Diagnostic>) {
+    if proxy.mode != Mode::Http {
+        return;
+    }
+    let tcp = proxy.tcp.request.iter().chain(&proxy.tcp.response);
+    let conditions = tcp
+        .map(|rule| (&rule.condition, rule.span))
+        .chain(use_backend.iter().map(|rule| (&rule.condition, proxy.span)))
+        .chain(proxy.http_request.iter().map(|it| (&it.condition, it.span)));
+    for (condition, span) in conditions {
+        if condition.as_ref().is_some_and(Condition::looks_at_bytes) {
+            report.push(
+                Diagnostic::warning(
+                    span,
+                    format!(
+                        "Proxy '{}': L6 sample fetches ignored on HTTP proxies",
+                        proxy.name
+                    ),
+                )
+                .label("in mode http no bytes are looked at as they came"),
+            );
+        }
+    }
 }
 
 /// A rule about upgrades that leads to a backend without `timeout tunnel`: idle sockets would be

@@ -406,7 +406,6 @@ fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, 
         upgrade => upgrade,
     };
     let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
-    session.count_at_frontend(Count::Requests);
     Ok(Request {
         head,
         body,

@@ -61,6 +61,12 @@ pub(crate) enum Count {
     Balanced,
     /// `intercepted`.
     Intercepted,
+    /// `conn_tot`: connections accepted, whatever became of them.
+    Connections,
+    /// `dcon`.
+    DeniedConnections,
+    /// `dses`.
+    DeniedSessions,
     /// TLS handshakes that succeeded.
     Handshakes,
     /// How many there are.

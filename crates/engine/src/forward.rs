@@ -1,5 +1,5 @@
 //! A request on its way to a backend: a connection to a server (see [`crate::attempts`]), one
-//! exchange, and what the client hears of it. Also the same for `mode tcp`.
+//! exchange, and what the client hears of it.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::attempts::{Attempts, NoServer};
 use crate::client::{After, Client, Request};
 use crate::cookie::{self, Persisted};
 use crate::counters::Count;
-use crate::end::{End, Side, Stage};
+use crate::end::{End, Side};
 use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
 use crate::retry::Kept;
 use crate::serve;
@@ -265,33 +265,4 @@ async fn give_up(
     };
     request.session.finish(end);
     Forwarded::Done(client, after)
-}
-
-/// `mode tcp`: a server for the whole connection, then bytes both ways.
-pub(crate) async fn relay(client: Client, worker: &Rc<Worker>) {
-    let mut session = Session::start(&client.connection);
-    let site = worker.shared.site.load_full();
-    let Some(backend) = serve::tcp_backend(&site, &session) else {
-        session.finish(End::by(Side::Server, Stage::Connect));
-        return;
-    };
-    session.enter_backend(&backend);
-    let mut attempts = Attempts::new(&backend);
-    match attempts.connect(&mut session, None, false, worker).await {
-        Ok(server) => {
-            worker.shared.note_routed();
-            let tunnel = Tunnel::new(
-                client.stream,
-                server.stream,
-                Vec::new(),
-                Vec::new(),
-                session,
-            );
-            tokio::task::spawn_local(tunnel);
-        }
-        Err(NoServer { end, .. }) => {
-            client.stream.reset_on_close();
-            session.finish(end);
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! [`Handle`], and the values that go through it ([`command`], [`snapshot`]): nobody outside can
 //! reach into the data path. Inside, read `serve.rs` first.
 
+mod admit;
 mod assign;
 mod attempts;
 mod buffer;
@@ -21,6 +22,7 @@ mod followers;
 mod forward;
 mod handle;
 mod inherited;
+mod inspect;
 mod io;
 mod listen;
 mod log;
@@ -31,6 +33,7 @@ mod offload;
 mod page;
 mod prepare;
 mod queue;
+mod relay;
 mod resolver;
 mod retry;
 mod secure;
@@ -38,6 +41,7 @@ mod serve;
 mod server;
 mod session;
 mod shared;
+mod silence;
 mod site;
 pub mod snapshot;
 mod stats;

@@ -240,6 +240,7 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
                     peer,
                     bind,
                     room,
+                    expects_proxy: false,
                     at: Instant::now(),
                 };
                 let serving = serve::serve(accepted, frontend.clone(), worker.clone());

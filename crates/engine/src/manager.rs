@@ -332,6 +332,9 @@ fn tick(shared: &Shared) {
         .tick(shared.counters.sum(Count::Sessions));
     for frontend in &site.frontends {
         frontend
+            .connection_rate
+            .tick(frontend.counters.sum(Count::Connections));
+        frontend
             .session_rate
             .tick(frontend.counters.sum(Count::Sessions));
         frontend

@@ -12,10 +12,12 @@ use tokio::io::Interest;
 use wire::h1::Parsed;
 use wire::proxy_protocol::{self, Proxied};
 
+use config::model::TcpAction;
+
+use crate::admit;
 use crate::client::Client;
 use crate::clock;
 use crate::counters::Count;
-use crate::listen::unmapped;
 use crate::log::Level;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
@@ -41,6 +43,8 @@ enum Unfit {
     Handshake,
     /// It took too long.
     Expired,
+    /// A rule has refused it, and counted it.
+    Denied,
 }
 
 /// Makes a client of a socket. `None`: it left, or did not do as the `bind` line asks; that is
@@ -53,9 +57,10 @@ pub(crate) async fn secure(
     let (peer, bind) = (accepted.peer, accepted.bind);
     let client_limit = frontend.conf().proxy.timeouts.client;
     let limit = client_limit.map_or(HANDSHAKE_MAX, |limit| limit.min(HANDSHAKE_MAX));
-    let secured = within(Some(limit), handshake(accepted, frontend)).await;
+    let secured = within(Some(limit), handshake(accepted, frontend, worker)).await;
     match secured.unwrap_or(Err(Unfit::Expired)) {
         Ok(client) => Some(client),
+        Err(Unfit::Denied) => None,
         Err(unfit) => {
             frontend.counters.add(worker.index, Count::RequestErrors, 1);
             log(&unfit, peer, bind, frontend, worker);
@@ -78,6 +83,7 @@ fn log(
         Unfit::ProxyHeader => "Received something which does not look like a PROXY protocol header",
         Unfit::Handshake => "SSL handshake failure",
         Unfit::Expired => "Timeout during handshake",
+        Unfit::Denied => return,
     };
     let now = clock::wall();
     let mut line = match peer {
@@ -95,18 +101,23 @@ fn log(
         .send(&logging.targets, &origin, Level::Info, now, &line);
 }
 
-async fn handshake(accepted: Accepted, frontend: &Arc<FrontendState>) -> Result<Client, Unfit> {
+async fn handshake(
+    accepted: Accepted,
+    frontend: &Arc<FrontendState>,
+    worker: &Worker,
+) -> Result<Client, Unfit> {
     let Accepted {
         carrier,
         peer,
         bind,
         mut room,
+        expects_proxy,
         at,
     } = accepted;
-    let accept_proxy = frontend.conf().binds[bind].accept_proxy;
+    let accept_proxy = expects_proxy || frontend.conf().binds[bind].accept_proxy;
     let mut facts = ConnectionFacts {
         src: peer,
-        dst: local_address(&carrier),
+        dst: carrier.local_address(),
         tls: None,
     };
     if accept_proxy && let Proxied::Addresses { src, dst } = proxy_header(&carrier).await? {
@@ -130,22 +141,18 @@ async fn handshake(accepted: Accepted, frontend: &Arc<FrontendState>) -> Result<
             stream
         }
     };
+    if let Some(action) = admit::session(&facts, frontend, worker) {
+        if *action == TcpAction::SilentDrop {
+            stream.forget();
+        }
+        return Err(Unfit::Denied);
+    }
     let shook = facts.tls.is_some() || accept_proxy;
     let handshake = if shook { at.elapsed() } else { Duration::ZERO };
     Ok(Client::new(
         stream,
         room.into_connection(facts, handshake, peer),
     ))
-}
-
-fn local_address(carrier: &Carrier) -> Option<SocketAddr> {
-    match carrier {
-        Carrier::Tcp(tcp) => {
-            let address = tcp.local_addr().ok()?;
-            Some(SocketAddr::new(unmapped(address.ip()), address.port()))
-        }
-        Carrier::Unix(_) => None,
-    }
 }
 
 /// Reads a PROXY header and not a byte more: it is looked at in the kernel's buffer until it is

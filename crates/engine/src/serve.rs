@@ -18,12 +18,15 @@ use std::time::Instant;
 use config::model::{BackendId, Mode};
 use routing::rules::{Outcome as Ruled, Stopped};
 
+use crate::admit;
 use crate::client::{After, Client, Request};
 use crate::cookie;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::forward::{self, Forwarded};
+use crate::inspect;
 use crate::page;
+use crate::relay::{self, Relayed};
 use crate::secure;
 use crate::session::Session;
 use crate::site::{BackendState, FrontendState, Site};
@@ -40,6 +43,8 @@ pub(crate) struct Accepted {
     pub(crate) bind: usize,
     /// Its place in limits and gauges.
     pub(crate) room: Room,
+    /// Whether a rule asks for a PROXY header where the `bind` line does not.
+    pub(crate) expects_proxy: bool,
     /// When.
     pub(crate) at: Instant,
 }
@@ -54,16 +59,27 @@ enum Verdict {
     },
     /// Send it to a backend.
     Forward(Arc<BackendState>),
+    /// Close the connection without an answer.
+    Close,
+    /// The same, and without telling the client.
+    Drop,
 }
 
 /// Serves one client connection until it ends or becomes a tunnel.
 pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, worker: Rc<Worker>) {
+    let Some(accepted) = admit::connection(accepted, &frontend, &worker) else {
+        return;
+    };
     let Some(client) = secure::secure(accepted, &frontend, &worker).await else {
         return;
     };
     match frontend.conf().proxy.mode {
         Mode::Http => requests(client, &worker).await,
-        Mode::Tcp => forward::relay(client, &worker).await,
+        Mode::Tcp => {
+            if let Relayed::Http(client) = relay::relay(client, &worker).await {
+                requests(client, &worker).await;
+            }
+        }
     }
 }
 
@@ -84,6 +100,14 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 let after = client.reply(&mut request, answer).await;
                 request.session.finish(end);
                 after
+            }
+            Verdict::Close => {
+                request.session.finish(DENIED);
+                After::Close
+            }
+            Verdict::Drop => {
+                request.session.finish(DENIED);
+                return client.stream.forget();
             }
             Verdict::Forward(backend) => {
                 match forward::forward(client, request, &backend, worker).await {
@@ -112,6 +136,15 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
     let frontend = request.session.frontend().clone();
     let lists = &frontend.conf().proxy.userlists;
     request.session.prove(&request.head.fields, lists).await;
+    // Of a TCP frontend they have been applied to its first bytes.
+    if frontend.conf().proxy.mode == Mode::Http
+        && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy)
+    {
+        // As in HAProxy it was no request yet.
+        request.session.record.request_line = Box::default();
+        return verdict;
+    }
+    request.session.count_at_frontend(Count::Requests);
     if let Some(verdict) = apply_rules(request, &frontend.conf().proxy, worker) {
         return verdict;
     }
@@ -133,6 +166,9 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
     if !is_own_half(&frontend, backend) {
         let lists = &backend.conf().proxy.userlists;
         request.session.prove(&request.head.fields, lists).await;
+        if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy) {
+            return verdict;
+        }
         if let Some(verdict) = apply_rules(request, &backend.conf().proxy, worker) {
             return verdict;
         }
@@ -157,6 +193,28 @@ fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<Backend
     let usable = |name: Option<&str>| session.usable_servers(name);
     let facts = session.facts(&usable, Some(&request.head), None);
     routing::decide::backend(frontend.conf(), &facts)
+}
+
+/// How a request ends that a rule has refused.
+const DENIED: End = End::by(Side::Proxy, Stage::Request);
+
+/// Applies a proxy's `tcp-request content` rules to a request; a verdict when one of them ends it.
+fn apply_tcp_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Verdict> {
+    if proxy.tcp.request.is_empty() {
+        return None;
+    }
+    let Request { head, session, .. } = request;
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let mut facts = session.facts(&usable, Some(head), None);
+    facts.content.request_len = session.received();
+    let verdict = match inspect::understood(&proxy.tcp.request, &facts) {
+        inspect::Verdict::Pass | inspect::Verdict::Http => return None,
+        inspect::Verdict::Reject => Verdict::Close,
+        inspect::Verdict::Drop => Verdict::Drop,
+    };
+    session.record.request = None;
+    session.count_at_frontend(Count::DeniedRequests);
+    Some(verdict)
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.

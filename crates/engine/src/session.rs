@@ -11,14 +11,17 @@ use std::time::{Duration, Instant};
 use config::model::{ErrorPages, LogFormat, Logging, Timeouts, Userlist};
 use routing::auth::Logins;
 use routing::balance::ServerKey;
+use routing::content::Content;
 use routing::rules::Answer;
 use smallvec::SmallVec;
 use wire::head::Fields;
 
 use crate::assign::Slot;
+use crate::buffer::Buffer;
 use crate::clock;
 use crate::counters::{Average, Count, Counters, Gauge, response_class};
 use crate::end::{End, Side};
+use crate::inspect::Inspected;
 use crate::log::Level;
 use crate::server::ServerState;
 use crate::site::{BackendState, FrontendState};
@@ -39,6 +42,8 @@ pub(crate) struct Session {
     logins: Option<Box<Logins>>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
+    /// What a TCP client sent before its tunnel opened, where somebody looks at it.
+    pub(crate) inspected: Option<Box<Inspected>>,
     /// What the log line says.
     pub(crate) record: Record,
 }
@@ -120,6 +125,7 @@ impl Session {
             logins: None,
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            inspected: None,
             record: Record::new(connection.handshake),
         })
     }
@@ -260,6 +266,11 @@ impl Session {
     pub(crate) fn count_in(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
         self.count_bytes(Count::BytesIn, bytes as u64);
+    }
+
+    /// Bytes that came from the client so far.
+    pub(crate) fn received(&self) -> usize {
+        usize::try_from(self.bytes_in.get()).unwrap_or(usize::MAX)
     }
 
     /// Counts bytes that go to the client.
@@ -442,8 +453,12 @@ impl Session {
         response: Option<&'a wire::head::ResponseHead>,
     ) -> routing::sample::Facts<'a> {
         routing::sample::Facts {
-            request,
+            request: request.or_else(|| self.inspected.as_ref()?.request()),
             response,
+            content: self
+                .inspected
+                .as_ref()
+                .map_or_else(Content::default, |seen| seen.content()),
             connection: &self.connection.facts,
             frontend: self.frontend().name(),
             backend: self.backend.as_ref().map(|b| &**b.name()),
@@ -452,6 +467,13 @@ impl Session {
             random: fastrand::u64(..),
             logins: self.logins.as_deref(),
         }
+    }
+
+    /// What the client sent and was looked at: it is the caller's to pass on.
+    pub(crate) fn take_inspected(&mut self) -> Buffer {
+        self.inspected
+            .take()
+            .map_or_else(Buffer::default, |seen| seen.into_buffer())
     }
 
     /// Answers `nbsrv`: of the named backend, or of the one in use.

@@ -71,6 +71,8 @@ pub(crate) struct FrontendState {
     /// Tunnels now.
     pub(crate) tunnels: Gauge,
     /// Connections a second.
+    pub(crate) connection_rate: Rate,
+    /// Sessions a second.
     pub(crate) session_rate: Rate,
     /// Requests a second.
     pub(crate) request_rate: Rate,
@@ -108,6 +110,7 @@ impl FrontendState {
             counters: Counters::new(writers),
             sessions: Gauge::default(),
             tunnels: Gauge::default(),
+            connection_rate: Rate::default(),
             session_rate: Rate::default(),
             request_rate: Rate::default(),
             room: Arc::new(Semaphore::new(places)),

@@ -135,6 +135,16 @@ pub struct Traffic {
     pub rate: u64,
     /// `rate_max`.
     pub rate_max: u64,
+    /// `conn_tot`: connections accepted, whatever became of them; of frontends alone.
+    pub connections_total: u64,
+    /// `conn_rate`: connections in the last second.
+    pub connection_rate: u64,
+    /// `conn_rate_max`.
+    pub connection_rate_max: u64,
+    /// `dcon`: connections refused by a rule.
+    pub denied_connections: u64,
+    /// `dses`: sessions refused by a rule.
+    pub denied_sessions: u64,
     /// `req_rate`: requests in the last second.
     pub request_rate: u64,
     /// `req_rate_max`.

@@ -61,6 +61,8 @@ fn frontend(state: &FrontendState) -> FrontendStats {
     let conf = state.conf();
     let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
     set_rate(&mut traffic, &state.session_rate);
+    traffic.connection_rate = state.connection_rate.last();
+    traffic.connection_rate_max = state.connection_rate.max();
     traffic.request_rate = state.request_rate.last();
     traffic.request_rate_max = state.request_rate.max();
     FrontendStats {
@@ -180,6 +182,9 @@ fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
         sessions_total: sum(Count::Sessions),
         bytes_in: sum(Count::BytesIn),
         bytes_out: sum(Count::BytesOut),
+        connections_total: sum(Count::Connections),
+        denied_connections: sum(Count::DeniedConnections),
+        denied_sessions: sum(Count::DeniedSessions),
         denied_requests: sum(Count::DeniedRequests),
         denied_responses: sum(Count::DeniedResponses),
         request_errors: sum(Count::RequestErrors),

@@ -15,6 +15,8 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::listen::unmapped;
+
 /// A connected stream.
 pub(crate) enum Stream {
     /// Plain TCP.
@@ -143,10 +145,28 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Closes without a word to the peer, as far as the system lets us (manual 4.4, "silent-drop").
+    pub(crate) fn forget(self) {
+        crate::silence::drop_silently(&self.socket());
+    }
+
     /// Closes so that the peer sees a reset: nothing that is still queued is worth sending.
     pub(crate) fn reset_on_close(&self) {
         // Failing to set it, on a Unix socket say, leaves an ordinary close.
         let _ = socket2::SockRef::from(&self.socket()).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+impl Carrier {
+    /// Our own address; none on a Unix socket. On a `v4v6` socket IPv4 addresses are told as such.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => {
+                let address = tcp.local_addr().ok()?;
+                Some(SocketAddr::new(unmapped(address.ip()), address.port()))
+            }
+            Self::Unix(_) => None,
+        }
     }
 }
 

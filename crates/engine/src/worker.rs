@@ -151,7 +151,7 @@ impl Room {
         worker.shared.connections.enter();
         worker.shared.counters.add(worker.index, Count::Sessions, 1);
         frontend.sessions.enter();
-        frontend.counters.add(worker.index, Count::Sessions, 1);
+        frontend.counters.add(worker.index, Count::Connections, 1);
         Self {
             worker: worker.clone(),
             frontend: frontend.clone(),
@@ -178,6 +178,8 @@ impl Room {
         handshake: Duration,
         peer: Option<SocketAddr>,
     ) -> Rc<Connection> {
+        let writer = self.worker.index;
+        self.frontend.counters.add(writer, Count::Sessions, 1);
         Rc::new(Connection {
             worker: self.worker.clone(),
             frontend: self.frontend.clone(),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod auth;
 pub mod balance;
 pub mod condition;
+pub mod content;
 mod convert;
 pub mod cookie;
 pub mod dates;

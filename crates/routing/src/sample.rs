@@ -10,6 +10,7 @@ use config::expr::{Constant, Fetch, Named, Sample, Side, TimeUnit};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use crate::auth::{self, Logins};
+use crate::content::{self, Content};
 use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::value::leading_int;
@@ -24,6 +25,8 @@ pub struct Facts<'a> {
     pub request: Option<&'a RequestHead>,
     /// The response, where it is at hand.
     pub response: Option<&'a ResponseHead>,
+    /// Bytes as they came, where they are looked at.
+    pub content: Content<'a>,
     /// The client's connection.
     pub connection: &'a ConnectionFacts,
     /// Name of the frontend.
@@ -221,6 +224,7 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         }
         Fetch::Status => Some(Value::Int(facts.response?.status.into())),
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
+        Fetch::Content(fetch) => content::value(fetch, &facts.content),
         fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
     }
 }

@@ -14,6 +14,7 @@ use config::model::{Frontend, Secret};
 use config::source::{Source, Span};
 use proptest::prelude::*;
 use routing::condition::holds;
+use routing::content::Content;
 use routing::format::NoVariables;
 use routing::rules::{self, Outcome, Stopped};
 use routing::sample::{ConnectionFacts, Facts, TlsFacts};
@@ -75,6 +76,7 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
     test(&Facts {
         request: Some(head),
         response: None,
+        content: Content::default(),
         connection: &connection,
         frontend: "fe",
         backend: None,

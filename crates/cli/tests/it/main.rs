@@ -11,6 +11,7 @@
 mod auth;
 mod checks;
 mod cli;
+mod content;
 mod cookies;
 mod demo;
 mod deploy;

@@ -172,6 +172,11 @@ const DERIVED: [(&str, &str); 13] = [
 fn derivative(written: &str) -> Option<(&'static str, Option<Matching>)> {
     match written {
         "hdr" => return Some(("req.hdr", None)),
+        "req.payload" => return Some(("req.payload", Some(Matching::Bin))),
+        "req.payload_lv" => return Some(("req.payload_lv", Some(Matching::Bin))),
+        "res.payload" => return Some(("res.payload", Some(Matching::Bin))),
+        "res.payload_lv" => return Some(("res.payload_lv", Some(Matching::Bin))),
+        "req.ssl_ver" | "req_ssl_ver" => return Some(("req.ssl_ver", Some(Matching::Version))),
         "ssl_fc_sni_end" => return Some(("ssl_fc_sni", Some(Matching::Suffix))),
         "ssl_fc_sni_reg" => return Some(("ssl_fc_sni", Some(Matching::Regex))),
         _ => {}
@@ -199,7 +204,7 @@ fn suggest_method(problem: Diagnostic, written: &str) -> Diagnostic {
 }
 
 /// What the predefined ACLs stand for (manual 7.4).
-const PREDEFINED: [(&str, &str); 22] = [
+const PREDEFINED: [(&str, &str); 23] = [
     ("FALSE", "always_false"),
     ("HTTP", "req.proto_http"),
     ("HTTP_1.0", "req.ver 1.0"),
@@ -222,6 +227,7 @@ const PREDEFINED: [(&str, &str); 22] = [
     ("RDP_COOKIE", "req.rdp_cookie_cnt gt 0"),
     ("REQ_CONTENT", "req.len gt 0"),
     ("TRUE", "always_true"),
+    ("WAIT_END", "wait_end"),
 ];
 
 /// Names of the predefined ACLs, for suggestions.
@@ -235,10 +241,6 @@ pub(super) fn predefined(
     span: Span,
     context: &Context<'_>,
 ) -> Option<Result<Arc<Acl>, Diagnostic>> {
-    if name == "WAIT_END" {
-        let message = "the predefined ACL 'WAIT_END' is not implemented yet";
-        return Some(Err(Diagnostic::alert(span, message)));
-    }
     let (name, text) = PREDEFINED.iter().find(|(known, _)| *known == name)?;
     let word = |text: &str| Word {
         text: text.to_owned(),

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
+use crate::expr::content::{self, ContentFetch};
 use crate::expr::{
     AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit,
 };
 
 use Build::{Cookie, Header, HeaderName, Plain, With};
 use Kind::{Addr, Bin, Bool, Int, Method, Str};
-use Needs::{AnyHead, RequestHead, RequestLine, ResponseHead, ResponseStatus, Session};
+use Needs::{
+    AnyHead, RequestBytes, RequestHead, RequestLine, ResponseBytes, ResponseHead, ResponseStatus,
+    Session,
+};
 
 /// One fetch.
 pub(super) struct Row {
@@ -108,6 +112,27 @@ static ROWS: &[Row] = &[
     row(&["ssl_fc_protocol"], Str, Session, Plain(Fetch::SslFcProtocol)),
     row(&["ssl_fc_cipher"], Str, Session, Plain(Fetch::SslFcCipher)),
     row(&["ssl_fc_alpn"], Str, Session, Plain(Fetch::SslFcAlpn)),
+    // the first bytes
+    row(&["req.len", "req_len"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::Len(Side::Request)))),
+    row(&["req.payload"], Bin, RequestBytes, With(content::request_payload)),
+    row(&["req.payload_lv"], Bin, RequestBytes, With(content::request_block)),
+    row(&["req.ssl_hello_type", "req_ssl_hello_type"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::ClientHelloType))),
+    row(&["req.ssl_sni", "req_ssl_sni"], Str, RequestBytes, Plain(Fetch::Content(ContentFetch::ServerName))),
+    row(&["req.ssl_ver", "req_ssl_ver"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::Version))),
+    row(&["req.ssl_alpn"], Str, RequestBytes, Plain(Fetch::Content(ContentFetch::Protocol))),
+    row(&["req.ssl_ec_ext"], Bool, RequestBytes, Plain(Fetch::Content(ContentFetch::HasGroups))),
+    row(&["req.ssl_st_ext"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::Ticket))),
+    row(&["req.ssl_cipherlist"], Bin, RequestBytes, Plain(Fetch::Content(ContentFetch::Ciphers))),
+    row(&["req.ssl_supported_groups"], Bin, RequestBytes, Plain(Fetch::Content(ContentFetch::Groups))),
+    row(&["req.ssl_sigalgs"], Bin, RequestBytes, Plain(Fetch::Content(ContentFetch::Signatures))),
+    row(&["req.ssl_keyshare_groups"], Bin, RequestBytes, Plain(Fetch::Content(ContentFetch::KeyShareGroups))),
+    row(&["req.rdp_cookie", "rdp_cookie"], Str, RequestBytes, With(content::rdp_cookie)),
+    row(&["req.rdp_cookie_cnt", "rdp_cookie_cnt"], Int, RequestBytes, With(content::rdp_cookie_count)),
+    row(&["res.len"], Int, ResponseBytes, Plain(Fetch::Content(ContentFetch::Len(Side::Response)))),
+    row(&["res.payload"], Bin, ResponseBytes, With(content::response_payload)),
+    row(&["res.payload_lv"], Bin, ResponseBytes, With(content::response_block)),
+    row(&["res.ssl_hello_type", "rep_ssl_hello_type"], Int, ResponseBytes, Plain(Fetch::Content(ContentFetch::ServerHelloType))),
+    row(&["wait_end"], Bool, Session, Plain(Fetch::Content(ContentFetch::WaitEnd))),
     // the request
     row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
     row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),

@@ -6,6 +6,7 @@
 pub mod acl;
 mod arguments;
 pub mod condition;
+mod content;
 mod converters;
 mod fetches;
 pub mod format;
@@ -24,6 +25,7 @@ use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
+pub use content::{BlockStart, ContentFetch};
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
@@ -62,6 +64,8 @@ pub enum Stage {
     Response,
     /// When the session is over: `log-format`. Runs of spaces are merged and empty values are "-".
     Log,
+    /// Before the client has said a word: `tcp-request connection`, `tcp-request session`.
+    Connection,
     /// An `acl` line: each use is checked on its own.
     Declaration,
 }
@@ -81,17 +85,23 @@ pub enum Needs {
     ResponseHead,
     /// The head of the message at hand, whichever it is (`hdr`).
     AnyHead,
+    /// Bytes of the client that were not passed on yet.
+    RequestBytes,
+    /// Bytes of the server that were not passed on yet.
+    ResponseBytes,
 }
 
 impl Needs {
     /// Whether it is there at that stage.
     pub fn met(self, stage: Stage) -> bool {
         match (self, stage) {
-            (_, Stage::Declaration) | (Self::Session | Self::RequestLine, _) => true,
-            (Self::RequestHead, stage) => stage == Stage::Request,
+            (_, Stage::Declaration) | (Self::Session, _) => true,
+            (_, Stage::Connection) => false,
+            (Self::RequestLine, _) => true,
+            (Self::RequestHead | Self::RequestBytes, stage) => stage == Stage::Request,
             (Self::ResponseStatus, stage) => stage != Stage::Request,
-            (Self::ResponseHead, stage) => stage == Stage::Response,
-            (Self::AnyHead, stage) => stage != Stage::Log,
+            (Self::ResponseHead | Self::ResponseBytes, stage) => stage == Stage::Response,
+            (Self::AnyHead, stage) => matches!(stage, Stage::Request | Stage::Response),
         }
     }
 }
@@ -246,6 +256,8 @@ pub enum Fetch {
     UrlPort,
     /// `status`.
     Status,
+    /// Bytes as they came (`req.len`, `req.ssl_sni` …).
+    Content(ContentFetch),
     /// `ssl_fc`: whether the client's connection is TLS.
     SslFc,
     /// `ssl_fc_has_sni`.

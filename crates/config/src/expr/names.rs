@@ -26,15 +26,13 @@ const FETCHES: &str = "
     internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx last_entity
     last_rule_file last_rule_line lat_ns_avg lat_ns_tot nbproc payload payload_lv pid prio_class
-    prio_offset proc queue quic_enabled rdp_cookie rdp_cookie_cnt rep_ssl_hello_type req.body
+    prio_offset proc queue quic_enabled req.body
     req.body_len req.body_param req.body_size req.bytes_in req.bytes_out req.cook_names req.hdrs
-    req.hdrs_bin req.len req.payload req.payload_lv req.rdp_cookie req.rdp_cookie_cnt
-    req.ssl_alpn req.ssl_cipherlist req.ssl_ec_ext req.ssl_hello_type req.ssl_keyshare_groups
-    req.ssl_sigalgs req.ssl_sni req.ssl_st_ext req.ssl_supported_groups req.ssl_ver
-    req.timer.hdr req.timer.idle req.timer.queue req.timer.tq req_len req_ssl_hello_type
-    req_ssl_sni req_ssl_ver request_date res.body res.body_len res.body_size res.bytes_in
+    req.hdrs_bin
+    req.timer.hdr req.timer.idle req.timer.queue req.timer.tq
+    request_date res.body res.body_len res.body_size res.bytes_in
     res.bytes_out res.cache_hit res.cache_name res.comp res.comp_algo res.cook_names res.hdrs
-    res.hdrs_bin res.len res.payload res.payload_lv res.ssl_hello_type res.timer.data
+    res.hdrs_bin res.timer.data
     res.timer.hdr server_status set-cookie so_id so_name src_is_local srv_conn srv_conn_free
     srv_id srv_is_up srv_iweight srv_name srv_queue srv_sess_rate srv_uweight srv_weight ssl_bc
     ssl_bc_alg_keysize ssl_bc_alpn ssl_bc_cipher ssl_bc_client_early_traffic_secret
@@ -59,7 +57,7 @@ const FETCHES: &str = "
     ssl_s_i_dn ssl_s_key_alg ssl_s_notafter ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1
     ssl_s_sig_alg ssl_s_version stopping table_avl table_cnt term_events tgroup thread
     txn.conn_retries txn.id32 txn.redispatched txn.sess_term_state txn.timer.total
-    txn.timer.user unique-id uptime url32 url32+src uuid var wait_end waiting_entity
+    txn.timer.user unique-id uptime url32 url32+src uuid var waiting_entity
 ";
 
 /// Families of fetches on stick tables: a prefix, and one of [`TABLE_FETCHES`].

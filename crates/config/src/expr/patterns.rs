@@ -20,6 +20,8 @@ pub(super) enum Matching {
     Found,
     Bool,
     Int,
+    /// Numbers written `3.1`: major times 65536 plus minor. Has no name behind `-m`.
+    Version,
     Ip,
     Bin,
     Length,
@@ -72,7 +74,7 @@ impl Matching {
     }
 
     fn takes_operators(self) -> bool {
-        matches!(self, Self::Int | Self::Length)
+        matches!(self, Self::Int | Self::Version | Self::Length)
     }
 }
 
@@ -272,7 +274,11 @@ fn compile(
     words: &[Word],
 ) -> Result<Patterns, Diagnostic> {
     if matching.takes_operators() {
-        let ranges = Ranges::new(int_ranges(texts, words)?);
+        let number = match matching {
+            Matching::Version => version,
+            _ => number,
+        };
+        let ranges = Ranges::new(int_ranges(texts, words, number)?);
         return Ok(match matching {
             Matching::Length => Patterns::Length(ranges),
             _ => Patterns::Int(ranges),
@@ -329,10 +335,14 @@ fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
 }
 
 /// Numbers and ranges; on the line itself an operator counts for all numbers behind it.
-fn int_ranges(texts: &[&Text], words: &[Word]) -> Result<Vec<(i64, i64)>, Diagnostic> {
+fn int_ranges(
+    texts: &[&Text],
+    words: &[Word],
+    number: ReadNumber,
+) -> Result<Vec<(i64, i64)>, Diagnostic> {
     let mut ranges = Vec::new();
     for text in texts {
-        ranges.push(range(&text.text, text.span)?);
+        ranges.push(range(&text.text, text.span, number)?);
     }
     let mut operator = "eq";
     for word in words {
@@ -342,7 +352,7 @@ fn int_ranges(texts: &[&Text], words: &[Word]) -> Result<Vec<(i64, i64)>, Diagno
                 return Err(Diagnostic::alert(word.span, "ACLs have no operator 'ne'")
                     .help("negate the test: '!{ … eq N }'"));
             }
-            text => ranges.push(compared(range(text, word.span)?, operator)),
+            text => ranges.push(compared(range(text, word.span, number)?, operator)),
         }
     }
     Ok(ranges)
@@ -370,27 +380,43 @@ fn compared((first, last): (i64, i64), operator: &str) -> (i64, i64) {
     }
 }
 
-/// `5`, `5:9`, `5:` or `:9`.
-fn range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
-    let number = |text: &str| {
-        text.parse::<i64>().map_err(|_| {
-            Diagnostic::alert(span, format!("'{text}' is not a whole number"))
-                .label("expected a number or a range such as '1024:65535'")
-        })
-    };
+/// How a number of a pattern is written.
+type ReadNumber = fn(&str, Span) -> Result<i64, Diagnostic>;
+
+fn number(text: &str, span: Span) -> Result<i64, Diagnostic> {
+    text.parse::<i64>().map_err(|_| {
+        Diagnostic::alert(span, format!("'{text}' is not a whole number"))
+            .label("expected a number or a range such as '1024:65535'")
+    })
+}
+
+/// `3.1`, or `3` for `3.0`.
+fn version(text: &str, span: Span) -> Result<i64, Diagnostic> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    match (major.parse::<u16>(), minor.parse::<u16>()) {
+        (Ok(major), Ok(minor)) => Ok((i64::from(major) << 16) + i64::from(minor)),
+        _ => Err(
+            Diagnostic::alert(span, format!("'{text}' is not a version"))
+                .label("expected a version such as '3.1' or a range such as '3.1:3.3'"),
+        ),
+    }
+}
+
+/// `5`, `5:9`, `5:` or `:9`; versions may have a hyphen in between.
+fn range(text: &str, span: Span, number: ReadNumber) -> Result<(i64, i64), Diagnostic> {
     let Some((first, last)) = text.split_once(':') else {
-        let value = number(text)?;
+        let value = number(text, span)?;
         return Ok((value, value));
     };
     let first = if first.is_empty() {
         i64::MIN
     } else {
-        number(first)?
+        number(first, span)?
     };
     let last = if last.is_empty() {
         i64::MAX
     } else {
-        number(last)?
+        number(last, span)?
     };
     if first > last {
         return Err(

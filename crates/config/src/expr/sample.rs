@@ -35,8 +35,12 @@ pub(super) fn unmet(needs: Needs, context: &Context<'_>) -> Option<&'static str>
         return None;
     }
     Some(match needs {
+        _ if context.stage == Stage::Connection => "nothing was received yet",
+        Needs::RequestBytes => "what was received is not kept that long",
         Needs::RequestHead => "the request's headers are not kept that long",
-        Needs::ResponseStatus | Needs::ResponseHead if context.stage == Stage::Request => {
+        Needs::ResponseStatus | Needs::ResponseHead | Needs::ResponseBytes
+            if context.stage == Stage::Request =>
+        {
             "there is no response yet"
         }
         _ => "no message is at hand",

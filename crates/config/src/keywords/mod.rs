@@ -22,6 +22,7 @@ pub(crate) mod sections;
 pub(crate) mod server;
 pub(crate) mod server_health;
 pub(crate) mod stats;
+pub(crate) mod tcp_rules;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 pub(crate) mod userlist;
@@ -330,6 +331,7 @@ pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 11] {
         options::KEYWORDS,
         retries::KEYWORDS,
         rules::KEYWORDS,
+        tcp_rules::KEYWORDS,
         checks::KEYWORDS,
         cookie::KEYWORDS,
         errors::KEYWORDS,

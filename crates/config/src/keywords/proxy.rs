@@ -2,8 +2,8 @@
 //! (manual 4.2).
 
 use super::{
-    ALL, BACK, BACK_ONLY, BACK_RULES, FRONT, FRONT_ONLY, FRONT_RULES, PROXIES, ProxyKeyword, Scope,
-    accepted, implemented, not_yet,
+    ALL, BACK, BACK_ONLY, FRONT, FRONT_ONLY, FRONT_RULES, PROXIES, ProxyKeyword, Scope, accepted,
+    implemented, not_yet,
 };
 use super::{bind, server};
 use crate::args::Args;
@@ -115,8 +115,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("stick store-response", BACK_ONLY),
     not_yet("stick-table", PROXIES),
     not_yet("tcp-check", BACK),
-    not_yet("tcp-request", super::RULES),
-    not_yet("tcp-response", BACK_RULES),
     not_yet("unique-id-format", ALL),
     not_yet("unique-id-header", FRONT),
     not_yet("use-fcgi-app", BACK_ONLY),

@@ -2,7 +2,7 @@
 
 use super::actions::{self, REQUEST, RESPONSE};
 use super::proxy::condition;
-use super::{FRONT_RULES, PROXIES, ProxyKeyword, RULES, Scope, Status, implemented, not_yet};
+use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, implemented, not_yet};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -21,10 +21,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("http-response", RULES, http_response),
     implemented("redirect", PROXIES, redirect),
     not_yet("http-after-response", RULES),
-    not_yet("tcp-request connection", FRONT_RULES),
-    not_yet("tcp-request content", RULES),
-    not_yet("tcp-request inspect-delay", RULES),
-    not_yet("tcp-request session", FRONT_RULES),
 ];
 
 fn http_request(

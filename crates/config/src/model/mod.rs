@@ -14,6 +14,7 @@ mod retry;
 mod rules;
 mod server;
 mod stats;
+mod tcp_rules;
 mod users;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use rules::{
 };
 pub use server::{Server, ServerAddress, ServerTls, Tracked, Weight};
 pub use stats::{Secret, StatsPage};
+pub use tcp_rules::{TcpAction, TcpRule, TcpRules};
 pub use users::{Password, Scheme, User, Userlist};
 
 /// A whole configuration.

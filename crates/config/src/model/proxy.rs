@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     BackendId, Bind, Cookie, ErrorPages, HttpCheck, Logging, PersistRule, RequestRule,
-    ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, Userlist,
+    ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
 };
 use crate::expr::Condition;
 use crate::source::Span;
@@ -43,6 +43,8 @@ pub struct Proxy {
     pub http_request: Vec<RequestRule>,
     /// `http-response` rules, in order.
     pub http_response: Vec<ResponseRule>,
+    /// `tcp-request …` and `tcp-response …`.
+    pub tcp: TcpRules,
     /// `stats …`, when any line of it was given and it is not disabled.
     pub stats: Option<StatsPage>,
     /// Userlists that its expressions name.

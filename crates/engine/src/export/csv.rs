@@ -196,14 +196,20 @@ const COLUMNS: &[Column] = &[
         _ => Cell::Empty,
     }),
     // A connection of a frontend is a session of it.
-    column("conn_rate", "F", |row| number(row.traffic().rate)),
-    column("conn_rate_max", "F", |row| number(row.traffic().rate_max)),
-    column("conn_tot", "F", |row| number(row.traffic().sessions_total)),
+    column("conn_rate", "F", |row| {
+        number(row.traffic().connection_rate)
+    }),
+    column("conn_rate_max", "F", |row| {
+        number(row.traffic().connection_rate_max)
+    }),
+    column("conn_tot", "F", |row| {
+        number(row.traffic().connections_total)
+    }),
     column("intercepted", "F", |row| {
         row.if_http(row.traffic().intercepted_total)
     }),
-    column("dcon", "F", |_| number(0)),
-    column("dses", "F", |_| number(0)),
+    column("dcon", "F", |row| number(row.traffic().denied_connections)),
+    column("dses", "F", |row| number(row.traffic().denied_sessions)),
     column("wrew", "FBS", |_| number(0)),
     column("connect", "BS", |row| number(row.traffic().connects_total)),
     column("reuse", "BS", |row| number(row.traffic().reuses_total)),

@@ -196,12 +196,12 @@ const FRONTENDS: &[Family] = &[
     gauge(
         "haproxy_frontend_connections_rate_max",
         "Most connections in one second.",
-        Source::Frontend(|it| it.traffic.rate_max.into()),
+        Source::Frontend(|it| it.traffic.connection_rate_max.into()),
     ),
     counter(
         "haproxy_frontend_connections_total",
         "Connections since the start.",
-        Source::Frontend(|it| it.traffic.sessions_total.into()),
+        Source::Frontend(|it| it.traffic.connections_total.into()),
     ),
     counter(
         "haproxy_frontend_intercepted_requests_total",

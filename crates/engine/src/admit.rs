@@ -1,0 +1,101 @@
+//! `tcp-request connection` and `tcp-request session`: whether a connection is served at all (manual
+//! 4.2). Nothing was read of it yet, and who is refused is not logged, only counted.
+
+use config::model::{TcpAction, TcpRule};
+use routing::content::{self, Content, Ruling};
+use routing::sample::{ConnectionFacts, Facts};
+
+use crate::clock;
+use crate::counters::Count;
+use crate::serve::Accepted;
+use crate::site::FrontendState;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// `tcp-request connection`: right after the accept. `None`: it was refused and is gone.
+pub(crate) fn connection(
+    mut accepted: Accepted,
+    frontend: &FrontendState,
+    worker: &Worker,
+) -> Option<Accepted> {
+    let rules = &frontend.conf().proxy.tcp.connection;
+    if rules.is_empty() {
+        return Some(accepted);
+    }
+    let facts = ConnectionFacts {
+        src: accepted.peer,
+        dst: accepted.carrier.local_address(),
+        tls: None,
+    };
+    let count = |what| frontend.counters.add(worker.index, what, 1);
+    for rule in rules {
+        match judge(std::slice::from_ref(rule), &facts, frontend, worker) {
+            None => {}
+            Some(TcpAction::ExpectProxy) => accepted.expects_proxy = true,
+            Some(TcpAction::Reject) => {
+                count(Count::DeniedConnections);
+                // One packet, a reset, is the least that can be spent on it.
+                Stream::from(accepted.carrier).reset_on_close();
+                return None;
+            }
+            Some(TcpAction::SilentDrop) => {
+                // HAProxy counts it there.
+                count(Count::DeniedRequests);
+                Stream::from(accepted.carrier).forget();
+                return None;
+            }
+            Some(_) => break,
+        }
+    }
+    Some(accepted)
+}
+
+/// `tcp-request session`: after the handshakes. What is to become of the connection if it is refused.
+pub(crate) fn session<'r>(
+    facts: &ConnectionFacts,
+    frontend: &'r FrontendState,
+    worker: &Worker,
+) -> Option<&'r TcpAction> {
+    let rules = &frontend.conf().proxy.tcp.session;
+    if rules.is_empty() {
+        return None;
+    }
+    let refused = |action: &&TcpAction| matches!(action, TcpAction::Reject | TcpAction::SilentDrop);
+    let action = judge(rules, facts, frontend, worker).filter(refused)?;
+    let what = match action {
+        TcpAction::Reject => Count::DeniedSessions,
+        _ => Count::DeniedRequests,
+    };
+    frontend.counters.add(worker.index, what, 1);
+    Some(action)
+}
+
+fn judge<'r>(
+    rules: &'r [TcpRule],
+    connection: &ConnectionFacts,
+    frontend: &FrontendState,
+    worker: &Worker,
+) -> Option<&'r TcpAction> {
+    let site = worker.shared.site.load();
+    let usable = |name: Option<&str>| {
+        let mut backends = site.backends.iter();
+        let backend = backends.find(|backend| name == Some(&**backend.name()));
+        backend.map_or(0, |backend| backend.usable_count())
+    };
+    let facts = Facts {
+        request: None,
+        response: None,
+        content: Content::default(),
+        connection,
+        logins: None,
+        frontend: frontend.name(),
+        backend: None,
+        usable_servers: &usable,
+        now: clock::wall(),
+        random: fastrand::u64(..),
+    };
+    match content::rule(rules, &facts) {
+        Ruling::Act(action) => Some(action),
+        Ruling::Pass | Ruling::Wait => None,
+    }
+}

@@ -1,0 +1,160 @@
+//! `mode tcp`: rules over the first bytes, a server for the whole connection, then bytes both ways.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::model::Mode;
+
+use crate::attempts::{Attempts, NoServer};
+use crate::client::Client;
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::exchange::ServerConnection;
+use crate::inspect::{self, Answer, Verdict};
+use crate::io;
+use crate::serve;
+use crate::session::Session;
+use crate::site::BackendState;
+use crate::tunnel::Tunnel;
+use crate::worker::Worker;
+
+/// What a TCP connection has become.
+pub(crate) enum Relayed {
+    /// It is on its way, or over.
+    Done,
+    /// It goes on as HTTP: what was read of it is in the client's buffer.
+    Http(Client),
+}
+
+/// Serves a TCP connection until it ends, becomes a tunnel, or turns out to be HTTP.
+pub(crate) async fn relay(mut client: Client, worker: &Rc<Worker>) -> Relayed {
+    let mut session = Session::start(&client.connection);
+    let frontend = session.frontend().clone();
+    let tcp = &frontend.conf().proxy.tcp;
+    if !tcp.request.is_empty() {
+        let (rules, delay) = (&tcp.request, tcp.request_delay);
+        match inspect::request(&mut client, &mut session, rules, delay, worker).await {
+            Verdict::Pass => {}
+            Verdict::Http => return as_http(client, session),
+            Verdict::Reject => return refuse(client, session),
+            Verdict::Drop => return forget(client, session),
+        }
+    } else if frontend.conf().use_backend.iter().any(|rule| {
+        let condition = rule.condition.as_ref();
+        condition.is_some_and(|it| it.looks_at_bytes() || it.looks_at_request())
+    }) {
+        inspect::glance(&mut client, &mut session, worker).await;
+    }
+    let site = worker.shared.site.load_full();
+    let Some(backend) = serve::tcp_backend(&site, &session) else {
+        session.finish(End::by(Side::Server, Stage::Connect));
+        return Relayed::Done;
+    };
+    if backend.conf().proxy.mode == Mode::Http {
+        return as_http(client, session);
+    }
+    session.enter_backend(&backend);
+    let tcp = &backend.conf().proxy.tcp;
+    if !tcp.request.is_empty() && !serve::is_own_half(&frontend, &backend) {
+        let (rules, delay) = (&tcp.request, tcp.request_delay);
+        match inspect::request(&mut client, &mut session, rules, delay, worker).await {
+            Verdict::Pass | Verdict::Http => {}
+            Verdict::Reject => return refuse(client, session),
+            Verdict::Drop => return forget(client, session),
+        }
+    }
+    open(client, session, &backend, worker).await;
+    Relayed::Done
+}
+
+/// The bytes go back to where requests are read from.
+fn as_http(mut client: Client, mut session: Box<Session>) -> Relayed {
+    client.buffer = session.take_inspected();
+    Relayed::Http(client)
+}
+
+async fn open(
+    mut client: Client,
+    mut session: Box<Session>,
+    backend: &Arc<BackendState>,
+    worker: &Rc<Worker>,
+) {
+    let inspected = session.record.elapsed();
+    let mut attempts = Attempts::new(backend);
+    let connected = attempts.connect(&mut session, None, false, worker).await;
+    if let Some(queue) = &mut session.record.queue {
+        // The time in the queue counts from the accept (manual 8.2.2).
+        *queue += inspected;
+    }
+    let mut server = match connected {
+        Ok(server) => server,
+        Err(NoServer { end, .. }) => return session.finish(end),
+    };
+    worker.shared.note_routed();
+    let tcp = &backend.conf().proxy.tcp;
+    if !tcp.response.is_empty() {
+        let (rules, delay) = (&tcp.response, tcp.response_delay);
+        let answer =
+            inspect::response(&mut client, &mut server, &mut session, rules, delay, worker).await;
+        match answer {
+            Answer::Pass => {}
+            Answer::Close => return deliver(client, server, session, worker).await,
+            Answer::Reject | Answer::Drop => {
+                session.count_at_frontend(Count::DeniedResponses);
+                session.count_at_both(Count::DeniedResponses);
+                session.count_out(server.buffer.bytes().len());
+                if answer == Answer::Drop {
+                    client.stream.forget();
+                }
+                return session.finish(End::by(Side::Proxy, Stage::Data));
+            }
+        }
+    }
+    let early_up = session.take_inspected().take(&worker.buffers);
+    let early_down = server.buffer.take(&worker.buffers);
+    let tunnel = Tunnel::new(client.stream, server.stream, early_up, early_down, session);
+    tokio::task::spawn_local(tunnel);
+}
+
+/// The server's connection is closed, what it said goes to the client, and that is the end.
+async fn deliver(
+    mut client: Client,
+    mut server: ServerConnection,
+    session: Box<Session>,
+    worker: &Rc<Worker>,
+) {
+    let said = server.buffer.take(&worker.buffers);
+    drop(server);
+    session.count_out(said.len());
+    let limit = session.timeouts().0.client;
+    let stream = std::cell::RefCell::new(&mut client.stream);
+    let written = crate::timing::within(limit, io::write_all(&stream, &said)).await;
+    let end = match written {
+        Ok(Ok(())) => End::NORMAL,
+        Ok(Err(_)) => End::by(Side::Client, Stage::Data),
+        Err(_) => End::by(Side::ClientTimeout, Stage::Data),
+    };
+    client.close();
+    session.finish(end);
+}
+
+/// Refused by a rule over its first bytes.
+fn refuse(client: Client, session: Box<Session>) -> Relayed {
+    close_books(session);
+    drop(client);
+    Relayed::Done
+}
+
+/// The same, without a word.
+fn forget(client: Client, session: Box<Session>) -> Relayed {
+    close_books(session);
+    client.stream.forget();
+    Relayed::Done
+}
+
+fn close_books(mut session: Box<Session>) {
+    let sent = session.take_inspected().bytes().len();
+    session.count_in(sent);
+    session.count_at_frontend(Count::DeniedRequests);
+    session.finish(End::by(Side::Proxy, Stage::Request));
+}
