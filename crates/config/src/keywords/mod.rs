@@ -324,7 +324,7 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 11] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 12] {
     [
         proxy::KEYWORDS,
         timeouts::KEYWORDS,
