@@ -118,7 +118,13 @@ pub(crate) struct LogDraft {
     pub(crate) targets: Vec<LogEntry>,
     pub(crate) format: FormatDraft,
     pub(crate) format_span: Option<Span>,
+    pub(crate) error_format: Option<Arc<Format>>,
+    pub(crate) structured: Option<Arc<Format>>,
     pub(crate) dontlognull: bool,
+    pub(crate) dontlog_normal: bool,
+    pub(crate) separate_errors: bool,
+    pub(crate) asap: bool,
+    pub(crate) health_checks: bool,
     pub(crate) tag: Option<Arc<str>>,
 }
 
@@ -135,7 +141,10 @@ pub(crate) enum FormatDraft {
     #[default]
     Default,
     Tcplog,
+    TcplogClf,
     Httplog,
+    HttplogClf,
+    Httpslog,
     Custom(Arc<Format>),
 }
 

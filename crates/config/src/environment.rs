@@ -168,7 +168,10 @@ fn own_variable(name: &str) -> Option<&'static str> {
         "HAPROXY_BRANCH" => Some(COMPATIBLE_BRANCH),
         "HAPROXY_STARTUP_VERSION" => Some(COMPATIBLE_VERSION),
         "HAPROXY_HTTP_LOG_FMT" => Some(crate::expr::format::HTTPLOG),
+        "HAPROXY_HTTP_CLF_LOG_FMT" => Some(crate::expr::format::HTTPLOG_CLF),
+        "HAPROXY_HTTPS_LOG_FMT" => Some(crate::expr::format::HTTPSLOG),
         "HAPROXY_TCP_LOG_FMT" => Some(crate::expr::format::TCPLOG),
+        "HAPROXY_TCP_CLF_LOG_FMT" => Some(crate::expr::format::TCPLOG_CLF),
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ mod environment;
 mod error_page;
 pub mod expr;
 mod fleet;
+mod formats;
 mod keywords;
 pub mod lexer;
 mod mask;

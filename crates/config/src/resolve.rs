@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use crate::check::Drafts;
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::draft::{Draft, FormatDraft, LogEntry, Named, ServerDraft};
+use crate::draft::{Draft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
-use crate::expr::{self, Context, Format, Stage};
+use crate::formats::Formats;
 use crate::keywords::{Bases, SectionKind, tls, userlist};
-use crate::lexer::Word;
 use crate::model::{
-    Backend, BackendId, Config, Discovery, Frontend, Global, LogFormat, Logging, Mode, Proxy,
+    Backend, BackendId, Config, Discovery, Frontend, Global, LogTarget, Logging, Mode, Proxy,
     Registry, Server, ServerAddress, ServerTls, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
@@ -36,6 +35,9 @@ pub(crate) fn resolve(
     let names = Names::new(&drafts.proxies);
     for (name, span) in &drafts.named {
         names.backend(name, *span, "sample expression", report);
+    }
+    for (number, target) in drafts.global.global.log.iter_mut().enumerate() {
+        target.number = number;
     }
     let formats = Formats::new(environment, report);
     let discovery = drafts.discovery.take().map(|draft| Discovery {
@@ -80,6 +82,7 @@ pub(crate) fn resolve(
     config.global = drafts.global.global;
     give_userlists(&drafts.proxies, &mut config);
     share_listen_rules(&mut config);
+    number_log_targets(&mut config);
     let told = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Alert;
     // What looks missing may stand on a line that could not be read.
     if !report.iter().any(told) {
@@ -401,82 +404,37 @@ fn logging(
     for entry in &draft.log.targets {
         match entry {
             LogEntry::Global => targets.extend(global.log.iter().cloned()),
-            LogEntry::Target(target) => targets.push(target.clone()),
+            LogEntry::Target(target) => targets.push(LogTarget {
+                number: usize::MAX,
+                ..target.clone()
+            }),
         }
     }
-    let format = match (&draft.log.format, draft.proxy.mode) {
-        (FormatDraft::Default, _) => LogFormat::Default,
-        (FormatDraft::Custom(format), _) => LogFormat::Custom(format.clone()),
-        (FormatDraft::Tcplog, _) => formats.tcplog(),
-        (FormatDraft::Httplog, Mode::Http) => formats.httplog(),
-        (FormatDraft::Httplog, Mode::Tcp) => {
-            if draft.is_front()
-                && let Some(span) = draft.log.format_span
-            {
-                report.push(
-                    Diagnostic::warning(
-                        span,
-                        format!(
-                            "'option httplog' not usable with {} (needs 'mode http'). Falling back to 'option tcplog'",
-                            draft.title()
-                        ),
-                    ),
-                );
-            }
-            formats.tcplog()
-        }
-    };
+    let log = &draft.log;
     Logging {
         targets,
-        format,
-        dontlognull: draft.log.dontlognull,
-        tag: draft.log.tag.clone(),
+        format: formats.of(draft, report),
+        error_format: log.error_format.clone(),
+        structured: log.structured.clone(),
+        dontlognull: log.dontlognull,
+        dontlog_normal: log.dontlog_normal,
+        separate_errors: log.separate_errors,
+        asap: log.asap,
+        health_checks: log.health_checks,
+        tag: log.tag.clone(),
     }
 }
 
-/// The two formats that have a name, read once.
-struct Formats {
-    httplog: Arc<Format>,
-    tcplog: Arc<Format>,
-}
-
-impl Formats {
-    fn new(environment: &Environment<'_>, report: &mut Vec<Diagnostic>) -> Self {
-        let notices = std::cell::RefCell::new(Vec::new());
-        let backends = std::cell::RefCell::new(Vec::new());
-        let userlists = std::cell::RefCell::new(Vec::new());
-        let context = Context {
-            surroundings: environment,
-            stage: Stage::Log,
-            notices: &notices,
-            backends: &backends,
-            userlists: &userlists,
-        };
-        let mut read = |text: &str| {
-            let word = Word {
-                text: text.to_owned(),
-                span: Span::default(),
-                quoted: true,
-            };
-            let format = expr::format::parse(&word, &context);
-            format.map(Arc::new).unwrap_or_else(|problem| {
-                // Ours, not the user's; a test reads both.
-                report.push(Diagnostic::new(Severity::Alert, None, problem.message));
-                Arc::default()
-            })
-        };
-        Self {
-            httplog: read(expr::format::HTTPLOG),
-            tcplog: read(expr::format::TCPLOG),
+/// Numbers all `log` lines. What a proxy has of `global` keeps its number.
+fn number_log_targets(config: &mut Config) {
+    let mut next = config.global.log.len();
+    let fronts = config.frontends.iter_mut().map(|front| &mut front.proxy);
+    let backs = config.backends.iter_mut().map(|back| &mut back.proxy);
+    for target in fronts.chain(backs).flat_map(|proxy| &mut proxy.log.targets) {
+        if target.number == usize::MAX {
+            target.number = next;
+            next += 1;
         }
-    }
-
-    fn httplog(&self) -> LogFormat {
-        LogFormat::Custom(self.httplog.clone())
-    }
-
-    fn tcplog(&self) -> LogFormat {
-        LogFormat::Custom(self.tcplog.clone())
     }
 }
 

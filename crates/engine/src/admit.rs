@@ -25,7 +25,7 @@ pub(crate) fn connection(
     let facts = ConnectionFacts {
         src: accepted.peer,
         dst: accepted.carrier.local_address(),
-        tls: None,
+        ..ConnectionFacts::default()
     };
     let count = |what| frontend.counters.add(worker.index, what, 1);
     for rule in rules {

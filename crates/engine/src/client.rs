@@ -393,6 +393,7 @@ fn refuse(session: Box<Session>, status: u16) -> NoRequest {
 fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, NoRequest> {
     session.record.request = Some(session.record.elapsed());
     session.record.request_line = request_line(&head);
+    session.log_begin();
     let body = match h1::request_body(&head) {
         Ok(body) => body,
         Err(rejected) => return Err(refuse(session, rejected.reason.status())),

@@ -21,7 +21,7 @@ use crate::exchanges::Underway;
 use crate::io;
 use crate::observe;
 use crate::retry::{Cause, Kept};
-use crate::session::Session;
+use crate::session::{Early, Session};
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
 use crate::worker::Worker;
@@ -158,7 +158,10 @@ pub(crate) async fn exchange(
     let progress = Progress::default();
     progress.repeatable.set(kept.is_some());
     let started = session.record.elapsed();
-    let seen = Seen::default();
+    let seen = Seen {
+        started,
+        ..Seen::default()
+    };
     let underway = worker.exchanges.enter(session.target());
     let outcome = {
         let client_stream = RefCell::new(&mut client.stream);
@@ -193,6 +196,8 @@ pub(crate) async fn exchange(
 /// What came down, for the log.
 #[derive(Default)]
 struct Seen {
+    /// When the exchange began, from the session's start.
+    started: Duration,
     status: Cell<Option<u16>>,
     head_at: Cell<Option<Duration>>,
 }
@@ -473,7 +478,7 @@ impl Download<'_> {
         let mut out = Vec::with_capacity(256);
         let connection = Some(h1::Connection::Upgrade);
         h1::write_response(&head, Framing::None, connection, &mut out);
-        self.announce(101);
+        self.announce(101, out.len());
         observe::saw(self.session, Sight::Status(101));
         self.session.count_out(out.len());
         self.write(&out).await?;
@@ -500,7 +505,7 @@ impl Download<'_> {
         let mut out = Vec::with_capacity(1024);
         let version = self.order.head.version;
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
-        self.announce(head.status);
+        self.announce(head.status, out.len());
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
         self.relay_body(body, chunked, out).await?;
         // Said at the end: a response that breaks off is none, however good its head was.
@@ -543,11 +548,17 @@ impl Download<'_> {
         }
     }
 
-    fn announce(&self, status: u16) {
+    fn announce(&self, status: u16, head_bytes: usize) {
         self.progress.head_sent.set(true);
         self.progress.repeatable.set(false);
         self.seen.status.set(Some(status));
-        self.seen.head_at.set(Some(self.session.record.elapsed()));
+        let now = self.session.record.elapsed();
+        self.seen.head_at.set(Some(now));
+        self.session.log_early(Early {
+            status: Some(status),
+            response: Some(now.saturating_sub(self.seen.started)),
+            bytes: head_bytes,
+        });
         self.session.count_response(status);
     }
 

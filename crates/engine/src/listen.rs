@@ -305,7 +305,7 @@ impl Complaints {
             shared.maxconn,
             std::mem::take(&mut self.unsaid),
         );
-        shared.say_to(&frontend.conf().proxy.log.targets, Level::Alert, &message);
+        shared.say_to(&frontend.conf().proxy.log, Level::Alert, &message);
         self.last = Some(Instant::now());
     }
 }

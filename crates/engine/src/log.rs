@@ -1,23 +1,23 @@
-//! Log lines on their way out: framing, targets, and a bounded queue to one writer thread.
+//! Log lines on their way out: framing, sampling, and bounded queues to writer threads.
 //!
-//! Follows `configuration.txt` 3.1 (`log`) and 8. A slow target never holds up traffic: when the
-//! queue is full a line is dropped and counted.
+//! Follows `configuration.txt` 3.1 (`log`) and 8. What a session's line says is made elsewhere
+//! (`session::line`); here it gets its header and goes to its targets. A slow target never holds up
+//! traffic: when its queue is full a line is dropped and counted.
 
-use std::collections::HashMap;
-use std::io::Write as _;
-use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
+mod frame;
+mod queue;
+mod sampler;
+mod writer;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
-use config::model::{LogLineFormat, LogSink, LogTarget};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use config::model::{Config, LogSink, LogTarget};
 
-/// Lines waiting for the writer, at most: about a second of a busy balancer, 4 MB at 500 bytes.
-const QUEUE_MAX: usize = 8192;
+use crate::resolver::Resolver;
+use queue::Queue;
+use sampler::Sampler;
 
 /// How important a line is: syslog's severities (RFC 5424 section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,23 +26,23 @@ pub enum Level {
     Emergency,
     /// Somebody must act now (1).
     Alert,
+    /// A part of it failed (2).
+    Critical,
+    /// Something went wrong for somebody (3).
+    Error,
     /// Somebody should act (4).
     Warning,
     /// A change of state worth keeping (5).
     Notice,
     /// Everything else (6).
     Info,
+    /// For whoever looks for a fault (7).
+    Debug,
 }
 
 impl Level {
     fn severity(self) -> u8 {
-        match self {
-            Self::Emergency => 0,
-            Self::Alert => 1,
-            Self::Warning => 4,
-            Self::Notice => 5,
-            Self::Info => 6,
-        }
+        self as u8
     }
 }
 
@@ -57,57 +57,112 @@ pub(crate) struct Origin {
     pub(crate) pid: u32,
 }
 
-/// What the writer thread is asked to do.
-enum Job {
-    /// Write a line.
-    Line(Arc<LogSink>, Vec<u8>),
-    /// Say when everything before is written.
-    Flush(SyncSender<()>),
+/// What is to be said, before any target's header is put before it.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    /// The text.
+    pub(crate) text: &'a [u8],
+    /// RFC 5424's structured data (`log-format-sd`); empty: none.
+    pub(crate) structured: &'a [u8],
 }
 
-/// The queue to the writer thread. Cheap to clone.
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            structured: &[],
+        }
+    }
+}
+
+/// The way of one `log` line of the configuration.
+struct Outlet {
+    queue: Arc<Queue>,
+    /// Its sink, by position in its queue.
+    sink: u16,
+    sampler: Option<Sampler>,
+}
+
+/// The ways out. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Logger {
-    queue: SyncSender<Job>,
-    lost: Arc<AtomicU64>,
+    ways: Arc<Ways>,
+}
+
+struct Ways {
+    /// By [`LogTarget::number`].
+    outlets: Vec<Outlet>,
+    queues: Vec<Arc<Queue>>,
+    stderr: Arc<Queue>,
+}
+
+impl Drop for Ways {
+    /// The writer threads end when nobody can log any more.
+    fn drop(&mut self) {
+        for queue in &self.queues {
+            queue.close();
+        }
+    }
 }
 
 impl Logger {
-    /// Starts the writer thread. It ends when the last clone of the logger is gone.
-    pub(crate) fn start() -> std::io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = lost.clone();
-        std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || Writer::new(counter).run(&lines))?;
-        Ok(Self { queue, lost })
+    /// Starts the writer threads for the targets of `config`: one for all datagram sockets, which
+    /// never block, and one for each stream or name, which may. They end with the logger's last clone.
+    pub(crate) fn start(config: &Config, resolver: &Resolver) -> std::io::Result<Self> {
+        let mut lanes = Lanes::default();
+        let (stderr, _) = lanes.find(&LogSink::Stderr);
+        let mut outlets: Vec<Option<Outlet>> = Vec::new();
+        for target in targets(config) {
+            if outlets.len() <= target.number {
+                outlets.resize_with(target.number + 1, || None);
+            }
+            let (lane, sink) = lanes.find(&target.sink);
+            outlets[target.number] = Some(Outlet {
+                queue: lanes.queues[lane].clone(),
+                sink,
+                sampler: target.sample.as_ref().map(Sampler::new),
+            });
+        }
+        for (queue, sinks) in lanes.queues.iter().zip(&lanes.sinks) {
+            writer::start(queue.clone(), sinks.clone(), resolver.clone())?;
+        }
+        Ok(Self {
+            ways: Arc::new(Ways {
+                // Numbers are given without gaps.
+                outlets: outlets.into_iter().flatten().collect(),
+                stderr: lanes.queues[stderr].clone(),
+                queues: lanes.queues,
+            }),
+        })
     }
 
     /// Waits until what was queued before is written, at most `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
-        let (done, wait) = sync_channel(1);
-        if self.queue.try_send(Job::Flush(done)).is_ok() {
+        let deadline = Instant::now() + limit;
+        let (done, wait) = sync_channel(self.ways.queues.len());
+        for queue in &self.ways.queues {
+            queue.flush(done.clone());
+        }
+        for _ in &self.ways.queues {
             // A slow target has had its time; what is left is lost with the process.
-            let _ = wait.recv_timeout(limit);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if wait.recv_timeout(left).is_err() {
+                return;
+            }
         }
     }
 
     /// Lines dropped since start.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.ways.queues.iter().map(|queue| queue.lost()).sum()
     }
 
     /// Queues a line for stderr as it is.
     pub(crate) fn send_stderr(&self, line: &str) {
-        let sink = Arc::new(LogSink::Stderr);
-        if self
-            .queue
-            .try_send(Job::Line(sink, format!("{line}\n").into_bytes()))
-            .is_err()
-        {
-            self.lost.fetch_add(1, Relaxed);
-        }
+        self.ways.stderr.push(0, |bytes| {
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
+        });
     }
 
     /// Frames `message` for each target that wants lines of this level, and queues it.
@@ -117,155 +172,60 @@ impl Logger {
         origin: &Origin,
         level: Level,
         now: Duration,
-        message: &[u8],
+        message: Message<'_>,
     ) {
-        for target in targets
-            .iter()
-            .filter(|target| level.severity() <= target.level)
-        {
-            let line = frame(target, origin, level, now, message);
-            let sink = Arc::new(target.sink.clone());
-            if self.queue.try_send(Job::Line(sink, line)).is_err() {
-                self.lost.fetch_add(1, Relaxed);
+        for target in targets {
+            if level.severity() > target.level {
+                continue;
             }
-        }
-    }
-}
-
-/// The line as the target wants it, cut to its `len`, ending in a newline where lines are streamed.
-fn frame(
-    target: &LogTarget,
-    origin: &Origin,
-    level: Level,
-    now: Duration,
-    message: &[u8],
-) -> Vec<u8> {
-    let severity = level.severity().max(target.level_min);
-    let priority = u32::from(target.facility) * 8 + u32::from(severity);
-    let mut line = Vec::with_capacity(message.len() + 64);
-    let Origin { tag, host, pid } = origin;
-    let header = match target.format {
-        LogLineFormat::Raw => String::new(),
-        LogLineFormat::Short => format!("<{severity}>"),
-        LogLineFormat::Priority => format!("<{priority}>"),
-        LogLineFormat::Timed => format!("<{severity}>{} ", iso_date(now)),
-        LogLineFormat::Iso => format!("{} {tag}[{pid}]: ", iso_date(now)),
-        LogLineFormat::Local => format!("<{priority}>{} {tag}[{pid}]: ", bsd_date(now)),
-        LogLineFormat::Rfc3164 => match host {
-            Some(host) => format!("<{priority}>{} {host} {tag}[{pid}]: ", bsd_date(now)),
-            None => format!("<{priority}>{} {tag}[{pid}]: ", bsd_date(now)),
-        },
-        LogLineFormat::Rfc5424 => {
-            let host = host.as_deref().unwrap_or("-");
-            format!("<{priority}>1 {} {host} {tag} {pid} - - ", iso_date(now))
-        }
-    };
-    line.extend_from_slice(header.as_bytes());
-    line.extend_from_slice(message);
-    line.truncate(target.length_max);
-    if matches!(target.sink, LogSink::Stdout | LogSink::Stderr) {
-        line.push(b'\n');
-    }
-    line
-}
-
-fn local(now: Duration) -> jiff::Zoned {
-    let nanos = i128::try_from(now.as_nanos()).unwrap_or(0);
-    let moment = Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH);
-    moment.to_zoned(TimeZone::system())
-}
-
-/// "Nov 22 08:05:01", RFC 3164 section 4.1.2.
-fn bsd_date(now: Duration) -> String {
-    local(now).strftime("%b %e %H:%M:%S").to_string()
-}
-
-/// "2026-11-22T08:05:01.123456+00:00", RFC 5424 section 6.2.3.
-fn iso_date(now: Duration) -> String {
-    local(now).strftime("%Y-%m-%dT%H:%M:%S.%6f%:z").to_string()
-}
-
-/// The thread that writes. Sockets are opened on first use and after a failure on the next line.
-struct Writer {
-    sockets: HashMap<LogSink, Socket>,
-    lost: Arc<AtomicU64>,
-}
-
-enum Socket {
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
-}
-
-impl Writer {
-    fn new(lost: Arc<AtomicU64>) -> Self {
-        Self {
-            sockets: HashMap::new(),
-            lost,
-        }
-    }
-
-    fn run(&mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
-            match job {
-                Job::Line(sink, line) => {
-                    if self.write(&sink, &line).is_err() {
-                        self.sockets.remove(&*sink);
-                        self.lost.fetch_add(1, Relaxed);
-                    }
-                }
-                Job::Flush(done) => {
-                    // Whoever asked may have stopped waiting.
-                    let _ = done.try_send(());
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, sink: &LogSink, line: &[u8]) -> std::io::Result<()> {
-        match sink {
-            LogSink::Stdout => std::io::stdout().lock().write_all(line).and_then(|()| {
-                // Lines are for whoever watches: they must not wait for a full block.
-                std::io::stdout().lock().flush()
-            }),
-            LogSink::Stderr => std::io::stderr().lock().write_all(line),
-            LogSink::Udp(_) | LogSink::Unix(_) => self.send(sink, line),
-        }
-    }
-
-    fn send(&mut self, sink: &LogSink, line: &[u8]) -> std::io::Result<()> {
-        if !self.sockets.contains_key(sink) {
-            let socket = open(sink)?;
-            self.sockets.insert(sink.clone(), socket);
-        }
-        match self.sockets.get(sink) {
-            Some(Socket::Udp(udp)) => udp.send(line).map(drop),
-            Some(Socket::Unix(unix)) => unix.send(line).map(drop),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Opens a datagram socket that never blocks: a target that does not keep up loses lines.
-fn open(sink: &LogSink) -> std::io::Result<Socket> {
-    match sink {
-        LogSink::Unix(path) => {
-            let unix = UnixDatagram::unbound()?;
-            unix.connect(path)?;
-            unix.set_nonblocking(true)?;
-            Ok(Socket::Unix(unix))
-        }
-        LogSink::Udp(address) => {
-            let any = if address.is_ipv4() {
-                "0.0.0.0:0"
-            } else {
-                "[::]:0"
+            let Some(outlet) = self.ways.outlets.get(target.number) else {
+                continue;
             };
-            let udp = UdpSocket::bind(any)?;
-            udp.connect(address)?;
-            udp.set_nonblocking(true)?;
-            Ok(Socket::Udp(udp))
+            if outlet.sampler.as_ref().is_some_and(|s| !s.takes_next()) {
+                continue;
+            }
+            outlet.queue.push(outlet.sink, |bytes| {
+                frame::write(target, origin, level, now, message, bytes);
+            });
         }
-        LogSink::Stdout | LogSink::Stderr => Err(std::io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// All `log` lines in force.
+fn targets(config: &Config) -> impl Iterator<Item = &LogTarget> {
+    let fronts = config.frontends.iter().map(|frontend| &frontend.proxy);
+    let backs = config.backends.iter().map(|backend| &backend.proxy);
+    let of_proxies = fronts.chain(backs).flat_map(|proxy| &proxy.log.targets);
+    config.global.log.iter().chain(of_proxies)
+}
+
+/// Queues in the making, with the sinks of each.
+#[derive(Default)]
+struct Lanes {
+    queues: Vec<Arc<Queue>>,
+    sinks: Vec<Vec<LogSink>>,
+}
+
+impl Lanes {
+    /// Queue and position in it of a sink, found or made.
+    fn find(&mut self, sink: &LogSink) -> (usize, u16) {
+        let lane = self.sinks.iter().position(|sinks| match sinks.first() {
+            Some(first) if writer::may_block(first) => first == sink,
+            _ => !writer::may_block(sink),
+        });
+        let lane = lane.unwrap_or_else(|| {
+            self.queues.push(Arc::default());
+            self.sinks.push(Vec::new());
+            self.sinks.len() - 1
+        });
+        let sinks = &mut self.sinks[lane];
+        let position = sinks.iter().position(|known| known == sink);
+        let position = position.unwrap_or_else(|| {
+            sinks.push(sink.clone());
+            sinks.len() - 1
+        });
+        // The configuration allows far fewer `log` lines than that.
+        (lane, u16::try_from(position).unwrap_or(u16::MAX))
     }
 }
 
@@ -273,75 +233,17 @@ fn open(sink: &LogSink) -> std::io::Result<Socket> {
 mod tests {
     use super::*;
 
-    fn check(format: LogLineFormat, host: Option<&str>, expected: &str) {
-        let target = LogTarget {
-            sink: LogSink::Udp(([127, 0, 0, 1], 514).into()),
-            length_max: 1024,
-            format,
-            facility: 16,
-            level: 7,
-            level_min: 0,
-        };
-        let origin = Origin {
-            tag: "haproxy".into(),
-            host: host.map(Into::into),
-            pid: 42,
-        };
-        let now = Duration::new(1_795_334_701, 123_456_789);
-        let line = frame(&target, &origin, Level::Notice, now, b"hello");
-        let line = String::from_utf8(line).expect("text");
-        let date = local(now);
-        let expected = expected
-            .replace("BSD", &date.strftime("%b %e %H:%M:%S").to_string())
-            .replace(
-                "ISO",
-                &date.strftime("%Y-%m-%dT%H:%M:%S.123456%:z").to_string(),
-            );
-        assert_eq!(line, expected);
-    }
-
     #[test]
-    fn each_format_frames_as_the_manual_says() {
-        check(LogLineFormat::Raw, None, "hello");
-        check(LogLineFormat::Short, None, "<5>hello");
-        check(LogLineFormat::Priority, None, "<133>hello");
-        check(LogLineFormat::Timed, None, "<5>ISO hello");
-        check(LogLineFormat::Iso, None, "ISO haproxy[42]: hello");
-        check(
-            LogLineFormat::Local,
-            Some("lb"),
-            "<133>BSD haproxy[42]: hello",
-        );
-        check(LogLineFormat::Rfc3164, None, "<133>BSD haproxy[42]: hello");
-        check(
-            LogLineFormat::Rfc3164,
-            Some("lb"),
-            "<133>BSD lb haproxy[42]: hello",
-        );
-        check(
-            LogLineFormat::Rfc5424,
-            Some("lb"),
-            "<133>1 ISO lb haproxy 42 - - hello",
-        );
-    }
-
-    #[test]
-    fn a_long_line_is_cut_to_the_length_of_its_target() {
-        let target = LogTarget {
-            sink: LogSink::Stdout,
-            length_max: 80,
-            format: LogLineFormat::Raw,
-            facility: 16,
-            level: 7,
-            level_min: 0,
-        };
-        let origin = Origin {
-            tag: "t".into(),
-            host: None,
-            pid: 1,
-        };
-        let line = frame(&target, &origin, Level::Info, Duration::ZERO, &[b'x'; 500]);
-        assert_eq!(line.len(), 81);
-        assert_eq!(line.last(), Some(&b'\n'));
+    fn what_may_block_has_a_queue_of_its_own() {
+        let udp = |port: u16| LogSink::Udp(([127, 0, 0, 1], port).into());
+        let mut lanes = Lanes::default();
+        assert_eq!(lanes.find(&LogSink::Stderr), (0, 0));
+        assert_eq!(lanes.find(&udp(1)), (1, 0));
+        assert_eq!(lanes.find(&LogSink::Stdout), (2, 0));
+        assert_eq!(lanes.find(&LogSink::Unix("/dev/log".into())), (1, 1));
+        assert_eq!(lanes.find(&udp(1)), (1, 0));
+        assert_eq!(lanes.find(&LogSink::Stdout), (2, 0));
+        assert_eq!(lanes.find(&LogSink::Name("a".into(), 514)), (3, 0));
+        assert_eq!(lanes.find(&LogSink::Name("b".into(), 514)), (4, 0));
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn run(
 
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
+    let mut losses = Losses::default();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -76,7 +77,10 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
                 Some(Order::Stop) | None => return,
             },
             Some(_) = minding.join_next() => {}
-            _ = seconds.tick() => tick(&shared),
+            _ = seconds.tick() => {
+                tick(&shared);
+                losses.tick(&shared);
+            }
         }
     }
 }
@@ -115,7 +119,7 @@ async fn keep_resolved(shared: &Shared, backend: &Arc<BackendState>, server: &Se
                         "Server {backend_name}/{server_name} takes no traffic: cannot resolve \
                          '{name}': {why}. Trying on."
                     );
-                    shared.say_to(&backend.conf().proxy.log.targets, Level::Warning, &message);
+                    shared.say_to(&backend.conf().proxy.log, Level::Warning, &message);
                     said = true;
                 }
                 pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
@@ -173,7 +177,7 @@ fn take_address(
             before.ip(),
             first.ip(),
         );
-        shared.say_to(&backend.conf().proxy.log.targets, Level::Notice, &message);
+        shared.say_to(&backend.conf().proxy.log, Level::Notice, &message);
         let drop_idle = Message::DropIdle {
             backend: backend.index(),
             server: server.key,
@@ -196,9 +200,22 @@ pub(crate) fn settle(
     if result.code.verdict() == Verdict::Passed {
         server.errors_in_a_row.store(0, Relaxed);
     }
-    let change = server.health().step(result.clone(), now);
+    let logging = &backend.conf().proxy.log;
+    let (change, line) = {
+        let mut health = server.health();
+        let worth_telling = logging.health_checks && words::tells_check(&health, &result);
+        let change = health.step(result.clone(), now);
+        let who = who(backend, server, None);
+        let line = worth_telling.then(|| words::check_line(&who, &result, &health));
+        (change, line)
+    };
+    if let Some(line) = line {
+        shared.say_to(logging, level(line.severity), &line.text);
+    }
     if let Some(change) = change {
-        follow(shared, backend, server, &change, Some(&result));
+        // Where each check is told the reason was said already, as in HAProxy.
+        let cause = (!logging.health_checks).then_some(&result);
+        follow(shared, backend, server, &change, cause);
     }
 }
 
@@ -213,12 +230,7 @@ pub(crate) fn follow(
     let requeued = backend.refresh(server);
     let (left, _) = backend.capacity();
     let via = via(shared, server, cause);
-    let who = Who {
-        backend: backend.name(),
-        server: &server.conf.name,
-        backup: server.conf.backup,
-        via: via.as_deref(),
-    };
+    let who = who(backend, server, via.as_deref());
     let standing = Standing {
         active: left.active,
         backup: left.backup,
@@ -226,9 +238,9 @@ pub(crate) fn follow(
         requeued: requeued as u64,
         queued: backend.queued.now(),
     };
-    let targets = &backend.conf().proxy.log.targets;
+    let logging = &backend.conf().proxy.log;
     for line in words::change_lines(&who, change, cause, &standing) {
-        shared.say_to(targets, level(line.severity), &line.text);
+        shared.say_to(logging, level(line.severity), &line.text);
     }
     note_capacity(shared, backend);
     shut_sessions(shared, backend, server, change);
@@ -289,6 +301,16 @@ fn shut_sessions(shared: &Shared, backend: &BackendState, server: &ServerState, 
     }
 }
 
+/// What lines call a server.
+fn who<'a>(backend: &'a BackendState, server: &'a ServerState, via: Option<&'a str>) -> Who<'a> {
+    Who {
+        backend: backend.name(),
+        server: &server.conf.name,
+        backup: server.conf.backup,
+        via,
+    }
+}
+
 fn level(severity: Severity) -> Level {
     match severity {
         Severity::Emergency => Level::Emergency,
@@ -320,7 +342,35 @@ pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
     if !up {
         let conf = backend.conf();
         let line = words::no_server_line(backend.name(), conf.listen);
-        shared.say_to(&conf.proxy.log.targets, level(line.severity), &line.text);
+        shared.say_to(&conf.proxy.log, level(line.severity), &line.text);
+    }
+}
+
+/// How often it is said that log lines are lost.
+const LOSSES_TOLD: Duration = Duration::from_secs(60);
+
+/// Log lines that were lost, and what was said of them.
+#[derive(Default)]
+struct Losses {
+    told: u64,
+    told_at: Option<Duration>,
+}
+
+impl Losses {
+    /// Says it at once when lines begin to be lost, and then once in a while.
+    fn tick(&mut self, shared: &Shared) {
+        let (lost, now) = (shared.logger.lost(), shared.clock.since_start());
+        let recently = self.told_at.is_some_and(|at| now < at + LOSSES_TOLD);
+        if lost == self.told || recently {
+            return;
+        }
+        let message = format!(
+            "{} log lines were lost: a log target cannot be reached or does not keep up.",
+            lost - self.told
+        );
+        // What this line itself may lose is not worth another one.
+        (self.told, self.told_at) = (lost, Some(now));
+        shared.say(Level::Warning, &message);
     }
 }
 

@@ -287,7 +287,9 @@ impl Bound {
             .config
             .frontends
             .iter()
-            .filter_map(|f| f.proxy.log.tag.as_ref());
+            .map(|frontend| &frontend.proxy)
+            .chain(self.config.backends.iter().map(|backend| &backend.proxy))
+            .filter_map(|proxy| proxy.log.tag.as_ref());
         let global = &self.config.global;
         let origin = Origin {
             tag: global
@@ -321,7 +323,7 @@ impl Bound {
             idle: AtomicU64::new(0),
             idle_max: self.presence.descriptors / 8,
             workers,
-            logger: Logger::start()?,
+            logger: Logger::start(&self.config, &self.presence.resolver)?,
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
             prover: Prover::new(),

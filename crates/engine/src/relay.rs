@@ -13,7 +13,7 @@ use crate::exchange::ServerConnection;
 use crate::inspect::{self, Answer, Verdict};
 use crate::io;
 use crate::serve;
-use crate::session::Session;
+use crate::session::{Early, Session};
 use crate::site::BackendState;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
@@ -53,6 +53,7 @@ pub(crate) async fn relay(mut client: Client, worker: &Rc<Worker>) -> Relayed {
     if backend.conf().proxy.mode == Mode::Http {
         return as_http(client, session);
     }
+    session.log_begin();
     session.enter_backend(&backend);
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.request.is_empty() && !serve::is_own_half(&frontend, &backend) {
@@ -91,6 +92,7 @@ async fn open(
         Err(NoServer { end, .. }) => return session.finish(end),
     };
     worker.shared.note_routed();
+    session.log_early(Early::default());
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.response.is_empty() {
         let (rules, delay) = (&tcp.response, tcp.response_delay);

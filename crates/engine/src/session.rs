@@ -1,6 +1,10 @@
 //! What is known and counted of one request, or of one TCP session, from its start to its log line.
 
 mod line;
+mod logging;
+
+pub(crate) use line::Early;
+pub(crate) use logging::Scratch;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use config::model::{ErrorPages, LogFormat, Logging, Timeouts, Userlist};
+use config::model::{ErrorPages, Timeouts, Userlist};
 use routing::auth::Logins;
 use routing::balance::ServerKey;
 use routing::content::Content;
@@ -22,7 +26,6 @@ use crate::clock;
 use crate::counters::{Average, Count, Counters, Gauge, response_class};
 use crate::end::{End, Side};
 use crate::inspect::Inspected;
-use crate::log::Level;
 use crate::server::ServerState;
 use crate::site::{BackendState, FrontendState};
 use crate::worker::{Connection, Worker};
@@ -40,6 +43,8 @@ pub(crate) struct Session {
     service: &'static str,
     /// What was proven of the client's user and password.
     logins: Option<Box<Logins>>,
+    /// Whether its line was written already.
+    logged: Cell<bool>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     /// What a TCP client sent before its tunnel opened, where somebody looks at it.
@@ -123,6 +128,7 @@ impl Session {
             server: None,
             service: "<NOSRV>",
             logins: None,
+            logged: Cell::new(false),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             inspected: None,
@@ -400,49 +406,6 @@ impl Session {
         if let Some(server) = &self.server {
             server.counters.add_times(writer, times);
         }
-    }
-
-    fn log(&self, end: End, total: Duration) {
-        let logging = &self.frontend().conf().proxy.log;
-        let null = self.bytes_in.get() == 0 && self.backend_bytes_out() == 0;
-        if logging.targets.is_empty() || (logging.dontlognull && null) {
-            return;
-        }
-        let worker = self.worker();
-        let line = self.line(logging, end, total);
-        let origin = worker.shared.origin_for(logging);
-        let now = clock::wall();
-        worker
-            .shared
-            .logger
-            .send(&logging.targets, &origin, Level::Info, now, &line);
-    }
-
-    /// Bytes that a node sent; answers of our own to nobody's request are none.
-    fn backend_bytes_out(&self) -> u64 {
-        if self.backend.is_some() {
-            self.bytes_out.get()
-        } else {
-            0
-        }
-    }
-
-    fn line(&self, logging: &Logging, end: End, total: Duration) -> Vec<u8> {
-        let mut line = Vec::with_capacity(256);
-        let ending = line::Ending {
-            session: self,
-            end,
-            total,
-        };
-        match &logging.format {
-            LogFormat::Custom(format) => {
-                let usable = |name: Option<&str>| self.usable_servers(name);
-                let facts = self.facts(&usable, None, None);
-                routing::format::render(format, &facts, &ending, &mut line);
-            }
-            LogFormat::Default => ending.write_short_line(&mut line),
-        }
-        line
     }
 
     /// What rules and log formats may look at.

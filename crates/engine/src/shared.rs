@@ -82,31 +82,31 @@ impl Shared {
     }
 
     /// Who a proxy's log lines come from.
-    pub(crate) fn origin_for(&self, logging: &Logging) -> Arc<Origin> {
+    pub(crate) fn origin_for(&self, logging: &Logging) -> &Origin {
         self.origins.of(logging.tag.as_ref())
     }
 
     /// Writes a line about the process itself.
     pub(crate) fn say(&self, level: Level, message: &str) {
         let site = self.site.load();
-        self.say_to(&site.config.global.log, level, message);
+        self.write_to(&site.config.global.log, None, level, message);
     }
 
     /// Writes a line about a proxy: to its log targets, and to stderr like HAProxy in the foreground.
-    pub(crate) fn say_to(&self, targets: &[LogTarget], level: Level, message: &str) {
+    pub(crate) fn say_to(&self, logging: &Logging, level: Level, message: &str) {
+        self.write_to(&logging.targets, logging.tag.as_ref(), level, message);
+    }
+
+    fn write_to(&self, targets: &[LogTarget], tag: Option<&Arc<str>>, level: Level, message: &str) {
         let now = clock::wall();
-        self.logger.send(
-            targets,
-            &self.origins.of(None),
-            level,
-            now,
-            message.as_bytes(),
-        );
+        let origin = self.origins.of(tag);
+        let line = message.as_bytes().into();
+        self.logger.send(targets, origin, level, now, line);
         if self.to_stderr {
             let word = match level {
-                Level::Emergency | Level::Alert => "ALERT",
+                Level::Emergency | Level::Alert | Level::Critical | Level::Error => "ALERT",
                 Level::Warning => "WARNING",
-                Level::Notice | Level::Info => "NOTICE",
+                Level::Notice | Level::Info | Level::Debug => "NOTICE",
             };
             let pad = " ".repeat(9 - word.len());
             self.logger.send_stderr(&format!(
@@ -146,8 +146,8 @@ impl Shared {
 
 /// Log origins by tag, made once.
 pub(crate) struct Origins {
-    default: Arc<Origin>,
-    by_tag: HashMap<Arc<str>, Arc<Origin>>,
+    default: Origin,
+    by_tag: HashMap<Arc<str>, Origin>,
 }
 
 impl Origins {
@@ -157,22 +157,18 @@ impl Origins {
             .map(|tag| {
                 (
                     tag.clone(),
-                    Arc::new(Origin {
+                    Origin {
                         tag: tag.clone(),
                         ..default.clone()
-                    }),
+                    },
                 )
             })
             .collect();
-        Self {
-            default: Arc::new(default),
-            by_tag,
-        }
+        Self { default, by_tag }
     }
 
-    fn of(&self, tag: Option<&Arc<str>>) -> Arc<Origin> {
+    fn of(&self, tag: Option<&Arc<str>>) -> &Origin {
         tag.and_then(|tag| self.by_tag.get(tag))
             .unwrap_or(&self.default)
-            .clone()
     }
 }

@@ -18,6 +18,7 @@ use crate::counters::Count;
 use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
+use crate::session::Scratch;
 use crate::shared::Shared;
 use crate::site::FrontendState;
 use crate::tunnels::Tunnels;
@@ -65,6 +66,8 @@ pub(crate) struct Worker {
     pub(crate) buffers: BufferPool,
     /// Borrowed for the time of one read and write.
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Borrowed for the time of one log line.
+    pub(crate) log_lines: RefCell<Scratch>,
     /// Open tunnels.
     pub(crate) tunnels: Tunnels,
     /// HTTP exchanges under way.
@@ -86,6 +89,7 @@ impl Worker {
             index,
             buffers: BufferPool::new(bufsize),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            log_lines: RefCell::default(),
             tunnels: Tunnels::new(shared.clock),
             exchanges: Exchanges::default(),
             idle: IdlePool::default(),

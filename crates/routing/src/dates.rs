@@ -1,9 +1,9 @@
 //! Dates as log lines and headers write them. The moment comes in as time since 1970, UTC.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::Zoned;
 use jiff::tz::TimeZone;
 
 /// Length of a date in a header.
@@ -17,25 +17,81 @@ const MONTHS: [&str; 12] = [
 /// Names of days, Monday first.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// A moment in a time zone. One beyond the year 9999 is 1970: no clock shows it.
-fn at(now: Duration, zone: TimeZone) -> Zoned {
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(0);
-    let nanoseconds = i32::try_from(now.subsec_nanos()).unwrap_or(0);
-    let timestamp = Timestamp::new(seconds, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    timestamp.to_zoned(zone)
+/// A second as people read it.
+#[derive(Clone, Copy)]
+struct Moment {
+    second: u64,
+    year: u32,
+    month: u8,
+    day: u8,
+    weekday: u8,
+    hour: u8,
+    minute: u8,
+    of_minute: u8,
+    /// From UTC.
+    offset_minutes: i16,
+}
+
+thread_local! {
+    /// The second last asked for, in UTC and in local time: a log line has several dates, and the
+    /// next thousand lines have the same ones.
+    static LAST: [Cell<Option<Moment>>; 2] = const { [Cell::new(None), Cell::new(None)] };
+}
+
+/// A moment in UTC.
+fn utc(now: Duration) -> Moment {
+    remembered(0, now, || TimeZone::UTC)
+}
+
+/// A moment in the zone of this machine.
+fn local(now: Duration) -> Moment {
+    remembered(1, now, TimeZone::system)
+}
+
+fn remembered(place: usize, now: Duration, zone: fn() -> TimeZone) -> Moment {
+    let second = now.as_secs();
+    LAST.with(|last| match last[place].get() {
+        Some(moment) if moment.second == second => moment,
+        _ => {
+            let moment = at(second, zone());
+            last[place].set(Some(moment));
+            moment
+        }
+    })
+}
+
+/// One beyond the year 9999 is 1970: no clock shows it.
+fn at(second: u64, zone: TimeZone) -> Moment {
+    let timestamp = i64::try_from(second).ok().map(Timestamp::from_second);
+    let timestamp = timestamp
+        .and_then(Result::ok)
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    let date = timestamp.to_zoned(zone);
+    // All of them are positive and far below these types' bounds.
+    let small = |number: i8| u8::try_from(number).unwrap_or(0);
+    Moment {
+        second,
+        year: u32::try_from(date.year()).unwrap_or(0),
+        month: small(date.month()),
+        day: small(date.day()),
+        weekday: small(date.weekday().to_monday_zero_offset()),
+        hour: small(date.hour()),
+        minute: small(date.minute()),
+        of_minute: small(date.second()),
+        offset_minutes: i16::try_from(date.offset().seconds() / 60).unwrap_or(0),
+    }
 }
 
 /// `Thu, 01 Jan 1970 00:00:00 GMT` (RFC 9110 §5.6.7).
 pub fn http(now: Duration, out: &mut Vec<u8>) {
-    let date = at(now, TimeZone::UTC);
-    let day = usize::try_from(date.weekday().to_monday_zero_offset()).unwrap_or(0);
-    out.extend_from_slice(DAYS[day % 7].as_bytes());
+    let date = utc(now);
+    out.extend_from_slice(DAYS[usize::from(date.weekday) % 7].as_bytes());
     out.extend_from_slice(b", ");
-    digits(date.day().into(), 2, out);
+    digits(date.day.into(), 2, out);
     out.push(b' ');
     out.extend_from_slice(month(&date).as_bytes());
     out.push(b' ');
-    digits(date.year().into(), 4, out);
+    digits(date.year, 4, out);
     out.push(b' ');
     time(&date, out);
     out.extend_from_slice(b" GMT");
@@ -43,58 +99,88 @@ pub fn http(now: Duration, out: &mut Vec<u8>) {
 
 /// `01/Jan/1970:00:00:00.000`, local: what `%t` and `%tr` write.
 pub fn log_millis(now: Duration, out: &mut Vec<u8>) {
-    let date = at(now, TimeZone::system());
+    let date = local(now);
     log_day(&date, out);
     time(&date, out);
     out.push(b'.');
-    digits(now.subsec_millis().into(), 3, out);
+    digits(now.subsec_millis(), 3, out);
 }
 
 /// `01/Jan/1970:00:00:00 +0000` in UTC: what `%T` and `%trg` write.
 pub fn log_utc(now: Duration, out: &mut Vec<u8>) {
-    with_offset(&at(now, TimeZone::UTC), out);
+    with_offset(&utc(now), out);
 }
 
 /// `01/Jan/1970:01:00:00 +0100`, local: what `%Tl` and `%trl` write.
 pub fn log_local(now: Duration, out: &mut Vec<u8>) {
-    with_offset(&at(now, TimeZone::system()), out);
+    with_offset(&local(now), out);
 }
 
-fn with_offset(date: &Zoned, out: &mut Vec<u8>) {
+/// `Jan  1 00:00:00`, local: RFC 3164 section 4.1.2.
+pub fn syslog(now: Duration, out: &mut Vec<u8>) {
+    let date = local(now);
+    out.extend_from_slice(month(&date).as_bytes());
+    out.extend_from_slice(if date.day < 10 { b"  " } else { b" " });
+    digits(date.day.into(), 1, out);
+    out.push(b' ');
+    time(&date, out);
+}
+
+/// `1970-01-01T00:00:00.000000+00:00`, local: RFC 5424 section 6.2.3.
+pub fn iso(now: Duration, out: &mut Vec<u8>) {
+    let date = local(now);
+    digits(date.year, 4, out);
+    out.push(b'-');
+    digits(date.month.into(), 2, out);
+    out.push(b'-');
+    digits(date.day.into(), 2, out);
+    out.push(b'T');
+    time(&date, out);
+    out.push(b'.');
+    digits(now.subsec_micros(), 6, out);
+    offset(&date, Some(b':'), out);
+}
+
+fn with_offset(date: &Moment, out: &mut Vec<u8>) {
     log_day(date, out);
     time(date, out);
-    let minutes = i64::from(date.offset().seconds()) / 60;
-    out.extend_from_slice(if minutes < 0 { b" -" } else { b" +" });
-    digits(minutes.abs() / 60, 2, out);
-    digits(minutes.abs() % 60, 2, out);
+    out.push(b' ');
+    offset(date, None, out);
 }
 
-fn log_day(date: &Zoned, out: &mut Vec<u8>) {
-    digits(date.day().into(), 2, out);
+fn offset(date: &Moment, separator: Option<u8>, out: &mut Vec<u8>) {
+    let minutes = u32::from(date.offset_minutes.unsigned_abs());
+    out.push(if date.offset_minutes < 0 { b'-' } else { b'+' });
+    digits(minutes / 60, 2, out);
+    out.extend(separator);
+    digits(minutes % 60, 2, out);
+}
+
+fn log_day(date: &Moment, out: &mut Vec<u8>) {
+    digits(date.day.into(), 2, out);
     out.push(b'/');
     out.extend_from_slice(month(date).as_bytes());
     out.push(b'/');
-    digits(date.year().into(), 4, out);
+    digits(date.year, 4, out);
     out.push(b':');
 }
 
-fn time(date: &Zoned, out: &mut Vec<u8>) {
-    digits(date.hour().into(), 2, out);
+fn time(date: &Moment, out: &mut Vec<u8>) {
+    digits(date.hour.into(), 2, out);
     out.push(b':');
-    digits(date.minute().into(), 2, out);
+    digits(date.minute.into(), 2, out);
     out.push(b':');
-    digits(date.second().into(), 2, out);
+    digits(date.of_minute.into(), 2, out);
 }
 
-fn month(date: &Zoned) -> &'static str {
-    let index = usize::try_from(date.month() - 1).unwrap_or(0);
-    MONTHS[index % 12]
+fn month(date: &Moment) -> &'static str {
+    MONTHS[usize::from(date.month.saturating_sub(1)) % 12]
 }
 
 /// A number with at least so many digits.
-fn digits(number: i64, width: usize, out: &mut Vec<u8>) {
+fn digits(number: u32, width: usize, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
-    let text = buffer.format(number.unsigned_abs());
+    let text = buffer.format(number);
     out.extend(std::iter::repeat_n(b'0', width.saturating_sub(text.len())));
     out.extend_from_slice(text.as_bytes());
 }
@@ -120,7 +206,10 @@ mod tests {
     fn local_dates_carry_their_offset() {
         let zone = TimeZone::fixed(jiff::tz::Offset::constant(-3));
         let mut out = Vec::new();
-        with_offset(&at(Duration::ZERO, zone), &mut out);
+        with_offset(&at(0, zone.clone()), &mut out);
         assert_eq!(String::from_utf8_lossy(&out), "31/Dec/1969:21:00:00 -0300");
+        out.clear();
+        offset(&at(0, zone), Some(b':'), &mut out);
+        assert_eq!(out, b"-03:00");
     }
 }

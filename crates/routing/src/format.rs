@@ -37,7 +37,8 @@ impl Variables for NoVariables {
 
 /// Writes a format's parts one after the other to the end of `out`.
 pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out: &mut Vec<u8>) {
-    let mut after_space = false;
+    // Lines do not begin with a space either.
+    let mut after_space = true;
     for part in &format.parts {
         let before = out.len();
         match part {

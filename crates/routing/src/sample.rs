@@ -52,6 +52,73 @@ pub struct ConnectionFacts {
     pub dst: Option<SocketAddr>,
     /// TLS, if it is.
     pub tls: Option<TlsFacts>,
+    /// What went wrong with it before its first request.
+    pub error: ConnectionError,
+}
+
+/// What went wrong with a client's connection before its first request: numbers and words are
+/// those of `fc_err` and `fc_err_str` (manual 7.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionError {
+    /// Nothing.
+    #[default]
+    None,
+    /// It ended before the PROXY header.
+    ProxyHeaderEmpty,
+    /// It took too long with the PROXY header.
+    ProxyHeaderTimeout,
+    /// It ended within the PROXY header.
+    ProxyHeaderTruncated,
+    /// What came was no PROXY header.
+    ProxyHeaderUnknown,
+    /// It ended within the TLS handshake, in good order.
+    HandshakeEmpty,
+    /// It took too long with the TLS handshake.
+    HandshakeTimeout,
+    /// The TLS handshake failed.
+    Handshake,
+}
+
+impl ConnectionError {
+    /// HAProxy's number.
+    pub fn number(self) -> i64 {
+        self.row().0
+    }
+
+    /// HAProxy's words.
+    pub fn words(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether nobody ever said anything, or not enough: `option dontlognull` leaves it out.
+    pub fn is_silence(self) -> bool {
+        matches!(
+            self,
+            Self::ProxyHeaderEmpty
+                | Self::ProxyHeaderTimeout
+                | Self::HandshakeEmpty
+                | Self::HandshakeTimeout
+        )
+    }
+
+    fn row(self) -> (i64, &'static str) {
+        match self {
+            Self::None => (0, "Success"),
+            Self::ProxyHeaderEmpty => (
+                11,
+                "Connection closed while waiting for PROXY protocol header",
+            ),
+            Self::ProxyHeaderTimeout => (13, "Timeout while waiting for PROXY protocol header"),
+            Self::ProxyHeaderTruncated => (14, "Truncated PROXY protocol header received"),
+            Self::ProxyHeaderUnknown => (
+                15,
+                "Received something which does not look like a PROXY protocol header",
+            ),
+            Self::HandshakeEmpty => (24, "Connection closed during SSL handshake"),
+            Self::HandshakeTimeout => (26, "Timeout during SSL handshake"),
+            Self::Handshake => (34, "SSL handshake failure"),
+        }
+    }
 }
 
 /// What is known of a TLS connection.
@@ -65,6 +132,10 @@ pub struct TlsFacts {
     pub sni: Option<Box<str>>,
     /// The protocol that was agreed on.
     pub alpn: Option<Box<str>>,
+    /// Whether the session was resumed.
+    pub resumed: bool,
+    /// 0, or the number of what went wrong with the handshake.
+    pub error: i64,
 }
 
 /// The value of a sample, or `None` where it has none. Of a fetch with several values it is the
@@ -239,6 +310,12 @@ fn tls<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::SslFcProtocol => Some(text(tls?.version)),
         Fetch::SslFcCipher => Some(text(tls?.cipher)),
         Fetch::SslFcAlpn => tls?.alpn.as_deref().map(text),
+        Fetch::SslFcIsResumed => Some(Value::Bool(tls.is_some_and(|tls| tls.resumed))),
+        Fetch::SslFcErr => Some(Value::Int(tls?.error)),
+        // What is wrong with a client's certificate ends its handshake.
+        Fetch::SslCErr | Fetch::SslCCaErr => tls.map(|_| Value::Int(0)),
+        Fetch::FcErr => Some(Value::Int(facts.connection.error.number())),
+        Fetch::FcErrStr => Some(text(facts.connection.error.words())),
         _ => None,
     }
 }

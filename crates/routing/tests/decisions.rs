@@ -71,7 +71,7 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
     let connection = ConnectionFacts {
         src: Some("127.0.0.1:40000".parse().expect("an address")),
         dst: Some("127.0.0.1:18090".parse().expect("an address")),
-        tls: None,
+        ..ConnectionFacts::default()
     };
     test(&Facts {
         request: Some(head),
@@ -383,7 +383,7 @@ fn tls_is_seen() {
             version: "TLSv1.3",
             cipher: "TLS_AES_256_GCM_SHA384",
             sni: Some("a.example.com".into()),
-            alpn: None,
+            ..TlsFacts::default()
         }),
         ..ConnectionFacts::default()
     };

@@ -20,6 +20,7 @@ mod exchanges;
 mod faults;
 mod http;
 mod limits;
+mod logs;
 mod many;
 mod observing;
 mod reference;

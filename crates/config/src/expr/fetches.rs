@@ -133,6 +133,12 @@ static ROWS: &[Row] = &[
     row(&["res.payload_lv"], Bin, ResponseBytes, With(content::response_block)),
     row(&["res.ssl_hello_type", "rep_ssl_hello_type"], Int, ResponseBytes, Plain(Fetch::Content(ContentFetch::ServerHelloType))),
     row(&["wait_end"], Bool, Session, Plain(Fetch::Content(ContentFetch::WaitEnd))),
+    row(&["ssl_fc_is_resumed"], Bool, Session, Plain(Fetch::SslFcIsResumed)),
+    row(&["ssl_fc_err"], Int, Session, Plain(Fetch::SslFcErr)),
+    row(&["ssl_c_err"], Int, Session, Plain(Fetch::SslCErr)),
+    row(&["ssl_c_ca_err"], Int, Session, Plain(Fetch::SslCCaErr)),
+    row(&["fc_err"], Int, Session, Plain(Fetch::FcErr)),
+    row(&["fc_err_str"], Str, Session, Plain(Fetch::FcErrStr)),
     // the request
     row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
     row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),

@@ -270,6 +270,18 @@ pub enum Fetch {
     SslFcCipher,
     /// `ssl_fc_alpn`.
     SslFcAlpn,
+    /// `ssl_fc_is_resumed`.
+    SslFcIsResumed,
+    /// `ssl_fc_err`: 0, or the number of what went wrong with the handshake.
+    SslFcErr,
+    /// `ssl_c_err`: 0, or what is wrong with the client's certificate.
+    SslCErr,
+    /// `ssl_c_ca_err`: the same of those above it.
+    SslCCaErr,
+    /// `fc_err`: 0, or what went wrong with the client's connection before its first request.
+    FcErr,
+    /// `fc_err_str`: the same in words.
+    FcErrStr,
     /// `fe_name`.
     FeName,
     /// `be_name`.

@@ -3,7 +3,7 @@
 use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::draft::{Draft, FormatDraft};
+use crate::draft::Draft;
 use crate::model::{ConnectionMode, ForwardFor};
 use crate::values::{header_name, network};
 
@@ -14,7 +14,6 @@ const COUNTED: &str = "counters are always up to date";
 const SPLICE: &str = "how bytes are relayed is chosen by the engine";
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
-    invertible("option dontlognull", FRONT, dontlognull),
     implemented("option forwardfor", ALL, forwardfor),
     invertible("option http-keep-alive", ALL, |draft, args, _| {
         connection(draft, args, ConnectionMode::KeepAlive)
@@ -25,8 +24,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     invertible("option httpclose", ALL, |draft, args, _| {
         connection(draft, args, ConnectionMode::Close)
     }),
-    implemented("option httplog", FRONT, httplog),
-    implemented("option tcplog", FRONT, tcplog),
     accepted("option clitcpka", FRONT, TIMERS),
     accepted("option contstats", FRONT, COUNTED),
     accepted("option disable-h2-upgrade", FRONT, NO_HTTP2),
@@ -35,11 +32,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "option http-pretend-keepalive",
         BACK,
         "servers are not told when a connection ends",
-    ),
-    accepted(
-        "option log-health-checks",
-        BACK,
-        "changes of state are always logged",
     ),
     accepted("option nolinger", ALL, "closing is the engine's"),
     accepted("option socket-stats", FRONT, COUNTED),
@@ -58,7 +50,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option abortonclose", ALL),
     not_yet("option allbackups", BACK),
     not_yet("option checkcache", BACK),
-    not_yet("option dontlog-normal", FRONT),
     not_yet("option external-check", BACK),
     not_yet("option forwarded", BACK),
     not_yet("option h1-case-adjust-bogus-client", FRONT),
@@ -69,13 +60,10 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option http-ignore-probes", FRONT),
     not_yet("option http-restrict-req-hdr-names", ALL),
     not_yet("option http-use-proxy-header", FRONT),
-    not_yet("option httpslog", FRONT),
     not_yet("option idle-close-on-response", FRONT),
     not_yet("option independent-streams", ALL),
     not_yet("option independant-streams", ALL),
     not_yet("option ldap-check", BACK),
-    not_yet("option log-separate-errors", FRONT),
-    not_yet("option logasap", FRONT),
     not_yet("option mysql-check", BACK),
     not_yet("option originalto", ALL),
     not_yet("option pgsql-check", BACK),
@@ -90,12 +78,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
 /// Whether the line switches its option on.
 pub(crate) fn switched_on(args: &Args<'_>) -> bool {
     !args.negated() && !args.restores_default()
-}
-
-fn dontlognull(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    args.end()?;
-    draft.log.dontlognull = switched_on(args);
-    Ok(())
 }
 
 /// The last of the three wins; `no` takes back only its own (manual 4, "connection modes").
@@ -142,34 +124,5 @@ fn forwardfor(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(
     }
     draft.proxy.forwardfor = Some(forwardfor);
     draft.http_only.insert(args.keyword, args.place());
-    Ok(())
-}
-
-fn httplog(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    if let Some(word) = args.next() {
-        return Err(match word.is("clf") {
-            true => Diagnostic::alert(word.span, "'option httplog clf' is not implemented yet")
-                .help("use 'option httplog', or 'log-format' with the fields you need"),
-            false => Diagnostic::alert(
-                word.span,
-                format!("'option httplog' does not know '{}'", word.text),
-            ),
-        });
-    }
-    draft.log.format = FormatDraft::Httplog;
-    draft.log.format_span = Some(args.place());
-    Ok(())
-}
-
-fn tcplog(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    if let Some(word) = args.peek().filter(|word| word.is("clf")) {
-        return Err(Diagnostic::alert(
-            word.span,
-            "'option tcplog clf' is not implemented yet",
-        ));
-    }
-    args.end()?;
-    draft.log.format = FormatDraft::Tcplog;
-    draft.log.format_span = Some(args.place());
     Ok(())
 }

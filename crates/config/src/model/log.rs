@@ -13,8 +13,21 @@ pub struct Logging {
     pub targets: Vec<LogTarget>,
     /// What a session's line looks like; `option httplog` and `option tcplog` are formats too.
     pub format: LogFormat,
+    /// What is logged of connections that never became a session (`error-log-format`); `None`: the
+    /// short line of manual 8.2.5.
+    pub error_format: Option<Arc<Format>>,
+    /// `log-format-sd`: RFC 5424's structured data.
+    pub structured: Option<Arc<Format>>,
     /// `option dontlognull`.
     pub dontlognull: bool,
+    /// `option dontlog-normal`.
+    pub dontlog_normal: bool,
+    /// `option log-separate-errors`.
+    pub separate_errors: bool,
+    /// `option logasap`.
+    pub asap: bool,
+    /// `option log-health-checks`.
+    pub health_checks: bool,
     /// `log-tag`.
     pub tag: Option<Arc<str>>,
 }
@@ -32,6 +45,9 @@ pub enum LogFormat {
 /// A `log` line (manual 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogTarget {
+    /// Its number among all `log` lines; `log global` repeats those of `global`. The engine keeps
+    /// what belongs to it under this number.
+    pub number: usize,
     /// Where lines go.
     pub sink: LogSink,
     /// `len`: longest line, bytes. Default 1024.
@@ -44,6 +60,17 @@ pub struct LogTarget {
     pub level: u8,
     /// More important levels are sent as this one. Default 0.
     pub level_min: u8,
+    /// `sample`; `None`: every line.
+    pub sample: Option<LogSample>,
+}
+
+/// `sample <ranges>:<size>`: which lines of each `size` are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSample {
+    /// First and last of each range, counted from 1; in order, none overlaps another.
+    pub ranges: Arc<[(u32, u32)]>,
+    /// At least the last of the ranges.
+    pub size: u32,
 }
 
 /// Where log lines go.
@@ -55,26 +82,34 @@ pub enum LogSink {
     Stderr,
     /// `ip[:port]`, `udp@…`.
     Udp(SocketAddr),
+    /// `name[:port]`: UDP, resolved by the engine.
+    Name(Arc<str>, u16),
     /// A path or `unix@PATH`: a datagram socket.
     Unix(PathBuf),
+    /// `abns@NAME`: a datagram socket without a file.
+    Abstract(Arc<str>),
+    /// `fd@N`: inherited.
+    Fd(i32),
 }
 
 /// How a line is framed (manual 3.1, "log … format").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLineFormat {
-    /// `rfc3164`, the default: no host name unless asked.
+    /// None given: `local`, or `rfc3164` with `log-send-hostname`.
+    Default,
+    /// `rfc3164`.
     Rfc3164,
     /// `rfc5424`.
     Rfc5424,
     /// `local`: as rfc3164 without the host name.
     Local,
-    /// `priority`: `<level>` alone.
+    /// `priority`: `<level + facility>` and the message.
     Priority,
     /// `short`: `<level>` and the message.
     Short,
     /// `timed`: `<level>`, ISO date, the message.
     Timed,
-    /// `iso`: ISO date, tag and pid.
+    /// `iso`: ISO date, the message.
     Iso,
     /// `raw`: the message alone.
     Raw,

@@ -26,7 +26,7 @@ pub use bind::{Bind, BindAddress, BindTls, TlsVersions};
 pub use check::{Check, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
-pub use log::{LogFormat, LogLineFormat, LogSink, LogTarget, Logging};
+pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};
 pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
 pub use own::{Discovery, NODES_MAX, Registry};
 pub use proxy::{

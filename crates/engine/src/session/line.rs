@@ -20,24 +20,33 @@ pub(super) struct Ending<'a> {
     pub(super) end: End,
     /// How long it took, from its first byte.
     pub(super) total: Duration,
+    /// What is known of the response of a session that goes on (`option logasap`).
+    pub(super) early: Option<Early>,
+}
+
+/// A response whose head has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Early {
+    /// `%ST`.
+    pub(crate) status: Option<u16>,
+    /// `%Tr`.
+    pub(crate) response: Option<Duration>,
+    /// `%B`: bytes of the head.
+    pub(crate) bytes: usize,
 }
 
 impl Ending<'_> {
-    /// The line without any `option httplog` or `tcplog` (manual 8.2.1).
-    pub(super) fn write_short_line(&self, out: &mut Vec<u8>) {
+    /// The line of a connection that never became a session (manual 8.2.5).
+    pub(super) fn write_unfit_line(&self, bind: usize, accepted: Duration, out: &mut Vec<u8>) {
         let facts = &self.session.connection.facts;
         let frontend = self.session.frontend();
-        let mode = match frontend.conf().proxy.mode {
-            Mode::Http => "HTTP",
-            Mode::Tcp => "TCP",
-        };
-        let shown = |address: Option<SocketAddr>| match address {
-            Some(address) => format!("{}:{}", address.ip(), address.port()),
-            None => "unix:0".into(),
-        };
-        let (src, dst) = (shown(facts.src), shown(facts.dst));
-        let line = format!("Connect from {src} to {dst} ({}/{mode})", frontend.name());
-        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(shown(facts.src).as_bytes());
+        out.extend_from_slice(b" [");
+        dates::log_millis(accepted, out);
+        let bind_name = frontend.conf().binds[bind].name.clone();
+        let bind_name = bind_name.unwrap_or_else(|| (bind + 1).to_string().into());
+        let (frontend, words) = (frontend.name(), facts.error.words());
+        out.extend_from_slice(format!("] {frontend}/{bind_name}: {words}").as_bytes());
     }
 
     fn address(&self, v: Variable) -> Option<SocketAddr> {
@@ -71,13 +80,30 @@ impl Ending<'_> {
         }
     }
 
+    fn status(&self) -> Option<u16> {
+        self.early
+            .map_or(self.session.record.status, |early| early.status)
+    }
+
+    fn response(&self) -> Option<Duration> {
+        self.early
+            .map_or(self.session.record.response, |early| early.response)
+    }
+
+    /// `option logasap`: these go on growing (manual 8.3.2).
+    fn write_plus(&self, out: &mut Vec<u8>) {
+        if self.session.frontend().conf().proxy.log.asap {
+            out.push(b'+');
+        }
+    }
+
     fn time(&self, v: Variable) -> Option<Duration> {
         let record = &self.session.record;
         let head = record.request.unwrap_or_default();
         let known = head
             + record.queue.unwrap_or_default()
             + record.connect.unwrap_or_default()
-            + record.response.unwrap_or_default();
+            + self.response().unwrap_or_default();
         match v {
             Variable::Th => Some(record.handshake),
             Variable::Ti => Some(record.idle),
@@ -85,8 +111,8 @@ impl Ending<'_> {
             Variable::TR => record.request,
             Variable::Tw => record.queue,
             Variable::Tc => record.connect,
-            Variable::Tr => record.response,
-            Variable::Td => record.response.map(|_| self.total.saturating_sub(known)),
+            Variable::Tr => self.response(),
+            Variable::Td => self.response().map(|_| self.total.saturating_sub(known)),
             Variable::Ta => Some(self.total),
             Variable::Tu => Some(self.total + record.idle),
             Variable::Tt => Some(self.total + record.idle + record.handshake),
@@ -167,11 +193,15 @@ impl Variables for Ending<'_> {
             }
             Variable::sq => number(out, record.server_queue),
             Variable::bq => number(out, record.backend_queue),
-            Variable::ST => match record.status {
+            Variable::ST => match self.status() {
                 Some(status) => number(out, u64::from(status)),
                 None => out.extend_from_slice(b"-1"),
             },
-            Variable::B => number(out, self.session.bytes_out.get()),
+            Variable::B => {
+                self.write_plus(out);
+                let early = self.early.map_or(0, |early| early.bytes as u64);
+                number(out, self.session.bytes_out.get() + early);
+            }
             Variable::U => number(out, self.session.bytes_in.get()),
             Variable::ts => out.extend_from_slice(&self.end.letters()),
             Variable::tsc => {
@@ -216,6 +246,7 @@ impl Variables for Session {
             session: self,
             end: End::NORMAL,
             total: self.record.elapsed(),
+            early: None,
         };
         so_far.write(v, flags, out)
     }
@@ -241,12 +272,41 @@ impl Ending<'_> {
             Variable::ms => {
                 out.extend_from_slice(format!("{:03}", accepted.subsec_millis()).as_bytes());
             }
-            _ => match self.time(v) {
-                Some(time) => number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-                None => out.extend_from_slice(b"-1"),
-            },
+            Variable::Ta | Variable::Tt | Variable::Tu => {
+                self.write_plus(out);
+                self.write_duration(self.time(v), out);
+            }
+            _ => self.write_duration(self.time(v), out),
         }
         true
+    }
+
+    fn write_duration(&self, time: Option<Duration>, out: &mut Vec<u8>) {
+        match time {
+            Some(time) => number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            None => out.extend_from_slice(b"-1"),
+        }
+    }
+}
+
+/// The line without any `option httplog` or `tcplog` (manual 8.2.1).
+pub(super) fn write_short_line(session: &Session, out: &mut Vec<u8>) {
+    let facts = &session.connection.facts;
+    let frontend = session.frontend();
+    let mode = match frontend.conf().proxy.mode {
+        Mode::Http => "HTTP",
+        Mode::Tcp => "TCP",
+    };
+    let (src, dst) = (shown(facts.src), shown(facts.dst));
+    let line = format!("Connect from {src} to {dst} ({}/{mode})", frontend.name());
+    out.extend_from_slice(line.as_bytes());
+}
+
+/// An address with its port, as lines without a format write it.
+fn shown(address: Option<SocketAddr>) -> String {
+    match address {
+        Some(address) => format!("{}:{}", address.ip(), address.port()),
+        None => "unix:0".into(),
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) use server::ServerTlsConfig;
 
 use config::model::TlsVersions;
 use routing::sample::TlsFacts;
-use rustls::{CipherSuite, CommonState, ProtocolVersion, SupportedProtocolVersion};
+use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
 
 /// What rules and logs may know of a client's TLS connection.
 fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
@@ -26,6 +26,8 @@ fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
         alpn: state
             .alpn_protocol()
             .map(|alpn| String::from_utf8_lossy(alpn).into()),
+        resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        error: 0,
     }
 }
 

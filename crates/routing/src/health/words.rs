@@ -107,6 +107,18 @@ pub fn no_server_line(backend: &str, listen: bool) -> Line {
     }
 }
 
+/// Whether `option log-health-checks` tells of this result: when it is another one than the last, and
+/// while it moves the counter. `before` is the state before it.
+pub fn tells_check(before: &Health, result: &CheckResult) -> bool {
+    let news = before.last_result().map(|last| last.code) != Some(result.code);
+    let top = before.rise() + before.fall() - 1;
+    news || match result.code.verdict() {
+        Verdict::Passed | Verdict::Conditional => before.counter() < top,
+        Verdict::Failed => before.counter() > 0,
+        Verdict::Unknown => false,
+    }
+}
+
 /// What `option log-health-checks` says of a single check; `health` is the state after it.
 pub fn check_line(who: &Who, result: &CheckResult, health: &Health) -> Line {
     let backup = if who.backup { "backup " } else { "" };

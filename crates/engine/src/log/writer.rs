@@ -1,0 +1,198 @@
+//! The threads that write. Sockets are opened on first use, and once more where writing failed.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config::model::LogSink;
+
+use super::queue::{Batch, Queue};
+use crate::inherited;
+use crate::resolver::Resolver;
+
+/// `PIPE_BUF`: what is written to a pipe at once up to this length is not mixed with what others
+/// write there (pipe(7)).
+const AT_ONCE: usize = 4096;
+
+/// Pause before a name that did not resolve is asked for again.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whether writing there, or finding out where it is, may hold up the thread.
+pub(super) fn may_block(sink: &LogSink) -> bool {
+    match sink {
+        LogSink::Stdout | LogSink::Stderr | LogSink::Fd(_) | LogSink::Name(..) => true,
+        LogSink::Udp(_) | LogSink::Unix(_) | LogSink::Abstract(_) => false,
+    }
+}
+
+/// Starts the thread that empties `queue`; it ends when that is closed.
+pub(super) fn start(queue: Arc<Queue>, sinks: Vec<LogSink>, resolver: Resolver) -> io::Result<()> {
+    let sinks = sinks.into_iter().map(|to| Sink::new(to, &resolver));
+    let mut sinks: Vec<Sink> = sinks.collect();
+    let thread = std::thread::Builder::new().name("log".into());
+    thread.spawn(move || {
+        let mut batch = Batch::default();
+        while queue.take(&mut batch) {
+            write(&batch, &mut sinks, &queue);
+            for done in &batch.flushes {
+                // Whoever asked may have stopped waiting.
+                let _ = done.try_send(());
+            }
+            batch.clear();
+        }
+    })?;
+    Ok(())
+}
+
+/// Writes lines in their order; neighbours to the same stream go together.
+fn write(batch: &Batch, sinks: &mut [Sink], queue: &Queue) {
+    let (mut start, mut at) = (0, 0);
+    while let Some(first) = batch.lines.get(at) {
+        let Some(sink) = sinks.get_mut(usize::from(first.sink)) else {
+            return;
+        };
+        let (mut end, mut count) = (first.end, 1);
+        if sink.is_stream() {
+            let next = |count: usize| batch.lines.get(at + count);
+            while let Some(line) = next(count)
+                && line.sink == first.sink
+                && line.end - start <= AT_ONCE
+            {
+                end = line.end;
+                count += 1;
+            }
+        }
+        if sink.write(&batch.bytes[start..end]).is_err() {
+            queue.lose(count as u64);
+        }
+        (start, at) = (end, at + count);
+    }
+}
+
+/// Where lines go, open or not.
+struct Sink {
+    to: LogSink,
+    open: Option<Open>,
+    resolver: Resolver,
+    /// Not before this moment a name is asked for again.
+    ask_again: Option<Instant>,
+}
+
+enum Open {
+    Stdout,
+    Stderr,
+    File(File),
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
+}
+
+impl Sink {
+    fn new(to: LogSink, resolver: &Resolver) -> Self {
+        // A descriptor is made ours before anybody could close it.
+        let open = match &to {
+            LogSink::Fd(number) => inherited::duplicate(*number).ok(),
+            _ => None,
+        };
+        Self {
+            to,
+            open: open.map(|fd| Open::File(fd.into())),
+            resolver: resolver.clone(),
+            ask_again: None,
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        matches!(self.to, LogSink::Stdout | LogSink::Stderr | LogSink::Fd(_))
+    }
+
+    /// Writes; what fails on an open socket is tried once more on a new one: a syslog server that was
+    /// started anew has another socket, and UDP tells of a line lost earlier.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            match open.write(bytes) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock && !self.is_stream() => {
+                    self.open = None;
+                }
+                done => return done,
+            }
+        }
+        let mut open = self.open()?;
+        let done = open.write(bytes);
+        if done.is_ok() {
+            self.open = Some(open);
+        }
+        done
+    }
+
+    /// Opens it. Datagram sockets never block: a target that does not keep up loses lines.
+    fn open(&mut self) -> io::Result<Open> {
+        match &self.to {
+            LogSink::Stdout => Ok(Open::Stdout),
+            LogSink::Stderr => Ok(Open::Stderr),
+            LogSink::Fd(_) => Err(io::ErrorKind::NotFound.into()),
+            LogSink::Unix(path) => {
+                let unix = UnixDatagram::unbound()?;
+                unix.connect(path)?;
+                unix.set_nonblocking(true)?;
+                Ok(Open::Unix(unix))
+            }
+            LogSink::Abstract(name) => {
+                let unix = UnixDatagram::unbound()?;
+                let address = std::os::unix::net::SocketAddr::from_abstract_name(name.as_bytes())?;
+                unix.connect_addr(&address)?;
+                unix.set_nonblocking(true)?;
+                Ok(Open::Unix(unix))
+            }
+            LogSink::Udp(address) => udp(*address),
+            LogSink::Name(name, port) => {
+                let now = Instant::now();
+                if self.ask_again.is_some_and(|again| now < again) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                self.ask_again = Some(now + RESOLVE_AGAIN);
+                udp(look_up(&self.resolver, name, *port)?)
+            }
+        }
+    }
+}
+
+fn udp(address: SocketAddr) -> io::Result<Open> {
+    let any = if address.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let udp = UdpSocket::bind(any)?;
+    udp.connect(address)?;
+    udp.set_nonblocking(true)?;
+    Ok(Open::Udp(udp))
+}
+
+fn look_up(resolver: &Resolver, name: &str, port: u16) -> io::Result<SocketAddr> {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build()?;
+    let found = runtime.block_on(resolver.look_up(name, port));
+    let addresses = found.map_err(io::Error::other)?;
+    let first = addresses.first().copied();
+    first.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+impl Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()
+            }
+            Self::Stderr => io::stderr().lock().write_all(bytes),
+            Self::File(file) => file.write_all(bytes),
+            Self::Udp(udp) => udp.send(bytes).map(drop),
+            Self::Unix(unix) => unix.send(bytes).map(drop),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Whether, when and at which level a session is logged (manual 8.3).
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use config::expr::Format;
+use config::model::{LogFormat, Logging};
+
+use super::Session;
+use super::line::{self, Early, Ending};
+use crate::clock;
+use crate::end::{End, Side, Stage};
+use crate::log::{Level, Message};
+use crate::worker::Connection;
+
+/// Where lines are written before they are sent: one of each a worker, used over and over.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    text: Vec<u8>,
+    structured: Vec<u8>,
+}
+
+impl Scratch {
+    /// A line of a megabyte was an exception: such a buffer is not kept.
+    const KEPT: usize = 64 << 10;
+
+    fn clear(&mut self) {
+        for buffer in [&mut self.text, &mut self.structured] {
+            buffer.clear();
+            buffer.shrink_to(Self::KEPT);
+        }
+    }
+}
+
+impl Session {
+    /// Writes the line of a session that is over, if it is to be logged.
+    pub(super) fn log(&self, end: End, total: Duration) {
+        self.log_once(end, total, None);
+    }
+
+    /// Without a format a session has one short line, when it begins (manual 8.2.1).
+    pub(crate) fn log_begin(&self) {
+        let logging = &self.frontend().conf().proxy.log;
+        if matches!(logging.format, LogFormat::Default) && !logging.targets.is_empty() {
+            self.send_line(logging, Level::Info, |text, _| {
+                line::write_short_line(self, text);
+            });
+        }
+    }
+
+    /// `option logasap`: writes the line now, when the response has begun or the server is reached.
+    pub(crate) fn log_early(&self, early: Early) {
+        if self.frontend().conf().proxy.log.asap {
+            self.log_once(End::NORMAL, self.record.elapsed(), Some(early));
+        }
+    }
+
+    fn log_once(&self, end: End, total: Duration, early: Option<Early>) {
+        let logging = &self.frontend().conf().proxy.log;
+        let null = logging.dontlognull && self.is_null();
+        if logging.targets.is_empty() || null || self.logged.get() {
+            return;
+        }
+        self.logged.set(early.is_some());
+        let LogFormat::Custom(format) = &logging.format else {
+            return; // it was written when the session began
+        };
+        let failed = self.has_failed(end);
+        if logging.dontlog_normal && !failed {
+            return;
+        }
+        let level = match failed && logging.separate_errors {
+            true => Level::Error,
+            false => Level::Info,
+        };
+        let ending = Ending {
+            session: self,
+            end,
+            total,
+            early,
+        };
+        self.write_line(logging, format, level, &ending);
+    }
+
+    /// Writes the line of a connection that never became a session (manual 8.2.5).
+    pub(crate) fn log_unfit(unfit: &Rc<Connection>, bind: usize, accepted: Instant) {
+        let logging = &unfit.frontend.conf().proxy.log;
+        let silent = logging.dontlognull && unfit.facts.error.is_silence();
+        if logging.targets.is_empty() || silent {
+            return;
+        }
+        let level = match logging.separate_errors {
+            true => Level::Error,
+            false => Level::Info,
+        };
+        let session = Session::start(unfit);
+        let ending = Ending {
+            session: &session,
+            end: End::by(Side::Proxy, Stage::Request),
+            total: Duration::ZERO,
+            early: None,
+        };
+        match &logging.error_format {
+            Some(format) => session.write_line(logging, format, level, &ending),
+            // HAProxy tells of sessions that began alone where there is no format.
+            None if matches!(logging.format, LogFormat::Default) => {}
+            None => {
+                let date = clock::wall().saturating_sub(accepted.elapsed());
+                session.send_line(logging, level, |text, _| {
+                    ending.write_unfit_line(bind, date, text);
+                });
+            }
+        }
+    }
+
+    /// Whether nothing was exchanged: neither bytes of the client nor of a node. Answers of our own
+    /// to nobody's request are none.
+    fn is_null(&self) -> bool {
+        let answered = self.backend.is_some() && self.bytes_out.get() > 0;
+        self.bytes_in.get() == 0 && !answered
+    }
+
+    /// Whether it is an error in the sense of manual 8.3.3: an early end, a retry, a redispatch, or
+    /// a status of 500 and above.
+    fn has_failed(&self, end: End) -> bool {
+        let record = &self.record;
+        !matches!(end.side, Side::None | Side::Local)
+            || (end.side == Side::None && record.retries > 0)
+            || record.redispatched
+            || record.status.is_some_and(|status| status >= 500)
+    }
+
+    fn write_line(&self, logging: &Logging, format: &Format, level: Level, ending: &Ending<'_>) {
+        self.send_line(logging, level, |text, structured| {
+            self.render(format, ending, text);
+            if let Some(format) = &logging.structured {
+                self.render(format, ending, structured);
+            }
+        });
+    }
+
+    fn send_line(
+        &self,
+        logging: &Logging,
+        level: Level,
+        write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>),
+    ) {
+        let worker = self.worker();
+        let mut scratch = worker.log_lines.borrow_mut();
+        let Scratch { text, structured } = &mut *scratch;
+        write(text, structured);
+        let message = Message { text, structured };
+        let shared = &worker.shared;
+        let origin = shared.origin_for(logging);
+        shared
+            .logger
+            .send(&logging.targets, origin, level, clock::wall(), message);
+        scratch.clear();
+    }
+
+    fn render(&self, format: &Format, ending: &Ending<'_>, out: &mut Vec<u8>) {
+        let usable = |name: Option<&str>| self.usable_servers(name);
+        let facts = self.facts(&usable, None, None);
+        routing::format::render(format, &facts, ending, out);
+    }
+}
