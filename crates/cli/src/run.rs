@@ -233,9 +233,15 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
         config.global.maxconn = Some(maxconn);
     }
     // Certificates and the like belong to the check: HAProxy's -c reads them too.
-    if let Err(problems) = Prepared::new(Arc::new(config.clone())) {
-        speaker.diagnostics(&problems, &texts);
-        return Err(speaker.alert("config : fatal errors found in configuration."));
+    match Prepared::new(Arc::new(config.clone())) {
+        Ok(prepared) if !process::is_background() => {
+            speaker.diagnostics(prepared.warnings(), &texts);
+        }
+        Ok(_) => {}
+        Err(problems) => {
+            speaker.diagnostics(&problems, &texts);
+            return Err(speaker.alert("config : fatal errors found in configuration."));
+        }
     }
     Ok(config)
 }
@@ -452,7 +458,10 @@ fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
             handle.log(Level::Warning, "Exiting: all connections are closed now.");
             Command::HardStop
         }
-        Wish::Dump => return dump(handle),
+        Wish::Dump => {
+            handle.reload_certificates();
+            return dump(handle);
+        }
         Wish::Reload => {
             let line = "SIGUSR2: reloading is not implemented yet; nothing was changed.";
             return handle.log(Level::Warning, line);

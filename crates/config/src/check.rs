@@ -15,7 +15,7 @@ use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
-    self, Bases, Defaults, Keyword, ProxyKeyword, Scope, SectionKind, Status, proxy_tables,
+    self, Bases, Defaults, Keyword, ProxyKeyword, Scope, SectionKind, Status, proxy_tables, tls,
 };
 use crate::lexer::Word;
 use crate::model::{Config, Global};
@@ -159,7 +159,12 @@ impl Checker<'_> {
 
     fn global(&mut self, section: &Section) {
         self.no_arguments(section);
-        let tables = [global::KEYWORDS, global::ACCEPTED, global::MISSING];
+        let tables = [
+            global::KEYWORDS,
+            tls::global::KEYWORDS,
+            global::ACCEPTED,
+            global::MISSING,
+        ];
         for line in &section.lines {
             // A copy, because a line changes what later lines see and is itself read with it.
             let bases = self.global.bases.clone();

@@ -8,6 +8,7 @@ mod address;
 mod args;
 mod ast;
 mod check;
+pub mod crt_list;
 pub mod diagnostics;
 mod draft;
 mod environment;

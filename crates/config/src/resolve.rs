@@ -324,20 +324,37 @@ fn server_tls(draft: &ServerDraft, bases: &Bases) -> ServerTls {
     if !draft.verify_given {
         tls_parameters.verify = !bases.server_verify_none;
     }
-    tls_parameters.versions.tls12 &= bases.server_tls.tls12;
-    tls_parameters.versions.tls13 &= bases.server_tls.tls13;
+    let choice = &mut tls_parameters.choice;
+    let base = &bases.server_tls;
+    choice.versions.tls12 &= base.versions.tls12;
+    choice.versions.tls13 &= base.versions.tls13;
+    inherit(&mut choice.ciphers, &base.ciphers);
+    inherit(&mut choice.ciphersuites, &base.ciphersuites);
+    inherit(&mut choice.curves, &base.curves);
+    inherit(&mut choice.sigalgs, &base.sigalgs);
+    inherit(&mut choice.client_sigalgs, &base.client_sigalgs);
+    tls_parameters.tickets &= !bases.server_no_tickets;
     tls_parameters
+}
+
+fn inherit<T: Clone>(own: &mut Option<T>, base: &Option<T>) {
+    if own.is_none() {
+        own.clone_from(base);
+    }
 }
 
 /// A server with all parameters in their place.
 fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
-    if draft.tls {
-        let tls_parameters = server_tls(draft, bases);
-        if let Err(problem) = tls::any_left(tls_parameters.versions, server.span, "server") {
+    server.tls_parameters = server_tls(draft, bases);
+    if draft.tls || (draft.check && draft.check_tls) {
+        let choice = &server.tls_parameters.choice;
+        if let Err(problem) = tls::any_left(choice, server.span, "server") {
             report.push(problem);
         }
-        server.tls = Some(tls_parameters);
+    }
+    if draft.tls {
+        server.tls = Some(server.tls_parameters.clone());
     }
     let parameters = &mut server.check_parameters;
     let elsewhere = parameters.port.is_some() || parameters.addr.is_some();

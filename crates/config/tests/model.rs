@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use config::diagnostics::Severity;
 use config::model::{
-    Backend, Balance, BindAddress, Config, ConnectionMode, ErrorPage, Frontend, LogFormat, LogSink,
-    Mode, RedirectTo, RequestAction, ResponseAction, ServerAddress, Weight,
+    Backend, Balance, BindAddress, BindTls, CertificateSource, Config, ConnectionMode, ErrorPage,
+    Frontend, LogFormat, LogSink, Mode, RedirectTo, RequestAction, ResponseAction, ServerAddress,
+    TlsVersions, Weight,
 };
 use config::source::Source;
 
@@ -53,7 +54,10 @@ fn the_reference_configuration_means_what_it_says() {
     assert_eq!(frontend.binds[0].address, BindAddress::Inet(any));
     assert!(frontend.binds[0].tls.is_none());
     let tls = frontend.binds[1].tls.as_ref().expect("8443 is TLS");
-    assert_eq!(tls.crt, [std::path::Path::new("/certs/cert.pem")]);
+    assert_eq!(
+        tls.certificates,
+        [CertificateSource::Crt("/certs/cert.pem".into())]
+    );
     assert_eq!(frontend.use_backend.len(), 1);
     let to = |id: config::model::BackendId| &*config.backends[id.0].proxy.name;
     assert_eq!(to(frontend.use_backend[0].backend), "ws_backend");
@@ -184,11 +188,15 @@ fn tls_of_bind_starts_from_global() {
     let binds = &frontend(&config, "l").binds;
     let [strict, open] = [&binds[0], &binds[1]].map(|bind| bind.tls.as_ref().expect("TLS"));
     assert_eq!(
-        strict.crt,
-        ["/c/a.pem", "/b.pem"].map(std::path::PathBuf::from)
+        strict.certificates,
+        ["/c/a.pem", "/b.pem"].map(|path| CertificateSource::Crt(path.into()))
     );
-    assert!(!strict.versions.tls12 && strict.versions.tls13 && strict.no_tickets);
-    assert!(open.versions.tls12 && open.versions.tls13 && !open.no_tickets);
+    let versions = |tls: &BindTls| {
+        let TlsVersions { tls12, tls13 } = tls.policy.choice.versions;
+        (tls12, tls13)
+    };
+    assert_eq!((versions(strict), strict.no_tickets), ((false, true), true));
+    assert_eq!((versions(open), open.no_tickets), ((true, true), false));
 }
 
 #[test]

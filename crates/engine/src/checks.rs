@@ -120,8 +120,9 @@ async fn attempt(
     let Some(target) = target(server, check) else {
         return Err((CheckCode::SocketError, None, "no address yet".into()));
     };
-    let tls = server.tls.as_ref().filter(|_| check.tls);
-    let sni = server.conf.tls.as_ref().and_then(constant_sni);
+    let tls = server.check_tls.as_ref().filter(|_| check.tls);
+    let fixed = server.conf.tls.as_ref().and_then(constant_sni);
+    let sni = check.sni.as_deref().or(fixed);
     let mut stream = connect(&target, tls, sni, Some(limits.connect))
         .await
         .map_err(|error| connect_failure(&error, tls.is_some()))?;

@@ -82,6 +82,12 @@ impl Handle {
         self.shared.say(level, message);
     }
 
+    /// Looks at once whether certificates and the like have changed on disk, without waiting for the
+    /// next regular look.
+    pub fn reload_certificates(&self) {
+        self.shared.reloading.now.notify_one();
+    }
+
     fn backend(&self, name: &str) -> Result<Arc<BackendState>, Refused> {
         let site = self.shared.site.load();
         let found = site.backends.iter().find(|b| **b.name() == *name).cloned();
@@ -90,8 +96,8 @@ impl Handle {
 
     fn add_server(&self, backend: &str, server: Server) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
-        let tls =
-            client_tls(backend.conf(), &server, &self.shared.roots).map_err(Refused::Invalid)?;
+        let tls = client_tls(backend.conf(), &server, &self.shared.reloading.shelf)
+            .map_err(Refused::Invalid)?;
         let writers = Shared::writers(self.shared.workers);
         let now = self.shared.clock.since_start();
         let origin = ServerOrigin {

@@ -59,6 +59,7 @@ pub(crate) fn run(
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
     let mut losses = Losses::default();
+    minding.spawn_local(crate::tls::reload::run(shared.clone()));
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

@@ -26,7 +26,8 @@ use crate::server::ServerOrigin;
 use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, Site};
 use crate::snapshot::ControlStatus;
-use crate::tls::{ClientTls, RootCache, ServerTlsConfig};
+use crate::tls::reload::Reloading;
+use crate::tls::{Common, NodeTls, ServerTlsConfig, Shelf};
 use crate::worker;
 
 /// Events kept for a receiver that is slow; it is told when it missed some.
@@ -45,8 +46,10 @@ const DESCRIPTORS_KEPT: u64 = 100;
 pub struct Prepared {
     config: Arc<Config>,
     bind_tls: Vec<Vec<Option<Arc<ServerTlsConfig>>>>,
-    server_tls: Vec<Vec<Option<ClientTls>>>,
-    roots: Arc<RootCache>,
+    server_tls: Vec<Vec<NodeTls>>,
+    common: Arc<Common>,
+    shelf: Arc<Shelf>,
+    warnings: Vec<Diagnostic>,
 }
 
 /// How the process presents itself.
@@ -66,11 +69,18 @@ impl Prepared {
     /// Loads certificates and roots; every problem is reported, each at its line.
     pub fn new(config: Arc<Config>) -> Result<Self, Vec<Diagnostic>> {
         let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        let common = Arc::new(Common::new(&config.global.tls));
         let mut bind_tls = Vec::new();
         for frontend in &config.frontends {
             let mut of_frontend = Vec::new();
             for bind in &frontend.binds {
-                let tls = bind.tls.as_ref().map(ServerTlsConfig::load).transpose();
+                let mut told = Vec::new();
+                let mode = frontend.proxy.mode;
+                let load = |tls| ServerTlsConfig::load(tls, mode, &common, &mut told);
+                let tls = bind.tls.as_ref().map(load).transpose();
+                let warning = |message| Diagnostic::warning(bind.span, message);
+                warnings.extend(told.into_iter().map(warning));
                 of_frontend.push(tls.map(|tls| tls.map(Arc::new)).unwrap_or_else(|message| {
                     problems.push(Diagnostic::alert(bind.span, message));
                     None
@@ -78,15 +88,15 @@ impl Prepared {
             }
             bind_tls.push(of_frontend);
         }
-        let roots = Arc::new(RootCache::default());
-        preload(&config, &roots);
+        let shelf = Arc::new(Shelf::new(&config.global.tls));
+        preload(&config, &shelf);
         let mut server_tls = Vec::new();
         for backend in &config.backends {
-            let load = |server: &Server| match client_tls(backend, server, &roots) {
+            let load = |server: &Server| match client_tls(backend, server, &shelf) {
                 Ok(tls) => tls,
                 Err(message) => {
                     problems.push(Diagnostic::alert(server.span, message));
-                    None
+                    NodeTls::default()
                 }
             };
             server_tls.push(backend.servers.iter().map(load).collect());
@@ -96,11 +106,18 @@ impl Prepared {
                 config,
                 bind_tls,
                 server_tls,
-                roots,
+                common,
+                shelf,
+                warnings,
             })
         } else {
             Err(problems)
         }
+    }
+
+    /// What is not as it was meant but no reason to stop.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// Opens all listening sockets; every one that cannot be opened is reported.
@@ -144,13 +161,14 @@ impl Prepared {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (server_tls, config, roots) = (self.server_tls, self.config, self.roots);
+        let (server_tls, config) = (self.server_tls, self.config);
+        let reloading = Reloading::new(self.common, self.shelf);
         Ok(Bound {
             config,
             frontends,
             listeners,
             server_tls,
-            roots,
+            reloading,
             presence,
             maxconn,
             addresses,
@@ -160,10 +178,12 @@ impl Prepared {
 
 /// Reads the roots that servers added later may need, while their files are in reach. What cannot be
 /// read now is reported when it is needed.
-fn preload(config: &Config, roots: &RootCache) {
+fn preload(config: &Config, shelf: &Shelf) {
     if config.global.chroot.is_some() {
         for backend in &config.backends {
-            let _ = roots.roots(backend.default_server_tls.ca_file.as_deref());
+            let _ = shelf
+                .roots
+                .roots(backend.default_server_tls.ca_file.as_deref());
         }
     }
 }
@@ -172,14 +192,10 @@ fn preload(config: &Config, roots: &RootCache) {
 pub(crate) fn client_tls(
     backend: &Backend,
     server: &Server,
-    roots: &RootCache,
-) -> Result<Option<ClientTls>, String> {
-    let tls = server
-        .tls
-        .as_ref()
-        .map(|tls| ClientTls::load(tls, roots))
-        .transpose();
-    tls.map_err(|why| format!("server {}/{}: {why}", backend.proxy.name, server.name))
+    shelf: &Shelf,
+) -> Result<NodeTls, String> {
+    NodeTls::load(server, shelf)
+        .map_err(|why| format!("server {}/{}: {why}", backend.proxy.name, server.name))
 }
 
 /// `nbthread`, or one worker per core this process may use.
@@ -227,8 +243,8 @@ pub struct Bound {
     frontends: Vec<Arc<FrontendState>>,
     /// Per worker.
     listeners: Vec<Vec<Listener>>,
-    server_tls: Vec<Vec<Option<ClientTls>>>,
-    roots: Arc<RootCache>,
+    server_tls: Vec<Vec<NodeTls>>,
+    reloading: Reloading,
     presence: Presence,
     maxconn: u64,
     addresses: Vec<std::net::SocketAddr>,
@@ -327,7 +343,7 @@ impl Bound {
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
             prover: Prover::new(),
-            roots: self.roots.clone(),
+            reloading: self.reloading.clone(),
             resolver: self.presence.resolver.clone(),
             node: global.node.clone().unwrap_or_else(host_name),
             events: broadcast::channel(EVENTS_MAX).0,

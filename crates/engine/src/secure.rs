@@ -100,13 +100,10 @@ async fn handshake(
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));
     };
-    let (stream, tls_facts) = tls.accept(carrier).await.map_err(|error| {
-        // Nothing but an end: a probe, or a browser that changed its mind.
-        match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => ConnectionError::HandshakeEmpty,
-            _ => ConnectionError::Handshake,
-        }
-    })?;
+    let (stream, tls_facts) = tls
+        .accept(carrier)
+        .await
+        .map_err(|error| crate::tls::failure::of(&error))?;
     facts.tls = Some(tls_facts);
     Ok(stream)
 }

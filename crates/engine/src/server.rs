@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::command::Admin;
 use crate::counters::{Counters, Gauge, Rate};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, NodeTls};
 
 /// Where a server comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct ServerState {
     pub(crate) dynamic: bool,
     /// TLS towards it.
     pub(crate) tls: Option<ClientTls>,
+    /// TLS of its checks.
+    pub(crate) check_tls: Option<ClientTls>,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Sessions now, tunnels included. Changed under the pool's lock alone.
@@ -87,7 +89,7 @@ impl ServerState {
         key: ServerKey,
         id: u32,
         conf: Server,
-        tls: Option<ClientTls>,
+        tls: NodeTls,
         origin: ServerOrigin,
     ) -> Self {
         let initial = match &conf.check {
@@ -104,7 +106,8 @@ impl ServerState {
             key,
             id,
             dynamic: origin.dynamic,
-            tls,
+            tls: tls.traffic,
+            check_tls: tls.checks,
             counters: Counters::new(origin.writers),
             sessions: Gauge::default(),
             queued: Gauge::default(),

@@ -16,7 +16,7 @@ use crate::logins::Prover;
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
-use crate::tls::RootCache;
+use crate::tls::reload::Reloading;
 use crate::worker::Message;
 
 /// Shared by all threads.
@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     /// Who checks passwords.
     pub(crate) prover: Prover,
-    /// Trusted roots, for servers added later.
-    pub(crate) roots: Arc<RootCache>,
+    /// Certificates, CAs and keys, and taking over new ones.
+    pub(crate) reloading: Reloading,
     /// What the control loop wants to know.
     pub(crate) events: broadcast::Sender<Event>,
     /// What the control loop said of itself.

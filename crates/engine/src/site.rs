@@ -17,7 +17,7 @@ use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::server::{ServerOrigin, ServerState};
-use crate::tls::{ClientTls, ServerTlsConfig};
+use crate::tls::{NodeTls, ServerTlsConfig};
 
 /// A configuration in force.
 pub(crate) struct Site {
@@ -256,7 +256,7 @@ impl BackendState {
     pub(crate) fn add(
         &self,
         server: Server,
-        tls: Option<ClientTls>,
+        tls: NodeTls,
         origin: ServerOrigin,
     ) -> Result<Arc<ServerState>, Refused> {
         let mut pool = self.pool();

@@ -147,8 +147,8 @@ fn from_facts(variable: Variable, flags: Flags, facts: &Facts<'_>, out: &mut Vec
             out.extend(tls.map(|_| b'~'));
         }
         V::b => out.extend_from_slice(facts.backend.unwrap_or(facts.frontend).as_bytes()),
-        V::sslv => out.extend_from_slice(tls.map_or("", |tls| tls.version).as_bytes()),
-        V::sslc => out.extend_from_slice(tls.map_or("", |tls| tls.cipher).as_bytes()),
+        V::sslv => out.extend_from_slice(tls.map_or("", |tls| tls.version()).as_bytes()),
+        V::sslc => out.extend_from_slice(tls.map_or("", |tls| tls.cipher()).as_bytes()),
         V::ST => {
             let status = facts.response.map_or(0, |head| head.status.into());
             number(status, Flags::default(), out);

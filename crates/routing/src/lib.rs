@@ -17,4 +17,5 @@ pub mod pages;
 pub mod pattern;
 pub mod rules;
 pub mod sample;
+mod tls;
 mod value;

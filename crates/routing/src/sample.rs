@@ -15,6 +15,7 @@ use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::value::leading_int;
 
+pub use crate::tls::{ClientCertificate, TlsFacts};
 pub use crate::value::Value;
 
 /// What is known when a decision is made.
@@ -75,6 +76,12 @@ pub enum ConnectionError {
     HandshakeEmpty,
     /// It took too long with the TLS handshake.
     HandshakeTimeout,
+    /// The client's socket failed within the TLS handshake.
+    HandshakeAbort,
+    /// The chain above the client's certificate cannot be verified.
+    ClientChain,
+    /// The client's certificate is not trusted.
+    ClientCertificate,
     /// The TLS handshake failed.
     Handshake,
 }
@@ -115,27 +122,13 @@ impl ConnectionError {
                 "Received something which does not look like a PROXY protocol header",
             ),
             Self::HandshakeEmpty => (24, "Connection closed during SSL handshake"),
+            Self::HandshakeAbort => (25, "Connection error during SSL handshake"),
+            Self::ClientChain => (30, "SSL client CA chain cannot be verified"),
+            Self::ClientCertificate => (31, "SSL client certificate not trusted"),
             Self::HandshakeTimeout => (26, "Timeout during SSL handshake"),
             Self::Handshake => (34, "SSL handshake failure"),
         }
     }
-}
-
-/// What is known of a TLS connection.
-#[derive(Debug, Clone, Default)]
-pub struct TlsFacts {
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The cipher by OpenSSL's name, as HAProxy writes it.
-    pub cipher: &'static str,
-    /// The server name the client asked for.
-    pub sni: Option<Box<str>>,
-    /// The protocol that was agreed on.
-    pub alpn: Option<Box<str>>,
-    /// Whether the session was resumed.
-    pub resumed: bool,
-    /// 0, or the number of what went wrong with the handshake.
-    pub error: i64,
 }
 
 /// The value of a sample, or `None` where it has none. Of a fetch with several values it is the
@@ -307,13 +300,20 @@ fn tls<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::SslFc => Some(Value::Bool(tls.is_some())),
         Fetch::SslFcHasSni => Some(Value::Bool(tls.is_some_and(|tls| tls.sni.is_some()))),
         Fetch::SslFcSni => tls?.sni.as_deref().map(text),
-        Fetch::SslFcProtocol => Some(text(tls?.version)),
-        Fetch::SslFcCipher => Some(text(tls?.cipher)),
+        Fetch::SslFcProtocol => Some(text(tls?.version())),
+        Fetch::SslFcCipher => Some(text(tls?.cipher())),
         Fetch::SslFcAlpn => tls?.alpn.as_deref().map(text),
         Fetch::SslFcIsResumed => Some(Value::Bool(tls.is_some_and(|tls| tls.resumed))),
-        Fetch::SslFcErr => Some(Value::Int(tls?.error)),
-        // What is wrong with a client's certificate ends its handshake.
-        Fetch::SslCErr | Fetch::SslCCaErr => tls.map(|_| Value::Int(0)),
+        // A handshake that failed is nobody's connection.
+        Fetch::SslFcErr => tls.map(|_| Value::Int(0)),
+        Fetch::SslCErr => {
+            let client = tls?.client.as_ref();
+            Some(Value::Int(client.map_or(0, |it| it.error.into())))
+        }
+        Fetch::SslCCaErr => {
+            let client = tls?.client.as_ref();
+            Some(Value::Int(client.map_or(0, |it| it.ca_error.into())))
+        }
         Fetch::FcErr => Some(Value::Int(facts.connection.error.number())),
         Fetch::FcErrStr => Some(text(facts.connection.error.words())),
         _ => None,

@@ -380,8 +380,7 @@ fn tls_is_seen() {
     let head = parsed(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     let connection = ConnectionFacts {
         tls: Some(TlsFacts {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
+            suite: Some(config::model::Suite::Tls13Aes256GcmSha384),
             sni: Some("a.example.com".into()),
             ..TlsFacts::default()
         }),

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::params::{
-    self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
-};
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
+use super::tls::policy;
 use super::{Scope, tls};
 use crate::Surroundings as _;
 use crate::address::{self, Address, Port, Transport};
@@ -14,37 +13,87 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::{Bind, BindAddress, BindTls};
+use crate::model::{Bind, BindAddress, BindTls, CertificateSource, ClientVerify};
+use crate::source::Span;
 use crate::values::next_number;
 
 /// A `bind` line under way: one set of parameters for all its addresses.
 pub(crate) struct BindDraft {
     bind: Bind,
-    tls: BindTls,
+    pub(super) tls: BindTls,
     ssl: bool,
 }
 
-type Parse = ParameterParse<BindDraft>;
+impl BindDraft {
+    /// For lines of a `crt-list`, which speak of TLS alone.
+    pub(crate) fn of_tls(tls: BindTls) -> Self {
+        Self {
+            bind: unbound(),
+            tls,
+            ssl: true,
+        }
+    }
+
+    /// What has become of it.
+    pub(crate) fn into_tls(self) -> BindTls {
+        self.tls
+    }
+}
+
+pub(super) type Parse = ParameterParse<BindDraft>;
 
 const QUICK: &str = "it would only make things faster";
 const CLI: &str = "it speaks of the stats socket";
+const SIGN: &str = "certificates are not made on the fly, and a CA's key has no place here";
+const SIGN_INSTEAD: &str = "make the certificates beforehand and name their folder with 'crt'";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("accept-proxy", |draft, _, _| {
         draft.bind.accept_proxy = true;
         Ok(())
     }),
-    implemented("alpn", alpn),
+    policy::ALPN,
     implemented("backlog", |draft, args, _| {
         draft.bind.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
         Ok(())
     }),
+    policy::CA_FILE,
+    implemented("ca-ignore-err", |draft, args, _| {
+        draft.tls.ca_ignore_err = tls::verify::ignored(args)?;
+        Ok(())
+    }),
+    policy::CA_VERIFY_FILE,
+    policy::CIPHERS,
+    policy::CIPHERSUITES,
+    policy::CLIENT_SIGALGS,
+    policy::CRL_FILE,
     implemented("crt", |draft, args, scope| {
         let word = args.required("the path of a certificate or folder")?;
         let path = based(&word.text, scope.bases.crt.as_ref());
-        draft.tls.crt.push(path);
+        draft.tls.certificates.push(CertificateSource::Crt(path));
         Ok(())
     }),
+    implemented("crt-ignore-err", |draft, args, _| {
+        draft.tls.crt_ignore_err = tls::verify::ignored(args)?;
+        Ok(())
+    }),
+    implemented("crt-list", |draft, args, scope| {
+        let word = args.required("the path of a list of certificates")?;
+        let path = based(&word.text, scope.bases.crt.as_ref());
+        draft.tls.certificates.push(CertificateSource::List(path));
+        Ok(())
+    }),
+    policy::CURVES,
+    implemented("default-crt", |draft, args, scope| {
+        let word = args.required("the path of a certificate")?;
+        let path = based(&word.text, scope.bases.crt.as_ref());
+        draft
+            .tls
+            .certificates
+            .push(CertificateSource::Default(path));
+        Ok(())
+    }),
+    policy::ECDHE,
     implemented("force-sslv3", version_flag),
     implemented("force-tlsv10", version_flag),
     implemented("force-tlsv11", version_flag),
@@ -71,10 +120,8 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.bind.name = Some(args.required("a name")?.text.as_str().into());
         Ok(())
     }),
-    implemented("no-alpn", |draft, _, _| {
-        draft.tls.alpn.clear();
-        Ok(())
-    }),
+    policy::NO_ALPN,
+    policy::NO_CA_NAMES,
     implemented("no-sslv3", version_flag),
     implemented("no-strict-sni", |draft, _, _| {
         draft.tls.strict_sni = false;
@@ -93,14 +140,20 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.ssl = true;
         Ok(())
     }),
-    implemented("ssl-max-ver", |draft, args, _| {
-        tls::maximum(&mut draft.tls.versions, args)
+    implemented("prefer-client-ciphers", |draft, _, _| {
+        draft.tls.policy.prefer_client_ciphers = true;
+        Ok(())
     }),
-    implemented("ssl-min-ver", |draft, args, _| {
-        tls::minimum(&mut draft.tls.versions, args)
-    }),
+    policy::SIGALGS,
+    policy::SSL_MAX_VER,
+    policy::SSL_MIN_VER,
     implemented("strict-sni", |draft, _, _| {
         draft.tls.strict_sni = true;
+        Ok(())
+    }),
+    implemented("tls-ticket-keys", |draft, args, _| {
+        let word = args.required("the path of a file of keys")?;
+        draft.tls.ticket_keys = Some(word.text.as_str().into());
         Ok(())
     }),
     implemented("tls-tickets", |draft, _, _| {
@@ -125,14 +178,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.bind.v6only = Some(true);
         Ok(())
     }),
-    implemented("verify", verify),
+    policy::VERIFY,
     accepted("allow-0rtt", 0, "early data is not taken"),
     accepted("cc", 1, QUICK),
-    not_in_force("ciphers", 1, tls::SUITES),
-    not_in_force("ciphersuites", 1, tls::SUITES),
-    not_in_force("curves", 1, tls::GROUPS),
     accepted("defer-accept", 0, QUICK),
-    not_in_force("ecdhe", 1, tls::GROUPS),
     accepted("expose-fd", 1, CLI),
     accepted("guid-prefix", 1, "nothing refers to it"),
     accepted("id", 1, "nothing refers to it"),
@@ -141,9 +190,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("level", 1, CLI),
     accepted("mss", 1, QUICK),
     accepted("nice", 1, QUICK),
-    accepted("no-ca-names", 0, "client certificates are not asked for"),
-    accepted("npn", 1, "no client speaks it any more"),
-    accepted("prefer-client-ciphers", 0, "only modern suites are offered"),
     accepted("process", 1, "there is one process"),
     accepted("severity-output", 1, CLI),
     accepted(
@@ -151,33 +197,23 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         1,
         "listeners are shared out as the workers need them",
     ),
-    not_in_force("sigalgs", 1, tls::SIGNATURES),
     accepted("tcp-ss", 1, QUICK),
     accepted("tfo", 0, QUICK),
     accepted("thread", 1, "all workers accept"),
     not_yet("accept-netscaler-cip", 1),
-    not_yet("ca-file", 1),
-    not_yet("ca-ignore-err", 1),
-    not_yet("ca-sign-file", 1),
-    not_yet("ca-sign-pass", 1),
-    not_yet("ca-verify-file", 1),
-    not_yet("client-sigalgs", 1),
-    not_yet("crl-file", 1),
-    not_yet("crt-ignore-err", 1),
-    not_yet("crt-list", 1),
-    not_yet("default-crt", 1),
     not_yet("ech", 1),
-    not_yet("generate-certificates", 0),
+    refused("ca-sign-file", 1, SIGN, SIGN_INSTEAD),
+    refused("ca-sign-pass", 1, SIGN, SIGN_INSTEAD),
+    refused("generate-certificates", 0, SIGN, SIGN_INSTEAD),
+    refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     not_yet("idle-ping", 1),
     not_yet("namespace", 1),
     not_yet("nbconn", 1),
-    not_yet("ocsp-update", 1),
     not_yet("quic-cc-algo", 1),
     not_yet("quic-force-retry", 0),
     not_yet("quic-socket", 1),
     not_yet("tcp-md5sig", 1),
     not_yet("tcp-ut", 1),
-    not_yet("tls-ticket-keys", 1),
     not_yet("transparent", 0),
 ];
 
@@ -200,24 +236,14 @@ pub(crate) fn bind(
     let addresses = addresses(word, scope);
     let mut line = BindDraft {
         bind: Bind {
-            address: BindAddress::Fd(0),
             text: word.text.as_str().into(),
             span: word.span,
-            name: None,
-            accept_proxy: false,
-            tls: None,
-            maxconn: None,
-            backlog: None,
-            unix_mode: None,
-            unix_uid: None,
-            unix_gid: None,
-            interface: None,
-            v6only: None,
+            ..unbound()
         },
         tls: BindTls {
-            versions: scope.bases.bind_tls,
-            no_tickets: scope.bases.bind_no_tickets,
-            ..BindTls::default()
+            crt_base: scope.bases.crt.clone(),
+            ca_base: scope.bases.ca.clone(),
+            ..scope.bases.bind_tls.clone()
         },
         ssl: false,
     };
@@ -234,6 +260,25 @@ pub(crate) fn bind(
         draft.front.binds.push(bind);
     }
     Ok(())
+}
+
+/// A line that says nothing yet.
+fn unbound() -> Bind {
+    Bind {
+        address: BindAddress::Fd(0),
+        text: "".into(),
+        span: Span::default(),
+        name: None,
+        accept_proxy: false,
+        tls: None,
+        maxconn: None,
+        backlog: None,
+        unix_mode: None,
+        unix_uid: None,
+        unix_gid: None,
+        interface: None,
+        v6only: None,
+    }
 }
 
 /// What speaks of another kind of address is looked past, as HAProxy does.
@@ -265,7 +310,7 @@ fn finish_tls(
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     if !line.ssl {
-        if !line.tls.crt.is_empty() {
+        if !line.tls.certificates.is_empty() {
             scope.report(
                 Diagnostic::warning(
                     word.span,
@@ -276,14 +321,27 @@ fn finish_tls(
         }
         return Ok(());
     }
-    if line.tls.crt.is_empty() && well {
+    if line.tls.certificates.is_empty() && !line.tls.strict_sni && well {
         return Err(Diagnostic::alert(
             word.span,
             format!("no SSL certificate specified for bind '{}'", word.text),
         )
         .help("add 'crt FILE', a PEM with the certificate and its key"));
     }
-    tls::any_left(line.tls.versions, word.span, "bind")?;
+    let policy = &line.tls.policy;
+    tls::any_left(&policy.choice, word.span, "bind")?;
+    if policy.verify != ClientVerify::None
+        && policy.ca_file.is_none()
+        && policy.ca_verify_file.is_none()
+        && well
+    {
+        let message = format!(
+            "verify is enabled but no CA file specified for bind '{}'",
+            word.text
+        );
+        return Err(Diagnostic::alert(word.span, message)
+            .help("add 'ca-file FILE' with the CAs that sign your clients' certificates"));
+    }
     line.bind.tls = Some(line.tls.clone());
     Ok(())
 }
@@ -362,12 +420,6 @@ pub(crate) fn based(path: &str, base: Option<&PathBuf>) -> PathBuf {
     }
 }
 
-fn alpn(draft: &mut BindDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let told = "HTTP/2 is not served yet: 'h2' is not offered";
-    draft.tls.alpn = tls::alpn(args, scope, told, "clients fall back to http/1.1")?;
-    Ok(())
-}
-
 fn interface(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("the name of a network interface such as eth0")?;
     if word.text.len() > INTERFACE_LEN_MAX {
@@ -402,23 +454,7 @@ fn version_flag(
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     match args.last() {
-        Some(word) => tls::flag(&mut draft.tls.versions, word),
+        Some(word) => tls::flag(&mut draft.tls.policy.choice.versions, word),
         None => Ok(()),
-    }
-}
-
-fn verify(_: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("none, optional or required")?;
-    match word.text.as_str() {
-        "none" => Ok(()),
-        "optional" | "required" => Err(Diagnostic::alert(
-            word.span,
-            format!("'bind … verify {}' is not implemented yet", word.text),
-        )
-        .label("clients without a certificate would get in")),
-        other => Err(
-            Diagnostic::alert(word.span, format!("'verify' does not know '{other}'"))
-                .label("expected none, optional or required"),
-        ),
     }
 }

@@ -2,14 +2,14 @@
 
 use super::{
     Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log,
-    not_in_force, not_yet, refused, removed, tls,
+    not_in_force, not_yet, refused, removed,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
 use crate::model::{Account, Global};
-use crate::values::{Unit, choice, limit, next_duration, next_number, size};
+use crate::values::{Unit, limit, next_duration, next_number, size};
 
 /// Section `global` under way.
 pub(crate) struct GlobalDraft {
@@ -20,7 +20,7 @@ pub(crate) struct GlobalDraft {
 }
 
 type Parse = fn(&mut GlobalDraft, &mut Args<'_>, &Scope<'_>) -> Result<(), Diagnostic>;
-type Entry = Keyword<Parse, ()>;
+pub(crate) type Entry = Keyword<Parse, ()>;
 
 const INT: u64 = i32::MAX as u64;
 
@@ -107,14 +107,6 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     }),
     implemented("spread-checks", (), |draft, args, _| {
         draft.global.spread_checks = next_number(args, 0..=50)?;
-        args.end()
-    }),
-    implemented("ssl-default-bind-options", (), bind_options),
-    implemented("ssl-default-server-options", (), server_options),
-    implemented("ssl-server-verify", (), |draft, args, _| {
-        let word = args.required("none or required")?;
-        let choices = [("none", true), ("required", false)];
-        draft.bases.server_verify_none = choice(word, args.keyword, &choices)?;
         args.end()
     }),
     implemented("stats socket", (), |draft, args, scope| {
@@ -221,87 +213,10 @@ fn set_environment(
     }
 }
 
-/// What `ssl-default-bind-options` may say beside versions, without effect.
-const HARMLESS_OPTIONS: &[&str] = &["prefer-client-ciphers", "no-ca-names", "allow-0rtt"];
-
-fn bind_options(
-    draft: &mut GlobalDraft,
-    args: &mut Args<'_>,
-    scope: &Scope<'_>,
-) -> Result<(), Diagnostic> {
-    if args.peek().is_none() {
-        args.required("options such as ssl-min-ver TLSv1.2")?;
-    }
-    while let Some(word) = args.next() {
-        match word.text.as_str() {
-            "ssl-min-ver" => tls::minimum(&mut draft.bases.bind_tls, args)?,
-            "ssl-max-ver" => tls::maximum(&mut draft.bases.bind_tls, args)?,
-            "no-tls-tickets" => {
-                draft.bases.bind_no_tickets = true;
-            }
-            "tls-tickets" => draft.bases.bind_no_tickets = false,
-            text if tls::VERSION_FLAGS.contains(&text) => {
-                tls::flag(&mut draft.bases.bind_tls, word)?;
-            }
-            text if HARMLESS_OPTIONS.contains(&text) => {
-                scope.report(Diagnostic::notice(
-                    word.span,
-                    format!(
-                        "'{text}' is accepted and has no effect: only modern suites are offered"
-                    ),
-                ));
-            }
-            text => return Err(unknown_option(word, args.keyword, text)),
-        }
-    }
-    draft.global.bind_tls = draft.bases.bind_tls;
-    Ok(())
-}
-
-fn server_options(
-    draft: &mut GlobalDraft,
-    args: &mut Args<'_>,
-    _: &Scope<'_>,
-) -> Result<(), Diagnostic> {
-    if args.peek().is_none() {
-        args.required("options such as ssl-min-ver TLSv1.2")?;
-    }
-    while let Some(word) = args.next() {
-        match word.text.as_str() {
-            "ssl-min-ver" => tls::minimum(&mut draft.bases.server_tls, args)?,
-            "ssl-max-ver" => tls::maximum(&mut draft.bases.server_tls, args)?,
-            // Tickets from servers only make the next handshake shorter.
-            "no-tls-tickets" | "tls-tickets" => {}
-            text if tls::VERSION_FLAGS.contains(&text) => {
-                tls::flag(&mut draft.bases.server_tls, word)?;
-            }
-            text => return Err(unknown_option(word, args.keyword, text)),
-        }
-    }
-    Ok(())
-}
-
-fn unknown_option(word: &crate::lexer::Word, keyword: &str, text: &str) -> Diagnostic {
-    let known = [
-        "ssl-min-ver",
-        "ssl-max-ver",
-        "no-tls-tickets",
-        "tls-tickets",
-    ];
-    let all = known
-        .into_iter()
-        .chain(HARMLESS_OPTIONS.iter().copied())
-        .chain(tls::VERSION_FLAGS.iter().copied());
-    let alert = Diagnostic::alert(word.span, format!("'{keyword}' does not know '{text}'"));
-    match crate::nearest::did_you_mean(text, all) {
-        Some(hint) => alert.help(hint),
-        None => alert,
-    }
-}
-
 const THREADS: &str = "the kernel places the workers";
 const POLL: &str = "the runtime chooses how it waits";
 const CLI: &str = "nothing answers on a stats socket yet";
+const NO_DHE: &str = "finite-field key exchange is not offered, only that of elliptic curves";
 const NO_QUIC: &str = "HTTP/3 is not served";
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
 const NO_LUA: &str = "no Lua is run";
@@ -391,29 +306,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("profiling.tasks", (), DEBUG),
     accepted("quiet", (), "the flag -q says it"),
     accepted_either_way("set-dumpable", (), DEBUG),
-    not_in_force("ssl-default-bind-ciphers", (), tls::SUITES),
-    not_in_force("ssl-default-bind-ciphersuites", (), tls::SUITES),
-    accepted(
-        "ssl-default-bind-client-sigalgs",
-        (),
-        "client certificates are not asked for",
-    ),
-    not_in_force("ssl-default-bind-curves", (), tls::GROUPS),
-    not_in_force("ssl-default-bind-sigalgs", (), tls::SIGNATURES),
-    not_in_force("ssl-default-server-ciphers", (), tls::SUITES),
-    not_in_force("ssl-default-server-ciphersuites", (), tls::SUITES),
-    accepted(
-        "ssl-default-server-client-sigalgs",
-        (),
-        "client certificates are not sent",
-    ),
-    not_in_force("ssl-default-server-curves", (), tls::GROUPS),
-    not_in_force("ssl-default-server-sigalgs", (), tls::SIGNATURES),
-    accepted(
-        "ssl-dh-param-file",
-        (),
-        "finite-field key exchange is not offered",
-    ),
+    not_in_force("ssl-dh-param-file", (), NO_DHE),
     accepted("ssl-mode-async", (), "rustls has no engines"),
     accepted(
         "ssl-skip-self-issued-ca",
@@ -527,7 +420,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.sndbuf.client", (), BUFFERS),
     accepted("tune.sndbuf.frontend", (), BUFFERS),
     accepted("tune.sndbuf.server", (), BUFFERS),
-    accepted("tune.ssl.cachesize", (), "sessions are resumed by tickets"),
     accepted(
         "tune.ssl.capture-buffer-size",
         (),
@@ -543,20 +435,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "certificates are not compressed",
     ),
-    accepted(
-        "tune.ssl.default-dh-param",
-        (),
-        "finite-field key exchange is not offered",
-    ),
+    accepted("tune.ssl.default-dh-param", (), NO_DHE),
     accepted("tune.ssl.force-private-cache", (), "there is one process"),
     accepted("tune.ssl.hard-maxrecord", (), "records are sized by rustls"),
     accepted("tune.ssl.keylog", (), "keys are never logged"),
     accepted("tune.ssl.keyupdate-rate-limit", (), "rustls bounds them"),
-    accepted(
-        "tune.ssl.lifetime",
-        (),
-        "tickets have a lifetime of their own",
-    ),
     accepted("tune.ssl.maxrecord", (), "records are sized by rustls"),
     accepted("tune.ssl.ocsp-update.maxdelay", (), OCSP),
     accepted("tune.ssl.ocsp-update.mindelay", (), OCSP),
@@ -645,7 +528,6 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("http-err-codes", ()),
     not_yet("http-fail-codes", ()),
     not_yet("insecure-fork-wanted", ()),
-    not_yet("issuers-chain-path", ()),
     not_yet("key-base", ()),
     not_yet("lua-load", ()),
     not_yet("lua-load-per-thread", ()),
@@ -658,14 +540,7 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("server-state-file", ()),
     not_yet("set-var", ()),
     not_yet("set-var-fmt", ()),
-    not_yet("ssl-engine", ()),
-    not_yet("ssl-load-extra-del-ext", ()),
-    not_yet("ssl-load-extra-files", ()),
     not_yet("ssl-passphrase-cmd", ()),
-    not_yet("ssl-propquery", ()),
-    not_yet("ssl-provider", ()),
-    not_yet("ssl-provider-path", ()),
-    not_yet("ssl-security-level", ()),
     not_yet("stats-file", ()),
     not_yet("unix-bind", ()),
     refused(

@@ -230,9 +230,12 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Bases {
     pub(crate) crt: Option<PathBuf>,
     pub(crate) ca: Option<PathBuf>,
-    pub(crate) bind_tls: crate::model::TlsVersions,
-    pub(crate) bind_no_tickets: bool,
-    pub(crate) server_tls: crate::model::TlsVersions,
+    /// What `bind` lines start from: `ssl-default-bind-…`.
+    pub(crate) bind_tls: crate::model::BindTls,
+    /// What servers do not say themselves: `ssl-default-server-…`.
+    pub(crate) server_tls: crate::model::TlsChoice,
+    /// `no-tls-tickets` in `ssl-default-server-options`.
+    pub(crate) server_no_tickets: bool,
     /// `ssl-server-verify none`.
     pub(crate) server_verify_none: bool,
     /// `tune.bufsize`, bytes, when it was given: the longest error page.
@@ -355,6 +358,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
     match kind {
         SectionKind::Global => Box::new(
             firsts(global::KEYWORDS)
+                .chain(firsts(tls::global::KEYWORDS))
                 .chain(firsts(global::ACCEPTED))
                 .chain(firsts(global::MISSING)),
         ),
@@ -463,7 +467,12 @@ mod tests {
             }
         }
         check(proxy_tables().into_iter().flatten().map(|it| it.name));
-        let global = [global::KEYWORDS, global::ACCEPTED, global::MISSING];
+        let global = [
+            global::KEYWORDS,
+            tls::global::KEYWORDS,
+            global::ACCEPTED,
+            global::MISSING,
+        ];
         check(global.into_iter().flatten().map(|it| it.name));
         check(bind::PARAMETERS.iter().map(|it| it.name));
         check(server::PARAMETERS.iter().map(|it| it.name));

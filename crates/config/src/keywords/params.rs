@@ -36,16 +36,17 @@ pub(crate) const fn accepted<P>(
     }
 }
 
-/// Accepted with a warning: it would restrict something, and does not.
-pub(crate) const fn not_in_force<P>(
+/// It will not be had; why, and what to do instead.
+pub(crate) const fn refused<P>(
     name: &'static str,
     values: usize,
+    why: &'static str,
     instead: &'static str,
 ) -> Parameter<P> {
     Parameter {
         name,
         values,
-        status: Status::NotInForce(instead),
+        status: Status::Refused(why, instead),
     }
 }
 

@@ -1,9 +1,7 @@
 //! `server` and `default-server` lines and their parameters (manual 4.2 and 5.2).
 
 use super::bind::based;
-use super::params::{
-    self, Parameter, ParameterParse, accepted, implemented, not_in_force, not_yet,
-};
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
 use super::{Scope, cookie, server_health, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
@@ -34,6 +32,46 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         Ok(())
     }),
     implemented("check", |draft, _, _| flag(&mut draft.check, true)),
+    implemented("check-alpn", |draft, args, scope| {
+        let told = "HTTP/2 is not spoken to servers yet: 'h2' is not offered";
+        let names = tls::alpn(args, scope, told, "servers fall back to http/1.1")?;
+        draft.server.check_parameters.alpn = names;
+        Ok(())
+    }),
+    implemented("check-sni", |draft, args, _| {
+        let word = args.required("a host name")?;
+        draft.server.check_parameters.sni = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("ciphers", |draft, args, scope| {
+        draft.tls_parameters.choice.ciphers = Some(tls::ciphers::ciphers(args, scope)?);
+        Ok(())
+    }),
+    implemented("ciphersuites", |draft, args, scope| {
+        let suites = tls::ciphers::ciphersuites(args, scope)?;
+        draft.tls_parameters.choice.ciphersuites = Some(suites);
+        Ok(())
+    }),
+    implemented("client-sigalgs", |draft, args, scope| {
+        draft.tls_parameters.choice.client_sigalgs = Some(tls::groups::sigalgs(args, scope)?);
+        Ok(())
+    }),
+    implemented("crl-file", |draft, args, scope| {
+        let word = args.required("the path of a PEM file")?;
+        let path = based(&word.text, scope.bases.ca.as_ref());
+        draft.tls_parameters.crl_file = Some(path);
+        Ok(())
+    }),
+    implemented("crt", |draft, args, scope| {
+        let word = args.required("the path of a certificate with its key")?;
+        let path = based(&word.text, scope.bases.crt.as_ref());
+        draft.tls_parameters.crt = Some(path);
+        Ok(())
+    }),
+    implemented("curves", |draft, args, scope| {
+        draft.tls_parameters.choice.curves = Some(tls::groups::curves(args, scope)?);
+        Ok(())
+    }),
     implemented("check-ssl", |draft, _, _| flag(&mut draft.check_tls, true)),
     implemented("cookie", cookie::value),
     implemented("disabled", |draft, _, _| {
@@ -119,11 +157,27 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         Ok(())
     }),
     implemented("ssl", |draft, _, _| flag(&mut draft.tls, true)),
+    implemented("sigalgs", |draft, args, scope| {
+        draft.tls_parameters.choice.sigalgs = Some(tls::groups::sigalgs(args, scope)?);
+        Ok(())
+    }),
     implemented("ssl-max-ver", |draft, args, _| {
-        tls::maximum(&mut draft.tls_parameters.versions, args)
+        tls::maximum(&mut draft.tls_parameters.choice.versions, args)
     }),
     implemented("ssl-min-ver", |draft, args, _| {
-        tls::minimum(&mut draft.tls_parameters.versions, args)
+        tls::minimum(&mut draft.tls_parameters.choice.versions, args)
+    }),
+    implemented("ssl-reuse", |draft, _, _| {
+        flag(&mut draft.tls_parameters.reuse, true)
+    }),
+    implemented("no-ssl-reuse", |draft, _, _| {
+        flag(&mut draft.tls_parameters.reuse, false)
+    }),
+    implemented("tls-tickets", |draft, _, _| {
+        flag(&mut draft.tls_parameters.tickets, true)
+    }),
+    implemented("no-tls-tickets", |draft, _, _| {
+        flag(&mut draft.tls_parameters.tickets, false)
     }),
     implemented("track", server_health::track),
     implemented("verify", verify),
@@ -147,10 +201,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("allow-0rtt", 0, "early data is not sent"),
     accepted("cc", 1, QUICK),
     accepted("check-reuse-pool", 0, "checks use connections of their own"),
-    not_in_force("ciphers", 1, tls::SUITES),
-    not_in_force("ciphersuites", 1, tls::SUITES),
-    accepted("client-sigalgs", 1, "client certificates are not sent"),
-    not_in_force("curves", 1, tls::GROUPS),
     accepted("guid", 1, "nothing refers to it"),
     accepted("ktls", 1, QUICK),
     accepted("no-agent-check", 0, DEFAULT),
@@ -163,11 +213,9 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("no-send-proxy-v2-ssl", 0, DEFAULT),
     accepted("no-send-proxy-v2-ssl-cn", 0, DEFAULT),
     accepted("no-sni-auto", 0, DEFAULT),
-    accepted("no-ssl-reuse", 0, QUICK),
     accepted("no-tfo", 0, DEFAULT),
-    accepted("no-tls-tickets", 0, QUICK),
     accepted("non-stick", 0, NO_COOKIE),
-    accepted("npn", 1, "no server speaks it any more"),
+    refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
     accepted("pool-purge-delay", 1, POOL),
     accepted(
@@ -175,25 +223,18 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         0,
         "TLS 1.3 has none and it is never asked for",
     ),
-    not_in_force("sigalgs", 1, tls::SIGNATURES),
-    accepted("ssl-reuse", 0, DEFAULT),
     accepted("stick", 0, NO_COOKIE),
     accepted("tfo", 0, QUICK),
-    accepted("tls-tickets", 0, DEFAULT),
     not_yet("agent-addr", 1),
     not_yet("agent-check", 0),
     not_yet("agent-inter", 1),
     not_yet("agent-port", 1),
     not_yet("agent-send", 1),
-    not_yet("check-alpn", 1),
     not_yet("check-pool-conn-name", 1),
     not_yet("check-proto", 1),
     not_yet("check-send-proxy", 0),
-    not_yet("check-sni", 1),
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),
-    not_yet("crl-file", 1),
-    not_yet("crt", 1),
     not_yet("from", 1),
     not_yet("hash-key", 1),
     not_yet("healthcheck", 1),
@@ -424,7 +465,7 @@ fn version_flag(
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     match args.last() {
-        Some(word) => tls::flag(&mut draft.tls_parameters.versions, word),
+        Some(word) => tls::flag(&mut draft.tls_parameters.choice.versions, word),
         None => Ok(()),
     }
 }

@@ -1,9 +1,10 @@
-//! `bind` lines and their TLS (manual 5.1).
+//! `bind` lines (manual 5.1). Their TLS is in `tls`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::BindTls;
 use crate::source::Span;
 
 /// One address of a `bind` line (manual 5.1).
@@ -48,37 +49,4 @@ pub enum BindAddress {
     Abstract(Arc<str>),
     /// `fd@N`: inherited, already bound (and listening or not).
     Fd(i32),
-}
-
-/// TLS of a `bind` line.
-#[derive(Debug, Clone, Default)]
-pub struct BindTls {
-    /// `crt FILE|DIR`, in order, with `crt-base` applied; the first certificate is the default one.
-    pub crt: Vec<PathBuf>,
-    /// `ssl-min-ver`, `ssl-max-ver`, `no-tlsv12` …, merged with the global defaults.
-    pub versions: TlsVersions,
-    /// `alpn`, in order of preference; only `http/1.1` is served.
-    pub alpn: Vec<Arc<str>>,
-    /// `strict-sni`: no handshake without a matching certificate.
-    pub strict_sni: bool,
-    /// `no-tls-tickets`: sessions are not resumed by tickets.
-    pub no_tickets: bool,
-}
-
-/// Which TLS versions are allowed. 1.2 and 1.3 exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TlsVersions {
-    /// TLS 1.2 is offered.
-    pub tls12: bool,
-    /// TLS 1.3 is offered.
-    pub tls13: bool,
-}
-
-impl Default for TlsVersions {
-    fn default() -> Self {
-        Self {
-            tls12: true,
-            tls13: true,
-        }
-    }
 }

@@ -23,6 +23,10 @@ pub struct Check {
     pub addr: Option<IpAddr>,
     /// `check-ssl`; implied by `ssl` where neither `port` nor `addr` is given.
     pub tls: bool,
+    /// `check-sni`: the name checks send; without it a fixed `sni`.
+    pub sni: Option<Arc<str>>,
+    /// `check-alpn`.
+    pub alpn: Vec<Arc<str>>,
 }
 
 impl Default for Check {
@@ -36,6 +40,8 @@ impl Default for Check {
             port: None,
             addr: None,
             tls: false,
+            sni: None,
+            alpn: Vec::new(),
         }
     }
 }

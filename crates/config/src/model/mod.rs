@@ -15,6 +15,7 @@ mod rules;
 mod server;
 mod stats;
 mod tcp_rules;
+mod tls;
 mod users;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::environment::Variables;
-pub use bind::{Bind, BindAddress, BindTls, TlsVersions};
+pub use bind::{Bind, BindAddress};
 pub use check::{Check, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
@@ -40,6 +41,10 @@ pub use rules::{
 pub use server::{Server, ServerAddress, ServerTls, Tracked, Weight};
 pub use stats::{Secret, StatsPage};
 pub use tcp_rules::{TcpAction, TcpRule, TcpRules};
+pub use tls::{
+    BindTls, CertificateSource, ClientVerify, ExtraFiles, GlobalTls, Group, IgnoredErrors, Suite,
+    TlsChoice, TlsPolicy, TlsVersions,
+};
 pub use users::{Password, Scheme, User, Userlist};
 
 /// A whole configuration.
@@ -98,8 +103,8 @@ pub struct Global {
     pub description: Option<Arc<str>>,
     /// `stats socket` lines. Accepted: nothing answers on them yet.
     pub stats_sockets: Vec<Arc<str>>,
-    /// `ssl-default-bind-options` and friends; already merged into each `bind`.
-    pub bind_tls: TlsVersions,
+    /// TLS of the whole process.
+    pub tls: GlobalTls,
     /// Bounds of `tune.*`.
     pub tune: Tune,
     /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the

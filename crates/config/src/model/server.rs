@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{BackendId, Check, Observe, OnMarked, TlsVersions};
+use super::{BackendId, Check, Observe, OnMarked, TlsChoice};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -39,6 +39,8 @@ pub struct Server {
     pub track: Option<Tracked>,
     /// `ssl …`.
     pub tls: Option<ServerTls>,
+    /// What was said of TLS even where `ssl` is not given: for `check-ssl`.
+    pub tls_parameters: ServerTls,
     /// `id`.
     pub id: Option<u32>,
     /// `cookie`: what stands for it in the cookie of its backend.
@@ -106,10 +108,18 @@ pub struct ServerTls {
     pub sni: Option<Sample>,
     /// `verifyhost`.
     pub verifyhost: Option<Arc<str>>,
-    /// `ssl-min-ver`, `no-tlsv12` …, merged with the global defaults.
-    pub versions: TlsVersions,
+    /// Versions, suites, groups, signatures; merged with the global defaults.
+    pub choice: TlsChoice,
     /// `alpn`.
     pub alpn: Vec<Arc<str>>,
+    /// `crl-file`.
+    pub crl_file: Option<PathBuf>,
+    /// `crt`: the certificate we show, with its key, and `crt-base` applied.
+    pub crt: Option<PathBuf>,
+    /// `no-ssl-reuse` switches it off: sessions are not resumed.
+    pub reuse: bool,
+    /// `no-tls-tickets` switches them off for TLS 1.2.
+    pub tickets: bool,
 }
 
 impl Default for ServerTls {
@@ -119,8 +129,12 @@ impl Default for ServerTls {
             ca_file: None,
             sni: None,
             verifyhost: None,
-            versions: TlsVersions::default(),
+            choice: TlsChoice::default(),
             alpn: Vec::new(),
+            crl_file: None,
+            crt: None,
+            reuse: true,
+            tickets: true,
         }
     }
 }

@@ -229,8 +229,8 @@ impl Variables for Ending<'_> {
             Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {}
             Variable::pid => number(out, u64::from(std::process::id())),
             Variable::sslv | Variable::sslc => match &self.session.connection.facts.tls {
-                Some(tls) if v == Variable::sslv => out.extend_from_slice(tls.version.as_bytes()),
-                Some(tls) => out.extend_from_slice(tls.cipher.as_bytes()),
+                Some(tls) if v == Variable::sslv => out.extend_from_slice(tls.version().as_bytes()),
+                Some(tls) => out.extend_from_slice(tls.cipher().as_bytes()),
                 None => return false,
             },
             _ => return self.write_time(v, out),

@@ -1,147 +1,305 @@
-//! Certificates from disk: `crt FILE|DIR`, and which one answers to a server name.
+//! Certificates from disk, with what lies beside them: `crt FILE` and `FILE.key`, `FILE.issuer`,
+//! `FILE.ocsp`, `FILE.sctl` (manual 5.1, "crt").
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
+use config::model::GlobalTls;
+use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Certificates of one `bind`, by the names they carry.
+use super::files::{Watched, beside};
+use super::{ciphers, ocsp};
+
+/// A certificate with its chain and key, ready to be shown.
 #[derive(Debug)]
-pub(super) struct Certificates {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
-    /// The first one given: for clients that name no host, or an unknown one (manual 5.1, "crt").
-    default: Arc<CertifiedKey>,
-    /// `strict-sni`: an unknown name ends the handshake.
-    strict: bool,
+pub(super) struct Certificate {
+    /// Where it is from.
+    pub(super) path: PathBuf,
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+    staple: Option<Vec<u8>>,
+    /// When the staple must go.
+    staple_until: Option<SystemTime>,
+    /// The certificate itself, in DER.
+    pub(super) der: Arc<Vec<u8>>,
+    /// Host names, in lower case.
+    pub(super) names: Vec<String>,
+    expired: bool,
 }
 
-impl Certificates {
-    /// Loads every certificate of the `crt` arguments; the error names the file.
-    pub(super) fn load(paths: &[PathBuf], strict: bool) -> Result<Self, String> {
-        let mut by_name = HashMap::new();
-        let mut default = None;
-        for file in files(paths)? {
-            let (key, names) = load(&file)?;
-            let key = Arc::new(key);
-            default.get_or_insert_with(|| key.clone());
-            for name in names {
-                by_name.entry(name).or_insert_with(|| key.clone());
-            }
-        }
-        let default = default.ok_or("no certificate: give `crt FILE` with certificate and key")?;
-        Ok(Self {
-            by_name,
-            default,
-            strict,
-        })
+impl Certificate {
+    /// What rustls shows, with signatures restricted to `sigalgs`.
+    pub(super) fn certified(&self, sigalgs: Option<&[u16]>) -> Arc<CertifiedKey> {
+        let key = ciphers::restricted(self.key.clone(), sigalgs);
+        let mut certified = CertifiedKey::new(self.chain.clone(), key);
+        certified.ocsp.clone_from(&self.staple);
+        Arc::new(certified)
     }
 
-    fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let known = name.and_then(|name| {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            let wildcard = || {
-                name.split_once('.')
-                    .map(|(_, domain)| format!("*.{domain}"))
-            };
-            let exact = self.by_name.get(&name);
-            exact.or_else(|| wildcard().and_then(|wildcard| self.by_name.get(&wildcard)))
+    /// The kind of its key.
+    pub(super) fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+
+    /// Whether it has a response to staple.
+    #[cfg(test)]
+    pub(super) fn is_stapled(&self) -> bool {
+        self.staple.is_some()
+    }
+
+    fn is_overtaken(&self, now: SystemTime) -> bool {
+        self.staple_until.is_some_and(|until| until < now)
+    }
+}
+
+/// Certificates in use by their files, so that a file is read once however many `bind` lines name
+/// it, and so that a bad new one leaves the old one in force.
+#[derive(Debug, Default)]
+pub(crate) struct Store(Mutex<HashMap<PathBuf, Stored>>);
+
+#[derive(Debug)]
+struct Stored {
+    watched: Watched,
+    certificate: Option<Arc<Certificate>>,
+    wrong: Option<String>,
+}
+
+impl Store {
+    /// The certificate of a file: as known while nothing has changed, else read again. What must be
+    /// told goes to `told`: of one that cannot be used while the old one stays, and of what lies
+    /// beside it without effect. The error is for one that never could be used.
+    pub(super) fn get(
+        &self,
+        file: &Path,
+        tls: &GlobalTls,
+        watched: &mut Watched,
+        told: &mut Vec<String>,
+    ) -> Result<Arc<Certificate>, String> {
+        // Held while reading: at start and on the reload thread alone, one after the other.
+        let mut known = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = SystemTime::now();
+        let old = known.get(file);
+        let current = old.filter(|old| {
+            let overtaken = old
+                .certificate
+                .as_ref()
+                .is_some_and(|it| it.is_overtaken(now));
+            !overtaken && !old.watched.has_changed()
         });
-        match known {
-            Some(key) => Some(key.clone()),
-            None if self.strict => None,
-            None => Some(self.default.clone()),
+        if let Some(current) = current {
+            watched.extend(&current.watched);
+            let wrong = || current.wrong.clone().unwrap_or_default();
+            return current.certificate.clone().ok_or_else(wrong);
         }
+        let mut seen = Watched::default();
+        let loaded = load(file, tls, &mut seen, told);
+        watched.extend(&seen);
+        let before = old.and_then(|old| old.certificate.clone());
+        let (certificate, wrong) = match (loaded, before) {
+            (Ok(new), Some(before)) if new.expired && !before.expired => {
+                told.push(format!(
+                    "'{}': the new certificate has expired; the old one stays",
+                    file.display()
+                ));
+                (Some(before), None)
+            }
+            (Ok(new), _) => (Some(Arc::new(new)), None),
+            (Err(why), Some(before)) => {
+                told.push(format!("{why}; the old one stays"));
+                (Some(before), None)
+            }
+            (Err(why), None) => (None, Some(why)),
+        };
+        let outcome = certificate
+            .clone()
+            .ok_or_else(|| wrong.clone().unwrap_or_default());
+        let stored = Stored {
+            watched: seen,
+            certificate,
+            wrong,
+        };
+        known.insert(file.to_owned(), stored);
+        outcome
+    }
+
+    /// Forgets files that nobody names any more.
+    pub(super) fn keep_only(&self, used: impl Fn(&Path) -> bool) {
+        let mut known = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.retain(|file, _| used(file));
+    }
+
+    /// Whether a staple has run out since it was read.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = SystemTime::now();
+        known
+            .values()
+            .filter_map(|stored| stored.certificate.as_ref())
+            .any(|certificate| certificate.is_overtaken(now))
     }
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name())
-    }
-}
+/// The extensions of a bundle, one a kind of key (manual 3.1, "ssl-load-extra-files").
+pub(super) const BUNDLE: [&str; 2] = ["rsa", "ecdsa"];
 
-/// The files behind the `crt` arguments; a folder stands for its files in alphabetical order,
-/// dot files, keys and the like aside (manual 5.1, "crt").
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    const NOT_CERTIFICATES: [&str; 4] = ["key", "issuer", "ocsp", "sctl"];
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path)
-            .map_err(|e| format!("cannot read the folder '{}': {e}", path.display()))?;
-        let mut inside: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|file| file.is_file() && !is_hidden(file))
-            .filter(|file| {
-                let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("");
-                !NOT_CERTIFICATES.contains(&extension)
-            })
-            .collect();
-        inside.sort();
-        if inside.is_empty() {
-            return Err(format!(
-                "the folder '{}' has no certificate in it",
-                path.display()
-            ));
-        }
-        files.extend(inside);
-    }
-    Ok(files)
-}
-
-fn is_hidden(file: &Path) -> bool {
-    file.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-/// One PEM file with certificate, chain and key (the key may be in `FILE.key`), and its names.
-fn load(file: &Path) -> Result<(CertifiedKey, Vec<String>), String> {
+/// One PEM file with certificate, chain and key.
+fn load(
+    file: &Path,
+    tls: &GlobalTls,
+    watched: &mut Watched,
+    told: &mut Vec<String>,
+) -> Result<Certificate, String> {
     let shown = file.display();
-    let pem = std::fs::read(file).map_err(|e| format!("cannot read '{shown}': {e}"))?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+    let extra = tls.extra_files;
+    let pem = watched.read(file)?;
+    let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|e| format!("'{shown}' is not a PEM file: {e}"))?;
     let first = chain
         .first()
-        .ok_or(format!("'{shown}' has no certificate in it"))?;
-    let names = names(first).map_err(|e| format!("'{shown}': {e}"))?;
-    let key = private_key(file, &pem)?;
+        .ok_or(format!("'{shown}' has no certificate in it"))?
+        .clone();
+    let (names, expired) = names(&first).map_err(|e| format!("'{shown}': {e}"))?;
+    let key = private_key(file, &pem, tls, watched)?;
     let signing =
         any_supported_type(&key).map_err(|e| format!("'{shown}': the key cannot be used: {e}"))?;
-    let certified = CertifiedKey::new(chain, signing);
-    certified
+    CertifiedKey::new(chain.clone(), signing.clone())
         .keys_match()
         .map_err(|_| format!("'{shown}': the key does not belong to the certificate"))?;
-    Ok((certified, names))
-}
-
-fn private_key(file: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    if let Ok(key) = PrivateKeyDer::from_pem_slice(pem) {
-        return Ok(key);
+    if chain.len() == 1
+        && let Some(folder) = &tls.issuers_chain_path
+    {
+        chain.extend(issuers(&first, folder, watched)?);
     }
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".key");
-    let beside = PathBuf::from(beside);
-    PrivateKeyDer::from_pem_file(&beside).map_err(|e| {
-        format!(
-            "no private key in '{}' nor in '{}': {e}",
-            file.display(),
-            beside.display()
-        )
+    let (staple, staple_until) = match extra.ocsp {
+        true => staple(file, &chain, tls, watched, told)?,
+        false => (None, None),
+    };
+    let sctl = beside(file, "sctl", extra.del_ext);
+    if extra.sctl && watched.read_if_there(&sctl).is_ok_and(|it| it.is_some()) {
+        let sctl = sctl.display();
+        told.push(format!(
+            "'{sctl}' is not sent: lists of certificate timestamps are not supported; use \
+             certificates that carry theirs"
+        ));
+    }
+    Ok(Certificate {
+        path: file.to_owned(),
+        der: Arc::new(first.to_vec()),
+        chain,
+        key: signing,
+        staple,
+        staple_until,
+        names,
+        expired,
     })
 }
 
-/// The host names of a certificate, in lower case: its alternative names, else its common name.
-fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
+fn private_key(
+    file: &Path,
+    pem: &[u8],
+    tls: &GlobalTls,
+    watched: &mut Watched,
+) -> Result<PrivateKeyDer<'static>, String> {
+    let shown = file.display();
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(pem) {
+        return Ok(key);
+    }
+    if !tls.extra_files.key {
+        return Err(format!("no private key in '{shown}'"));
+    }
+    let beside = beside(file, "key", tls.extra_files.del_ext);
+    let found = watched.read_if_there(&beside)?;
+    let key = found.and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
+    key.ok_or_else(|| format!("no private key in '{shown}' nor in '{}'", beside.display()))
+}
+
+/// The chain for a certificate that came alone: that of the file whose first certificate issued it.
+fn issuers(
+    certificate: &CertificateDer<'_>,
+    folder: &Path,
+    watched: &mut Watched,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    for file in watched.folder(folder)? {
+        let pem = watched.read(&file)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        if let Ok(chain) = chain
+            && chain
+                .first()
+                .is_some_and(|issuer| issued(issuer, certificate))
+        {
+            return Ok(chain);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Whether one certificate names the other as its issuer.
+fn issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool {
+    let parsed = (
+        X509Certificate::from_der(issuer),
+        X509Certificate::from_der(certificate),
+    );
+    let (Ok((_, issuer)), Ok((_, certificate))) = parsed else {
+        return false;
+    };
+    issuer.subject().as_raw() == certificate.issuer().as_raw()
+}
+
+/// The response to staple. One that is no good is left out and told.
+fn staple(
+    file: &Path,
+    chain: &[CertificateDer<'static>],
+    tls: &GlobalTls,
+    watched: &mut Watched,
+    told: &mut Vec<String>,
+) -> Result<(Option<Vec<u8>>, ocsp::ValidUntil), String> {
+    let path = beside(file, "ocsp", tls.extra_files.del_ext);
+    let response = watched.read_if_there(&path)?.filter(|it| !it.is_empty());
+    let (Some(response), Some(first)) = (response, chain.first()) else {
+        return Ok((None, None));
+    };
+    let mut issuer = chain[1..].iter().find(|it| issued(it, first)).cloned();
+    if issuer.is_none() && tls.extra_files.issuer {
+        let path = beside(file, "issuer", tls.extra_files.del_ext);
+        let pem = watched.read_if_there(&path)?;
+        issuer = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
+    }
+    let shown = path.display();
+    let Some(issuer) = issuer else {
+        return Err(format!(
+            "'{shown}' cannot be used: the issuer's certificate is neither in '{}' nor beside it",
+            file.display()
+        ));
+    };
+    match ocsp::check(&response, first, &issuer, SystemTime::now()) {
+        Ok(until) => Ok((Some(response), until)),
+        Err(why) => {
+            told.push(format!("'{shown}' is not stapled: {why}"));
+            Ok((None, None))
+        }
+    }
+}
+
+/// The host names of a certificate, in lower case, its common name among them as in HAProxy, and
+/// whether it has expired.
+fn names(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, bool), String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|e| format!("the certificate cannot be understood: {e}"))?;
     let alternative = parsed.subject_alternative_name().ok().flatten();
@@ -153,22 +311,23 @@ fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
             _ => None,
         })
         .collect();
-    if names.is_empty() {
-        let common = parsed.subject().iter_common_name();
-        names.extend(
-            common
-                .filter_map(|name| name.as_str().ok())
-                .map(str::to_ascii_lowercase),
-        );
+    for name in parsed.subject().iter_common_name() {
+        if let Ok(name) = name.as_str().map(str::to_ascii_lowercase)
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
     }
-    Ok(names)
+    let expired = !parsed.validity().is_valid();
+    Ok((names, expired))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn write(folder: &Path, file: &str, names: &[&str]) -> PathBuf {
+    /// Writes a pair for these names into one file.
+    pub(crate) fn write(folder: &Path, file: &str, names: &[&str]) -> PathBuf {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
         let path = folder.join(file);
@@ -177,69 +336,70 @@ mod tests {
         path
     }
 
-    /// Which file's certificate answers, by asking for the names one after the other.
-    #[test]
-    fn names_find_their_certificate_exact_first_then_wildcard_then_the_first() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let a = write(folder.path(), "a.pem", &["first.example"]);
-        let b = write(folder.path(), "b.pem", &["*.example.org"]);
-        let c = write(folder.path(), "c.pem", &["x.example.org"]);
-        let certificates = Certificates::load(&[a, b, c], false).expect("three certificates");
-        let strict = Certificates::load(&[folder.path().into()], true).expect("the same three");
-        let name = |certificates: &Certificates, asked: Option<&str>| {
-            let key = certificates.find(asked)?;
-            Some(names(&key.cert[0]).expect("names").remove(0))
-        };
-        for (asked, expected, expected_strict) in [
-            (None, Some("first.example"), None),
-            (
-                Some("FIRST.example."),
-                Some("first.example"),
-                Some("first.example"),
-            ),
-            (
-                Some("x.example.org"),
-                Some("x.example.org"),
-                Some("x.example.org"),
-            ),
-            (
-                Some("y.example.org"),
-                Some("*.example.org"),
-                Some("*.example.org"),
-            ),
-            (Some("z.y.example.org"), Some("first.example"), None),
-            (Some("nobody"), Some("first.example"), None),
-        ] {
-            assert_eq!(name(&certificates, asked).as_deref(), expected, "{asked:?}");
-            assert_eq!(
-                name(&strict, asked).as_deref(),
-                expected_strict,
-                "{asked:?} strict"
-            );
-        }
+    fn get(store: &Store, file: &Path, told: &mut Vec<String>) -> Result<Arc<Certificate>, String> {
+        store.get(file, &GlobalTls::default(), &mut Watched::default(), told)
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("just written")
     }
 
     #[test]
     fn a_key_that_belongs_to_another_certificate_is_refused_by_name() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pem = |path: &Path| std::fs::read_to_string(path).expect("just written");
-        let (one, two) = (
-            write(folder.path(), "1", &["a"]),
-            write(folder.path(), "2", &["b"]),
-        );
-        let one = pem(&one)
-            .split("-----BEGIN PRIVATE")
-            .next()
-            .expect("a certificate")
-            .to_string();
-        let two = pem(&two);
+        let one = text(&write(folder.path(), "1", &["a"]));
+        let two = text(&write(folder.path(), "2", &["b"]));
+        let certificate = one.split("-----BEGIN PRIVATE").next().expect("one");
         let key = &two[two.find("-----BEGIN PRIVATE").expect("a key")..];
         let mixed = folder.path().join("mixed.pem");
-        std::fs::write(&mixed, one + key).expect("a writable folder");
-        let error = Certificates::load(&[mixed], false).expect_err("a wrong key");
+        std::fs::write(&mixed, format!("{certificate}{key}")).expect("a writable folder");
+        let error = get(&Store::default(), &mixed, &mut Vec::new()).expect_err("a wrong key");
         assert!(
             error.contains("mixed.pem") && error.contains("does not belong"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_bad_new_file_leaves_the_old_one_in_force_and_is_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = write(folder.path(), "a.pem", &["a"]);
+        let store = Store::default();
+        let mut told = Vec::new();
+        let old = get(&store, &file, &mut told).expect("a pair");
+        for bad in ["", "garbage", &text(&file)[..300]] {
+            std::fs::write(&file, bad).expect("writable");
+            told.clear();
+            let kept = get(&store, &file, &mut told).expect("the old one");
+            assert!(Arc::ptr_eq(&kept, &old));
+            assert!(told.len() == 1 && told[0].contains("stays"), "{told:?}");
+            told.clear();
+            get(&store, &file, &mut told).expect("the old one");
+            assert!(told.is_empty(), "{told:?}");
+        }
+        write(folder.path(), "a.pem", &["b"]);
+        let new = get(&store, &file, &mut told).expect("a new pair");
+        assert_eq!(new.names[0], "b");
+    }
+
+    #[test]
+    fn a_staple_lies_beside_the_certificate_with_its_issuer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = write(folder.path(), "a.pem", &["a"]);
+        let der = CertificateDer::from_pem_file(&file).expect("a certificate");
+        let until = "20990101000000Z";
+        let response = ocsp::tests::response(&der, &der, 0x80, until);
+        std::fs::write(folder.path().join("a.pem.ocsp"), response).expect("writable");
+        let error = get(&Store::default(), &file, &mut Vec::new()).expect_err("no issuer");
+        assert!(error.contains("issuer"), "{error}");
+        std::fs::copy(&file, folder.path().join("a.pem.issuer")).expect("writable");
+        let store = Store::default();
+        let mut told = Vec::new();
+        assert!(get(&store, &file, &mut told).expect("a pair").is_stapled());
+        assert_eq!(told, [""; 0]);
+        let revoked = ocsp::tests::response(&der, &der, 0xa1, until);
+        std::fs::write(folder.path().join("a.pem.ocsp"), revoked).expect("writable");
+        assert!(!get(&store, &file, &mut told).expect("a pair").is_stapled());
+        assert!(told[0].contains("not stapled"), "{told:?}");
     }
 }

@@ -1,73 +1,154 @@
-//! TLS towards nodes: `server … ssl verify ca-file sni`, and for their checks.
+//! TLS towards nodes: `server … ssl verify ca-file crl-file crt sni`, and for their checks.
 
-use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use config::model::ServerTls;
+use arc_swap::ArcSwap;
+use config::model::{GlobalTls, Server, ServerTls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{
+    Resumption, Tls12Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor,
+    verify_server_name,
+};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
+use super::certificates::Store;
+use super::files::Watched;
+use super::{RootCache, ciphers, trust};
 use crate::stream::{Carrier, Stream, Tls};
 
-/// How to speak TLS to one server.
+/// Names per server whose sessions are kept for resumption: a server has few, and a request that
+/// chooses the name must not fill memory.
+const SESSIONS_MAX: usize = 32;
+
+/// How to speak TLS to one server. Its clones are exchanged together.
 #[derive(Clone)]
-pub(crate) struct ClientTls {
-    config: Arc<ClientConfig>,
+pub(crate) struct ClientTls(Arc<Inner>);
+
+struct Inner {
+    settings: ServerTls,
+    config: ArcSwap<ClientConfig>,
+    seen: Mutex<Seen>,
 }
 
-/// Trusted roots, read once per file: a server added later, after a `chroot` say, finds them here.
-#[derive(Default)]
-pub(crate) struct RootCache(Mutex<HashMap<Option<PathBuf>, Arc<RootCertStore>>>);
+/// What it was made of.
+struct Seen {
+    watched: Watched,
+    roots: Option<Arc<RootCertStore>>,
+}
 
-impl RootCache {
-    /// The roots of `ca-file`; the error is a sentence.
-    pub(crate) fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
-        let file = ca_file.filter(|file| file.as_os_str() != "@system-ca");
-        let mut known = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(roots) = known.get(&file.map(Path::to_owned)) {
-            return Ok(roots.clone());
+/// What servers need beside their own lines.
+pub(crate) struct Shelf {
+    /// Trusted roots by file.
+    pub(crate) roots: RootCache,
+    /// Certificates we show.
+    pub(crate) store: Store,
+    /// `global`.
+    pub(crate) tls: GlobalTls,
+}
+
+impl Shelf {
+    /// Nothing read yet.
+    pub(crate) fn new(tls: &GlobalTls) -> Self {
+        Self {
+            roots: RootCache::default(),
+            store: Store::default(),
+            tls: tls.clone(),
         }
-        let roots = Arc::new(load_roots(file)?);
-        known.insert(file.map(Path::to_owned), roots.clone());
-        Ok(roots)
+    }
+}
+
+/// TLS towards one server.
+#[derive(Clone, Default)]
+pub(crate) struct NodeTls {
+    /// Of requests and tunnels, with `ssl`.
+    pub(crate) traffic: Option<ClientTls>,
+    /// Of checks.
+    pub(crate) checks: Option<ClientTls>,
+}
+
+impl NodeTls {
+    /// Makes ready what a server says; the error is a sentence for its line.
+    pub(crate) fn load(server: &Server, shelf: &Shelf) -> Result<Self, String> {
+        let load = |tls| ClientTls::load(tls, shelf);
+        let traffic = server.tls.as_ref().map(load).transpose()?;
+        let checks = match server.check.as_ref().filter(|check| check.tls) {
+            None => None,
+            Some(check) => {
+                let own = server.tls.as_ref().unwrap_or(&server.tls_parameters);
+                // `alpn` is not for checks (manual 5.2, "check").
+                match &traffic {
+                    Some(traffic) if own.alpn == check.alpn => Some(traffic.clone()),
+                    _ => {
+                        let mut own = own.clone();
+                        own.alpn.clone_from(&check.alpn);
+                        Some(ClientTls::load(&own, shelf)?)
+                    }
+                }
+            }
+        };
+        Ok(Self { traffic, checks })
     }
 }
 
 impl ClientTls {
     /// Makes ready what `server … ssl` says; the error is a sentence for the `server` line.
-    pub(crate) fn load(server: &ServerTls, cache: &RootCache) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let roots = server
-            .verify
-            .then(|| cache.roots(server.ca_file.as_deref()))
-            .transpose()?;
-        let verifyhost = server.verifyhost.as_deref().map(host_name).transpose()?;
-        let verifier = Verifier {
-            provider: provider.clone(),
-            roots,
-            verifyhost,
-        };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&super::versions(server.versions))
-            .map_err(|e| format!("TLS versions: {e}"))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.alpn_protocols = server.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(Self {
-            config: Arc::new(config),
-        })
+    pub(crate) fn load(server: &ServerTls, shelf: &Shelf) -> Result<Self, String> {
+        let (config, seen) = make(server, shelf, &mut Vec::new())?;
+        Ok(Self(Arc::new(Inner {
+            settings: server.clone(),
+            config: ArcSwap::from_pointee(config),
+            seen: Mutex::new(seen),
+        })))
+    }
+
+    /// Reads everything again if a file has changed. What cannot be used stays and is told.
+    pub(super) fn reload(&self, shelf: &Shelf, told: &mut Vec<String>) -> bool {
+        let settings = &self.0.settings;
+        let roots = || shelf.roots.roots(settings.ca_file.as_deref()).ok();
+        {
+            let seen = self.seen();
+            let same_roots = match (&seen.roots, settings.verify.then(roots).flatten()) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, &new),
+                _ => true,
+            };
+            if same_roots && !seen.watched.has_changed() {
+                return false;
+            }
+        }
+        match make(settings, shelf, told) {
+            Ok((config, seen)) => {
+                self.0.config.store(Arc::new(config));
+                *self.seen() = seen;
+                true
+            }
+            Err(why) => {
+                told.push(format!("{why}; what was in use stays"));
+                // Told once: the next change is one from here.
+                let mut watched = Watched::default();
+                let files = [&settings.crl_file, &settings.crt];
+                files
+                    .into_iter()
+                    .flatten()
+                    .for_each(|file| watched.note(file));
+                self.seen().watched = watched;
+                false
+            }
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0
+            .seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Shakes hands, naming `sni` where there is one. The caller sets the time limit.
@@ -84,45 +165,73 @@ impl ClientTls {
             }
             None => ServerName::IpAddress(address.into()),
         };
-        let tls = TlsConnector::from(self.config.clone())
+        let tls = TlsConnector::from(self.0.config.load_full())
             .connect(name, carrier)
             .await?;
         Ok(Stream::Tls(Box::new(Tls::Client(tls))))
     }
 }
 
-fn host_name(name: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(name.to_owned()).map_err(|_| format!("'{name}' is no host name"))
+fn make(
+    server: &ServerTls,
+    shelf: &Shelf,
+    told: &mut Vec<String>,
+) -> Result<(ClientConfig, Seen), String> {
+    let choice = &server.choice;
+    let provider = Arc::new(ciphers::provider(choice));
+    let mut watched = Watched::default();
+    let roots = server
+        .verify
+        .then(|| shelf.roots.roots(server.ca_file.as_deref()))
+        .transpose()?;
+    let verifyhost = server.verifyhost.as_deref().map(host_name).transpose()?;
+    let crl = |path: &std::path::PathBuf| trust::crls(path, &mut watched);
+    let crls = server.crl_file.as_ref().map(crl).transpose()?;
+    let revocation = match (&roots, crls) {
+        (Some(roots), Some(crls)) => Some(
+            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+                .with_crls(crls)
+                .enforce_revocation_expiration()
+                .build()
+                .map_err(|e| format!("CRL file: {e}"))?,
+        ),
+        _ => None,
+    };
+    let verifier = Verifier {
+        provider: provider.clone(),
+        roots: roots.clone(),
+        revocation,
+        verifyhost,
+        schemes: choice.sigalgs.as_deref().map(ciphers::schemes),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&ciphers::versions(choice.versions))
+        .map_err(|e| format!("TLS versions: {e}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &server.crt {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let certificate = shelf.store.get(file, &shelf.tls, &mut watched, told)?;
+            let key = certificate.certified(choice.client_sigalgs.as_deref());
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+        }
+    };
+    config.alpn_protocols = server.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    config.resumption = match server.reuse {
+        false => Resumption::disabled(),
+        true => {
+            Resumption::in_memory_sessions(SESSIONS_MAX).tls12_resumption(match server.tickets {
+                true => Tls12Resumption::SessionIdOrTickets,
+                false => Tls12Resumption::SessionIdOnly,
+            })
+        }
+    };
+    Ok((config, Seen { watched, roots }))
 }
 
-/// The certificates of a CA file; the system's without one (manual 5.2, "ca-file").
-fn load_roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(file) => {
-            let shown = file.display();
-            let wrong = |e| format!("cannot read the CA file '{shown}': {e}");
-            for certificate in CertificateDer::pem_file_iter(file).map_err(wrong)? {
-                let certificate = certificate.map_err(wrong)?;
-                roots
-                    .add(certificate)
-                    .map_err(|e| format!("CA file '{shown}': {e}"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("the CA file '{shown}' has no certificate in it"));
-            }
-        }
-        None => {
-            let system = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(system.certs);
-            if roots.is_empty() {
-                return Err("the system has no trusted certificates (Debian: install \
-                            ca-certificates), so `verify required` cannot succeed: give `ca-file`"
-                    .into());
-            }
-        }
-    }
-    Ok(roots)
+fn host_name(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("'{name}' is no host name"))
 }
 
 /// What a node's certificate must be (manual 5.2): with `verify required` signed by a trusted root
@@ -133,7 +242,43 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
     /// `None`: `verify none`.
     roots: Option<Arc<RootCertStore>>,
+    /// With `crl-file`: it looks at the way up and at revocation.
+    revocation: Option<Arc<WebPkiServerVerifier>>,
     verifyhost: Option<ServerName<'static>>,
+    schemes: Option<Vec<SignatureScheme>>,
+}
+
+impl Verifier {
+    /// Whether a trusted root has signed it, and nobody has taken it back.
+    fn verify_chain(
+        &self,
+        roots: &RootCertStore,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let Some(revocation) = &self.revocation else {
+            let parsed = ParsedCertificate::try_from(certificate)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            return verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                roots,
+                intermediates,
+                now,
+                algorithms,
+            );
+        };
+        // The name comes last there, and is looked at here: that it does not fit says that all
+        // before did.
+        let nobody = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+        match revocation.verify_server_cert(certificate, intermediates, &nobody, &[], now) {
+            Ok(_)
+            | Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -146,15 +291,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Some(roots) = &self.roots {
+            self.verify_chain(roots, certificate, intermediates, now)?;
             let parsed = ParsedCertificate::try_from(certificate)?;
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots,
-                intermediates,
-                now,
-                algorithms,
-            )?;
             match (name, &self.verifyhost) {
                 (ServerName::DnsName(_), _) => verify_server_name(&parsed, name)?,
                 (_, Some(expected)) => verify_server_name(&parsed, expected)?,
@@ -185,8 +323,17 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
+        let all = self
+            .provider
             .signature_verification_algorithms
-            .supported_schemes()
+            .supported_schemes();
+        match &self.schemes {
+            None => all,
+            Some(schemes) => schemes
+                .iter()
+                .copied()
+                .filter(|it| all.contains(it))
+                .collect(),
+        }
     }
 }

@@ -2,56 +2,47 @@
 //! this module but the finished streams.
 
 mod certificates;
+mod ciphers;
 mod client;
+mod client_auth;
+pub(crate) mod failure;
+mod files;
+mod ocsp;
+pub(crate) mod reload;
+mod select;
 mod server;
+mod sessions;
+mod tickets;
+mod trust;
 
-pub(crate) use client::{ClientTls, RootCache};
-pub(crate) use server::ServerTlsConfig;
+pub(crate) use client::{ClientTls, NodeTls, Shelf};
+pub(crate) use server::{Common, ServerTlsConfig};
+use trust::RootCache;
 
-use config::model::TlsVersions;
-use routing::sample::TlsFacts;
-use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use routing::sample::{ClientCertificate, TlsFacts};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 /// What rules and logs may know of a client's TLS connection.
 fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
     TlsFacts {
-        version: match state.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLSv1.3",
-        },
-        cipher: state
+        is_tls12: state.protocol_version() == Some(ProtocolVersion::TLSv1_2),
+        suite: state
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite())),
+            .and_then(|suite| ciphers::known(suite.suite())),
         sni: sni.map(Into::into),
         alpn: state
             .alpn_protocol()
             .map(|alpn| String::from_utf8_lossy(alpn).into()),
         resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
-        error: 0,
+        ..TlsFacts::default()
     }
 }
 
-/// OpenSSL's spelling, which logs and rules of HAProxy use.
-fn cipher_name(suite: CipherSuite) -> &'static str {
-    match suite {
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
-            "ECDHE-ECDSA-CHACHA20-POLY1305"
-        }
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        _ => "",
-    }
-}
-
-/// The versions allowed, the newest first.
-fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
-    let tls12 = versions.tls12.then_some(&rustls::version::TLS12);
-    let tls13 = versions.tls13.then_some(&rustls::version::TLS13);
-    tls13.into_iter().chain(tls12).collect()
+/// The certificate the client has shown.
+fn client_certificate(state: &CommonState) -> Option<ClientCertificate> {
+    let leaf = state.peer_certificates()?.first()?;
+    Some(ClientCertificate {
+        der: leaf.as_ref().into(),
+        ..ClientCertificate::default()
+    })
 }

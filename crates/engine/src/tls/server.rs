@@ -1,81 +1,499 @@
-//! TLS towards clients: one configuration per `bind`, one handshake per connection.
+//! TLS towards clients: what a `bind … ssl` does with a connection. Its certificates and the like are
+//! exchanged as a whole when files change; connections under way keep what they have.
 
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
-use config::model::BindTls;
+use arc_swap::ArcSwap;
+use config::crt_list;
+use config::model::{BindTls, CertificateSource, GlobalTls, Mode, TlsPolicy};
 use routing::sample::TlsFacts;
 use rustls::ServerConfig;
-use tokio_rustls::TlsAcceptor;
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
+use rustls_pki_types::UnixTime;
+use tokio_rustls::LazyConfigAcceptor;
 
-use super::certificates::Certificates;
+use super::certificates::{BUNDLE, Store};
+use super::ciphers;
+use super::client_auth::{ClientAuth, OPEN};
+use super::files::Watched;
+use super::select::{Asked, Entry, Index};
+use super::sessions::{Scoped, SessionCache};
+use super::tickets::{TicketKeys, Ticketer};
 use crate::stream::{Carrier, Stream, Tls};
+
+/// What all `bind` lines share.
+pub(crate) struct Common {
+    /// `global`.
+    pub(crate) tls: GlobalTls,
+    /// Certificates by file.
+    pub(crate) store: Store,
+    /// Sessions for who has no tickets.
+    pub(crate) sessions: Arc<SessionCache>,
+}
+
+impl Common {
+    /// Nothing read yet.
+    pub(crate) fn new(tls: &GlobalTls) -> Self {
+        Self {
+            tls: tls.clone(),
+            store: Store::default(),
+            sessions: Arc::new(SessionCache::new(tls.cachesize, tls.lifetime)),
+        }
+    }
+}
 
 /// What a `bind … ssl` does with a connection.
 pub(crate) struct ServerTlsConfig {
-    config: Arc<ServerConfig>,
+    bind: BindTls,
+    mode: Mode,
+    keys: Arc<TicketKeys>,
+    current: ArcSwap<Served>,
+    watched: Mutex<Watched>,
+}
+
+/// All that files decide.
+struct Served {
+    index: Arc<Index>,
+    /// Settings, that of the `bind` line first.
+    contexts: Vec<Context>,
+}
+
+/// The settings of a certificate's connections.
+struct Context {
+    with_alpn: Arc<ServerConfig>,
+    /// For clients that offer no protocol of ours: they are served as if they had offered none.
+    without_alpn: Arc<ServerConfig>,
+    auth: Option<Arc<ClientAuth>>,
+}
+
+impl Context {
+    fn config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let ours = &self.with_alpn.alpn_protocols;
+        let mut offered = hello.alpn().into_iter().flatten();
+        match offered.any(|name| ours.iter().any(|our| our == name)) {
+            true => self.with_alpn.clone(),
+            false => self.without_alpn.clone(),
+        }
+    }
 }
 
 impl ServerTlsConfig {
-    /// Loads certificates and fixes versions; the error is a sentence for the `bind` line.
-    pub(crate) fn load(bind: &BindTls) -> Result<Self, String> {
-        let certificates = Certificates::load(&bind.crt, bind.strict_sni)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&super::versions(bind.versions))
-            .map_err(|e| format!("TLS versions: {e}"))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
-        // Resumption is by ticket alone: a store shared by all connections would be one lock for
-        // every handshake. One ticket is what a client that reconnects needs.
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.send_tls13_tickets = usize::from(!bind.no_tickets);
-        if !bind.no_tickets {
-            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
-                .map_err(|e| format!("no key for session tickets: {e}"))?;
-        }
-        // Only HTTP/1.1 is served; a client that offers nothing gets it as well.
-        if bind.alpn.iter().any(|protocol| &**protocol == "http/1.1") {
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        }
+    /// Loads all that the line names; what else there is to say goes to `told`. The error is a
+    /// sentence for the `bind` line.
+    pub(crate) fn load(
+        bind: &BindTls,
+        mode: Mode,
+        common: &Common,
+        told: &mut Vec<String>,
+    ) -> Result<Self, String> {
+        let mut watched = Watched::default();
+        let lifetime = common.tls.lifetime;
+        let keys = TicketKeys::load(bind.ticket_keys.as_deref(), lifetime, &mut watched)?;
+        let keys = Arc::new(keys);
+        let mut loading = Loading {
+            bind,
+            mode,
+            common,
+            keys: &keys,
+            watched: &mut watched,
+            told,
+            at_start: true,
+        };
+        let served = loading.served()?;
         Ok(Self {
-            config: Arc::new(config),
+            bind: bind.clone(),
+            mode,
+            keys,
+            current: ArcSwap::from_pointee(served),
+            watched: Mutex::new(watched),
         })
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether a file has changed.
+    pub(super) fn has_changed(&self) -> bool {
+        self.watched().has_changed()
+    }
+
+    /// Whether none of its files can be seen any more.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.watched().is_out_of_reach()
+    }
+
+    /// Files of certificates in use.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let current = self.current.load();
+        let entries = current.index.entries().iter();
+        entries
+            .map(|entry| entry.certificate.path.clone())
+            .collect()
+    }
+
+    /// Makes a new ticket key when that is due.
+    pub(super) fn rotate(&self) {
+        self.keys.rotate(SystemTime::now());
+    }
+
+    /// Reads everything again. What cannot be used stays as it was and is told.
+    pub(super) fn reload(&self, common: &Common, told: &mut Vec<String>) {
+        let mut watched = Watched::default();
+        if let Some(file) = &self.bind.ticket_keys
+            && let Err(why) = self.keys.reload(file, &mut watched)
+        {
+            told.push(why);
+        }
+        let mut loading = Loading {
+            bind: &self.bind,
+            mode: self.mode,
+            common,
+            keys: &self.keys,
+            watched: &mut watched,
+            told,
+            at_start: false,
+        };
+        match loading.served() {
+            Ok(served) => self.current.store(Arc::new(served)),
+            Err(why) => told.push(format!("{why}; what was in use stays")),
+        }
+        *self.watched() = watched;
     }
 
     /// Shakes hands. The caller sets the time limit.
     pub(crate) async fn accept(&self, carrier: Carrier) -> io::Result<(Stream, TlsFacts)> {
-        let tls = TlsAcceptor::from(self.config.clone())
-            .accept(carrier)
-            .await?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), carrier).await?;
+        let (config, auth, certificate) = {
+            let served = self.current.load();
+            let hello = start.client_hello();
+            let entry = served.index.pick(&Asked::of(&hello));
+            let position = entry.map_or(0, |entry| entry.context);
+            let context = served.contexts.get(position).or(served.contexts.first());
+            let context = context.ok_or_else(|| io::Error::other("no settings"))?;
+            let certificate = entry.map(|entry| entry.certificate.der.clone());
+            (context.config(&hello), context.auth.clone(), certificate)
+        };
+        let tls = start.into_stream(config).await?;
         let (_, connection) = tls.get_ref();
-        let facts = super::facts(connection, connection.server_name());
+        let mut facts = super::facts(connection, connection.server_name());
+        facts.certificate = certificate;
+        if let Some(mut shown) = super::client_certificate(connection) {
+            (shown.error, shown.ca_error, shown.ca_depth) = faults(auth.as_deref(), connection);
+            facts.client = Some(Box::new(shown));
+        }
         Ok((Stream::Tls(Box::new(Tls::Server(tls))), facts))
     }
+}
+
+/// What was let pass of a client's certificate: OpenSSL's numbers for itself and for those above it.
+fn faults(auth: Option<&ClientAuth>, connection: &rustls::ServerConnection) -> (u8, u8, u8) {
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let (Some(auth), Some((leaf, above))) = (auth, chain.split_first()) else {
+        return (0, 0, 0);
+    };
+    if !auth.is_lenient() {
+        return (0, 0, 0);
+    }
+    let faults = auth.faults(leaf, above, UnixTime::now());
+    let first = |own: bool| faults.iter().find(|it| (it.depth == 0) == own);
+    let (own, ca) = (first(true), first(false));
+    (
+        own.map_or(0, |it| it.code),
+        ca.map_or(0, |it| it.code),
+        ca.map_or(0, |it| it.depth),
+    )
+}
+
+/// Reading what a `bind` line names.
+struct Loading<'a> {
+    bind: &'a BindTls,
+    mode: Mode,
+    common: &'a Common,
+    keys: &'a Arc<TicketKeys>,
+    watched: &'a mut Watched,
+    told: &'a mut Vec<String>,
+    /// Later a file that cannot be used is left out instead of everything refused.
+    at_start: bool,
+}
+
+/// A certificate to be loaded.
+struct Wanted {
+    file: PathBuf,
+    policy: Option<Arc<TlsPolicy>>,
+    filters: Vec<crt_list::Filter>,
+    is_default: bool,
+}
+
+impl Loading<'_> {
+    fn served(&mut self) -> Result<Served, String> {
+        let wanted = self.wanted()?;
+        let mut policies = vec![self.bind.policy.clone()];
+        let mut index = Index::new(self.bind.strict_sni);
+        for one in wanted {
+            let policy = one.policy.as_deref().unwrap_or(&self.bind.policy);
+            let known = policies.iter().position(|known| known == policy);
+            let context = known.unwrap_or_else(|| {
+                policies.push(policy.clone());
+                policies.len() - 1
+            });
+            let (store, tls) = (&self.common.store, &self.common.tls);
+            let certificate = match store.get(&one.file, tls, self.watched, self.told) {
+                Ok(certificate) => certificate,
+                Err(why) if self.at_start => return Err(why),
+                Err(why) => {
+                    self.told.push(format!("{why}; it is left out"));
+                    continue;
+                }
+            };
+            let choice = &policies[context].choice;
+            let denied = one.filters.iter().filter(|filter| filter.negated);
+            let entry = Entry {
+                key: certificate.certified(choice.sigalgs.as_deref()),
+                certificate: certificate.clone(),
+                context,
+                choice: choice.clone(),
+                denied: denied.map(|filter| filter.name.clone()).collect(),
+            };
+            let filters = one.filters.iter().filter(|filter| !filter.negated);
+            let mut names: Vec<&str> = filters.map(|filter| filter.name.as_str()).collect();
+            if one.filters.is_empty() {
+                names.extend(certificate.names.iter().map(String::as_str));
+            }
+            if one.is_default {
+                names.push("*");
+            }
+            index.add(entry, names);
+        }
+        if index.is_empty() && !self.bind.strict_sni {
+            return Err("no certificate: give `crt FILE` with certificate and key".into());
+        }
+        let index = Arc::new(index);
+        let contexts = policies.iter().map(|policy| self.context(policy, &index));
+        let contexts = contexts.collect::<Result<_, _>>()?;
+        Ok(Served { index, contexts })
+    }
+
+    /// All certificates of the line, in order.
+    fn wanted(&mut self) -> Result<Vec<Wanted>, String> {
+        let mut wanted = Vec::new();
+        for source in &self.bind.certificates {
+            match source {
+                CertificateSource::Crt(path) => {
+                    let files = self.files(path)?;
+                    wanted.extend(files.into_iter().map(Wanted::plain));
+                }
+                CertificateSource::Default(path) => {
+                    let files = self.files(path)?.into_iter().map(Wanted::plain);
+                    wanted.extend(files.map(|one| Wanted {
+                        is_default: true,
+                        ..one
+                    }));
+                }
+                CertificateSource::List(path) => self.list(path, &mut wanted)?,
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn list(&mut self, path: &Path, wanted: &mut Vec<Wanted>) -> Result<(), String> {
+        let shown = path.display();
+        let text = self.watched.read(path)?;
+        let text = String::from_utf8(text).map_err(|_| format!("'{shown}' is not text"))?;
+        let list = crt_list::parse(&text, self.bind)
+            .map_err(|wrong| format!("crt-list '{shown}', {}", wrong.join("; ")))?;
+        let notices = list.notices.iter();
+        self.told
+            .extend(notices.map(|it| format!("crt-list '{shown}', {it}")));
+        for entry in list.entries {
+            for file in self.bundle(&entry.crt) {
+                wanted.push(Wanted {
+                    file,
+                    policy: entry.policy.clone(),
+                    filters: entry.filters.clone(),
+                    is_default: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The files a `crt` stands for: itself, those of a folder in alphabetical order, or a bundle.
+    fn files(&mut self, path: &Path) -> Result<Vec<PathBuf>, String> {
+        const NOT_CERTIFICATES: [&str; 4] = ["key", "issuer", "ocsp", "sctl"];
+        if !path.is_dir() {
+            return Ok(self.bundle(path));
+        }
+        let mut files = self.watched.folder(path)?;
+        files.retain(|file| {
+            let extension = file.extension().and_then(|it| it.to_str()).unwrap_or("");
+            !NOT_CERTIFICATES.contains(&extension)
+        });
+        if files.is_empty() && !self.bind.strict_sni {
+            let shown = path.display();
+            return Err(format!("the folder '{shown}' has no certificate in it"));
+        }
+        Ok(files)
+    }
+
+    /// `FILE`, or where there is none `FILE.rsa` and `FILE.ecdsa` as far as they are there.
+    fn bundle(&mut self, path: &Path) -> Vec<PathBuf> {
+        self.watched.note(path);
+        if self.common.tls.extra_files.bundle && !path.exists() {
+            let parts = BUNDLE.map(|kind| super::files::beside(path, kind, false));
+            parts.iter().for_each(|part| self.watched.note(part));
+            let there: Vec<PathBuf> = parts.into_iter().filter(|part| part.exists()).collect();
+            if !there.is_empty() {
+                return there;
+            }
+        }
+        vec![path.to_owned()]
+    }
+
+    fn context(&mut self, policy: &TlsPolicy, index: &Arc<Index>) -> Result<Context, String> {
+        let provider = Arc::new(ciphers::provider(&policy.choice));
+        let auth = ClientAuth::load(policy, self.bind, &provider, self.watched)?;
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&ciphers::versions(policy.choice.versions))
+            .map_err(|e| format!("TLS versions: {e}"))?;
+        let builder = match &auth {
+            Some(auth) => builder.with_client_cert_verifier(auth.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(index.clone());
+        config.ignore_client_order = !policy.prefer_client_ciphers;
+        let scope = auth.as_ref().map_or(OPEN, |auth| auth.scope());
+        self.resumption(&mut config, scope);
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = protocols(policy, self.mode);
+        Ok(Context {
+            with_alpn: Arc::new(config),
+            without_alpn,
+            auth,
+        })
+    }
+
+    /// Tickets, or with `no-tls-tickets` the cache. With tickets nothing is kept here: the cache
+    /// would be one lock for every handshake. One ticket is what a client that reconnects needs.
+    fn resumption(&self, config: &mut ServerConfig, scope: super::tickets::Scope) {
+        let alive = self.common.tls.lifetime > Duration::ZERO;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        if !alive {
+            return;
+        }
+        config.send_tls13_tickets = 1;
+        if self.bind.no_tickets {
+            config.session_storage = Arc::new(Scoped {
+                cache: self.common.sessions.clone(),
+                scope,
+            });
+        } else {
+            config.ticketer = Arc::new(Ticketer {
+                keys: self.keys.clone(),
+                scope,
+            });
+        }
+    }
+}
+
+impl Wanted {
+    fn plain(file: PathBuf) -> Self {
+        Self {
+            file,
+            policy: None,
+            filters: Vec::new(),
+            is_default: false,
+        }
+    }
+}
+
+/// What is offered of `alpn`: with HTTP what is served, else everything, for the node to deal with.
+fn protocols(policy: &TlsPolicy, mode: Mode) -> Vec<Vec<u8>> {
+    let served = |name: &str| mode == Mode::Tcp || ["http/1.1", "http/1.0"].contains(&name);
+    let offered = policy.alpn.iter().filter(|name| served(name));
+    offered.map(|name| name.as_bytes().to_vec()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::certificates::tests::write;
+
+    fn load(bind: &BindTls, mode: Mode) -> Result<Arc<Served>, String> {
+        let common = Common::new(&GlobalTls::default());
+        let tls = ServerTlsConfig::load(bind, mode, &common, &mut Vec::new())?;
+        Ok(tls.current.load_full())
+    }
 
     #[test]
     fn tickets_are_given_unless_no_tls_tickets_says_so() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.pem");
-        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
-        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
-        std::fs::write(&path, pem).expect("a writable folder");
+        let path = write(folder.path(), "a.pem", &["a.example"]);
         for no_tickets in [false, true] {
             let bind = BindTls {
-                crt: vec![path.clone()],
+                certificates: vec![CertificateSource::Crt(path.clone())],
                 no_tickets,
                 ..BindTls::default()
             };
-            let config = ServerTlsConfig::load(&bind)
-                .expect("one certificate")
-                .config;
-            assert_eq!(config.send_tls13_tickets, usize::from(!no_tickets));
+            let served = load(&bind, Mode::Http).expect("one certificate");
+            let config = &served.contexts[0].with_alpn;
             assert_eq!(config.ticketer.enabled(), !no_tickets);
+            assert_eq!(config.session_storage.can_cache(), no_tickets);
         }
+    }
+
+    #[test]
+    fn http_offers_what_is_served_and_tcp_what_is_written() {
+        let policy = TlsPolicy {
+            alpn: vec!["h2".into(), "http/1.1".into()],
+            ..TlsPolicy::default()
+        };
+        assert_eq!(protocols(&policy, Mode::Http), [b"http/1.1"]);
+        assert_eq!(protocols(&policy, Mode::Tcp), [&b"h2"[..], b"http/1.1"]);
+    }
+
+    #[test]
+    fn folders_bundles_and_lists_give_their_certificates_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("d")).expect("a folder");
+        for (file, name) in [
+            ("d/b.pem", "b"),
+            ("d/a.pem", "a"),
+            ("d/.hidden", "h"),
+            ("bundle.pem.ecdsa", "bundle"),
+            ("listed.pem", "listed"),
+        ] {
+            write(folder.path(), file, &[name]);
+        }
+        std::fs::write(at("d/a.pem.ocsp"), "").expect("writable");
+        std::fs::write(at("list"), "listed.pem [alpn http/1.1] *.x !y.x\n").expect("writable");
+        let bind = BindTls {
+            certificates: vec![
+                CertificateSource::Crt(at("d")),
+                CertificateSource::Crt(at("bundle.pem")),
+                CertificateSource::List(at("list")),
+            ],
+            crt_base: Some(folder.path().to_owned()),
+            ..BindTls::default()
+        };
+        let served = load(&bind, Mode::Http).expect("certificates");
+        let entries = served.index.entries().iter();
+        let found: Vec<_> = entries
+            .map(|entry| (entry.certificate.names[0].as_str(), entry.context))
+            .collect();
+        assert_eq!(found, [("a", 0), ("b", 0), ("bundle", 0), ("listed", 1)]);
+        let none = BindTls {
+            certificates: vec![CertificateSource::Crt(at("no-such"))],
+            ..BindTls::default()
+        };
+        let error = load(&none, Mode::Http).err().expect("no such file");
+        assert!(error.contains("no-such"), "{error}");
     }
 }

@@ -2,20 +2,23 @@
 //! in `ssl-default-…-options` (manual 3.1, 5.1, 5.2). Versions below 1.2 do not exist here, so what
 //! forbids them changes nothing and what demands them is refused.
 
+pub(crate) mod ciphers;
+pub(crate) mod global;
+pub(crate) mod groups;
+pub(crate) mod policy;
+pub(crate) mod verify;
+
 use super::Scope;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
-use crate::model::TlsVersions;
+use crate::model::{TlsChoice, TlsVersions};
 use crate::values::choice;
 
-/// What is said of lists of suites, which restrict nothing.
-pub(crate) const SUITES: &str =
-    "all AEAD suites of TLS 1.2 (with ECDHE) and 1.3 are offered, and no others";
-/// The same of curves.
-pub(crate) const GROUPS: &str = "the key exchange groups of the TLS library are offered";
-/// The same of signature algorithms.
-pub(crate) const SIGNATURES: &str = "the signature algorithms of the TLS library are offered";
+/// Why `npn` is refused.
+pub(crate) const NPN: &str = "NPN was replaced by ALPN, and no client speaks it any more";
+/// What to write for it.
+pub(crate) const NPN_INSTEAD: &str = "write 'alpn' instead";
 
 /// Words without a value that speak of versions.
 pub(crate) const VERSION_FLAGS: &[&str] = &[
@@ -87,19 +90,26 @@ fn too_old(word: &Word) -> Diagnostic {
     .help("use TLSv1.2 or TLSv1.3")
 }
 
-/// Checks that a version is left.
+/// Checks that a version is left, and suites for it.
 pub(crate) fn any_left(
-    versions: TlsVersions,
+    choice: &TlsChoice,
     place: crate::source::Span,
     what: &str,
 ) -> Result<(), Diagnostic> {
-    match versions.tls12 || versions.tls13 {
-        true => Ok(()),
-        false => Err(
-            Diagnostic::alert(place, format!("'{what}' : all TLS versions are disabled"))
-                .help("TLS 1.2 and 1.3 are the versions there are: allow one of them"),
-        ),
+    let TlsVersions { tls12, tls13 } = choice.versions;
+    if !tls12 && !tls13 {
+        let message = format!("'{what}' : all TLS versions are disabled");
+        return Err(Diagnostic::alert(place, message)
+            .help("TLS 1.2 and 1.3 are the versions there are: allow one of them"));
     }
+    if tls12 && choice.ciphers.as_ref().is_some_and(Vec::is_empty) {
+        let message =
+            format!("'{what}' : 'ciphers' leaves no suite of TLS 1.2 that is offered here");
+        let instead = "or switch TLS 1.2 off with 'ssl-min-ver TLSv1.3'";
+        return Err(Diagnostic::alert(place, message)
+            .help(format!("{}; {instead}", ciphers::known_ciphers())));
+    }
+    Ok(())
 }
 
 /// `alpn LIST`. HTTP/2 in it is not an error: `told` and `instead` say what becomes of it.

@@ -1,0 +1,125 @@
+//! Certificates, lists, keys and CAs that change on disk are taken over while connections come in:
+//! looked at every few seconds, and at once on SIGHUP. Established connections keep what they have.
+//!
+//! Runs beside the manager; files are read on a thread of its own, so that a slow disk holds up
+//! neither checks nor workers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::log::Level;
+use crate::shared::Shared;
+use crate::tls::{ClientTls, Common, ServerTlsConfig};
+
+use super::client::Shelf;
+
+/// How often files are looked at: a renewal should not wait for long, and a look is one `stat` a file.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What reloading needs, for the life of the process.
+#[derive(Clone)]
+pub(crate) struct Reloading {
+    /// What `bind` lines share.
+    pub(crate) common: Arc<Common>,
+    /// What servers share.
+    pub(crate) shelf: Arc<Shelf>,
+    /// Told to look at once.
+    pub(crate) now: Arc<Notify>,
+}
+
+impl Reloading {
+    /// For what was loaded with these.
+    pub(crate) fn new(common: Arc<Common>, shelf: Arc<Shelf>) -> Self {
+        Self {
+            common,
+            shelf,
+            now: Arc::default(),
+        }
+    }
+}
+
+/// Looks for changes until the engine stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut out_of_reach = false;
+    while !shared.stopping.load(Relaxed) {
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = shared.reloading.now.notified() => {}
+        }
+        let looking = tokio::task::spawn_blocking({
+            let shared = shared.clone();
+            move || look(&shared)
+        });
+        // A look that panicked, which none should, is one that found nothing.
+        let Ok(outcome) = looking.await else { continue };
+        if outcome.out_of_reach && !out_of_reach {
+            let message = "Certificates cannot be read again from here (chroot or missing files): \
+                           those in use stay until a restart.";
+            shared.say(Level::Warning, message);
+        }
+        out_of_reach = outcome.out_of_reach;
+        for line in outcome.told {
+            shared.say(Level::Alert, &line);
+        }
+        if outcome.reloaded > 0 {
+            let count = outcome.reloaded;
+            let message =
+                format!("TLS files have changed: read again for {count} bind and server lines.");
+            shared.say(Level::Notice, &message);
+        }
+    }
+}
+
+/// What a look has found.
+struct Outcome {
+    told: Vec<String>,
+    reloaded: usize,
+    out_of_reach: bool,
+}
+
+fn look(shared: &Shared) -> Outcome {
+    let Reloading { common, shelf, .. } = &shared.reloading;
+    let mut outcome = Outcome {
+        told: Vec::new(),
+        reloaded: 0,
+        out_of_reach: false,
+    };
+    let site = shared.site.load_full();
+    let binds: Vec<&Arc<ServerTlsConfig>> = site
+        .frontends
+        .iter()
+        .flat_map(|it| it.tls.iter().flatten())
+        .collect();
+    let overtaken = common.store.is_overtaken();
+    for bind in &binds {
+        bind.rotate();
+        if !overtaken && !bind.has_changed() {
+            continue;
+        }
+        if bind.is_out_of_reach() {
+            outcome.out_of_reach = true;
+            continue;
+        }
+        bind.reload(common, &mut outcome.told);
+        outcome.reloaded += 1;
+    }
+    if outcome.reloaded > 0 {
+        let used: std::collections::HashSet<_> = binds.iter().flat_map(|it| it.files()).collect();
+        common.store.keep_only(|file| used.contains(file));
+    }
+    shelf.roots.refresh(&mut outcome.told);
+    for backend in &site.backends {
+        for server in backend.servers() {
+            let both = [&server.tls, &server.check_tls].into_iter().flatten();
+            let reloaded = both.filter(|tls: &&ClientTls| tls.reload(shelf, &mut outcome.told));
+            outcome.reloaded += reloaded.count();
+        }
+    }
+    // Lines that share a file have the same to say of it.
+    outcome.told.sort();
+    outcome.told.dedup();
+    outcome
+}
