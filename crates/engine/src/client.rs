@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use config::model::ConnectionMode;
 use routing::rules::Answer;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Limits, Parsed};
 use wire::head::{RequestHead, Version};
@@ -14,7 +15,9 @@ use wire::ws::{self, Upgrade};
 use crate::buffer::Buffer;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
+use crate::exchange::BodyRead;
 use crate::io;
+use crate::measure;
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
@@ -55,6 +58,18 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
     /// Its books.
     pub(crate) session: Box<Session>,
+}
+
+impl Request {
+    /// That much of its body was read already: what is left may be skipped, if anybody knows where
+    /// it begins.
+    pub(crate) fn skip_read(&mut self, read: BodyRead) {
+        match read {
+            BodyRead::None => {}
+            BodyRead::Part => self.keep_alive = false,
+            BodyRead::Whole => self.body = BodyLength::Empty,
+        }
+    }
 }
 
 /// Whether a connection goes on after an answer.
@@ -108,7 +123,9 @@ impl Client {
                 self.log_silent(end);
                 None
             }
-            Err(NoRequest::Left { session, end }) => {
+            Err(NoRequest::Left { mut session, end }) => {
+                // Nobody was told, but this is what is logged, as for a connection without a word.
+                session.record.status = Some(400);
                 session.count_at_frontend(Count::RequestErrors);
                 session.finish(end);
                 None
@@ -208,9 +225,9 @@ impl Client {
             if scanner.is_worth_parsing(self.buffer.bytes(), &limits) || full {
                 match h1::parse_request(self.buffer.bytes(), &limits) {
                     Ok(Parsed::Complete { head, consumed }) => {
-                        session.count_in(consumed);
+                        session.count_in(measure::request(&head));
                         self.buffer.consume(consumed, &worker.buffers);
-                        return accept_head(head, session);
+                        return accept_head(head, session, self.buffer.bytes());
                     }
                     Ok(Parsed::Partial) if full => return Err(refuse(session, 400)),
                     Ok(Parsed::Partial) => {}
@@ -265,7 +282,11 @@ impl Client {
         let worker = self.worker();
         // Bytes behind an upgrade that is refused may be frames: they must never become a request.
         let no_upgrade = matches!(request.upgrade, Upgrade::No);
-        let after = if whole && no_upgrade && request.keep_alive && !worker.is_stopping() {
+        let mode = self.connection.frontend.conf().proxy.connection;
+        let closes =
+            mode == ConnectionMode::Close || answer.fields.has_token("connection", "close");
+        let keeps = request.keep_alive && no_upgrade && !closes;
+        let after = if whole && keeps && !worker.is_stopping() {
             After::KeepAlive
         } else {
             After::Close
@@ -297,7 +318,10 @@ impl Client {
         if !is_head {
             out.extend_from_slice(&body);
         }
-        session.count_out(out.len());
+        // As HAProxy does it: what answers no request is not counted.
+        if !session.record.request_line.is_empty() {
+            session.count_out(measure::answer(&head, &body, is_head));
+        }
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
         let stream = RefCell::new(&mut self.stream);
         match within(limit, io::write_all(&stream, &out)).await {
@@ -314,13 +338,15 @@ impl Client {
             if reader.is_done() {
                 return true;
             }
-            let used = match reader.next(self.buffer.bytes()) {
-                Ok(BodyStep::Data { end, .. }) => end,
-                Ok(BodyStep::Skip(count)) => count,
-                Ok(BodyStep::End { consumed, .. }) => consumed,
+            let (used, counted) = match reader.next(self.buffer.bytes()) {
+                Ok(BodyStep::Data { start, end }) => (end, end - start),
+                Ok(BodyStep::Skip(count)) => (count, 0),
+                Ok(BodyStep::End { consumed, trailers }) => {
+                    (consumed, measure::end(consumed, trailers.as_ref()))
+                }
                 Ok(BodyStep::NeedMore) | Err(_) => return false,
             };
-            request.session.count_in(used);
+            request.session.count_in(counted);
             self.buffer.consume(used, &worker.buffers);
         }
     }
@@ -390,14 +416,20 @@ fn refuse(session: Box<Session>, status: u16) -> NoRequest {
 }
 
 /// A complete head becomes a request if its framing and its upgrade have one meaning.
-fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, NoRequest> {
-    session.record.request = Some(session.record.elapsed());
-    session.record.request_line = request_line(&head);
-    session.log_begin();
+/// So must be what `came` with it of a chunked body: then nothing of the request reaches a node.
+fn accept_head(
+    head: RequestHead,
+    mut session: Box<Session>,
+    came: &[u8],
+) -> Result<Request, NoRequest> {
     let body = match h1::request_body(&head) {
+        Ok(BodyLength::Chunked) if !is_good_so_far(came) => return Err(refuse(session, 400)),
         Ok(body) => body,
         Err(rejected) => return Err(refuse(session, rejected.reason.status())),
     };
+    session.record.request = Some(session.record.elapsed());
+    session.record.request_line = request_line(&head);
+    session.log_begin();
     if head.method.is_connect() {
         // A tunnel to wherever the client likes is what a forward proxy is for.
         return Err(refuse(session, 405));
@@ -414,6 +446,20 @@ fn accept_head(head: RequestHead, mut session: Box<Session>) -> Result<Request, 
         keep_alive,
         session,
     })
+}
+
+/// Whether the beginning of a chunked body is one.
+fn is_good_so_far(mut bytes: &[u8]) -> bool {
+    let mut reader = BodyReader::new(BodyLength::Chunked);
+    loop {
+        let used = match reader.next(bytes) {
+            Ok(BodyStep::Data { end, .. }) => end,
+            Ok(BodyStep::Skip(count)) => count,
+            Ok(BodyStep::End { .. } | BodyStep::NeedMore) => return true,
+            Err(_) => return false,
+        };
+        bytes = bytes.get(used..).unwrap_or_default();
+    }
 }
 
 fn request_line(head: &RequestHead) -> Box<[u8]> {

@@ -19,6 +19,7 @@ use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchanges::Underway;
 use crate::io;
+use crate::measure;
 use crate::observe;
 use crate::retry::{Cause, Kept};
 use crate::session::{Early, Session};
@@ -89,6 +90,8 @@ pub(crate) struct Failure {
     pub(crate) status: Option<u16>,
     /// Whether the client has part of a response whose end only the end of the connection marks.
     pub(crate) unframed: bool,
+    /// How much of the request's body was read from the client.
+    pub(crate) body: BodyRead,
 }
 
 impl Failure {
@@ -103,11 +106,24 @@ impl Failure {
     }
 }
 
+/// How much of a request's body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum BodyRead {
+    /// Nothing: it may still be skipped.
+    None,
+    /// Some: what comes next on the connection is its rest.
+    Part,
+    /// All: what comes next is another request.
+    Whole,
+}
+
 /// What both directions tell each other.
 #[derive(Default)]
 struct Progress {
     /// Nothing more of the request will be sent: it was sent whole, or the server took no more.
     upload_over: Cell<bool>,
+    /// The request's body was read to its end.
+    body_whole: Cell<bool>,
     /// Body bytes of the request were taken from the client's buffer.
     body_used: Cell<bool>,
     /// The rest of the request will not come: the client was to wait for a go-ahead.
@@ -125,6 +141,14 @@ struct Progress {
 }
 
 impl Progress {
+    fn body_read(&self) -> BodyRead {
+        match (self.body_whole.get(), self.body_used.get()) {
+            (true, _) => BodyRead::Whole,
+            (false, true) => BodyRead::Part,
+            (false, false) => BodyRead::None,
+        }
+    }
+
     /// What the client is waiting for.
     fn stage(&self) -> Stage {
         if self.head_sent.get() {
@@ -217,6 +241,7 @@ async fn both(
             cause: progress.cause.get().filter(|_| progress.repeatable.get()),
             status,
             unframed: progress.unframed.get(),
+            body: progress.body_read(),
         })
     };
     let mut download = pin!(download.run());
@@ -318,7 +343,8 @@ impl Upload<'_> {
             let before = out.len();
             let whole = self
                 .transcode(&mut reader, chunked, &mut out)
-                .map_err(|_| UploadError::Client(End::by(Side::Proxy, Stage::Request)))?;
+                .map_err(|_| UploadError::Client(End::by(Side::Proxy, self.progress.stage())))?;
+            self.progress.body_whole.set(whole);
             if let Some(kept) = &mut self.kept {
                 let fits = kept.add(&out, before, &reader);
                 self.progress.repeatable.set(fits);
@@ -348,8 +374,8 @@ impl Upload<'_> {
             chunked,
             out,
             self.pool,
-            |used| {
-                session.count_in(used);
+            |counted| {
+                session.count_in(counted);
                 progress.body_used.set(true);
             },
         )
@@ -386,6 +412,14 @@ struct Download<'a> {
     worker: &'a Worker,
 }
 
+/// A response head that is ready to be sent.
+struct Unsent {
+    status: u16,
+    bytes: Vec<u8>,
+    /// What it counts: see `measure`.
+    counted: usize,
+}
+
 /// Who ended it, and the status the client should get if it got none yet.
 type Broken = (End, Option<u16>);
 
@@ -416,6 +450,7 @@ impl Download<'_> {
                 self.progress.repeatable.set(false);
                 let mut out = Vec::with_capacity(128);
                 h1::write_response(&head, Framing::None, None, &mut out);
+                self.session.count_out(measure::response(&head));
                 self.write(&out).await?;
             }
         }
@@ -473,14 +508,15 @@ impl Download<'_> {
         if ws::check_switching(&head, self.order.head, key).is_err() {
             return Err(self.invalid());
         }
+        let counted = measure::response(&head);
         h1::strip_hop_by_hop(&mut head.fields);
         (self.order.rewrite)(&mut head, self.session);
         let mut out = Vec::with_capacity(256);
         let connection = Some(h1::Connection::Upgrade);
         h1::write_response(&head, Framing::None, connection, &mut out);
-        self.announce(101, out.len());
+        self.announce(101, counted);
         observe::saw(self.session, Sight::Status(101));
-        self.session.count_out(out.len());
+        self.session.count_out(counted);
         self.write(&out).await?;
         Ok(Outcome::Switched)
     }
@@ -500,16 +536,22 @@ impl Download<'_> {
         let after = self.after(body, framing);
         let unframed = framing == Framing::UntilClose && body != BodyLength::Empty;
         self.progress.unframed.set(unframed);
+        let counted = measure::response(&head);
         h1::strip_hop_by_hop(&mut head.fields);
         (self.order.rewrite)(&mut head, self.session);
         let mut out = Vec::with_capacity(1024);
         let version = self.order.head.version;
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
-        self.announce(head.status, out.len());
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
-        self.relay_body(body, chunked, out).await?;
+        let status = head.status;
+        let unsent = Unsent {
+            status,
+            bytes: out,
+            counted,
+        };
+        self.relay_body(body, chunked, unsent).await?;
         // Said at the end: a response that breaks off is none, however good its head was.
-        observe::saw(self.session, Sight::Status(head.status));
+        observe::saw(self.session, Sight::Status(status));
         Ok(Outcome::Done {
             client: after,
             server_reusable: !self.progress.abandoned.get()
@@ -548,7 +590,7 @@ impl Download<'_> {
         }
     }
 
-    fn announce(&self, status: u16, head_bytes: usize) {
+    fn announce(&self, status: u16, counted: usize) {
         self.progress.head_sent.set(true);
         self.progress.repeatable.set(false);
         self.seen.status.set(Some(status));
@@ -557,17 +599,17 @@ impl Download<'_> {
         self.session.log_early(Early {
             status: Some(status),
             response: Some(now.saturating_sub(self.seen.started)),
-            bytes: head_bytes,
+            bytes: counted,
         });
         self.session.count_response(status);
     }
 
-    /// Sends `out`, which holds the head, and the body behind it.
+    /// Sends the head and the body behind it.
     async fn relay_body(
         &mut self,
         body: BodyLength,
         chunked: bool,
-        mut out: Vec<u8>,
+        head: Unsent,
     ) -> Result<(), Broken> {
         let mut reader = BodyReader::new(body);
         let pool = &self.worker.buffers;
@@ -575,6 +617,13 @@ impl Download<'_> {
             observe::saw(self.session, sight);
             (End::by(Side::Server, Stage::Data), None)
         };
+        let Unsent {
+            status,
+            bytes: mut out,
+            counted,
+        } = head;
+        let counts = Cell::new(counted);
+        let mut announced = false;
         loop {
             let whole = transcode(
                 self.server_buffer,
@@ -582,11 +631,20 @@ impl Download<'_> {
                 chunked,
                 &mut out,
                 pool,
-                |_| {},
-            )
-            .map_err(|_| broken(Sight::Invalid))?;
+                |counted| counts.set(counts.get() + counted),
+            );
+            // Nonsense that came together with the head: the client has seen nothing of either.
+            let whole = match whole {
+                Ok(whole) => whole,
+                Err(_) if !announced => return Err(self.invalid()),
+                Err(_) => return Err(broken(Sight::Invalid)),
+            };
+            if !announced {
+                self.announce(status, counted);
+                announced = true;
+            }
+            self.session.count_out(counts.take());
             if !out.is_empty() {
-                self.session.count_out(out.len());
                 self.write(&out).await?;
                 out.clear();
             }
@@ -656,7 +714,8 @@ fn declared_length(head: &ResponseHead) -> Option<u64> {
         .ok()
 }
 
-/// Moves what is in `buffer` of a body to `out`, framed anew. `Ok(true)`: that was the end of it.
+/// Moves what is in `buffer` of a body to `out`, framed anew, and tells `used` what each step counts
+/// (see `measure`). `Ok(true)`: that was the end of it.
 fn transcode(
     buffer: &mut Buffer,
     reader: &mut BodyReader,
@@ -666,7 +725,7 @@ fn transcode(
     mut used: impl FnMut(usize),
 ) -> Result<bool, BodyError> {
     while !reader.is_done() {
-        let consumed = match reader.next(buffer.bytes())? {
+        let (consumed, counted) = match reader.next(buffer.bytes())? {
             BodyStep::Data { start, end } => {
                 let data = &buffer.bytes()[start..end];
                 if chunked {
@@ -676,18 +735,18 @@ fn transcode(
                 } else {
                     out.extend_from_slice(data);
                 }
-                end
+                (end, end - start)
             }
-            BodyStep::Skip(count) => count,
+            BodyStep::Skip(count) => (count, 0),
             BodyStep::End { consumed, trailers } => {
                 if chunked {
                     h1::write_last_chunk(trailers.as_ref(), out);
                 }
-                consumed
+                (consumed, measure::end(consumed, trailers.as_ref()))
             }
             BodyStep::NeedMore => return Ok(false),
         };
-        used(consumed);
+        used(counted);
         buffer.consume(consumed, pool);
     }
     Ok(true)

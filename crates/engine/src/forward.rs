@@ -15,7 +15,7 @@ use crate::client::{After, Client, Request};
 use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side};
-use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
+use crate::exchange::{self, BodyRead, Failure, Order, Outcome, ServerConnection};
 use crate::retry::Kept;
 use crate::serve;
 use crate::session::Session;
@@ -45,6 +45,7 @@ pub(crate) async fn forward(
         attempts.follow(persisted);
     }
     let mut kept = Kept::of(&request, backend, worker);
+    let mut body_read = BodyRead::None;
     loop {
         let reusable = may_reuse(&request);
         let Request { head, session, .. } = &mut request;
@@ -54,6 +55,7 @@ pub(crate) async fn forward(
         {
             Ok(server) => server,
             Err(NoServer { end, status }) => {
+                request.skip_read(body_read);
                 return give_up(client, request, end, Some(status)).await;
             }
         };
@@ -69,6 +71,9 @@ pub(crate) async fn forward(
             persisted.as_ref(),
         )
         .await;
+        if let Outcome::Failed(failure) = &outcome {
+            body_read = body_read.max(failure.body);
+        }
         match outcome {
             Outcome::Switched => return Forwarded::Tunnel(open_tunnel(client, server, request)),
             Outcome::Done {
@@ -92,6 +97,7 @@ pub(crate) async fn forward(
                     // An orderly end would pass for the whole of it.
                     client.cut = true;
                 }
+                request.skip_read(body_read);
                 return give_up(client, request, failure.end, failure.status).await;
             }
         }
@@ -144,8 +150,11 @@ async fn run_exchange(
         body: request.body,
         upgrade,
         server_connection,
-        // Bytes behind a refused upgrade may be frames: they must never be read as a request.
-        keep_client: request.keep_alive && mode != ConnectionMode::Close && upgrade.is_none(),
+        // `option httpclose` of a backend closes its own side alone, as in HAProxy. Bytes behind a
+        // refused upgrade may be frames: they must never be read as a request.
+        keep_client: request.keep_alive
+            && request.session.frontend().conf().proxy.connection != ConnectionMode::Close
+            && upgrade.is_none(),
         client_limit: front.client,
         server_limit: back.server,
         retried_statuses,
@@ -255,10 +264,6 @@ async fn give_up(
     let after = match status {
         Some(status) => {
             let answer = request.session.error_page(status);
-            // A request whose body is half-read cannot be followed by another one.
-            if request.body != BodyLength::Empty || !matches!(request.upgrade, Upgrade::No) {
-                request.keep_alive = false;
-            }
             client.reply(&mut request, answer).await
         }
         None => After::Close,

@@ -28,6 +28,7 @@ mod listen;
 mod log;
 mod logins;
 mod manager;
+mod measure;
 mod observe;
 mod offload;
 mod page;

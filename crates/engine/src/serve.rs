@@ -153,6 +153,8 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
     }
     let Some(BackendId(index)) = choose_backend(&frontend, request) else {
         request.session.count_at_frontend(Count::RequestErrors);
+        // HAProxy has not finished with the request then: "-1".
+        request.session.record.request = None;
         let answer = request.session.error_page(503);
         return Verdict::Reply {
             answer,

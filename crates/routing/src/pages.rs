@@ -24,6 +24,8 @@ pub struct Answer {
 pub enum StatusLine {
     /// With the usual reason phrase.
     Usual,
+    /// With the title of its page, which is another one for a few.
+    Titled(&'static str),
     /// As a page of the configuration says it, which may be another status.
     Own(u16, Arc<[u8]>),
     /// Not at all: the page is an empty file, and the connection ends.
@@ -46,6 +48,7 @@ impl Answer {
         let mut head = ResponseHead::new(self.status);
         match self.line {
             StatusLine::Usual => {}
+            StatusLine::Titled(title) => head.set_status(self.status, Some(title.as_bytes())),
             StatusLine::Own(status, reason) => head.set_status(status, Some(&reason)),
             StatusLine::Silent => return None,
         }
@@ -54,55 +57,123 @@ impl Answer {
     }
 }
 
-/// What each page says, by status.
-const PAGES: [(u16, &str); 21] = [
-    (200, "All is well here."),
-    (400, "The request that was sent is not valid."),
-    (401, "A user name and a password are needed to see this."),
-    (403, "The rules of this site forbid this request."),
-    (404, "There is nothing here by that name."),
-    (405, "This cannot be asked for with that method."),
-    (407, "A user name and a password are needed to pass."),
-    (408, "The request did not arrive in time."),
-    (410, "What was here is gone for good."),
-    (413, "The request is larger than is allowed."),
-    (421, "This request belongs to another server."),
-    (422, "The request is well formed but cannot be carried out."),
+/// Status, title and sentence of each page. The titles and the lengths are HAProxy's, so that byte
+/// counts of logs compare; the sentences are ours.
+const PAGES: [(u16, &str, &str); 21] = [
+    (200, "OK", "All well here."),
+    (400, "Bad request", "What was sent is not a valid request."),
     (
-        425,
-        "It is too early for this request: please send it again.",
+        401,
+        "Unauthorized",
+        "To see what is here, please give a user name and password.",
     ),
-    (426, "This is only served over another protocol."),
-    (429, "Too many requests were sent: please wait a little."),
+    (
+        403,
+        "Forbidden",
+        "The rules of this site forbid the request.",
+    ),
+    (404, "Not Found", "Nothing is here under this name."),
+    (
+        405,
+        "Method Not Allowed",
+        "The method of this request is not one of those that can be used on what it asks about.",
+    ),
+    (
+        407,
+        "Unauthorized",
+        "A user name and a password are needed to get through here.",
+    ),
+    (
+        408,
+        "Request Time-out",
+        "The request was not here as a whole in the time set.",
+    ),
+    (
+        410,
+        "Gone",
+        "What was here is gone for good and nothing will ever take its place.",
+    ),
+    (
+        413,
+        "Payload Too Large",
+        "The request is larger than what is allowed here",
+    ),
+    (
+        421,
+        "Misdirected Request",
+        "This request was for some different server.",
+    ),
+    (
+        422,
+        "Unprocessable Content",
+        "The request is well formed but cannot be carried out.",
+    ),
+    (425, "Too Early", "It is too early to send this."),
+    (
+        426,
+        "Upgrade Required",
+        "This is only served over another protocol.",
+    ),
+    (
+        429,
+        "Too Many Requests",
+        "Too many requests came in a short time: please wait a bit.",
+    ),
     (
         431,
+        "Request Header Fields Too Large",
         "The headers of the request are larger than is allowed.",
     ),
-    (500, "Something went wrong here."),
-    (501, "This is not something that can be done here."),
-    (502, "The server behind gave an answer that is not valid."),
-    (503, "There is no server to handle this request."),
-    (504, "The server behind did not answer in time."),
+    (
+        500,
+        "Internal Server Error",
+        "Something went wrong in this place",
+    ),
+    (
+        501,
+        "Not Implemented",
+        "What the request asks for is not something that can be done by this server now.",
+    ),
+    (
+        502,
+        "Bad Gateway",
+        "The answer that the server behind gave makes no sense.",
+    ),
+    (
+        503,
+        "Service Unavailable",
+        "There is no server now to handle this request.",
+    ),
+    (
+        504,
+        "Gateway Time-out",
+        "No answer came in the time it had.",
+    ),
 ];
 
-/// The page for a status, or `None` where there is none.
-pub fn page(status: u16) -> Option<Vec<u8>> {
+/// Title and body of the page for a status, or `None` where there is none.
+pub fn page(status: u16) -> Option<(&'static str, Vec<u8>)> {
     let at = PAGES
-        .binary_search_by_key(&status, |(known, _)| *known)
+        .binary_search_by_key(&status, |(known, _, _)| *known)
         .ok()?;
-    let head = ResponseHead::new(status);
-    let phrase = String::from_utf8_lossy(head.reason());
-    let sentence = PAGES[at].1;
-    let page = format!("<html><body><h1>{status} {phrase}</h1>\n{sentence}\n</body></html>\n");
-    Some(page.into_bytes())
+    let (_, title, sentence) = PAGES[at];
+    let page = format!("<html><body><h1>{status} {title}</h1>\n{sentence}\n</body></html>\n");
+    Some((title, page.into_bytes()))
 }
 
 /// The answer for a status with its page; without a body where there is none.
 pub fn answer(status: u16) -> Answer {
     let mut answer = Answer::empty(status);
+    // Its value is the writer's; here is its place.
+    answer.fields.append("content-length", b"0");
     answer.fields.append("cache-control", b"no-cache");
-    if let Some(page) = page(status) {
+    if let Some((title, page)) = page(status) {
+        answer.line = StatusLine::Titled(title);
         answer.fields.append("content-type", b"text/html");
+        if matches!(status, 400 | 408) {
+            // Nobody knows where the next request would begin.
+            answer.fields.append("connection", b"close");
+        }
         answer.body = page;
     }
     answer
@@ -171,9 +242,10 @@ mod tests {
 
     #[test]
     fn every_page_of_the_table_is_found() {
-        for (status, sentence) in PAGES {
-            let page = String::from_utf8(page(status).expect("it is in the table"));
-            let page = page.expect("it is text");
+        for (status, title, sentence) in PAGES {
+            let (shown, page) = page(status).expect("it is in the table");
+            assert_eq!(shown, title);
+            let page = String::from_utf8(page).expect("it is text");
             assert!(
                 page.starts_with(&format!("<html><body><h1>{status} ")),
                 "{page}"

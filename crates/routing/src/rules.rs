@@ -160,7 +160,7 @@ pub fn reply(
             ..Answer::empty(reply.status)
         },
     };
-    if answer.line != StatusLine::Usual {
+    if matches!(answer.line, StatusLine::Own(..) | StatusLine::Silent) {
         // A page of the configuration is sent as it is, as HAProxy does.
         return answer;
     }
@@ -168,6 +168,10 @@ pub fn reply(
         if !FRAMING.contains(&&**name) && **name != *"content-type" {
             answer.fields.append(name, &text(value, facts, variables));
         }
+    }
+    // Its value is the writer's; here is its place.
+    if !answer.fields.contains("content-length") {
+        answer.fields.append("content-length", b"0");
     }
     if let Some(content_type) = &reply.content_type
         && !answer.body.is_empty()
@@ -185,6 +189,8 @@ fn redirect(
     variables: &dyn Variables,
 ) -> Answer {
     let mut fields = Fields::new();
+    // Its value is the writer's; here is its place.
+    fields.append("content-length", b"0");
     fields.append("location", &location(redirect, head, facts, variables));
     if !matches!(redirect.code, 301 | 308) {
         fields.append("cache-control", b"no-cache");

@@ -244,10 +244,13 @@ fn ruled(lines: &str, request: &str) -> String {
             | Stopped::Redirect(answer)
             | Stopped::Auth(answer),
         ) => {
-            let page = pages::page(answer.status).is_some_and(|page| page == answer.body);
+            let page = pages::page(answer.status).is_some_and(|(_, page)| page == answer.body);
             let body = String::from_utf8_lossy(&answer.body);
             let body = if page { "<page>" } else { &*body };
-            let fields = listed(&answer.fields);
+            let mut fields = answer.fields.clone();
+            fields.remove("content-length");
+            fields.remove("connection");
+            let fields = listed(&fields);
             let separator = if fields.is_empty() { "" } else { " | " };
             format!("{}{separator}{fields}\t{body}", answer.status)
         }

@@ -262,11 +262,19 @@ fn with_path(method: &Method, target: &[u8]) -> Box<[u8]> {
     }
 }
 
-/// The usual reason phrase of a status (RFC 9110 §15); empty if there is none.
+/// The reason phrase of a status: no program may look at it (RFC 9112 §4), people do, so it is what
+/// HAProxy writes, which is RFC 2616's.
 fn phrase(status: u16) -> &'static str {
-    PHRASES
-        .binary_search_by_key(&status, |(known, _)| *known)
-        .map_or("", |at| PHRASES[at].1)
+    match PHRASES.binary_search_by_key(&status, |(known, _)| *known) {
+        Ok(at) => PHRASES[at].1,
+        Err(_) => match status {
+            200..300 => "Success",
+            300..400 => "Redirection",
+            400..500 => "Client Error",
+            500..600 => "Server Error",
+            _ => "",
+        },
+    }
 }
 
 const PHRASES: [(u16, &str); 48] = [
@@ -295,16 +303,16 @@ const PHRASES: [(u16, &str); 48] = [
     (405, "Method Not Allowed"),
     (406, "Not Acceptable"),
     (407, "Proxy Authentication Required"),
-    (408, "Request Timeout"),
+    (408, "Request Time-out"),
     (409, "Conflict"),
     (410, "Gone"),
     (411, "Length Required"),
     (412, "Precondition Failed"),
-    (413, "Content Too Large"),
-    (414, "URI Too Long"),
+    (413, "Request Entity Too Large"),
+    (414, "Request-URI Too Long"),
     (415, "Unsupported Media Type"),
-    (416, "Range Not Satisfiable"),
-    (417, "Expectation Failed"),
+    (416, "Requested range unsatisfiable"),
+    (417, "Expectation failed"),
     (421, "Misdirected Request"),
     (422, "Unprocessable Content"),
     (425, "Too Early"),
@@ -316,6 +324,6 @@ const PHRASES: [(u16, &str); 48] = [
     (501, "Not Implemented"),
     (502, "Bad Gateway"),
     (503, "Service Unavailable"),
-    (504, "Gateway Timeout"),
-    (505, "HTTP Version Not Supported"),
+    (504, "Gateway Time-out"),
+    (505, "HTTP Version not supported"),
 ];

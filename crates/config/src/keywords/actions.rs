@@ -290,11 +290,12 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
         },
     };
     let mut content_type_place = None;
-    let mut default_page = false;
+    let (mut default_page, mut says_status) = (false, false);
     while !args.at_condition() {
         let Some(word) = args.next() else { break };
         match word.text.as_str() {
             "status" | "deny_status" if word.is("status") || rules.deny => {
+                says_status |= word.is("status");
                 reply.status = status(args)?;
             }
             "content-type" => {
@@ -335,8 +336,10 @@ fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Re
             other => return Err(unknown_reply_word(args, word, other, rules)),
         }
     }
-    // headers of one's own make an answer of one's own, which is empty unless something was said
-    if !reply.headers.is_empty() && !default_page && matches!(reply.body, ReplyBody::Default) {
+    // Whatever is said but 'deny_status' makes an answer of one's own, which is empty unless a body
+    // is given (manual 4.2, "http-request deny").
+    let own = says_status || !reply.headers.is_empty();
+    if own && !default_page && matches!(reply.body, ReplyBody::Default) {
         reply.body = ReplyBody::Bytes(Arc::default());
     }
     check_reply(&mut reply, args, scope, content_type_place)?;

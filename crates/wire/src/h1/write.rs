@@ -30,9 +30,9 @@ const OWNED: [&str; 6] = [
 ];
 
 /// Writes the head of a request, always as HTTP/1.1 and to an origin server: an absolute target is
-/// sent as its path (RFC 9112 §3.2.1), Host first. Without a Host field the authority of the target
-/// is sent, or an empty Host. [`Framing::UntilClose`] has no meaning for a request and is taken for
-/// [`Framing::None`].
+/// sent as its path (RFC 9112 §3.2.1). Host and framing stand where the head has them, as HAProxy
+/// leaves them. Without a Host field the authority of the target is sent, or an empty Host, first.
+/// [`Framing::UntilClose`] has no meaning for a request and is taken for [`Framing::None`].
 pub fn write_request(
     head: &RequestHead,
     framing: Framing,
@@ -47,10 +47,11 @@ pub fn write_request(
     for part in [head.method.as_bytes(), b" ", whole, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
-    let host = head.fields.get("host").or(head.host()).unwrap_or_default();
-    write_field("host", host, out);
-    write_fields(&head.fields, |name| name != "host", out);
-    write_framing(framing, out);
+    let host = head.fields.get("host");
+    if host.is_none() {
+        write_field("host", head.host().unwrap_or_default(), out);
+    }
+    write_framed_fields(&head.fields, host, framing, out);
     write_connection(connection, out);
     out.extend_from_slice(b"\r\n");
 }
@@ -76,12 +77,12 @@ pub fn write_response(
     out.push(b' ');
     out.extend_from_slice(head.reason());
     out.extend_from_slice(b"\r\n");
-    write_fields(&head.fields, |_| true, out);
-    match (status, framing) {
-        (100..200 | 204, _) | (304, Framing::None | Framing::Chunked) => {}
-        (_, Framing::None) => write_framing(Framing::Length(0), out),
-        _ => write_framing(framing, out),
-    }
+    let framing = match (status, framing) {
+        (100..200 | 204, _) | (304, Framing::None | Framing::Chunked) => Framing::None,
+        (_, Framing::None) => Framing::Length(0),
+        _ => framing,
+    };
+    write_framed_fields(&head.fields, None, framing, out);
     write_connection(connection, out);
     out.extend_from_slice(b"\r\n");
 }
@@ -112,6 +113,32 @@ pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
         write_fields(trailers, may_be_trailer, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Fields in their order, with one framing field in the place of the first one that was there (else
+/// behind the others), and `host` in the place of the first Host.
+fn write_framed_fields(fields: &Fields, host: Option<&[u8]>, framing: Framing, out: &mut Vec<u8>) {
+    let (mut host, mut framing) = (host, Some(framing));
+    let is_request = host.is_some();
+    for (name, value) in fields.iter() {
+        match name {
+            "content-length" | "transfer-encoding" => {
+                if let Some(framing) = framing.take() {
+                    write_framing(framing, out);
+                }
+            }
+            "host" if is_request => {
+                if let Some(host) = host.take() {
+                    write_field("host", host, out);
+                }
+            }
+            _ if OWNED.contains(&name) => {}
+            _ => write_field(name, value, out),
+        }
+    }
+    if let Some(framing) = framing {
+        write_framing(framing, out);
+    }
 }
 
 fn write_fields(fields: &Fields, wanted: impl Fn(&str) -> bool, out: &mut Vec<u8>) {
