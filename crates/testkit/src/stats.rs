@@ -55,6 +55,11 @@ impl Table {
             .unwrap_or_else(|_| panic!("{column} of {proxy}/{server} is {value:?}"))
     }
 
+    /// All rows, in order.
+    pub fn rows(&self) -> impl Iterator<Item = &BTreeMap<String, String>> {
+        self.rows.iter()
+    }
+
     /// Names of the servers of a backend.
     pub fn servers(&self, backend: &str) -> Vec<&str> {
         let rows = self.rows.iter().filter(|row| row["pxname"] == backend);
