@@ -427,17 +427,22 @@ fn accept_head(
         Ok(body) => body,
         Err(rejected) => return Err(refuse(session, rejected.reason.status())),
     };
+    let upgrade = ws::upgrade_request(&head);
+    let refused = match &upgrade {
+        // A tunnel to wherever the client likes is what a forward proxy is for.
+        _ if head.method.is_connect() => Some(405),
+        Upgrade::Invalid(error) => Some(error.status()),
+        _ => None,
+    };
+    if refused == Some(400) {
+        return Err(refuse(session, 400));
+    }
     session.record.request = Some(session.record.elapsed());
     session.record.request_line = request_line(&head);
     session.log_begin();
-    if head.method.is_connect() {
-        // A tunnel to wherever the client likes is what a forward proxy is for.
-        return Err(refuse(session, 405));
+    if let Some(status) = refused {
+        return Err(refuse(session, status));
     }
-    let upgrade = match ws::upgrade_request(&head) {
-        Upgrade::Invalid(error) => return Err(refuse(session, error.status())),
-        upgrade => upgrade,
-    };
     let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
     Ok(Request {
         head,

@@ -509,7 +509,7 @@ impl Download<'_> {
             return Err(self.invalid());
         }
         let counted = measure::response(&head);
-        h1::strip_hop_by_hop(&mut head.fields);
+        h1::strip_around_upgrade(&mut head.fields);
         (self.order.rewrite)(&mut head, self.session);
         let mut out = Vec::with_capacity(256);
         let connection = Some(h1::Connection::Upgrade);

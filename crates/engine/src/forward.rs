@@ -199,7 +199,10 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     if !request.head.fields.contains("upgrade") {
         request.upgrade = Upgrade::No;
     }
-    h1::strip_hop_by_hop(&mut request.head.fields);
+    match request.upgrade {
+        Upgrade::WebSocket(_) => h1::strip_around_upgrade(&mut request.head.fields),
+        _ => h1::strip_hop_by_hop(&mut request.head.fields),
+    }
     let frontend = request.session.frontend().clone();
     let settings = [
         &backend.conf().proxy.forwardfor,

@@ -347,6 +347,13 @@ impl Session {
         back.tunnel.or_else(|| shorter(front.client, back.server))
     }
 
+    /// Whether that limit is the server's: `timeout server` is the shorter one.
+    pub(crate) fn is_tunnel_limit_servers(&self) -> bool {
+        let (front, back) = self.timeouts();
+        let shorter = back.server.zip(front.client).is_none_or(|(s, c)| s < c);
+        back.tunnel.is_none() && back.server.is_some() && shorter
+    }
+
     /// The same after `closed` has ended its direction: the other one has `timeout server-fin` or
     /// `client-fin` from then on.
     pub(crate) fn half_closed_limit(&self, closed: Side) -> Option<Duration> {

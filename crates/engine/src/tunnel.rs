@@ -247,12 +247,15 @@ impl Tunnel {
         }
     }
 
-    /// Who is to blame for silence: the side that still could speak, the client if both could.
+    /// Who is to blame for silence: the side that still could speak; if both could, the one whose
+    /// time is shorter, else the client.
     fn silent_side(&self) -> Side {
-        if self.up.phase == Phase::Open {
-            Side::ClientTimeout
-        } else {
-            Side::ServerTimeout
+        let session = self.session.as_ref();
+        let servers = session.is_some_and(|session| session.is_tunnel_limit_servers());
+        match (self.up.phase == Phase::Open, self.down.phase == Phase::Open) {
+            (true, true) if servers => Side::ServerTimeout,
+            (true, _) => Side::ClientTimeout,
+            _ => Side::ServerTimeout,
         }
     }
 

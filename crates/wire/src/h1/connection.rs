@@ -72,6 +72,16 @@ const END_TO_END_FAMILIES: [&str; 3] = ["x-forwarded-", "x-real-", "sec-websocke
 /// To be called before our own fields are added, and after [`wants_keep_alive`] and the decision
 /// about an upgrade were taken: they read what is removed here.
 pub fn strip_hop_by_hop(fields: &mut Fields) {
+    strip(fields, |_| false);
+}
+
+/// The same for a request or a response that upgrades: Connection and Upgrade stay, not for what
+/// they say, but to tell the writer where to put its own.
+pub fn strip_around_upgrade(fields: &mut Fields) {
+    strip(fields, |name| matches!(name, "connection" | "upgrade"));
+}
+
+fn strip(fields: &mut Fields, is_place: impl Fn(&str) -> bool) {
     let names_field = |token: &&[u8]| {
         !CONNECTION_OPTIONS
             .iter()
@@ -87,8 +97,10 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
             .iter()
             .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
     };
-    fields
-        .retain(|name, _| !HOP_BY_HOP.contains(&name) && (!is_named(name) || is_end_to_end(name)));
+    fields.retain(|name, _| {
+        let stays = !HOP_BY_HOP.contains(&name) && (!is_named(name) || is_end_to_end(name));
+        stays || is_place(name)
+    });
 }
 
 fn is_end_to_end(name: &str) -> bool {

@@ -19,7 +19,7 @@ mod target;
 mod write;
 
 pub use body::{BodyError, BodyReader, BodyStep};
-pub use connection::{expects_continue, strip_hop_by_hop, wants_keep_alive};
+pub use connection::{expects_continue, strip_around_upgrade, strip_hop_by_hop, wants_keep_alive};
 pub use framing::{BodyLength, Framing, request_body, response_body};
 pub use parse::{parse_request, parse_response};
 pub use rejected::{Reason, Rejected};

@@ -15,7 +15,8 @@ pub enum Connection {
     Close,
     /// `connection: keep-alive`, which only HTTP/1.0 clients need to be told.
     KeepAlive,
-    /// `connection: upgrade` and `upgrade: websocket`: the only way to send an Upgrade field.
+    /// `connection: Upgrade` and `upgrade: websocket`: the only way to send an Upgrade field. They
+    /// stand where such fields stand in the head, else behind the others.
     Upgrade,
 }
 
@@ -51,8 +52,12 @@ pub fn write_request(
     if host.is_none() {
         write_field("host", head.host().unwrap_or_default(), out);
     }
-    write_framed_fields(&head.fields, host, framing, out);
-    write_connection(connection, out);
+    let own = Own {
+        host,
+        framing,
+        connection,
+    };
+    write_with(own, &head.fields, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -82,8 +87,12 @@ pub fn write_response(
         (_, Framing::None) => Framing::Length(0),
         _ => framing,
     };
-    write_framed_fields(&head.fields, None, framing, out);
-    write_connection(connection, out);
+    let own = Own {
+        host: None,
+        framing,
+        connection,
+    };
+    write_with(own, &head.fields, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -115,11 +124,19 @@ pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields in their order, with one framing field in the place of the first one that was there (else
-/// behind the others), and `host` in the place of the first Host.
-fn write_framed_fields(fields: &Fields, host: Option<&[u8]>, framing: Framing, out: &mut Vec<u8>) {
-    let (mut host, mut framing) = (host, Some(framing));
-    let is_request = host.is_some();
+/// What the writer itself says.
+struct Own<'a> {
+    host: Option<&'a [u8]>,
+    framing: Framing,
+    connection: Option<Connection>,
+}
+
+/// Fields in their order, ours in the place of the first of their name, or else behind the others.
+fn write_with(own: Own<'_>, fields: &Fields, out: &mut Vec<u8>) {
+    let is_request = own.host.is_some();
+    let upgrades = own.connection == Some(Connection::Upgrade);
+    let (mut host, mut framing) = (own.host, Some(own.framing));
+    let (mut connection, mut upgrade) = (own.connection, upgrades);
     for (name, value) in fields.iter() {
         match name {
             "content-length" | "transfer-encoding" => {
@@ -132,12 +149,21 @@ fn write_framed_fields(fields: &Fields, host: Option<&[u8]>, framing: Framing, o
                     write_field("host", host, out);
                 }
             }
+            "connection" if upgrades => write_connection(connection.take(), out),
+            "upgrade" if upgrade => {
+                upgrade = false;
+                write_field("upgrade", b"websocket", out);
+            }
             _ if OWNED.contains(&name) => {}
             _ => write_field(name, value, out),
         }
     }
     if let Some(framing) = framing {
         write_framing(framing, out);
+    }
+    write_connection(connection, out);
+    if upgrade {
+        write_field("upgrade", b"websocket", out);
     }
 }
 
@@ -174,9 +200,6 @@ fn write_connection(connection: Option<Connection>, out: &mut Vec<u8>) {
         None => {}
         Some(Connection::Close) => write_field("connection", b"close", out),
         Some(Connection::KeepAlive) => write_field("connection", b"keep-alive", out),
-        Some(Connection::Upgrade) => {
-            write_field("connection", b"upgrade", out);
-            write_field("upgrade", b"websocket", out);
-        }
+        Some(Connection::Upgrade) => write_field("connection", b"Upgrade", out),
     }
 }

@@ -78,7 +78,7 @@ fn the_writer_owns_framing_and_connection() {
     check_request(&head, Framing::Length(5), Some(Connection::Close), &length);
     let chunked = format!("{begin}transfer-encoding: chunked\r\n\r\n");
     check_request(&head, Framing::Chunked, None, &chunked);
-    let upgrade = format!("{begin}connection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let upgrade = format!("{begin}connection: Upgrade\r\nupgrade: websocket\r\n\r\n");
     check_request(&head, Framing::None, Some(Connection::Upgrade), &upgrade);
 }
 
@@ -146,7 +146,7 @@ fn responses_are_framed_as_their_status_allows() {
     let length = "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\na: b\r\n\r\n";
     check_response(&with(304), Framing::Length(3), None, length);
     let switching = "HTTP/1.1 101 Switching Protocols\r\na: b\r\n";
-    let switching = format!("{switching}connection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let switching = format!("{switching}connection: Upgrade\r\nupgrade: websocket\r\n\r\n");
     check_response(
         &with(101),
         Framing::None,
