@@ -137,7 +137,9 @@ impl Side {
         for step in &case.steps[leading..] {
             self.step(step, &mut clients, &mut transcript).await;
         }
-        clients.finish(&mut transcript.client).await;
+        while let Some(left) = clients.finish_one(&mut transcript.client).await {
+            self.wait_sessions(left).await;
+        }
         self.settle().await;
         transcript.log = self.log_lines().await;
         transcript.node = self.nodes.seen(self.connections);
@@ -247,6 +249,17 @@ impl Side {
         .await;
     }
 
+    /// Gives a session the time to end before the next one does, so that the order of log lines is
+    /// the order of ends. One that does not end is none of this function's business.
+    async fn wait_sessions(&mut self, left: usize) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
+        while left > 0 && tokio::time::Instant::now() < deadline {
+            if open_sessions(&self.table().await) <= left {
+                return;
+            }
+        }
+    }
+
     async fn table(&mut self) -> Table {
         let response = self.control.get("/stats;csv").await;
         let response = match response {
@@ -294,14 +307,22 @@ fn port_names(config: &str) -> Vec<String> {
         .collect()
 }
 
-/// Frontends other than ours that have sessions.
-fn open_frontends(table: &Table) -> Vec<String> {
-    let rows = table.rows();
-    rows.filter(|row| row["svname"] == "FRONTEND")
-        .filter(|row| !["control", "fence"].contains(&row["pxname"].as_str()))
-        .filter(|row| row["scur"] != "0")
-        .map(|row| row["pxname"].clone())
-        .collect()
+/// Frontends other than ours, with their sessions.
+fn sessions(table: &Table) -> impl Iterator<Item = (&str, usize)> {
+    let rows = table.rows().filter(|row| row["svname"] == "FRONTEND");
+    rows.map(|row| (row["pxname"].as_str(), row["scur"].parse().unwrap()))
+        .filter(|(name, _)| !["control", "fence"].contains(name))
+}
+
+/// Those that have sessions.
+fn open_frontends(table: &Table) -> Vec<&str> {
+    let open = sessions(table).filter(|(_, count)| *count > 0);
+    open.map(|(name, _)| name).collect()
+}
+
+/// How many sessions there are.
+fn open_sessions(table: &Table) -> usize {
+    sessions(table).map(|(_, count)| count).sum()
 }
 
 /// The clients of a case.
@@ -350,9 +371,10 @@ impl Clients {
         }
     }
 
-    async fn finish(self, out: &mut Vec<String>) {
-        for (_, client) in self.open {
-            client.finish(out).await;
-        }
+    /// Ends the first that is left; tells how many are left then.
+    async fn finish_one(&mut self, out: &mut Vec<String>) -> Option<usize> {
+        let (_, client) = self.open.pop_first()?;
+        client.finish(out).await;
+        Some(self.open.len())
     }
 }
