@@ -10,7 +10,8 @@ use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
-    Balance, Bind, HttpCheck, LogTarget, Proxy, RequestRule, RetryOn, Server, ServerTls, StatsPage,
+    Balancing, Bind, HttpCheck, LogTarget, Proxy, RequestRule, RetryOn, Server, ServerTls,
+    StatsPage,
 };
 use crate::source::Span;
 
@@ -54,7 +55,9 @@ pub(crate) struct FrontDraft {
 /// What only backends have.
 #[derive(Debug, Clone)]
 pub(crate) struct BackDraft {
-    pub(crate) balance: Balance,
+    pub(crate) balancing: Balancing,
+    /// The line of a `balance` that looks at request heads: there are none in `mode tcp`.
+    pub(crate) balance_by_head: Option<Span>,
     pub(crate) servers: Vec<ServerDraft>,
     pub(crate) default_server: ServerDraft,
     /// Whether `option httpchk` is in force.
@@ -78,7 +81,8 @@ const RETRIES_DEFAULT: u32 = 3;
 impl Default for BackDraft {
     fn default() -> Self {
         Self {
-            balance: Balance::default(),
+            balancing: Balancing::default(),
+            balance_by_head: None,
             servers: Vec::new(),
             default_server: ServerDraft::default(),
             httpchk: false,

@@ -12,8 +12,8 @@ use crate::environment::Environment;
 use crate::formats::Formats;
 use crate::keywords::{Bases, SectionKind, tls, userlist};
 use crate::model::{
-    Backend, BackendId, Config, Discovery, Frontend, Global, LogTarget, Logging, Mode, Proxy,
-    Registry, Server, ServerAddress, ServerTls, UseBackend, Userlist,
+    Backend, BackendId, Balance, Balancing, Config, Discovery, Frontend, Global, LogTarget,
+    Logging, Mode, Proxy, Registry, Server, ServerAddress, ServerTls, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -302,7 +302,7 @@ fn backend(
     }
     let mut backend = Backend {
         proxy: proxy(draft, &drafts.global.global, formats, &mut Vec::new()),
-        balance: draft.back.balance,
+        balancing: balancing(draft, report),
         servers,
         default_server: server(&draft.back.default_server, bases, &mut Vec::new()),
         default_server_tls: server_tls(&draft.back.default_server, bases),
@@ -316,6 +316,25 @@ fn backend(
     };
     draft.back.persistence.settle(&mut backend);
     backend
+}
+
+/// Algorithms that look at a request's head have nothing to look at in `mode tcp`.
+fn balancing(draft: &Draft, report: &mut Vec<Diagnostic>) -> Balancing {
+    let mut balancing = draft.back.balancing.clone();
+    if let Some(span) = draft
+        .back
+        .balance_by_head
+        .filter(|_| draft.proxy.mode == Mode::Tcp)
+    {
+        let message = format!(
+            "'balance {}' has nothing to look at in {} (needs 'mode http'). Falling back to round robin",
+            balancing.algorithm.name(),
+            draft.title()
+        );
+        report.push(Diagnostic::warning(span, message));
+        balancing.algorithm = Balance::RoundRobin;
+    }
+    balancing
 }
 
 /// What a server says of TLS, with the global defaults for what it leaves out.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use routing::balance::{Ask, Balancer, Candidate, ServerKey};
+use routing::balance::{Ask, Balancer, Candidate, Room, ServerKey};
 
 use crate::queue::{Queue, Ticket, Turn};
 use crate::server::ServerState;
@@ -39,7 +39,7 @@ pub(crate) enum Assigned {
     /// All are full, or the one it must be: wait here.
     Wait(Ticket),
     /// The server it must be is full, and so is its queue (`maxqueue`).
-    QueueFull,
+    QueueFull(Arc<ServerState>),
     /// No server can be used.
     NoServer,
 }
@@ -108,8 +108,8 @@ impl Pool {
 
     fn pick(&mut self, ask: &Ask) -> Option<ServerKey> {
         let members = &self.members;
-        let has_room = |key: ServerKey| members.get(&key).is_some_and(Member::has_room);
-        self.balancer.pick(ask, &has_room)
+        let room = |key: ServerKey| members.get(&key).map_or(Room::None, Member::room);
+        self.balancer.pick(ask, &room)
     }
 
     fn occupy(&mut self, backend: &Arc<BackendState>, server: &Arc<ServerState>) -> Slot {
@@ -135,12 +135,10 @@ impl Pool {
             return Assigned::NoServer;
         };
         let server = member.server.clone();
-        if member.has_room() {
-            return Assigned::Slot(self.occupy(backend, &server));
-        }
-        let queue_max = server.conf.maxqueue.map_or(usize::MAX, |max| max as usize);
-        if member.queue.len() >= queue_max {
-            return Assigned::QueueFull;
+        match member.room() {
+            Room::Free => return Assigned::Slot(self.occupy(backend, &server)),
+            Room::ShortQueue | Room::Queue => {}
+            Room::None => return Assigned::QueueFull(server),
         }
         self.arrivals += 1;
         let ticket = Ticket::join(&mut member.queue, self.arrivals, backend, Some(&server));
@@ -172,7 +170,13 @@ impl Pool {
     /// Gives whatever has room to those who may go anywhere, by the same choice as for anybody.
     fn serve_anywhere(&mut self, backend: &Arc<BackendState>) {
         while !self.queue.is_empty() {
-            let Some(key) = self.pick(&Ask::default()) else {
+            let members = &self.members;
+            // They wait already: another queue is no place for them.
+            let room = |key: ServerKey| match members.get(&key).map(Member::room) {
+                Some(Room::Free) => Room::Free,
+                _ => Room::None,
+            };
+            let Some(key) = self.balancer.pick(&Ask::default(), &room) else {
                 return;
             };
             let Some(member) = self.members.get(&key) else {
@@ -207,7 +211,7 @@ impl Pool {
             return 0;
         };
         let mut count = 0;
-        while let Some(sender) = member.queue.pop(&member.server.queued) {
+        while let Some(sender) = member.queue.pop_unserved(&member.server.queued) {
             // Who has given up need not know.
             let _ = sender.send(Turn::Again);
             count += 1;
@@ -223,8 +227,15 @@ impl Member {
     }
 
     /// Who comes later does not overtake those who wait.
-    fn has_room(&self) -> bool {
-        !self.is_full() && self.queue.is_empty()
+    fn room(&self) -> Room {
+        if !self.is_full() && self.queue.is_empty() {
+            return Room::Free;
+        }
+        match self.server.conf.maxqueue {
+            None => Room::Queue,
+            Some(max) if self.queue.len() < max as usize => Room::ShortQueue,
+            Some(_) => Room::None,
+        }
     }
 
     /// Sessions it has and those that wait for it.

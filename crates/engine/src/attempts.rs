@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use routing::balance::{Ask, ServerKey, source_hash};
+use config::model::Balance;
+use routing::balance::{Ask, ServerKey, session_hash};
 use routing::health::Sight;
 use wire::head::RequestHead;
 
@@ -93,7 +94,7 @@ impl<'a> Attempts<'a> {
     ) -> Result<ServerConnection, NoServer> {
         loop {
             if session.server().is_none() {
-                self.assign(session).await?;
+                self.assign(session, head).await?;
                 self.count_redispatch(session);
             }
             let Some(server) = session.server().cloned() else {
@@ -176,15 +177,19 @@ impl<'a> Attempts<'a> {
     }
 
     /// Takes a place on a server, waiting in a queue if need be.
-    async fn assign(&mut self, session: &mut Session) -> Result<(), NoServer> {
+    async fn assign(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+    ) -> Result<(), NoServer> {
         let started = session.record.elapsed();
-        let placed = match self.place(session)? {
+        let placed = match self.place(session, head)? {
             Ok(slot) => Ok(slot),
             Err(ticket) => {
                 let timeouts = &self.backend.conf().proxy.timeouts;
                 let limit = timeouts.queue.or(timeouts.connect);
                 // However often the server that is waited for leaves, the wait is one.
-                let waited = within(limit, self.wait(session, ticket)).await;
+                let waited = within(limit, self.wait(session, head, ticket)).await;
                 waited.unwrap_or_else(|Expired| Err(stuck_in_queue()))
             }
         };
@@ -195,29 +200,40 @@ impl<'a> Attempts<'a> {
     }
 
     /// A place on a server, or in a queue.
-    fn place(&mut self, session: &mut Session) -> Result<Result<Slot, Ticket>, NoServer> {
+    fn place(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+    ) -> Result<Result<Slot, Ticket>, NoServer> {
         if let Some(server) = self.bound.take() {
             let assigned = self.backend.assign_to(&server);
             let elsewhere = match assigned {
                 Assigned::NoServer => true,
-                Assigned::QueueFull => self.may_move(),
+                Assigned::QueueFull(_) => self.may_move(),
                 _ => false,
             };
             if !elsewhere {
                 self.belongs = true;
                 session.belongs_to(&server);
-                return placed(assigned);
+                return placed(assigned, session);
             }
             cookie::went_elsewhere(session);
         }
         self.belongs = false;
-        let source = session.connection().facts.src;
+        let balancing = &self.backend.conf().balancing;
+        let hash = match balancing.algorithm {
+            Balance::Hash(_) => {
+                let usable = |name: Option<&str>| session.usable_servers(name);
+                session_hash(balancing, &session.facts(&usable, head, None))
+            }
+            _ => None,
+        };
         let ask = Ask {
-            source_hash: source.map_or(0, |src| source_hash(src.ip())),
+            hash,
             random: fastrand::u64(..),
             avoid: self.avoid,
         };
-        placed(self.backend.assign(&ask))
+        placed(self.backend.assign(&ask), session)
     }
 
     /// `option redispatch`, unless a rule has bound the session for good.
@@ -225,15 +241,24 @@ impl<'a> Attempts<'a> {
         self.backend.conf().redispatch != 0 && !self.forced
     }
 
-    async fn wait(&mut self, session: &mut Session, mut ticket: Ticket) -> Result<Slot, NoServer> {
+    async fn wait(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+        mut ticket: Ticket,
+    ) -> Result<Slot, NoServer> {
         loop {
+            if let Some(server) = ticket.server() {
+                session.belongs_to(server);
+            }
             let mut waiting = Waiting { ticket, session };
             match waiting.ticket.turn().await {
                 Some(Turn::Slot(slot)) => return Ok(slot),
-                Some(Turn::Again) => drop(waiting),
+                Some(Turn::Again) => self.left = waiting.ticket.server().cloned(),
                 None => return Err(no_server()),
             }
-            match self.place(session)? {
+            drop(waiting);
+            match self.place(session, head)? {
                 Ok(slot) => return Ok(slot),
                 Err(another) => ticket = another,
             }
@@ -341,12 +366,19 @@ impl<'a> Attempts<'a> {
     }
 }
 
-fn placed(assigned: Assigned) -> Result<Result<Slot, Ticket>, NoServer> {
+fn placed(assigned: Assigned, session: &mut Session) -> Result<Result<Slot, Ticket>, NoServer> {
     match assigned {
         Assigned::Slot(slot) => Ok(Ok(slot)),
         Assigned::Wait(ticket) => Ok(Err(ticket)),
         Assigned::NoServer => Err(no_server()),
-        Assigned::QueueFull => Err(stuck_in_queue()),
+        Assigned::QueueFull(server) => {
+            session.belongs_to(&server);
+            session.count_at_both(Count::ConnectErrors);
+            Err(NoServer {
+                end: End::by(Side::Server, Stage::Queue),
+                status: 503,
+            })
+        }
     }
 }
 
@@ -357,7 +389,7 @@ fn no_server() -> NoServer {
     }
 }
 
-/// `timeout queue`, or `maxqueue`, was reached.
+/// `timeout queue` was reached.
 fn stuck_in_queue() -> NoServer {
     NoServer {
         end: End::by(Side::ServerTimeout, Stage::Queue),

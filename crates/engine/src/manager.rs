@@ -237,7 +237,7 @@ pub(crate) fn follow(
         backup: left.backup,
         sessions: server.sessions.now(),
         requeued: requeued as u64,
-        queued: backend.queued.now(),
+        queued: server.queued.now(),
     };
     let logging = &backend.conf().proxy.log;
     for line in words::change_lines(&who, change, cause, &standing) {

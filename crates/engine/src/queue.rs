@@ -27,8 +27,8 @@ pub(crate) enum Turn {
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, oneshot::Sender<Turn>>,
-    /// How many were let go, with a place or without.
-    left: u64,
+    /// How many got their turn.
+    served: u64,
 }
 
 impl Queue {
@@ -54,10 +54,16 @@ impl Queue {
         receiver
     }
 
-    /// Takes out the first.
+    /// Takes out the first, whose turn it is.
     pub(crate) fn pop(&mut self, gauge: &Gauge) -> Option<oneshot::Sender<Turn>> {
+        let sender = self.pop_unserved(gauge)?;
+        self.served += 1;
+        Some(sender)
+    }
+
+    /// Takes out the first, who must go elsewhere.
+    pub(crate) fn pop_unserved(&mut self, gauge: &Gauge) -> Option<oneshot::Sender<Turn>> {
         let (_, sender) = self.waiting.pop_first()?;
-        self.left += 1;
         gauge.leave();
         Some(sender)
     }
@@ -75,13 +81,15 @@ pub(crate) struct Ticket {
     /// Whose queue; `None`: the backend's.
     server: Option<Arc<ServerState>>,
     number: u64,
-    /// How many had left the queue before this one joined.
-    left_before: u64,
+    /// How many had got their turn before this one joined.
+    served_before: u64,
     turn: oneshot::Receiver<Turn>,
+    /// Whether it came.
+    served: bool,
 }
 
-/// How many were let go from a queue while a session waited in it, itself included if it was: what
-/// HAProxy's log lines call `%sq` and `%bq`.
+/// How many got their turn while a session waited, itself included even if it gave up: what HAProxy's
+/// log lines call `%sq` and `%bq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passed {
     /// From a server's queue.
@@ -103,14 +111,22 @@ impl Ticket {
             backend: backend.clone(),
             server: server.cloned(),
             number,
-            left_before: queue.left,
+            served_before: queue.served,
             turn,
+            served: false,
         }
     }
 
     /// Waits for its turn. `None` is the end of the engine.
     pub(crate) async fn turn(&mut self) -> Option<Turn> {
-        (&mut self.turn).await.ok()
+        let turn = (&mut self.turn).await.ok();
+        self.served = matches!(turn, Some(Turn::Slot(_)));
+        turn
+    }
+
+    /// Whose queue it is, if a server's.
+    pub(crate) fn server(&self) -> Option<&Arc<ServerState>> {
+        self.server.as_ref()
     }
 
     /// See [`Passed`].
@@ -121,7 +137,8 @@ impl Ticket {
             Some(server) => pool.queue_of(server.key),
             None => Some(pool.queue()),
         };
-        let passed = queue.map_or(0, |queue| queue.left - self.left_before);
+        let passed = queue.map_or(0, |queue| queue.served - self.served_before);
+        let passed = passed + u64::from(!self.served);
         match server {
             Some(_) => Passed::Server(passed),
             None => Passed::Backend(passed),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use config::model::{Server, ServerAddress};
-use routing::balance::{Candidate, ServerKey};
+use routing::balance::{Candidate, SCALE, ServerKey, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
 
@@ -150,6 +150,9 @@ impl ServerState {
     pub(crate) fn candidate(&self) -> Candidate {
         Candidate {
             key: self.key,
+            id: self.id,
+            point: ring_point(self.id),
+            ramp: SCALE,
             weight: u16::try_from(self.weight.load(Relaxed)).unwrap_or(256),
             usable: self.accepts_new(),
             backup: self.conf.backup,

@@ -192,7 +192,7 @@ impl BackendState {
                 up: true,
                 ..History::default()
             }),
-            pool: Mutex::new(Pool::new(Balancer::new(config.backends[index].balance))),
+            pool: Mutex::new(Pool::new(Balancer::new(&config.backends[index].balancing))),
             keys: AtomicU32::new(0),
         }
     }

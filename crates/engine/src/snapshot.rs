@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::model::{Balance, Mode, ServerAddress};
+use config::model::{Mode, ServerAddress};
 
 use crate::command::Admin;
 
@@ -229,7 +229,7 @@ pub struct BackendStats {
     /// `mode`.
     pub mode: Mode,
     /// `balance`.
-    pub balance: Balance,
+    pub balance: &'static str,
     /// Whether any server can be used.
     pub up: bool,
     /// Total weight of usable servers.

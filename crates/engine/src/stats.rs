@@ -93,7 +93,7 @@ fn backend(state: &BackendState, site: &Site, now: Duration) -> BackendStats {
     BackendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
-        balance: conf.balance,
+        balance: conf.balancing.algorithm.name(),
         up: history.up,
         weight,
         active: left.active as u64,

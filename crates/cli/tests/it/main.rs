@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod balance;
 mod checks;
 mod cli;
 mod content;
@@ -23,6 +24,7 @@ mod limits;
 mod logs;
 mod many;
 mod observing;
+mod queues;
 mod reference;
 mod reports;
 mod retries;

@@ -5,6 +5,7 @@
 //! function beside it.
 
 pub(crate) mod actions;
+mod balance;
 pub(crate) mod bind;
 pub(crate) mod checks;
 pub(crate) mod cookie;
@@ -327,9 +328,10 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 12] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 13] {
     [
         proxy::KEYWORDS,
+        balance::KEYWORDS,
         timeouts::KEYWORDS,
         options::KEYWORDS,
         retries::KEYWORDS,

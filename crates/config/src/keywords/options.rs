@@ -48,7 +48,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "buffers are given back when idle",
     ),
     not_yet("option abortonclose", ALL),
-    not_yet("option allbackups", BACK),
     not_yet("option checkcache", BACK),
     not_yet("option external-check", BACK),
     not_yet("option forwarded", BACK),

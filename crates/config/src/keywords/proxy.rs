@@ -11,8 +11,7 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, Named};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
-use crate::model::{Balance, Mode};
-use crate::nearest::did_you_mean;
+use crate::model::Mode;
 use crate::values::next_number;
 
 const KEEPALIVE: &str = "dead peers are found by the timeouts";
@@ -22,7 +21,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         draft.front.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
         args.end()
     }),
-    implemented("balance", BACK, balance),
     implemented("bind", FRONT_ONLY, bind::bind),
     implemented("default-server", BACK, server::default_server),
     implemented("default_backend", FRONT, default_backend),
@@ -44,12 +42,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         draft.proxy.disabled = false;
         Ok(())
     }),
-    implemented("fullconn", BACK, |draft, args, _| {
-        let value = next_number(args, 0..=i32::MAX as u64)?;
-        draft.back.fullconn = (value > 0).then_some(value);
-        args.end()
-    }),
-    implemented("hash-type", BACK, hash_type),
     implemented("http-reuse", BACK, http_reuse),
     implemented("id", PROXIES, |draft, args, _| {
         draft.proxy.id = Some(next_number(args, 1..=i32::MAX as u64)?);
@@ -98,8 +90,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("filter", PROXIES),
     not_yet("filter-sequence", PROXIES),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("hash-balance-factor", BACK),
-    not_yet("hash-preserve-affinity", BACK),
     not_yet("http-send-name-header", BACK),
     not_yet("monitor fail", FRONT_ONLY),
     not_yet("monitor-uri", FRONT),
@@ -148,95 +138,6 @@ fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
         }
     };
     Ok(())
-}
-
-/// HAProxy knows these algorithms as well.
-const OTHER_BALANCE: &[&str] = &[
-    "hash",
-    "hdr",
-    "log-hash",
-    "log-sticky",
-    "rdp-cookie",
-    "static-rr",
-    "sticky",
-    "uri",
-    "url_param",
-];
-const BALANCE: &[&str] = &["roundrobin", "leastconn", "source", "random", "first"];
-
-fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let Some(word) = args.next() else {
-        draft.back.balance = Balance::default();
-        return Ok(());
-    };
-    let (name, argument) = match word.text.split_once('(') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (word.text.as_str(), None),
-    };
-    draft.back.balance = match (name, argument) {
-        ("roundrobin", None) => Balance::RoundRobin,
-        ("leastconn", None) => Balance::LeastConn,
-        ("source", None) => Balance::Source,
-        ("first", None) => Balance::First,
-        ("random", argument) => Balance::Random(draws(word, argument)?),
-        _ => return Err(unknown_balance(word, name)),
-    };
-    args.ignore_rest(scope);
-    Ok(())
-}
-
-/// The number in `random(N)`. Two draws are the default (manual 4.2, "balance").
-fn draws(word: &Word, argument: Option<&str>) -> Result<u32, Diagnostic> {
-    const DRAWS_DEFAULT: u32 = 2;
-    let Some(argument) = argument.filter(|argument| *argument != ")") else {
-        return Ok(DRAWS_DEFAULT);
-    };
-    let digits = argument.strip_suffix(')');
-    digits
-        .and_then(|digits| digits.parse::<u32>().ok())
-        .filter(|draws| *draws > 0)
-        .ok_or_else(|| {
-            Diagnostic::alert(
-                word.span,
-                format!("'balance' does not accept '{}'", word.text),
-            )
-            .label("expected random or random(N) with N from 1 on")
-        })
-}
-
-fn unknown_balance(word: &Word, name: &str) -> Diagnostic {
-    if OTHER_BALANCE.contains(&name) {
-        return Diagnostic::alert(
-            word.span,
-            format!("'balance {name}' is not implemented yet"),
-        )
-        .help("use roundrobin, leastconn, source, random or first");
-    }
-    let alert = Diagnostic::alert(
-        word.span,
-        format!("'balance' does not know '{}'", word.text),
-    )
-    .label("expected roundrobin, leastconn, source, random or first");
-    let known = BALANCE.iter().chain(OTHER_BALANCE).copied();
-    match did_you_mean(name, known) {
-        Some(hint) => alert.help(hint),
-        None => alert,
-    }
-}
-
-fn hash_type(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("map-based or consistent")?;
-    match word.text.as_str() {
-        "map-based" if args.peek().is_none() => Ok(()),
-        "map-based" | "consistent" => Err(Diagnostic::alert(
-            word.span,
-            "'hash-type' other than plain map-based is not implemented yet",
-        )),
-        other => Err(
-            Diagnostic::alert(word.span, format!("'hash-type' does not know '{other}'"))
-                .label("expected map-based or consistent"),
-        ),
-    }
 }
 
 const REUSE: &str = "idle connections carry GET, HEAD and OPTIONS requests without a body only, \

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Bind, Cookie, ErrorPages, HttpCheck, Logging, PersistRule, RequestRule,
+    BackendId, Balancing, Bind, Cookie, ErrorPages, HttpCheck, Logging, PersistRule, RequestRule,
     ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
 };
 use crate::expr::Condition;
@@ -140,8 +140,8 @@ pub struct UseBackend {
 pub struct Backend {
     /// What it shares with frontends.
     pub proxy: Proxy,
-    /// `balance`.
-    pub balance: Balance,
+    /// `balance` and what belongs to it.
+    pub balancing: Balancing,
     /// `server` lines.
     pub servers: Vec<Server>,
     /// `default-server` in force at the end of the section: what a discovered node inherits.
@@ -169,20 +169,4 @@ pub struct Backend {
     pub persist_rules: Vec<PersistRule>,
     /// Whether this is half of a `listen`.
     pub listen: bool,
-}
-
-/// `balance` (manual 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// `roundrobin`: smooth, weighted, dynamic.
-    #[default]
-    RoundRobin,
-    /// `leastconn`.
-    LeastConn,
-    /// `source`: hash of the client's address.
-    Source,
-    /// `random(N)`: the best of N draws.
-    Random(u32),
-    /// `first`: fill one server after the other.
-    First,
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use config::model::{Balance, Mode, ServerAddress};
+use config::model::{Mode, ServerAddress};
 use routing::health::CheckCode;
 
 use super::{Row, frontend_status, rows};
@@ -192,7 +192,7 @@ const COLUMNS: &[Column] = &[
     unused("cookie"),
     column("mode", "FBS", |row| text(mode_name(row.mode()))),
     column("algo", "b", |row| match row {
-        Row::Backend(it) => text(algorithm_name(it.balance)),
+        Row::Backend(it) => text(it.balance),
         _ => Cell::Empty,
     }),
     // A connection of a frontend is a session of it.
@@ -453,16 +453,6 @@ pub(super) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Tcp => "tcp",
         Mode::Http => "http",
-    }
-}
-
-pub(super) fn algorithm_name(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "roundrobin",
-        Balance::LeastConn => "leastconn",
-        Balance::Source => "source",
-        Balance::Random(_) => "random",
-        Balance::First => "first",
     }
 }
 

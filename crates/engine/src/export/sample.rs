@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::model::{Balance, Mode, ServerAddress};
+use config::model::{Mode, ServerAddress};
 
 use crate::command::Admin;
 use crate::snapshot::{
@@ -59,7 +59,7 @@ pub(super) fn backend(name: &str, id: u32, servers: Vec<ServerStats>) -> Backend
     BackendStats {
         name: name.into(),
         mode: Mode::Http,
-        balance: Balance::RoundRobin,
+        balance: "roundrobin",
         up: true,
         weight: servers.iter().map(|server| server.weight).sum(),
         active: servers.iter().filter(|it| it.usable && !it.backup).count() as u64,
@@ -317,7 +317,7 @@ fn ws_backend() -> BackendStats {
     servers[7].dynamic = false;
     servers[7].traffic = Traffic::default();
     let mut backend = backend("ws_backend", 3, servers);
-    backend.balance = Balance::LeastConn;
+    backend.balance = "leastconn";
     backend.sessions_limit = 10_000;
     backend.last_change = secs(273_902);
     backend.traffic = busy(12_202, 1_802_331);

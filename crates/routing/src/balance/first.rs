@@ -1,25 +1,30 @@
-//! `balance first`: the first server that has room, in file order (manual 4.2). Of use only where
+//! `balance first`: the first server that has room, by its numeric id (manual 4.2). Of use only where
 //! servers have a `maxconn`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Member, ServerKey};
 
 #[derive(Debug, Default)]
 pub(super) struct First {
-    members: BTreeSet<ServerKey>,
+    members: BTreeSet<(u32, ServerKey)>,
+    ids: HashMap<ServerKey, u32>,
 }
 
 impl First {
     pub(super) fn insert(&mut self, member: &Member) {
-        self.members.insert(member.key);
+        self.members.insert((member.id, member.key));
+        self.ids.insert(member.key, member.id);
     }
 
     pub(super) fn remove(&mut self, key: ServerKey) {
-        self.members.remove(&key);
+        if let Some(id) = self.ids.remove(&key) {
+            self.members.remove(&(id, key));
+        }
     }
 
     pub(super) fn pick(&self, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        self.members.iter().copied().find(|key| may(*key))
+        let mut keys = self.members.iter().map(|(_, key)| *key);
+        keys.find(|key| may(*key))
     }
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Member, ServerKey};
 
-/// Sessions are compared in units of 1/2^16 session per weight, so that weights up to 256 stay
-/// distinct and 2^48 sessions still fit.
-const SCALE: u64 = 1 << 16;
+/// Sessions are compared in units of 1/2^20 session per weight, so that weights up to 4096
+/// (256, in sixteenths) stay distinct and 2^44 sessions still fit.
+const SCALE: u64 = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct LeastConn {

@@ -7,18 +7,26 @@
 //! but what the caller hands in.
 
 mod first;
+mod hash;
+mod key;
 mod leastconn;
+mod map;
 mod random;
+mod ring;
 mod roundrobin;
-mod source;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
-use config::model::Balance;
+use config::model::{Affinity, Balance, Balancing, Hashing};
 
-pub use source::source_hash;
+pub use hash::{avalanche, crc32, djb2, sdbm, wt6};
+pub use key::session_hash;
+
+/// Weights in force are counted in sixteenths of a unit of weight, as HAProxy does it: so fine is the
+/// ramp of `slowstart`, and so many points on the ring has a unit.
+pub const SCALE: u16 = 16;
 
 /// A server of a backend. Unique in its backend for ever, so that the key of a removed server never
 /// names another one; ascending in file order.
@@ -30,8 +38,15 @@ pub struct ServerKey(pub u32);
 pub struct Candidate {
     /// Which server.
     pub key: ServerKey,
+    /// Its numeric id, `id` of its line.
+    pub id: u32,
+    /// Where its points on the ring of `hash-type consistent` begin: see [`ring_point`].
+    pub point: u32,
     /// Its share, 0 to 256. 0 takes nothing new.
     pub weight: u16,
+    /// How much of its share it has, in sixteenths: 16 unless it is warming up (`slowstart`). Static
+    /// algorithms do not look at it.
+    pub ramp: u16,
     /// Whether checks and the operator let it take new sessions.
     pub usable: bool,
     /// `backup`: asked only when no other server can be used.
@@ -48,27 +63,53 @@ impl Candidate {
     fn member(&self) -> Member {
         Member {
             key: self.key,
-            weight: self.weight,
+            id: self.id,
+            point: self.point,
+            nominal: self.weight,
+            weight: self.weight * self.ramp.clamp(1, SCALE),
             sessions: self.sessions,
         }
     }
 }
 
+/// Where the points of a server begin whose id decides (`hash-key id`).
+pub fn ring_point(id: u32) -> u32 {
+    id.wrapping_mul(4096)
+}
+
 /// What the session that wants a server brings along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ask {
-    /// [`source_hash`] of the client's address; only `balance source` looks at it.
-    pub source_hash: u32,
+    /// [`session_hash`]; only hashing algorithms look at it. Without one servers take turns.
+    pub hash: Option<u32>,
     /// Any random number; only `balance random` looks at it.
     pub random: u64,
     /// The server that just failed this session: taken again only if no other one can be had.
     pub avoid: Option<ServerKey>,
 }
 
+/// Whether a server has a place for one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It has.
+    Free,
+    /// It is full, and so many may wait for it (`maxqueue`); there is room for another.
+    ShortQueue,
+    /// It is full, and any number may wait for it.
+    Queue,
+    /// It is full, and so is its queue.
+    None,
+}
+
 /// A server that takes sessions, as the algorithms see it: the weight is not 0.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     key: ServerKey,
+    id: u32,
+    point: u32,
+    /// As configured.
+    nominal: u16,
+    /// In force, in units of 1/[`SCALE`].
     weight: u16,
     sessions: u64,
 }
@@ -77,44 +118,62 @@ struct Member {
 #[derive(Debug)]
 pub struct Balancer {
     candidates: HashMap<ServerKey, Candidate>,
-    /// Active servers that take sessions, in the order of the algorithm.
-    active: Algorithm,
-    active_weight: u64,
+    hashing: Hashing,
+    active: Group,
     /// Backup servers that take sessions, in file order.
     backups: BTreeSet<ServerKey>,
-    active_count: usize,
+    /// The same as a group of their own, with `option allbackups`.
+    all_backups: Option<Group>,
+}
+
+/// Servers that share the load.
+#[derive(Debug)]
+struct Group {
+    /// Those that take sessions, in the order of the algorithm.
+    algorithm: Algorithm,
+    count: usize,
+    /// In units of 1/[`SCALE`].
+    weight: u64,
+    sessions: u64,
 }
 
 #[derive(Debug)]
 enum Algorithm {
     RoundRobin(roundrobin::RoundRobin),
     LeastConn(leastconn::LeastConn),
-    Source(source::Source),
     Random(random::Random),
     First(first::First),
+    /// `static-rr`.
+    Turns(map::Map),
+    Map(map::Map),
+    Ring(ring::Ring),
 }
 
 impl Balancer {
     /// A backend without servers.
-    pub fn new(balance: Balance) -> Self {
+    pub fn new(balancing: &Balancing) -> Self {
         Self {
             candidates: HashMap::new(),
-            active: Algorithm::new(balance),
-            active_weight: 0,
+            hashing: balancing.hashing,
+            active: Group::new(balancing),
             backups: BTreeSet::new(),
-            active_count: 0,
+            all_backups: balancing.allbackups.then(|| Group::new(balancing)),
         }
     }
 
-    /// Adds a server or tells what has changed about it. O(log n); the other servers keep their
-    /// positions. Servers of equal standing are asked in the order they were added, so add them in
-    /// file order.
+    /// Adds a server or tells what has changed about it. O(log n) but for maps, which are made anew
+    /// when next needed; the other servers keep their positions. Servers of equal standing are asked
+    /// in the order they were added, so add them in file order.
     pub fn upsert(&mut self, candidate: Candidate) {
         let before = self.candidates.insert(candidate.key, candidate);
         let was = before.filter(Candidate::takes_sessions);
         let is = candidate.takes_sessions();
         match was {
-            Some(was) if is && was.backup == candidate.backup => self.update(&was, &candidate),
+            Some(was) if is && was.backup == candidate.backup => {
+                if let Some(group) = self.group_of(&candidate) {
+                    group.update(&was, &candidate);
+                }
+            }
             Some(was) => {
                 self.take_out(&was);
                 if is {
@@ -125,10 +184,8 @@ impl Balancer {
             None => {}
         }
         let weight_before = before.map_or(0, |before| before.weight);
-        if weight_before != candidate.weight
-            && let Algorithm::Source(source) = &mut self.active
-        {
-            source.declare(candidate.key, candidate.weight);
+        if weight_before != candidate.weight {
+            self.declare(candidate.key, candidate.weight);
         }
     }
 
@@ -140,8 +197,18 @@ impl Balancer {
         if candidate.takes_sessions() {
             self.take_out(&candidate);
         }
-        if let Algorithm::Source(source) = &mut self.active {
-            source.declare(key, 0);
+        self.declare(key, 0);
+    }
+
+    fn declare(&mut self, key: ServerKey, weight: u16) {
+        for group in [Some(&mut self.active), self.all_backups.as_mut()] {
+            if let Some(Group {
+                algorithm: Algorithm::Turns(map) | Algorithm::Map(map),
+                ..
+            }) = group
+            {
+                map.declare(key, weight);
+            }
         }
     }
 
@@ -150,29 +217,38 @@ impl Balancer {
         let Some(candidate) = self.candidates.get_mut(&key) else {
             return;
         };
+        let was = *candidate;
         candidate.sessions = sessions;
-        if candidate.takes_sessions() && !candidate.backup {
-            let member = candidate.member();
-            self.active.update(&member);
+        let is = *candidate;
+        if is.takes_sessions()
+            && let Some(group) = self.group_of(&is)
+        {
+            group.update(&was, &is);
         }
     }
 
     /// The server for a session, and its turn is over. `None`: no server takes sessions, or none of
-    /// those that do has room, and the session must wait.
+    /// those that do has room, and the session must wait for any of them. Where a hash decides, the
+    /// server may be full, and the session must wait for this very one.
     ///
-    /// `has_room` is asked for few servers as long as most have room.
-    pub fn pick(&mut self, ask: &Ask, has_room: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        if self.active_count == 0 {
-            // Without `option allbackups` only the first one that can be used serves (manual 4.2).
-            return self.backups.first().copied().filter(|key| has_room(*key));
-        }
-        let Some(avoid) = ask.avoid else {
-            return self.active.pick(ask, has_room);
+    /// `room` is asked for few servers as long as most have room.
+    pub fn pick(&mut self, ask: &Ask, room: &dyn Fn(ServerKey) -> Room) -> Option<ServerKey> {
+        let hashing = self.hashing;
+        let group = match (&mut self.all_backups, self.active.count) {
+            (_, 1..) => &mut self.active,
+            (Some(all), 0) => all,
+            // Only the first one that can be used serves (manual 4.2, "option allbackups").
+            (None, 0) => {
+                let first = self.backups.first().copied();
+                return first.filter(|key| room(*key) == Room::Free);
+            }
         };
-        let others = |key: ServerKey| key != avoid && has_room(key);
-        self.active
-            .pick(ask, &others)
-            .or_else(|| self.active.pick(ask, has_room))
+        let picked = group.pick(ask, &hashing, &self.candidates, room);
+        if ask.avoid.is_none() || picked.is_some() {
+            return picked;
+        }
+        let avoid = None;
+        group.pick(&Ask { avoid, ..*ask }, &hashing, &self.candidates, room)
     }
 
     /// Whether balancing may choose this server now: it takes sessions, and is no backup that must
@@ -181,15 +257,15 @@ impl Balancer {
         let Some(candidate) = self.candidates.get(&key) else {
             return false;
         };
-        match candidate.backup {
-            false => candidate.takes_sessions(),
-            true => self.active_count == 0 && self.backups.first() == Some(&key),
-        }
+        let standing_by = candidate.backup
+            && (self.active.count > 0
+                || self.all_backups.is_none() && self.backups.first() != Some(&key));
+        candidate.takes_sessions() && !standing_by
     }
 
     /// Active servers that take sessions (CSV `act` of the backend).
     pub fn active_count(&self) -> usize {
-        self.active_count
+        self.active.count
     }
 
     /// Backup servers that take sessions (CSV `bck` of the backend).
@@ -197,64 +273,158 @@ impl Balancer {
         self.backups.len()
     }
 
-    /// Servers that share the load now, what `nbsrv` tells: the active ones, else one backup.
+    /// Servers that share the load now, what `nbsrv` tells: the active ones, else one backup or all.
     pub fn usable_count(&self) -> usize {
-        if self.active_count > 0 {
-            self.active_count
-        } else {
-            self.backups.len().min(1)
+        match (&self.all_backups, self.active.count) {
+            (_, count @ 1..) => count,
+            (Some(all), 0) => all.count,
+            (None, 0) => self.backups.len().min(1),
         }
     }
 
-    /// Weight of the servers that share the load now: the active ones, else the one backup.
+    /// Weight in force of the servers that share the load now: the active ones, else the one backup
+    /// or all.
     pub fn total_weight(&self) -> u64 {
-        if self.active_count > 0 {
-            return self.active_weight;
+        let scaled = match (&self.all_backups, self.active.count) {
+            (_, 1..) => self.active.weight,
+            (Some(all), 0) => all.weight,
+            (None, 0) => {
+                let backup = self.backups.first();
+                backup
+                    .and_then(|key| self.candidates.get(key))
+                    .map_or(0, |candidate| u64::from(candidate.member().weight))
+            }
+        };
+        scaled.div_ceil(u64::from(SCALE))
+    }
+
+    fn group_of(&mut self, candidate: &Candidate) -> Option<&mut Group> {
+        match candidate.backup {
+            false => Some(&mut self.active),
+            true => self.all_backups.as_mut(),
         }
-        let backup = self.backups.first();
-        backup
-            .and_then(|key| self.candidates.get(key))
-            .map_or(0, |candidate| u64::from(candidate.weight))
     }
 
     fn put_in(&mut self, candidate: &Candidate) {
         if candidate.backup {
             self.backups.insert(candidate.key);
-            return;
         }
-        self.active_count += 1;
-        self.active_weight += u64::from(candidate.weight);
-        self.active.insert(&candidate.member());
+        if let Some(group) = self.group_of(candidate) {
+            group.insert(&candidate.member());
+        }
     }
 
     fn take_out(&mut self, candidate: &Candidate) {
         if candidate.backup {
             self.backups.remove(&candidate.key);
-            return;
         }
-        self.active_count -= 1;
-        self.active_weight -= u64::from(candidate.weight);
-        self.active.remove(candidate.key);
-    }
-
-    fn update(&mut self, was: &Candidate, is: &Candidate) {
-        let changed = was.weight != is.weight || was.sessions != is.sessions;
-        if is.backup || !changed {
-            return;
+        if let Some(group) = self.group_of(candidate) {
+            group.remove(&candidate.member());
         }
-        self.active_weight = self.active_weight - u64::from(was.weight) + u64::from(is.weight);
-        self.active.update(&is.member());
     }
 }
 
+impl Group {
+    fn new(balancing: &Balancing) -> Self {
+        Self {
+            algorithm: Algorithm::new(balancing),
+            count: 0,
+            weight: 0,
+            sessions: 0,
+        }
+    }
+
+    fn insert(&mut self, member: &Member) {
+        self.count += 1;
+        self.weight += u64::from(member.weight);
+        self.sessions += member.sessions;
+        self.algorithm.insert(member);
+    }
+
+    fn remove(&mut self, member: &Member) {
+        self.count -= 1;
+        self.weight -= u64::from(member.weight);
+        self.sessions -= member.sessions;
+        self.algorithm.remove(member.key);
+    }
+
+    fn update(&mut self, was: &Candidate, is: &Candidate) {
+        let (was, is) = (was.member(), is.member());
+        self.weight = self.weight - u64::from(was.weight) + u64::from(is.weight);
+        self.sessions = self.sessions - was.sessions + is.sessions;
+        if was.weight != is.weight || was.sessions != is.sessions || was.point != is.point {
+            self.algorithm.update(&is);
+        }
+    }
+
+    fn pick(
+        &mut self,
+        ask: &Ask,
+        hashing: &Hashing,
+        candidates: &HashMap<ServerKey, Candidate>,
+        room: &dyn Fn(ServerKey) -> Room,
+    ) -> Option<ServerKey> {
+        let other = |key: ServerKey| ask.avoid != Some(key);
+        let free = |key: ServerKey| other(key) && room(key) == Room::Free;
+        let patient = |key: ServerKey| match hashing.affinity {
+            Affinity::Always => other(key),
+            Affinity::Maxconn => free(key),
+            Affinity::Maxqueue => other(key) && room(key) != Room::None,
+        };
+        let factor = hashing.balance_factor.map(u64::from);
+        let (sessions, weight) = (self.sessions, self.weight);
+        let is_light = |key: ServerKey| match (factor, candidates.get(&key)) {
+            (Some(factor), Some(it)) => {
+                it.sessions < load_max(factor, sessions, &it.member(), weight)
+            }
+            _ => true,
+        };
+        match &mut self.algorithm {
+            Algorithm::RoundRobin(it) => it.pick(&free),
+            Algorithm::LeastConn(it) => {
+                it.pick(&|key| other(key) && matches!(room(key), Room::Free | Room::ShortQueue))
+            }
+            Algorithm::First(it) => it.pick(&free),
+            Algorithm::Turns(it) => it.pick(&free),
+            Algorithm::Random(it) => {
+                let picked = it.pick(ask.random, &|key| free(key) && is_light(key));
+                picked.or_else(|| factor.and_then(|_| it.pick(ask.random, &free)))
+            }
+            Algorithm::Map(it) => match ask.hash {
+                Some(hash) => {
+                    let picked = it.find(hash, &patient);
+                    picked.or_else(|| it.find(hash, &other))
+                }
+                None => it.pick(&free),
+            },
+            Algorithm::Ring(it) => match ask.hash {
+                Some(hash) => {
+                    let picked = it.find(hash, &|key| patient(key) && is_light(key));
+                    picked.or_else(|| it.find(hash, &other))
+                }
+                None => it.pick(&free),
+            },
+        }
+    }
+}
+
+/// How many sessions a server may have at most by `hash-balance-factor`: its share of those there
+/// would be, times the factor, rounded up, so that there is always one that may have one more.
+fn load_max(factor: u64, sessions: u64, member: &Member, weight_total: u64) -> u64 {
+    let places = ((sessions + 1) * factor).div_ceil(100);
+    (places * u64::from(member.weight)).div_ceil(weight_total.max(1))
+}
+
 impl Algorithm {
-    fn new(balance: Balance) -> Self {
-        match balance {
+    fn new(balancing: &Balancing) -> Self {
+        match balancing.algorithm {
+            Balance::RoundRobin => Self::RoundRobin(roundrobin::RoundRobin::default()),
+            Balance::StaticRr => Self::Turns(map::Map::default()),
             Balance::LeastConn => Self::LeastConn(leastconn::LeastConn::default()),
-            Balance::Source => Self::Source(source::Source::default()),
             Balance::Random(draws) => Self::Random(random::Random::new(draws)),
             Balance::First => Self::First(first::First::default()),
-            Balance::RoundRobin => Self::RoundRobin(roundrobin::RoundRobin::default()),
+            Balance::Hash(_) if balancing.hashing.consistent => Self::Ring(ring::Ring::default()),
+            Balance::Hash(_) => Self::Map(map::Map::default()),
         }
     }
 
@@ -262,9 +432,10 @@ impl Algorithm {
         match self {
             Self::RoundRobin(it) => it.insert(member),
             Self::LeastConn(it) => it.insert(member),
-            Self::Source(it) => it.insert(member),
             Self::Random(it) => it.insert(member),
             Self::First(it) => it.insert(member),
+            Self::Turns(it) | Self::Map(it) => it.insert(member),
+            Self::Ring(it) => it.insert(member),
         }
     }
 
@@ -272,30 +443,22 @@ impl Algorithm {
         match self {
             Self::RoundRobin(it) => it.remove(key),
             Self::LeastConn(it) => it.remove(key),
-            Self::Source(it) => it.remove(key),
             Self::Random(it) => it.remove(key),
             Self::First(it) => it.remove(key),
+            Self::Turns(it) | Self::Map(it) => it.remove(key),
+            Self::Ring(it) => it.remove(key),
         }
     }
 
-    /// Weight or sessions of a member are other ones now.
+    /// Weight, sessions or points of a member are other ones now.
     fn update(&mut self, member: &Member) {
         match self {
             Self::RoundRobin(it) => it.update(member),
             Self::LeastConn(it) => it.update(member),
-            Self::Source(it) => it.update(member),
             Self::Random(it) => it.update(member),
             Self::First(_) => {}
-        }
-    }
-
-    fn pick(&mut self, ask: &Ask, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        match self {
-            Self::RoundRobin(it) => it.pick(may),
-            Self::LeastConn(it) => it.pick(may),
-            Self::Source(it) => it.pick(ask.source_hash, may),
-            Self::Random(it) => it.pick(ask.random, may),
-            Self::First(it) => it.pick(may),
+            Self::Turns(it) | Self::Map(it) => it.update(member),
+            Self::Ring(it) => it.update(member),
         }
     }
 }

@@ -1,140 +1,220 @@
 //! `balance roundrobin`: each server in turn, as often as its weight says, spread as evenly as can be
-//! (manual 4.2).
+//! (manual 4.2), in the order in which HAProxy gives turns.
 //!
-//! The schedule is WF2Q+ (Bennett and Zhang, 1997). Time is counted in rounds: in one round a server
-//! of weight w gets w turns, so each turn of it lasts 1/w of a round. A turn may not be taken before
-//! it starts; among the turns that have started the one that ends first is served. A server is
-//! therefore never more than one turn ahead or behind, equal weights give file order, and a heavy
-//! server's turns lie between those of the light ones instead of in a row. Since a turn's length
-//! depends on its own server alone, the others keep their positions whoever comes or goes.
+//! Time is counted in turns, and in rounds of as many turns as there is weight. A server of weight w
+//! comes back after total/w turns; what the division leaves is carried on to its next turns. Servers
+//! whose turn lies in this round wait in order of it; those that are through with the round wait for
+//! the next one, the heaviest first. At each turn the first of those that are due is served, else the
+//! next that has not been seen in this round, else whoever comes next. The order follows from watching
+//! HAProxy 2.6 with many sets of weights; a server that comes or goes leaves the others where they
+//! are.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Member, ServerKey};
 
-/// A moment or a length, in 2^-40 rounds: 128 bits do not overflow in the life of a machine.
-type Rounds = u128;
-
-const ROUND: Rounds = 1 << 40;
-
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
-    now: Rounds,
+    /// Turns given so far.
+    now: u64,
+    /// The turn at which this round ends.
+    round_end: u64,
     weight_total: u64,
+    /// `weight_total` when distances were last fitted to it, see [`RoundRobin::fit`].
+    weight_fitted: u64,
     turns: HashMap<ServerKey, Turn>,
-    /// Servers whose turn has started, by its end.
-    started: BTreeSet<(Rounds, u64, ServerKey)>,
-    /// Servers whose turn is yet to start, by its start.
-    waiting: BTreeSet<(Rounds, u64, ServerKey)>,
-    /// Numbers turns as they are given out: equals are served in that order.
+    /// Not yet seen in this round.
+    fresh: BTreeSet<Place>,
+    /// Those that were, and have another turn in it.
+    due: BTreeSet<Place>,
+    /// Those that are through with it.
+    next: BTreeSet<Place>,
+    /// Numbers places as they are given out: equals are served in that order.
     issued: u64,
+}
+
+/// Where a server waits: sorted by turn (in `due` alone), then by how heavy it is and what it has
+/// left over, then by how long it has waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    turn: u64,
+    rank: i64,
+    number: u64,
+    key: ServerKey,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Turn {
-    start: Rounds,
-    number: u64,
-    weight: u16,
-    started: bool,
-}
-
-impl Turn {
-    fn length(&self) -> Rounds {
-        ROUND / Rounds::from(self.weight)
-    }
-
-    fn end(&self) -> Rounds {
-        self.start + self.length()
-    }
+    weight: u64,
+    /// When it comes; `None` before the first.
+    at: Option<u64>,
+    /// What the division by the weight has left, below the weight.
+    left_over: u64,
+    place: Place,
 }
 
 impl RoundRobin {
     pub(super) fn insert(&mut self, member: &Member) {
-        self.weight_total += u64::from(member.weight);
-        self.enqueue(member.key, member.weight, self.now);
+        let weight = u64::from(member.weight);
+        self.weight_total += weight;
+        let mut turn = Turn {
+            weight,
+            at: None,
+            left_over: 0,
+            place: Place {
+                turn: 0,
+                rank: 0,
+                number: 0,
+                key: member.key,
+            },
+        };
+        if self.now == 0 {
+            self.round_end = self.weight_total;
+        } else {
+            // Who joins a farm at work waits as long as if it had just been served: no burst.
+            turn.at = Some(self.now + self.weight_total / weight);
+        }
+        self.enqueue(turn);
+        self.fit();
     }
 
     pub(super) fn remove(&mut self, key: ServerKey) {
         if let Some(turn) = self.dequeue(key) {
-            self.weight_total -= u64::from(turn.weight);
+            self.weight_total -= turn.weight;
+            self.fit();
         }
     }
 
-    /// A turn that waits is moved by the new length; one that has started keeps its start.
+    /// A turn to come is moved by the new weight.
     pub(super) fn update(&mut self, member: &Member) {
-        let Some(turn) = self.turns.get(&member.key).copied() else {
-            return;
-        };
-        if turn.weight == member.weight {
+        let weight = u64::from(member.weight);
+        let changed = self.turns.get(&member.key);
+        if changed.is_none_or(|turn| turn.weight == weight) {
             return;
         }
-        self.remove(member.key);
-        self.weight_total += u64::from(member.weight);
-        let ahead = turn.start.saturating_sub(self.now);
-        let moved = ahead * Rounds::from(turn.weight) / Rounds::from(member.weight);
-        let start = if ahead == 0 {
-            turn.start
-        } else {
-            self.now + moved
+        let Some(mut turn) = self.dequeue(member.key) else {
+            return;
         };
-        self.enqueue(member.key, member.weight, start);
+        self.weight_total = self.weight_total - turn.weight + weight;
+        if self.now == 0 {
+            self.round_end = self.weight_total;
+        }
+        let ahead = turn.at.map(|at| at.saturating_sub(self.now));
+        turn.at = ahead.map(|ahead| self.now + ahead * turn.weight / weight);
+        turn.weight = weight;
+        turn.left_over = 0;
+        self.enqueue(turn);
+        self.fit();
+    }
+
+    /// Turns to come lie as far apart as the weights wanted it when they were given out. When those
+    /// have become half or twice as much since, all are moved together or apart: so a farm that
+    /// shrinks does not leave a newcomer alone for long, and the work is O(1) for each change.
+    fn fit(&mut self) {
+        let (was, is) = (self.weight_fitted, self.weight_total);
+        if is == 0 || self.now == 0 || (was / 2 < is && is / 2 < was) {
+            if self.now == 0 {
+                self.weight_fitted = is;
+            }
+            return;
+        }
+        self.weight_fitted = is;
+        self.round_end = self.now + is;
+        (self.due, self.fresh, self.next) = Default::default();
+        let mut turns: Vec<Turn> = self.turns.drain().map(|(_, turn)| turn).collect();
+        turns.sort_unstable_by_key(|turn| turn.place);
+        for mut turn in turns {
+            if let Some(at) = &mut turn.at {
+                *at = self.now + at.saturating_sub(self.now) * is / was.max(1);
+            }
+            self.enqueue(turn);
+        }
     }
 
     pub(super) fn pick(&mut self, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        self.start_due();
-        let mut by_preference = self.started.iter().chain(&self.waiting);
-        let (_, _, key) = *by_preference.find(|(_, _, key)| may(*key))?;
-        let turn = self.dequeue(key)?;
-        // Taken before its start because all others have no room: time has come that far.
-        self.now = self.now.max(turn.start);
-        // A server that had no room for a while does not get all it missed, but one turn.
-        let next = if turn.end() + turn.length() > self.now {
-            turn.end()
-        } else {
-            self.now
+        self.end_round();
+        let late = Place {
+            turn: self.now + 1,
+            rank: i64::MIN,
+            number: 0,
+            key: ServerKey(0),
         };
-        self.enqueue(key, turn.weight, next);
-        self.now += ROUND / Rounds::from(self.weight_total);
+        let mut by_preference = self
+            .due
+            .range(..late)
+            .chain(&self.fresh)
+            .chain(self.due.range(late..))
+            .chain(&self.next);
+        let mut passed_over = false;
+        let key = by_preference
+            .find(|place| {
+                let chosen = may(place.key);
+                passed_over |= !chosen;
+                chosen
+            })?
+            .key;
+        let mut turn = self.dequeue(key)?;
+        // Served before its turn because others have no room: theirs are over.
+        if let Some(at) = turn.at.filter(|at| passed_over && *at > self.now) {
+            self.now = at;
+        }
+        let step = self.weight_total / turn.weight;
+        turn.left_over += self.weight_total % turn.weight;
+        let carried = turn.left_over / turn.weight;
+        turn.left_over %= turn.weight;
+        // A server that had no room for a while does not get all it missed, but one turn.
+        let at = turn
+            .at
+            .unwrap_or(self.now)
+            .max(self.now.saturating_sub(step));
+        turn.at = Some(at + step + carried);
+        self.now += 1;
+        self.enqueue(turn);
         Some(key)
     }
 
-    /// Moves the turns whose start has come; if no turn has started, time jumps to the next start.
-    fn start_due(&mut self) {
-        if self.started.is_empty()
-            && let Some((start, _, _)) = self.waiting.first()
-        {
-            self.now = self.now.max(*start);
+    /// When a round is over, or nobody has a turn in it, the next one begins.
+    fn end_round(&mut self) {
+        let nobody = self.due.is_empty() && self.fresh.is_empty();
+        if self.now < self.round_end && !nobody {
+            return;
         }
-        while let Some((start, number, key)) = self.waiting.first().copied()
-            && start <= self.now
-        {
-            self.waiting.pop_first();
-            if let Some(turn) = self.turns.get_mut(&key) {
-                turn.started = true;
-                self.started.insert((turn.end(), number, key));
-            }
+        if nobody {
+            self.fresh = std::mem::take(&mut self.next);
+        } else {
+            self.fresh.append(&mut self.next);
         }
+        self.now = self.now.max(self.round_end);
+        self.round_end = self.now + self.weight_total;
     }
 
-    fn enqueue(&mut self, key: ServerKey, weight: u16, start: Rounds) {
+    fn enqueue(&mut self, mut turn: Turn) {
         self.issued += 1;
-        let turn = Turn {
-            start,
-            number: self.issued,
-            weight,
-            started: false,
+        let weight = i64::try_from(turn.weight).unwrap_or(i64::MAX);
+        let left_over = i64::try_from(turn.left_over).unwrap_or(i64::MAX);
+        turn.place.number = self.issued;
+        let queue = match turn.at {
+            Some(at) if at < self.round_end => {
+                (turn.place.turn, turn.place.rank) = (at, left_over - weight);
+                &mut self.due
+            }
+            seen => {
+                (turn.place.turn, turn.place.rank) = (0, -weight);
+                match seen {
+                    Some(_) => &mut self.next,
+                    None => &mut self.fresh,
+                }
+            }
         };
-        self.waiting.insert((start, turn.number, key));
-        self.turns.insert(key, turn);
+        queue.insert(turn.place);
+        self.turns.insert(turn.place.key, turn);
     }
 
     fn dequeue(&mut self, key: ServerKey) -> Option<Turn> {
         let turn = self.turns.remove(&key)?;
-        if turn.started {
-            self.started.remove(&(turn.end(), turn.number, key));
-        } else {
-            self.waiting.remove(&(turn.start, turn.number, key));
-        }
+        let mut queues = [&mut self.due, &mut self.fresh, &mut self.next].into_iter();
+        let found = queues.any(|queue| queue.remove(&turn.place));
+        debug_assert!(found, "a server waits in one of the three");
         Some(turn)
     }
 }

@@ -10,7 +10,7 @@ use super::html::Html;
 use super::numbers::{Grouped, age, bytes, percent, short, span};
 use super::{Look, Snapshot};
 use crate::command::Admin;
-use crate::export::csv::{address, algorithm_name, mode_name};
+use crate::export::csv::{address, mode_name};
 use crate::export::{Condition, condition, frontend_status};
 use crate::snapshot::{BackendStats, FrontendStats, ServerStats, Traffic};
 
@@ -251,7 +251,7 @@ fn backend(html: &mut Html, backend: &BackendStats, look: &Look) {
     html.raw(" <span class=\"second\">backend · ")
         .raw(mode_name(backend.mode))
         .raw(" · ");
-    html.raw(algorithm_name(backend.balance)).raw(" · ");
+    html.raw(backend.balance).raw(" · ");
     html.text(Grouped(backend.active)).raw(" active, ");
     html.text(Grouped(backend.backup)).raw(" backup · ");
     html.raw(if backend.up { "up" } else { "down" })

@@ -1,38 +1,28 @@
-//! `balance source`: the same client address gets the same server as long as the servers stay the
-//! same; HAProxy's default `hash-type map-based` (manual 4.2).
+//! `hash-type map-based` and `balance static-rr`: a map of all servers, each as often as its weight
+//! says (manual 4.2). A hash leads to a position; `static-rr` goes from one to the next.
 //!
 //! The map is as long as the total weight and is made anew, when first needed, after any change. Its
 //! layout is HAProxy's, so that a farm of both programs agrees: position by position each server earns
 //! its weight, and the first in file order of those that are most behind gets the position.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{Member, ServerKey};
 
-/// What `balance source` hashes an address to: the exclusive or of its 32-bit words.
-pub fn source_hash(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(v4) => u32::from_be_bytes(v4.octets()),
-        IpAddr::V6(v6) => {
-            let bits = u128::from_be_bytes(v6.octets());
-            let words = [96, 64, 32, 0].map(|shift| (bits >> shift) as u32);
-            words.iter().fold(0, |hash, word| hash ^ word)
-        }
-    }
-}
-
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct Map {
     members: BTreeMap<ServerKey, u16>,
     /// Weights of all servers, usable or not: their common divisor shortens the map.
     declared: BTreeMap<ServerKey, u16>,
     map: Option<Vec<ServerKey>>,
+    /// The position whose turn it is.
+    turn: usize,
 }
 
-impl Source {
+impl Map {
     pub(super) fn insert(&mut self, member: &Member) {
-        self.members.insert(member.key, member.weight);
+        self.members.insert(member.key, member.nominal);
         self.map = None;
     }
 
@@ -42,7 +32,7 @@ impl Source {
     }
 
     pub(super) fn update(&mut self, member: &Member) {
-        if self.members.get(&member.key) != Some(&member.weight) {
+        if self.members.get(&member.key) != Some(&member.nominal) {
             self.insert(member);
         }
     }
@@ -57,31 +47,40 @@ impl Source {
         self.map = None;
     }
 
-    pub(super) fn pick(&mut self, hash: u32, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
+    fn map(&mut self) -> &[ServerKey] {
         let Self {
             members,
             declared,
             map,
+            ..
         } = self;
-        let map = map.get_or_insert_with(|| make_map(members, declared));
-        if map.is_empty() {
-            return None;
-        }
-        let at = hash as usize % map.len();
+        map.get_or_insert_with(|| make_map(members, declared))
+    }
+
+    /// The server whose turn it is.
+    pub(super) fn pick(&mut self, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
+        let turn = self.turn;
+        let map = self.map();
+        let (before, behind) = map.split_at(turn.min(map.len()));
+        let mut round = behind.iter().chain(before).enumerate();
+        let (steps, key) = round.find(|(_, key)| may(**key))?;
+        let (key, length) = (*key, map.len());
+        self.turn = (turn.min(length) + steps) % length + 1;
+        Some(key)
+    }
+
+    /// The server that a hash leads to; where that is out of question, the next one in file order.
+    pub(super) fn find(&mut self, hash: u32, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
+        let map = self.map();
+        let at = (hash as usize).checked_rem(map.len())?;
         let chosen = map[at];
         if may(chosen) {
             return Some(chosen);
         }
-        // Where its own server is out of question a client goes to the next one behind it.
-        let behind = members.range((
-            std::ops::Bound::Excluded(chosen),
-            std::ops::Bound::Unbounded,
-        ));
-        let before = members.range(..chosen);
-        behind
-            .chain(before)
-            .map(|(key, _)| *key)
-            .find(|key| may(*key))
+        let behind = self.members.range((Excluded(chosen), Unbounded));
+        let before = self.members.range(..chosen);
+        let mut others = behind.chain(before).map(|(key, _)| *key);
+        others.find(|key| may(*key))
     }
 }
 

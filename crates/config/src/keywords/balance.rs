@@ -1,0 +1,292 @@
+//! How servers are chosen: `balance`, `hash-type` and what belongs to them (manual 4.2).
+
+use std::sync::Arc;
+
+use super::{BACK, ProxyKeyword, Scope, implemented, invertible};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::expr::{self, Stage};
+use crate::keywords::options::switched_on;
+use crate::lexer::Word;
+use crate::model::{Affinity, Balance, HashFunction, HashKey, Hashing, UriKey};
+use crate::nearest::did_you_mean;
+use crate::values::next_number;
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    implemented("balance", BACK, balance),
+    implemented("fullconn", BACK, |draft, args, _| {
+        let value = next_number(args, 0..=i32::MAX as u64)?;
+        draft.back.fullconn = (value > 0).then_some(value);
+        args.end()
+    }),
+    implemented("hash-balance-factor", BACK, balance_factor),
+    implemented("hash-preserve-affinity", BACK, affinity),
+    implemented("hash-type", BACK, hash_type),
+    invertible("option allbackups", BACK, |draft, args, _| {
+        args.end()?;
+        draft.back.balancing.allbackups = switched_on(args);
+        Ok(())
+    }),
+];
+
+const BALANCE: &[&str] = &[
+    "roundrobin",
+    "static-rr",
+    "leastconn",
+    "first",
+    "random",
+    "source",
+    "uri",
+    "url_param",
+    "hdr",
+    "hash",
+];
+
+/// HAProxy knows these algorithms as well.
+const OTHER_BALANCE: &[&str] = &["log-hash", "rdp-cookie", "sticky"];
+
+fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let Some(word) = args.next() else {
+        draft.back.balancing.algorithm = Balance::default();
+        return Ok(());
+    };
+    let (name, argument) = match word.text.split_once('(') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (word.text.as_str(), None),
+    };
+    let algorithm = match (name, argument) {
+        ("roundrobin", None) => Balance::RoundRobin,
+        ("static-rr", None) => Balance::StaticRr,
+        ("leastconn", None) => Balance::LeastConn,
+        ("first", None) => Balance::First,
+        ("source", None) => Balance::Hash(HashKey::Source),
+        ("random", argument) => Balance::Random(draws(word, argument)?),
+        ("uri", None) => Balance::Hash(HashKey::Uri(uri(args)?)),
+        ("url_param", None) => Balance::Hash(url_param(args)?),
+        ("hdr", Some(argument)) => Balance::Hash(header(word, argument, args)?),
+        ("hash", None) => Balance::Hash(sample(args, scope)?),
+        _ => return Err(unknown_balance(word, name)),
+    };
+    let by_head = matches!(
+        algorithm,
+        Balance::Hash(HashKey::Uri(_) | HashKey::UrlParam(_) | HashKey::Header { .. })
+    );
+    draft.back.balance_by_head = by_head.then(|| args.place());
+    draft.back.balancing.algorithm = algorithm;
+    args.ignore_rest(scope);
+    Ok(())
+}
+
+/// The number in `random(N)`. Two draws are the default (manual 4.2, "balance").
+fn draws(word: &Word, argument: Option<&str>) -> Result<u32, Diagnostic> {
+    const DRAWS_DEFAULT: u32 = 2;
+    let Some(argument) = argument.filter(|argument| *argument != ")") else {
+        return Ok(DRAWS_DEFAULT);
+    };
+    let digits = argument.strip_suffix(')');
+    digits
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .filter(|draws| *draws > 0)
+        .ok_or_else(|| {
+            Diagnostic::alert(
+                word.span,
+                format!("'balance' does not accept '{}'", word.text),
+            )
+            .label("expected random or random(N) with N from 1 on")
+        })
+}
+
+/// `uri [len N] [depth N] [whole] [path-only]`, in any order.
+fn uri(args: &mut Args<'_>) -> Result<UriKey, Diagnostic> {
+    let mut key = UriKey::default();
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "len" => key.len_max = Some(next_number(args, 1..=i32::MAX as u64)?),
+            "depth" => key.depth_max = Some(next_number(args, 1..=i32::MAX as u64)?),
+            "whole" => key.whole = true,
+            "path-only" => key.path_only = true,
+            other => {
+                return Err(Diagnostic::alert(
+                    word.span,
+                    format!("'balance uri' does not know '{other}'"),
+                )
+                .label("expected len, depth, whole or path-only"));
+            }
+        }
+    }
+    Ok(key)
+}
+
+/// `url_param NAME`.
+fn url_param(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
+    let name = args.required("the name of a parameter behind url_param")?;
+    match args.peek() {
+        None => Ok(HashKey::UrlParam(name.text.as_str().into())),
+        Some(word) if word.is("check_post") => Err(Diagnostic::alert(
+            word.span,
+            "'balance url_param … check_post' is not implemented yet",
+        )
+        .label("requests are not held back until their body is here")),
+        Some(word) => Err(Diagnostic::alert(
+            word.span,
+            format!("'balance url_param' does not know '{}'", word.text),
+        )
+        .label("expected check_post, or nothing")),
+    }
+}
+
+/// `hdr(NAME) [use_domain_only]`.
+fn header(word: &Word, argument: &str, args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
+    let name = argument.strip_suffix(')').filter(|name| !name.is_empty());
+    let Some(name) = name else {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'balance' does not accept '{}'", word.text),
+        )
+        .label("expected the name of a header: hdr(NAME)"));
+    };
+    let domain_only = args.take("use_domain_only");
+    match args.peek() {
+        Some(word) if !domain_only => Err(Diagnostic::alert(
+            word.span,
+            format!("'balance hdr' does not know '{}'", word.text),
+        )
+        .label("expected use_domain_only, or nothing")),
+        _ => Ok(HashKey::Header {
+            name: name.to_ascii_lowercase().into(),
+            domain_only,
+        }),
+    }
+}
+
+/// `hash EXPR`.
+fn sample(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<HashKey, Diagnostic> {
+    let word = args.required("a sample expression such as hash path")?;
+    let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
+    match args.peek() {
+        Some(word) => Err(Diagnostic::alert(
+            word.span,
+            format!("'balance hash' takes no other argument ('{}')", word.text),
+        )),
+        None => Ok(HashKey::Sample(Arc::new(sample))),
+    }
+}
+
+fn unknown_balance(word: &Word, name: &str) -> Diagnostic {
+    if OTHER_BALANCE.contains(&name) {
+        return Diagnostic::alert(
+            word.span,
+            format!("'balance {name}' is not implemented yet"),
+        )
+        .help("use another algorithm: roundrobin, leastconn, source, hash …");
+    }
+    let alert = Diagnostic::alert(
+        word.span,
+        format!("'balance' does not know '{}'", word.text),
+    )
+    .label(
+        "expected roundrobin, static-rr, leastconn, first, random, source, uri, url_param, \
+         hdr(NAME) or hash",
+    );
+    let known = BALANCE.iter().chain(OTHER_BALANCE).copied();
+    match did_you_mean(name, known) {
+        Some(hint) => alert.help(hint),
+        None => alert,
+    }
+}
+
+fn hash_type(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("map-based or consistent")?;
+    let consistent = match word.text.as_str() {
+        "map-based" => false,
+        "consistent" => true,
+        "avalanche" => {
+            return Err(Diagnostic::alert(
+                word.span,
+                "'hash-type avalanche' is not supported anymore",
+            )
+            .help("write 'hash-type map-based sdbm avalanche'"));
+        }
+        other => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'hash-type' does not know '{other}'"),
+            )
+            .label("expected map-based or consistent"));
+        }
+    };
+    let hashing = &mut draft.back.balancing.hashing;
+    hashing.consistent = consistent;
+    // Without a function `consistent` mixes (manual 4.2, "hash-type").
+    (hashing.function, hashing.avalanche) = (HashFunction::default(), consistent);
+    let Some(word) = args.next() else {
+        return Ok(());
+    };
+    let functions = [
+        ("sdbm", HashFunction::Sdbm),
+        ("djb2", HashFunction::Djb2),
+        ("wt6", HashFunction::Wt6),
+        ("crc32", HashFunction::Crc32),
+        ("none", HashFunction::None),
+    ];
+    let found = functions.iter().find(|(name, _)| word.is(name));
+    let Some((_, function)) = found else {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'hash-type' does not know the function '{}'", word.text),
+        )
+        .label("expected sdbm, djb2, wt6, crc32 or none"));
+    };
+    hashing.function = *function;
+    hashing.avalanche = args.take("avalanche");
+    match args.peek() {
+        Some(word) if !hashing.avalanche => Err(Diagnostic::alert(
+            word.span,
+            format!("'hash-type' does not know the modifier '{}'", word.text),
+        )
+        .label("expected avalanche, or nothing")),
+        _ => {
+            args.ignore_rest(scope);
+            Ok(())
+        }
+    }
+}
+
+fn balance_factor(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let place = args.peek().map_or(args.missing_place(), |word| word.span);
+    let factor: u32 = next_number(args, 0..=i32::MAX as u64)?;
+    if (1..=100).contains(&factor) {
+        return Err(Diagnostic::alert(
+            place,
+            "'hash-balance-factor' must be 0 or greater than 100",
+        )
+        .label("percent of the average load that a server may have"));
+    }
+    let hashing: &mut Hashing = &mut draft.back.balancing.hashing;
+    hashing.balance_factor = (factor > 0).then_some(factor);
+    args.ignore_rest(scope);
+    Ok(())
+}
+
+fn affinity(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("always, maxconn or maxqueue")?;
+    args.end()?;
+    draft.back.balancing.hashing.affinity = match word.text.as_str() {
+        "always" => Affinity::Always,
+        "maxconn" => Affinity::Maxconn,
+        "maxqueue" => Affinity::Maxqueue,
+        other => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'hash-preserve-affinity' does not know '{other}'"),
+            )
+            .label("expected always, maxconn or maxqueue"));
+        }
+    };
+    Ok(())
+}
