@@ -48,6 +48,7 @@ pub(crate) struct FrontDraft {
     pub(crate) binds: Vec<Bind>,
     pub(crate) maxconn: Option<u32>,
     pub(crate) backlog: Option<u32>,
+    pub(crate) session_rate_max: Option<u32>,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<(Named, Option<Condition>)>,
 }

@@ -266,6 +266,7 @@ fn frontend(
         binds: draft.front.binds.clone(),
         maxconn: draft.front.maxconn,
         backlog: draft.front.backlog,
+        session_rate_max: draft.front.session_rate_max,
         use_backend,
         default_backend,
         listen: draft.kind == SectionKind::Listen,

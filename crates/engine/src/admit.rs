@@ -7,6 +7,7 @@ use routing::sample::{ConnectionFacts, Facts};
 
 use crate::clock;
 use crate::counters::Count;
+use crate::listen::pace;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
 use crate::stream::Stream;
@@ -34,6 +35,7 @@ pub(crate) fn connection(
             Some(TcpAction::ExpectProxy) => accepted.expects_proxy = true,
             Some(TcpAction::Reject) => {
                 count(Count::DeniedConnections);
+                pace::give_back_session(frontend, worker);
                 // One packet, a reset, is the least that can be spent on it.
                 Stream::from(accepted.carrier).reset_on_close();
                 return None;
@@ -41,6 +43,7 @@ pub(crate) fn connection(
             Some(TcpAction::SilentDrop) => {
                 // HAProxy counts it there.
                 count(Count::DeniedRequests);
+                pace::give_back_session(frontend, worker);
                 Stream::from(accepted.carrier).forget();
                 return None;
             }

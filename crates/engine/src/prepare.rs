@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::followers;
 use crate::handle::Handle;
+use crate::listen::pace::{Pace, Paces};
 use crate::listen::{self, Listener};
 use crate::log::{Logger, Origin};
 use crate::logins::Prover;
@@ -334,6 +335,14 @@ impl Bound {
             tls_connections: Gauge::default(),
             tunnels: Gauge::default(),
             room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            tls_room: global
+                .maxsslconn
+                .map(|places| Arc::new(Semaphore::new(places as usize))),
+            paces: Paces {
+                connections: Pace::new(global.maxconnrate),
+                sessions: Pace::new(global.maxsessrate),
+                tls: Pace::new(global.maxsslrate),
+            },
             maxconn: self.maxconn,
             // An eighth of the descriptors: idle connections must never keep clients out.
             idle: AtomicU64::new(0),

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
+use crate::listen::pace::Paces;
 use crate::log::{Level, Logger, Origin};
 use crate::logins::Prover;
 use crate::resolver::Resolver;
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) tunnels: Gauge,
     /// Places left below the process's `maxconn`.
     pub(crate) room: Arc<Semaphore>,
+    /// Places left below `maxsslconn`, where it is given.
+    pub(crate) tls_room: Option<Arc<Semaphore>>,
+    /// How many a second.
+    pub(crate) paces: Paces,
     /// The process's `maxconn` in force.
     pub(crate) maxconn: u64,
     /// Idle connections to servers now, and how many are kept at most.

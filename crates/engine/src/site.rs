@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
+use crate::listen::pace::Pace;
 use crate::server::{ServerOrigin, ServerState};
 use crate::tls::{NodeTls, ServerTlsConfig};
 
@@ -80,6 +81,10 @@ pub(crate) struct FrontendState {
     pub(crate) room: Arc<Semaphore>,
     /// `maxconn` in force.
     pub(crate) sessions_limit: u64,
+    /// Places left below the `maxconn` of each `bind`, where it has one.
+    pub(crate) bind_rooms: Vec<Option<Arc<Semaphore>>>,
+    /// `rate-limit sessions`.
+    pub(crate) pace: Option<Pace>,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
     /// TLS of each `bind`, by position.
@@ -115,6 +120,12 @@ impl FrontendState {
             request_rate: Rate::default(),
             room: Arc::new(Semaphore::new(places)),
             sessions_limit: limit,
+            bind_rooms: config.frontends[index]
+                .binds
+                .iter()
+                .map(|bind| Some(Arc::new(Semaphore::new(bind.maxconn? as usize))))
+                .collect(),
+            pace: Pace::new(config.frontends[index].session_rate_max),
             open: AtomicBool::new(false),
             tls,
         }

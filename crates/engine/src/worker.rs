@@ -141,6 +141,14 @@ pub(crate) struct Room {
     tls: bool,
     _process: OwnedSemaphorePermit,
     _frontend: OwnedSemaphorePermit,
+    /// Places below limits that few configurations have.
+    rare: Option<Box<RarePlaces>>,
+}
+
+/// A place on an address with a `maxconn` of its own, and one below `maxsslconn`.
+struct RarePlaces {
+    _bind: Option<OwnedSemaphorePermit>,
+    _tls: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -162,6 +170,21 @@ impl Room {
             tls: false,
             _process: process_place,
             _frontend: frontend_place,
+            rare: None,
+        }
+    }
+
+    /// Holds these places as long, if there are any.
+    pub(crate) fn also_hold(
+        &mut self,
+        bind: Option<OwnedSemaphorePermit>,
+        tls: Option<OwnedSemaphorePermit>,
+    ) {
+        if bind.is_some() || tls.is_some() {
+            self.rare = Some(Box::new(RarePlaces {
+                _bind: bind,
+                _tls: tls,
+            }));
         }
     }
 

@@ -21,6 +21,7 @@ mod exchanges;
 mod faults;
 mod http;
 mod limits;
+mod listeners;
 mod logs;
 mod many;
 mod observing;

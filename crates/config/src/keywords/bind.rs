@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
 use super::tls::policy;
-use super::{Scope, tls};
+use super::{Scope, sockets, tls};
 use crate::Surroundings as _;
 use crate::address::{self, Address, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::{Bind, BindAddress, BindTls, CertificateSource, ClientVerify};
+use crate::model::{Bind, BindAddress, BindTls, CertificateSource, ClientVerify, SocketOptions};
 use crate::source::Span;
 use crate::values::next_number;
 
 /// A `bind` line under way: one set of parameters for all its addresses.
 pub(crate) struct BindDraft {
-    bind: Bind,
+    pub(super) bind: Bind,
     pub(super) tls: BindTls,
     ssl: bool,
 }
@@ -43,7 +43,6 @@ impl BindDraft {
 pub(super) type Parse = ParameterParse<BindDraft>;
 
 const QUICK: &str = "it would only make things faster";
-const CLI: &str = "it speaks of the stats socket";
 const SIGN: &str = "certificates are not made on the fly, and a CA's key has no place here";
 const SIGN_INSTEAD: &str = "make the certificates beforehand and name their folder with 'crt'";
 
@@ -53,6 +52,29 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         Ok(())
     }),
     policy::ALPN,
+    implemented("cc", sockets::congestion),
+    implemented("defer-accept", |draft, _, _| {
+        draft.bind.socket.defer_accept = true;
+        Ok(())
+    }),
+    implemented("expose-fd", sockets::expose_fd),
+    implemented("id", sockets::id),
+    implemented("level", sockets::level),
+    implemented("mss", sockets::mss),
+    implemented("nice", sockets::nice),
+    implemented("process", sockets::threads),
+    implemented("severity-output", sockets::severity_output),
+    implemented("shards", sockets::shards),
+    implemented("tcp-ut", sockets::user_timeout),
+    implemented("tfo", |draft, _, _| {
+        draft.bind.socket.fast_open = true;
+        Ok(())
+    }),
+    implemented("thread", sockets::threads),
+    implemented("transparent", |draft, _, _| {
+        draft.bind.socket.transparent = true;
+        Ok(())
+    }),
     implemented("backlog", |draft, args, _| {
         draft.bind.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
         Ok(())
@@ -180,26 +202,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     policy::VERIFY,
     accepted("allow-0rtt", 0, "early data is not taken"),
-    accepted("cc", 1, QUICK),
-    accepted("defer-accept", 0, QUICK),
-    accepted("expose-fd", 1, CLI),
     accepted("guid-prefix", 1, "nothing refers to it"),
-    accepted("id", 1, "nothing refers to it"),
     accepted("ktls", 1, QUICK),
     accepted("label", 1, "nothing refers to it"),
-    accepted("level", 1, CLI),
-    accepted("mss", 1, QUICK),
-    accepted("nice", 1, QUICK),
-    accepted("process", 1, "there is one process"),
-    accepted("severity-output", 1, CLI),
-    accepted(
-        "shards",
-        1,
-        "listeners are shared out as the workers need them",
-    ),
     accepted("tcp-ss", 1, QUICK),
-    accepted("tfo", 0, QUICK),
-    accepted("thread", 1, "all workers accept"),
     not_yet("accept-netscaler-cip", 1),
     not_yet("ech", 1),
     refused("ca-sign-file", 1, SIGN, SIGN_INSTEAD),
@@ -213,12 +219,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("quic-force-retry", 0),
     not_yet("quic-socket", 1),
     not_yet("tcp-md5sig", 1),
-    not_yet("tcp-ut", 1),
-    not_yet("transparent", 0),
 ];
 
 /// Largest number of a user or group: 2^32-1 means "as it is" to chown(2).
-const ID_MAX: u64 = u32::MAX as u64 - 1;
+pub(crate) const ID_MAX: u64 = u32::MAX as u64 - 1;
 
 /// Longest name of a network interface (`IFNAMSIZ` less its end): the kernel would cut it.
 const INTERFACE_LEN_MAX: usize = 15;
@@ -250,13 +254,15 @@ pub(crate) fn bind(
     let well = params::read(PARAMETERS, "bind", &mut line, args, scope);
     let addresses = addresses?;
     finish_tls(&mut line, word, well, scope)?;
+    unique_id(&line.bind, addresses.len(), draft, word)?;
     for (address, text) in addresses {
         without_effect(&line.bind, &address, word, scope);
-        let bind = Bind {
+        let mut bind = Bind {
             address,
             text,
             ..line.bind.clone()
         };
+        sockets::with_unix_defaults(&mut bind, &scope.bases.unix);
         draft.front.binds.push(bind);
     }
     Ok(())
@@ -278,6 +284,30 @@ fn unbound() -> Bind {
         unix_gid: None,
         interface: None,
         v6only: None,
+        id: None,
+        socket: SocketOptions::default(),
+    }
+}
+
+/// An `id` is one socket's (manual 5.1).
+fn unique_id(bind: &Bind, sockets: usize, draft: &Draft, word: &Word) -> Result<(), Diagnostic> {
+    let Some(id) = bind.id else { return Ok(()) };
+    if sockets > 1 {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!(
+                "'bind {}' : 'id' can only be used with a single socket",
+                word.text
+            ),
+        ));
+    }
+    match draft.front.binds.iter().find(|other| other.id == Some(id)) {
+        Some(other) => Err(Diagnostic::alert(
+            word.span,
+            format!("'bind {}' : custom id {id} is already used", word.text),
+        )
+        .label(format!("by the one on line {}", other.span.line))),
+        None => Ok(()),
     }
 }
 
@@ -290,6 +320,10 @@ fn without_effect(bind: &Bind, address: &BindAddress, word: &Word, scope: &Scope
         (
             bind.interface.is_some() && !is_inet,
             "'interface' is for IP addresses",
+        ),
+        (
+            bind.socket != SocketOptions::default() && !is_inet,
+            "'cc', 'defer-accept', 'mss', 'tcp-ut', 'tfo' and 'transparent' are for TCP",
         ),
         (
             owned && !is_path,
@@ -433,19 +467,24 @@ fn interface(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Resul
     Ok(())
 }
 
-fn no_account(word: &Word, what: &str) -> Diagnostic {
+pub(crate) fn no_account(word: &Word, what: &str) -> Diagnostic {
     let message = format!("'{what}' : unknown {what} name '{}'", word.text);
     Diagnostic::alert(word.span, message).label(format!("this machine has no such {what}"))
 }
 
 fn mode(draft: &mut BindDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    draft.bind.unix_mode = Some(mode_bits(args)?);
+    Ok(())
+}
+
+/// Permission bits, in octal digits.
+pub(crate) fn mode_bits(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.required("permission bits such as 660")?;
     let bits = u32::from_str_radix(&word.text, 8).ok();
-    draft.bind.unix_mode = Some(bits.filter(|bits| *bits <= 0o7777).ok_or_else(|| {
+    bits.filter(|bits| *bits <= 0o7777).ok_or_else(|| {
         Diagnostic::alert(word.span, format!("'mode' does not accept '{}'", word.text))
             .label("expected octal digits such as 660")
-    })?);
-    Ok(())
+    })
 }
 
 fn version_flag(

@@ -2,7 +2,7 @@
 
 use super::{
     Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log,
-    not_in_force, not_yet, refused, removed,
+    not_in_force, not_yet, refused, removed, sockets,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
@@ -84,6 +84,22 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.maxconn = (value > 0).then_some(value);
         args.end()
     }),
+    implemented("maxconnrate", (), |draft, args, _| {
+        draft.global.maxconnrate = positive(args)?;
+        args.end()
+    }),
+    implemented("maxsessrate", (), |draft, args, _| {
+        draft.global.maxsessrate = positive(args)?;
+        args.end()
+    }),
+    implemented("maxsslconn", (), |draft, args, _| {
+        draft.global.maxsslconn = positive(args)?;
+        args.end()
+    }),
+    implemented("maxsslrate", (), |draft, args, _| {
+        draft.global.maxsslrate = positive(args)?;
+        args.end()
+    }),
     implemented("nbthread", (), nbthread),
     implemented("node", (), |draft, args, _| {
         draft.global.node = Some(args.required("a name")?.text.as_str().into());
@@ -150,6 +166,9 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.ulimit_n = Some(next_number(args, 0..=INT)?);
         args.end()
     }),
+    implemented("unix-bind", (), |draft, args, scope| {
+        sockets::unix_bind(&mut draft.bases.unix, args, scope)
+    }),
     implemented("user", (), |draft, args, scope| {
         let name = args.required("the name of a user")?;
         if scope.environment.user_id(&name.text).is_none() {
@@ -182,6 +201,12 @@ fn no_account(name: &Word, what: &str) -> Diagnostic {
             "make the {what}, or write '{}id' and a number",
             &what[..1]
         ))
+}
+
+/// A number, where 0 is no limit.
+fn positive(args: &mut Args<'_>) -> Result<Option<u32>, Diagnostic> {
+    let value = next_number(args, 0..=INT)?;
+    Ok((value > 0).then_some(value))
 }
 
 fn nbthread(draft: &mut GlobalDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
@@ -532,17 +557,12 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("lua-load", ()),
     not_yet("lua-load-per-thread", ()),
     not_yet("lua-prepend-path", ()),
-    not_yet("maxconnrate", ()),
-    not_yet("maxsessrate", ()),
-    not_yet("maxsslconn", ()),
-    not_yet("maxsslrate", ()),
     not_yet("server-state-base", ()),
     not_yet("server-state-file", ()),
     not_yet("set-var", ()),
     not_yet("set-var-fmt", ()),
     not_yet("ssl-passphrase-cmd", ()),
     not_yet("stats-file", ()),
-    not_yet("unix-bind", ()),
     refused(
         "h1-do-not-close-on-insecure-transfer-encoding",
         (),

@@ -22,6 +22,7 @@ pub(crate) mod rules;
 pub(crate) mod sections;
 pub(crate) mod server;
 pub(crate) mod server_health;
+pub(crate) mod sockets;
 pub(crate) mod stats;
 pub(crate) mod tcp_rules;
 pub(crate) mod timeouts;
@@ -237,6 +238,8 @@ pub(crate) struct Bases {
     pub(crate) server_tls: crate::model::TlsChoice,
     /// `no-tls-tickets` in `ssl-default-server-options`.
     pub(crate) server_no_tickets: bool,
+    /// `unix-bind`.
+    pub(crate) unix: sockets::UnixBind,
     /// `ssl-server-verify none`.
     pub(crate) server_verify_none: bool,
     /// `tune.bufsize`, bytes, when it was given: the longest error page.

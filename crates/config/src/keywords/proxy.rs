@@ -48,6 +48,11 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         args.end()
     }),
     implemented("load-server-state-from-file", BACK, server_state),
+    implemented("rate-limit sessions", FRONT, |draft, args, _| {
+        let value = next_number(args, 0..=u64::from(u32::MAX))?;
+        draft.front.session_rate_max = (value > 0).then_some(value);
+        args.end()
+    }),
     implemented("maxconn", FRONT, |draft, args, _| {
         let value = next_number(args, 0..=i32::MAX as u64)?;
         draft.front.maxconn = (value > 0).then_some(value);
@@ -95,7 +100,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("monitor-uri", FRONT),
     not_yet("persist", BACK),
     not_yet("quic-initial", FRONT_RULES),
-    not_yet("rate-limit", FRONT),
     not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),
     not_yet("source", BACK),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::BindTls;
 use crate::source::Span;
@@ -36,6 +37,27 @@ pub struct Bind {
     pub interface: Option<Arc<str>>,
     /// `v4v6` (`Some(false)`), `v6only` (`Some(true)`).
     pub v6only: Option<bool>,
+    /// `id`: its number, unique in its frontend.
+    pub id: Option<u32>,
+    /// Options of TCP sockets; Unix sockets have none of them.
+    pub socket: SocketOptions,
+}
+
+/// What a `bind` line asks of TCP (manual 5.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// `mss`: the segment size that is told; less than 0: by how much the usual one is reduced.
+    pub mss: Option<i32>,
+    /// `tcp-ut`: how long sent data may stay unacknowledged.
+    pub user_timeout: Option<Duration>,
+    /// `cc`: the algorithm of congestion control.
+    pub congestion: Option<Arc<str>>,
+    /// `defer-accept`: a connection is accepted only once it has said something.
+    pub defer_accept: bool,
+    /// `tfo`: TCP Fast Open.
+    pub fast_open: bool,
+    /// `transparent`: the address need not be one of this machine.
+    pub transparent: bool,
 }
 
 /// What to listen on.

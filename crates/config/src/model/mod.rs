@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use crate::environment::Variables;
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
-pub use bind::{Bind, BindAddress};
+pub use bind::{Bind, BindAddress, SocketOptions};
 pub use check::{Check, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
@@ -83,6 +83,14 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `maxconn`: connections of the whole process; `None`: as many as descriptors allow.
     pub maxconn: Option<u32>,
+    /// `maxconnrate`: connections of the whole process a second.
+    pub maxconnrate: Option<u32>,
+    /// `maxsessrate`: sessions, which connections are once a rule has not refused them.
+    pub maxsessrate: Option<u32>,
+    /// `maxsslrate`: TLS handshakes a second.
+    pub maxsslrate: Option<u32>,
+    /// `maxsslconn`: TLS connections of clients at once.
+    pub maxsslconn: Option<u32>,
     /// `nbthread`: workers; `None`: one per core.
     pub nbthread: Option<u16>,
     /// `ulimit-n`.

@@ -118,6 +118,8 @@ pub struct Frontend {
     pub maxconn: Option<u32>,
     /// `backlog`.
     pub backlog: Option<u32>,
+    /// `rate-limit sessions`: new ones a second.
+    pub session_rate_max: Option<u32>,
     /// `use_backend` lines, in order.
     pub use_backend: Vec<UseBackend>,
     /// `default_backend`; for `listen` its own back half.

@@ -1,42 +1,22 @@
-//! Listening sockets: opening them before the process goes into the background, and accepting on
-//! each worker.
+//! Opening listening sockets, before the process goes into the background (manual 4.2, "bind").
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use config::model::{Bind, BindAddress};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
 
+use super::{Listener, options};
 use crate::inherited;
-use crate::log::Level;
-use crate::serve::{self, Accepted};
 use crate::site::FrontendState;
-use crate::stream::Carrier;
-use crate::worker::{Room, Worker};
 
 /// Connections waiting in the kernel, where nothing else is said (the kernel caps it at
 /// `net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
-
-/// How long accepting pauses when the process has no descriptor or memory left: long enough not to
-/// spin, short enough for clients not to notice.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// One listening socket of one worker.
-pub(crate) struct Listener {
-    socket: OwnedFd,
-    frontend: Arc<FrontendState>,
-    /// Which `bind` of the frontend.
-    bind: usize,
-}
 
 /// Opens a `bind`'s sockets, one per worker; the error is a sentence.
 pub(crate) fn open(
@@ -45,7 +25,8 @@ pub(crate) fn open(
     workers: usize,
 ) -> Result<Vec<Listener>, String> {
     let bind = &frontend.conf().binds[index];
-    let backlog = bind.backlog.or(frontend.conf().backlog).unwrap_or(BACKLOG);
+    let given = bind.backlog.or(frontend.conf().backlog);
+    let backlog = given.filter(|given| *given > 0).unwrap_or(BACKLOG);
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let explain = |e: io::Error| format!("cannot listen on {}: {}", bind.text, reason(&e));
     let sockets = match &bind.address {
@@ -92,6 +73,7 @@ fn open_inet(
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
         let socket = inet_socket(bind, address, true)?;
+        options::listening(&socket, &bind.socket)?;
         socket.listen(backlog)?;
         if let Some(bound) = socket.local_addr()?.as_socket() {
             address = bound;
@@ -115,6 +97,7 @@ fn inet_socket(bind: &Bind, address: SocketAddr, reuse_port: bool) -> io::Result
     }
     // Inherited by accepted sockets: messages are small and must not wait for each other.
     socket.set_tcp_nodelay(true)?;
+    options::bound(&socket, address, &bind.socket)?;
     if let Some(name) = &bind.interface {
         let bound = socket.bind_device(Some(name.as_bytes()));
         bound.map_err(|e| io::Error::other(format!("interface '{name}': {e}")))?;
@@ -170,146 +153,6 @@ fn share(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
     Ok(sockets)
 }
 
-impl Listener {
-    /// The address it got.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        socket2::SockRef::from(&self.socket)
-            .local_addr()
-            .ok()?
-            .as_socket()
-    }
-}
-
-/// A listening socket of the runtime.
-enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Accepting {
-    fn new(socket: OwnedFd) -> io::Result<Self> {
-        let is_unix = socket2::SockRef::from(&socket).local_addr()?.is_unix();
-        Ok(if is_unix {
-            Self::Unix(UnixListener::from_std(socket.into())?)
-        } else {
-            Self::Tcp(TcpListener::from_std(socket.into())?)
-        })
-    }
-
-    /// The next connection and who it is from. One that came in by IPv4 on a `v4v6` socket is from
-    /// an IPv4 address.
-    async fn accept(&self) -> io::Result<(Carrier, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (tcp, peer) = listener.accept().await?;
-                let peer = SocketAddr::new(unmapped(peer.ip()), peer.port());
-                Ok((Carrier::Tcp(tcp), Some(peer)))
-            }
-            Self::Unix(listener) => Ok((Carrier::Unix(listener.accept().await?.0), None)),
-        }
-    }
-}
-
-/// Accepts until the worker stops it.
-pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
-    let Listener {
-        socket,
-        frontend,
-        bind,
-    } = listener;
-    let accepting = match Accepting::new(socket) {
-        Ok(accepting) => accepting,
-        Err(error) => {
-            let text = &frontend.conf().binds[bind].text;
-            worker
-                .shared
-                .say(Level::Alert, &format!("cannot wait on {text}: {error}"));
-            return;
-        }
-    };
-    frontend.open.store(true, Relaxed);
-    let mut complaints = Complaints::default();
-    loop {
-        match accepting.accept().await {
-            Ok((carrier, peer)) => {
-                let Some(room) = find_room(&frontend, &worker).await else {
-                    return;
-                };
-                let accepted = Accepted {
-                    carrier,
-                    peer,
-                    bind,
-                    room,
-                    expects_proxy: false,
-                    at: Instant::now(),
-                };
-                let serving = serve::serve(accepted, frontend.clone(), worker.clone());
-                tokio::task::spawn_local(serving);
-            }
-            Err(error) if is_of_one_client(&error) => {}
-            Err(error) => {
-                complaints.say(&worker, &frontend, &error);
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Waits for a place below `maxconn` of frontend and process. While there is none, this one client
-/// waits for its first byte and the next ones in the kernel's backlog, as with HAProxy. `None` when
-/// the engine stops.
-async fn find_room(frontend: &Arc<FrontendState>, worker: &Rc<Worker>) -> Option<Room> {
-    let of_frontend = frontend.room.clone().acquire_owned().await.ok()?;
-    let of_process = worker.shared.room.clone().acquire_owned().await.ok()?;
-    Some(Room::enter(worker, frontend, of_process, of_frontend))
-}
-
-/// A client that was gone before it could be accepted is no fault of ours.
-fn is_of_one_client(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    )
-}
-
-/// `::ffff:192.0.2.1` is 192.0.2.1.
-pub(crate) fn unmapped(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    }
-}
-
-/// Says that accepting failed, at most once a second.
-#[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Complaints {
-    fn say(&mut self, worker: &Worker, frontend: &FrontendState, error: &io::Error) {
-        if self
-            .last
-            .is_some_and(|last| last.elapsed() < Duration::from_secs(1))
-        {
-            self.unsaid += 1;
-            return;
-        }
-        let shared = &worker.shared;
-        let message = format!(
-            "Proxy {} cannot accept connections: {error} ({} connections now, maxconn {}; {} more \
-             failures unsaid). Clients wait; raise ulimit-n or lower maxconn.",
-            frontend.name(),
-            shared.connections.now(),
-            shared.maxconn,
-            std::mem::take(&mut self.unsaid),
-        );
-        shared.say_to(&frontend.conf().proxy.log, Level::Alert, &message);
-        self.last = Some(Instant::now());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
@@ -331,6 +174,8 @@ mod tests {
             unix_gid: None,
             interface: None,
             v6only: None,
+            id: None,
+            socket: Default::default(),
         }
     }
 

@@ -1,0 +1,201 @@
+//! Listening sockets, and accepting on each worker.
+//!
+//! Opening them is [`open`]'s; how many connections a second there may be, [`pace`]'s.
+
+mod open;
+mod options;
+pub(crate) mod pace;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::log::Level;
+use crate::serve::{self, Accepted};
+use crate::site::FrontendState;
+use crate::stream::Carrier;
+use crate::worker::{Room, Worker};
+
+pub(crate) use open::open;
+
+/// How long accepting pauses when the process has no descriptor or memory left: long enough not to
+/// spin, short enough for clients not to notice.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One listening socket of one worker.
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    frontend: Arc<FrontendState>,
+    /// Which `bind` of the frontend.
+    bind: usize,
+}
+
+impl Listener {
+    /// The address it got.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        socket2::SockRef::from(&self.socket)
+            .local_addr()
+            .ok()?
+            .as_socket()
+    }
+}
+
+/// A listening socket of the runtime.
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accepting {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        let is_unix = socket2::SockRef::from(&socket).local_addr()?.is_unix();
+        Ok(if is_unix {
+            Self::Unix(UnixListener::from_std(socket.into())?)
+        } else {
+            Self::Tcp(TcpListener::from_std(socket.into())?)
+        })
+    }
+
+    /// The next connection and who it is from. One that came in by IPv4 on a `v4v6` socket is from
+    /// an IPv4 address.
+    async fn accept(&self) -> io::Result<(Carrier, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (tcp, peer) = listener.accept().await?;
+                let peer = SocketAddr::new(unmapped(peer.ip()), peer.port());
+                Ok((Carrier::Tcp(tcp), Some(peer)))
+            }
+            Self::Unix(listener) => Ok((Carrier::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+/// Accepts until the worker stops it.
+pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
+    let Listener {
+        socket,
+        frontend,
+        bind,
+    } = listener;
+    let accepting = match Accepting::new(socket) {
+        Ok(accepting) => accepting,
+        Err(error) => {
+            let text = &frontend.conf().binds[bind].text;
+            worker
+                .shared
+                .say(Level::Alert, &format!("cannot wait on {text}: {error}"));
+            return;
+        }
+    };
+    frontend.open.store(true, Relaxed);
+    let mut complaints = Complaints::default();
+    let secure = frontend.conf().binds[bind].tls.is_some();
+    loop {
+        pace::wait(&frontend, &worker, secure).await;
+        match accepting.accept().await {
+            Ok((carrier, peer)) => {
+                let Some(room) = find_room(&frontend, bind, &worker).await else {
+                    return;
+                };
+                pace::take(&frontend, &worker, secure).await;
+                let accepted = Accepted {
+                    carrier,
+                    peer,
+                    bind,
+                    room,
+                    expects_proxy: false,
+                    at: Instant::now(),
+                };
+                let serving = serve::serve(accepted, frontend.clone(), worker.clone());
+                tokio::task::spawn_local(serving);
+            }
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                complaints.say(&worker, &frontend, &error);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Waits for a place below `maxconn` of address, frontend and process, and below `maxsslconn`. While
+/// there is none, this one client waits for its first byte and the next ones in the kernel's backlog,
+/// as with HAProxy. `None` when the engine stops.
+async fn find_room(
+    frontend: &Arc<FrontendState>,
+    bind: usize,
+    worker: &Rc<Worker>,
+) -> Option<Room> {
+    let shared = &worker.shared;
+    let of_bind = place_in(frontend.bind_rooms[bind].as_ref()).await?;
+    let of_frontend = frontend.room.clone().acquire_owned().await.ok()?;
+    let of_process = shared.room.clone().acquire_owned().await.ok()?;
+    let of_tls = match frontend.tls[bind] {
+        Some(_) => place_in(shared.tls_room.as_ref()).await?,
+        None => None,
+    };
+    let mut room = Room::enter(worker, frontend, of_process, of_frontend);
+    room.also_hold(of_bind, of_tls);
+    Some(room)
+}
+
+/// A place where there is a limit at all.
+async fn place_in(room: Option<&Arc<Semaphore>>) -> Option<Option<OwnedSemaphorePermit>> {
+    match room {
+        Some(room) => Some(Some(room.clone().acquire_owned().await.ok()?)),
+        None => Some(None),
+    }
+}
+
+/// A client that was gone before it could be accepted is no fault of ours.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
+}
+
+/// `::ffff:192.0.2.1` is 192.0.2.1.
+pub(crate) fn unmapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+/// Says that accepting failed, at most once a second.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn say(&mut self, worker: &Worker, frontend: &FrontendState, error: &io::Error) {
+        if self
+            .last
+            .is_some_and(|last| last.elapsed() < Duration::from_secs(1))
+        {
+            self.unsaid += 1;
+            return;
+        }
+        let shared = &worker.shared;
+        let message = format!(
+            "Proxy {} cannot accept connections: {error} ({} connections now, maxconn {}; {} more \
+             failures unsaid). Clients wait; raise ulimit-n or lower maxconn.",
+            frontend.name(),
+            shared.connections.now(),
+            shared.maxconn,
+            std::mem::take(&mut self.unsaid),
+        );
+        shared.say_to(&frontend.conf().proxy.log, Level::Alert, &message);
+        self.last = Some(Instant::now());
+    }
+}
