@@ -67,7 +67,7 @@ fn the_reference_configuration_means_what_it_says() {
     assert!(frontend.proxy.log.dontlognull);
 
     let ws = &config.backends[0];
-    assert_eq!(ws.balance, Balance::RoundRobin);
+    assert!(matches!(ws.balancing.algorithm, Balance::RoundRobin));
     assert_eq!(ws.proxy.connection, ConnectionMode::ServerClose);
     assert!(ws.proxy.forwardfor.is_some());
     let check = ws.httpchk.as_ref().expect("option httpchk");
