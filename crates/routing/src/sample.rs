@@ -293,7 +293,7 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     }
 }
 
-fn tls<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+fn tls<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     let tls = facts.connection.tls.as_ref();
     let text = |text: &'a str| Value::text(text.as_bytes());
     match fetch {
@@ -314,6 +314,7 @@ fn tls<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             let client = tls?.client.as_ref();
             Some(Value::Int(client.map_or(0, |it| it.ca_error.into())))
         }
+        Fetch::Tls(fetch) => crate::tls::value(fetch, tls),
         Fetch::FcErr => Some(Value::Int(facts.connection.error.number())),
         Fetch::FcErrStr => Some(text(facts.connection.error.words())),
         _ => None,

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use config::expr::{TlsFetch, Whose};
 use config::model::Suite;
+
+use crate::certificate;
+use crate::value::Value;
 
 /// What is known of a TLS connection. It lives as long as the connection and is kept small.
 #[derive(Debug, Clone, Default)]
@@ -49,4 +53,39 @@ pub struct ClientCertificate {
     pub ca_error: u8,
     /// How far above.
     pub ca_depth: u8,
+}
+
+/// What a fetch sees.
+pub(crate) fn value<'a>(fetch: &TlsFetch, tls: Option<&'a TlsFacts>) -> Option<Value<'a>> {
+    let client = tls.and_then(|tls| tls.client.as_deref());
+    match fetch {
+        TlsFetch::Used => Some(Value::Bool(client.is_some())),
+        TlsFetch::HasCertificate => {
+            let shown = tls.is_some_and(|tls| !tls.resumed) && client.is_some();
+            Some(Value::Bool(shown))
+        }
+        TlsFetch::Verify => {
+            tls?;
+            let wrong = client.map_or(0, |it| match it.error {
+                0 => it.ca_error,
+                own => own,
+            });
+            Some(Value::Int(wrong.into()))
+        }
+        TlsFetch::CaErrorDepth => {
+            tls?;
+            Some(Value::Int(client.map_or(0, |it| it.ca_depth.into())))
+        }
+        TlsFetch::KeySize => {
+            let bits = match tls?.cipher().contains("AES_128") || tls?.cipher().contains("AES128") {
+                true => 128,
+                false => 256,
+            };
+            Some(Value::Int(bits))
+        }
+        TlsFetch::Certificate(Whose::Client, part) => certificate::part(&client?.der, part),
+        TlsFetch::Certificate(Whose::Ours, part) => {
+            certificate::part(tls?.certificate.as_deref()?, part)
+        }
+    }
 }

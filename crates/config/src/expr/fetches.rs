@@ -6,6 +6,10 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::content::{self, ContentFetch};
+use crate::expr::tls::{
+    self, CertificatePart, TlsFetch,
+    Whose::{Client, Ours},
+};
 use crate::expr::{
     AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit,
 };
@@ -137,6 +141,31 @@ static ROWS: &[Row] = &[
     row(&["ssl_fc_err"], Int, Session, Plain(Fetch::SslFcErr)),
     row(&["ssl_c_err"], Int, Session, Plain(Fetch::SslCErr)),
     row(&["ssl_c_ca_err"], Int, Session, Plain(Fetch::SslCCaErr)),
+    row(&["ssl_c_used"], Bool, Session, Plain(Fetch::Tls(TlsFetch::Used))),
+    row(&["ssl_fc_has_crt"], Bool, Session, Plain(Fetch::Tls(TlsFetch::HasCertificate))),
+    row(&["ssl_c_verify"], Int, Session, Plain(Fetch::Tls(TlsFetch::Verify))),
+    row(&["ssl_c_ca_err_depth"], Int, Session, Plain(Fetch::Tls(TlsFetch::CaErrorDepth))),
+    row(&["ssl_fc_alg_keysize", "ssl_fc_use_keysize"], Int, Session, Plain(Fetch::Tls(TlsFetch::KeySize))),
+    row(&["ssl_c_der"], Bin, Session, Plain(tls::plain(Client, CertificatePart::Der))),
+    row(&["ssl_c_serial"], Bin, Session, Plain(tls::plain(Client, CertificatePart::Serial))),
+    row(&["ssl_c_sha1"], Bin, Session, Plain(tls::plain(Client, CertificatePart::Sha1))),
+    row(&["ssl_c_notbefore"], Str, Session, Plain(tls::plain(Client, CertificatePart::NotBefore))),
+    row(&["ssl_c_notafter"], Str, Session, Plain(tls::plain(Client, CertificatePart::NotAfter))),
+    row(&["ssl_c_version"], Int, Session, Plain(tls::plain(Client, CertificatePart::Version))),
+    row(&["ssl_c_key_alg"], Str, Session, Plain(tls::plain(Client, CertificatePart::KeyAlgorithm))),
+    row(&["ssl_c_sig_alg"], Str, Session, Plain(tls::plain(Client, CertificatePart::SignatureAlgorithm))),
+    row(&["ssl_c_s_dn"], Str, Session, With(tls::client_subject)),
+    row(&["ssl_c_i_dn"], Str, Session, With(tls::client_issuer)),
+    row(&["ssl_f_der"], Bin, Session, Plain(tls::plain(Ours, CertificatePart::Der))),
+    row(&["ssl_f_serial"], Bin, Session, Plain(tls::plain(Ours, CertificatePart::Serial))),
+    row(&["ssl_f_sha1"], Bin, Session, Plain(tls::plain(Ours, CertificatePart::Sha1))),
+    row(&["ssl_f_notbefore"], Str, Session, Plain(tls::plain(Ours, CertificatePart::NotBefore))),
+    row(&["ssl_f_notafter"], Str, Session, Plain(tls::plain(Ours, CertificatePart::NotAfter))),
+    row(&["ssl_f_version"], Int, Session, Plain(tls::plain(Ours, CertificatePart::Version))),
+    row(&["ssl_f_key_alg"], Str, Session, Plain(tls::plain(Ours, CertificatePart::KeyAlgorithm))),
+    row(&["ssl_f_sig_alg"], Str, Session, Plain(tls::plain(Ours, CertificatePart::SignatureAlgorithm))),
+    row(&["ssl_f_s_dn"], Str, Session, With(tls::our_subject)),
+    row(&["ssl_f_i_dn"], Str, Session, With(tls::our_issuer)),
     row(&["fc_err"], Int, Session, Plain(Fetch::FcErr)),
     row(&["fc_err_str"], Str, Session, Plain(Fetch::FcErrStr)),
     // the request

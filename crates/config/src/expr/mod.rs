@@ -16,6 +16,7 @@ mod patterns;
 mod regexes;
 pub mod sample;
 pub mod sets;
+mod tls;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
+pub use tls::{CertificatePart, NamePart, TlsFetch, Whose};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
 #[derive(Clone, Copy)]
@@ -278,6 +280,8 @@ pub enum Fetch {
     SslCErr,
     /// `ssl_c_ca_err`: the same of those above it.
     SslCCaErr,
+    /// Certificates (`ssl_c_s_dn`, `ssl_f_serial` …).
+    Tls(TlsFetch),
     /// `fc_err`: 0, or what went wrong with the client's connection before its first request.
     FcErr,
     /// `fc_err_str`: the same in words.
