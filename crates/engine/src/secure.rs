@@ -23,8 +23,8 @@ use crate::stream::{Carrier, Stream};
 use crate::timing::within;
 use crate::worker::Worker;
 
-/// How long PROXY header and TLS handshake may take together, where `timeout client` is not
-/// shorter: a handshake is a few round trips, and a stalled one must not hold a place for the
+/// How long PROXY header and TLS handshake may take together, where `timeout client-hs` does not say
+/// and `timeout client` is not shorter: a handshake is a few round trips, and a stalled one must not hold a place for the
 /// minutes that `timeout client` allows.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -46,8 +46,11 @@ pub(crate) async fn secure(
         expects_proxy,
         at,
     } = accepted;
-    let client_limit = frontend.conf().proxy.timeouts.client;
-    let limit = client_limit.map_or(HANDSHAKE_MAX, |limit| limit.min(HANDSHAKE_MAX));
+    let timeouts = &frontend.conf().proxy.timeouts;
+    let client_limit = timeouts.client.unwrap_or(HANDSHAKE_MAX);
+    let limit = timeouts
+        .client_hs
+        .unwrap_or(client_limit.min(HANDSHAKE_MAX));
     let mut facts = ConnectionFacts {
         src: peer,
         dst: carrier.local_address(),

@@ -25,7 +25,7 @@ pub mod wait;
 pub mod websocket;
 
 pub use balancer::Balancer;
-pub use certificates::Authority;
+pub use certificates::{Authority, Leaf};
 pub use discovery::Discovery;
 pub use http::{Client, Response};
 pub use log_sink::LogSink;

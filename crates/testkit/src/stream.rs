@@ -48,6 +48,17 @@ impl Stream {
         Ok(Self::Tls(Box::new(TlsStream::Client(tls))))
     }
 
+    /// What the other side has shown and what was agreed on; nothing of plain connections.
+    pub fn tls_state(&self) -> Option<&rustls::CommonState> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => match &**tls {
+                TlsStream::Client(tls) => Some(tls.get_ref().1),
+                TlsStream::Server(tls) => Some(tls.get_ref().1),
+            },
+        }
+    }
+
     /// The TCP socket underneath.
     pub fn tcp(&self) -> &TcpStream {
         match self {

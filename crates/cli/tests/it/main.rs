@@ -10,6 +10,7 @@
 
 mod auth;
 mod balance;
+mod certificates;
 mod checks;
 mod cli;
 mod content;
@@ -24,6 +25,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod many;
+mod mutual_tls;
 mod observing;
 mod queues;
 mod reference;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ALL, BACK, FRONT, ProxyKeyword, implemented, not_yet};
+use super::{ALL, BACK, FRONT, ProxyKeyword, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -18,6 +18,9 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     }),
     implemented("timeout client-fin", FRONT, |draft, args, _| {
         set(draft, args, |timeouts| &mut timeouts.client_fin)
+    }),
+    implemented("timeout client-hs", FRONT, |draft, args, _| {
+        set(draft, args, |timeouts| &mut timeouts.client_hs)
     }),
     implemented("timeout connect", BACK, |draft, args, _| {
         set(draft, args, |timeouts| &mut timeouts.connect)
@@ -43,7 +46,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("timeout tunnel", BACK, |draft, args, _| {
         set(draft, args, |timeouts| &mut timeouts.tunnel)
     }),
-    not_yet("timeout client-hs", FRONT),
 ];
 
 fn set(

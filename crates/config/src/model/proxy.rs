@@ -64,6 +64,8 @@ pub struct Timeouts {
     pub client: Option<Duration>,
     /// `timeout client-fin`: silence of a client that has half-closed.
     pub client_fin: Option<Duration>,
+    /// `timeout client-hs`: a TLS handshake.
+    pub client_hs: Option<Duration>,
     /// `timeout server`.
     pub server: Option<Duration>,
     /// `timeout server-fin`.

@@ -154,6 +154,11 @@ impl Node {
         Self::start_with(id, Some(TlsAcceptor::from(settings))).await
     }
 
+    /// The same with these settings.
+    pub async fn start_tls_with(id: &str, settings: Arc<rustls::ServerConfig>) -> Self {
+        Self::start_with(id, Some(TlsAcceptor::from(settings))).await
+    }
+
     /// Starts `count` nodes: `node1`, `node2`, ….
     pub async fn start_many(count: usize) -> Vec<Self> {
         let mut nodes = Vec::with_capacity(count);
