@@ -36,6 +36,19 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
+    /// The same with a memory of its own for sessions: a ticket is good for one connection, and those
+    /// who share a memory take them from each other.
+    pub(crate) fn with_own_sessions(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        if self.resumed {
+            config.resumption = Resumption::in_memory_sessions(8);
+        }
+        Self {
+            config: Arc::new(config),
+            resumed: self.resumed,
+        }
+    }
+
     /// Trusts `authority` alone. With `resumed`, sessions are resumed where the proxy lets us.
     pub(crate) fn new(authority: &CertificateDer<'static>, resumed: bool) -> Result<Self> {
         let mut roots = RootCertStore::empty();

@@ -11,8 +11,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Process;
 
-/// Everybody's limit of connections: 9,000 sockets are 18,000 descriptors.
+/// Everybody's limit of connections: 9,000 sockets are 18,000 descriptors of the 20,000 there are.
 const CONNECTIONS_MAX: usize = 9_600;
+
+/// The same where thousands of servers are checked, which takes descriptors too.
+const CONNECTIONS_MAX_OF_MANY: usize = 2_000;
 
 /// A program that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,8 +102,12 @@ impl Setup {
             true => format!(" ssl crt {}", self.certificate.display()),
             false => String::new(),
         };
+        let maxconn = match job.nodes.len() {
+            ..100 => CONNECTIONS_MAX,
+            _ => CONNECTIONS_MAX_OF_MANY,
+        };
         let mut text = format!(
-            "global\n    nbthread {}\n    maxconn {CONNECTIONS_MAX}\n    log {} local0\n\
+            "global\n    nbthread {}\n    maxconn {maxconn}\n    log {} local0\n\
              defaults\n    mode http\n    log global\n    option httplog\n    timeout connect 5s\n    \
              timeout client 60s\n    timeout server 60s\n    timeout tunnel 1h\n    \
              timeout http-request 10s\n\

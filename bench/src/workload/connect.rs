@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tokio::task::spawn_local;
 
 use super::{Outcome, Scene, Span, micros};
-use crate::client::Client;
+use crate::client::{Client, Tls};
 use crate::frames;
 
 /// Connections in the making at once.
@@ -16,20 +16,19 @@ const CONCURRENCY: usize = 16;
 const MESSAGE_LEN: usize = 64;
 
 pub(super) async fn run(scene: &Scene<'_>) -> Result<Outcome> {
-    // The first handshake is full: it brings the ticket for those that are resumed.
-    let mut first = Client::open(&scene.target, "/echo").await?;
-    first
-        .echo(&frames::payload(0, 0, MESSAGE_LEN), &mut Vec::new())
-        .await?;
-    drop(first);
     let span = Span::of(scene.plan);
     let tasks: Vec<_> = (0..CONCURRENCY)
         .map(|index| {
-            let target = scene.target.clone();
+            let mut target = scene.target.clone();
+            target.tls = target.tls.as_ref().map(Tls::with_own_sessions);
             spawn_local(async move {
                 let mut latencies = Vec::new();
                 let mut out = Vec::new();
-                for number in 0.. {
+                // The first handshake is full: it brings the ticket for the next one.
+                let mut first = Client::open(&target, "/echo").await?;
+                let payload = frames::payload(index, 0, MESSAGE_LEN);
+                first.echo(&payload, &mut out).await?;
+                for number in 1.. {
                     if span.is_over() {
                         break;
                     }

@@ -1,6 +1,6 @@
 //! One message from the node to every socket, again and again: the next one once all have it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,11 +23,12 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
     let span = Span::of(scene.plan);
     let received = Rc::new((Cell::new(0), Notify::new()));
     let sent_at = Rc::new(Cell::new(Instant::now()));
+    let latencies = Rc::new(RefCell::new(Vec::new()));
     let mut tasks = Vec::with_capacity(sockets);
     for mut client in clients {
         let (received, sent_at) = (received.clone(), sent_at.clone());
+        let latencies = latencies.clone();
         tasks.push(spawn_local(async move {
-            let mut latencies = Vec::new();
             for number in 0.. {
                 let payload = frames::payload(0, number, length);
                 if client.receive(&payload).await.is_err() {
@@ -35,12 +36,11 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
                 }
                 let done = Instant::now();
                 if span.counts(done) {
-                    latencies.push(micros(sent_at.get(), done));
+                    latencies.borrow_mut().push(micros(sent_at.get(), done));
                 }
                 received.0.set(received.0.get() + 1);
                 received.1.notify_one();
             }
-            latencies
         }));
     }
     let publishing = async {
@@ -71,13 +71,7 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
     let (meter, published) = tokio::join!(span.watch(scene.proxy), publishing);
     published?;
     let meter = meter?;
-    let mut latencies = Vec::new();
-    for task in tasks {
-        // Every subscriber has everything that was sent; it waits for more.
-        task.abort();
-        if let Ok(found) = task.await {
-            latencies.extend(found);
-        }
-    }
-    Ok(meter.outcome(latencies))
+    // Every subscriber has everything that was sent; it waits for more.
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(meter.outcome(latencies.take()))
 }

@@ -1,0 +1,619 @@
+//! TLS over a carrier, with no buffer while nothing is under way.
+//!
+//! rustls's unbuffered connections leave all buffers to the caller: records are read into and
+//! written from one scratch buffer per thread, and only what is incomplete (a record that came in
+//! part, bytes the peer does not take yet) is copied and kept, until it is complete. So a connection
+//! that waits owns its keys and its state, and nothing else.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+};
+use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::stream::Carrier;
+
+/// Bytes read from a socket at once: the largest record fits three times (RFC 8446 section 5.2).
+const READ_LEN: usize = 64 * 1024;
+
+/// Bytes encrypted at once: two records of the largest size.
+const ENCRYPT_LEN: usize = 32 * 1024;
+
+/// Room for what encryption adds to [`ENCRYPT_LEN`]: head, content type and tag of each record, were
+/// they as small as a peer may ask for (RFC 6066 section 4: 512 bytes).
+const OVERHEAD_MAX: usize = ENCRYPT_LEN / 512 * 64;
+
+/// Room for an encrypted alert: two bytes, and what encryption adds.
+const ALERT_LEN_MAX: usize = 256;
+
+/// A handshake message whose end does not come must not grow for ever. Certificates of clients are
+/// the largest; rustls takes messages up to this size.
+const INCOMPLETE_MAX: usize = 0xffff + READ_LEN;
+
+thread_local! {
+    static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A TLS connection.
+pub(crate) struct TlsStream {
+    carrier: Carrier,
+    machine: Machine,
+    /// Of a record or handshake message that has not arrived whole.
+    incomplete: Vec<u8>,
+    /// Decrypted, from `taken` on not asked for yet.
+    plain: Vec<u8>,
+    taken: usize,
+    /// Encrypted, from `sent` on not taken by the carrier yet.
+    encrypted: Vec<u8>,
+    sent: usize,
+    /// The peer has said that nothing more comes.
+    ended: bool,
+    /// We have said it.
+    closed: bool,
+}
+
+/// The protocol's state, as server or as client.
+enum Machine {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// The part of a connection that encrypts, of either side.
+trait Traffic {
+    fn encrypt(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<usize, EncryptError>;
+    fn queue_close_notify(&mut self, out: &mut [u8]) -> Result<usize, EncryptError>;
+}
+
+impl<Data> Traffic for WriteTraffic<'_, Data> {
+    fn encrypt(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<usize, EncryptError> {
+        WriteTraffic::encrypt(self, bytes, out)
+    }
+
+    fn queue_close_notify(&mut self, out: &mut [u8]) -> Result<usize, EncryptError> {
+        WriteTraffic::queue_close_notify(self, out)
+    }
+}
+
+/// Where decrypted bytes go: into the buffer of who reads, the rest is kept.
+struct Sink<'a> {
+    buffer: &'a mut [u8],
+    filled: usize,
+    rest: &'a mut Vec<u8>,
+}
+
+impl Sink<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let room = self.buffer.len() - self.filled;
+        // What is kept came before what comes now.
+        let fits = if self.rest.is_empty() {
+            room.min(bytes.len())
+        } else {
+            0
+        };
+        self.buffer[self.filled..self.filled + fits].copy_from_slice(&bytes[..fits]);
+        self.filled += fits;
+        self.rest.extend_from_slice(&bytes[fits..]);
+    }
+}
+
+/// What the machine has come to with the bytes it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It wants more, to go on with the handshake.
+    Blocked,
+    /// It can be written to.
+    Writable,
+    /// Both sides have ended it.
+    Over,
+}
+
+/// Feeds `$bytes` to a connection until it wants something from outside; how many bytes it has used
+/// up, and what it wants. A macro, because the two connections share no trait.
+macro_rules! drive {
+    ($connection:expr, $bytes:expr, $encrypted:expr, $sink:expr, $ended:expr) => {{
+        let mut used = 0;
+        loop {
+            let UnbufferedStatus { discard, state } =
+                $connection.process_tls_records(&mut $bytes[used..]);
+            used += discard;
+            let state = match state {
+                Ok(state) => state,
+                Err(error) => break (used, Err(error)),
+            };
+            match state {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    let mut more = 0;
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        more += record.discard;
+                        $sink.put(record.payload);
+                    }
+                    used += more;
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    let at = $encrypted.len();
+                    if let Err(EncodeError::InsufficientSize(short)) = data.encode(&mut []) {
+                        $encrypted.resize(at + short.required_size, 0);
+                        // It fits now: that is the size it asked for.
+                        let _ = data.encode(&mut $encrypted[at..]);
+                    }
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::BlockedHandshake => break (used, Ok(Step::Blocked)),
+                ConnectionState::WriteTraffic(_) => break (used, Ok(Step::Writable)),
+                ConnectionState::PeerClosed => $ended = true,
+                ConnectionState::Closed => break (used, Ok(Step::Over)),
+                // Early data, which is never asked for: it can be replayed.
+                _ => break (used, Ok(Step::Over)),
+            }
+        }
+    }};
+}
+
+impl TlsStream {
+    /// As a server: shakes hands over `carrier`, of which `first` bytes were read already.
+    pub(crate) async fn accept(
+        carrier: Carrier,
+        config: Arc<ServerConfig>,
+        first: Vec<u8>,
+    ) -> io::Result<Self> {
+        let connection = UnbufferedServerConnection::new(config).map_err(invalid)?;
+        Self::shake_hands(carrier, Machine::Server(connection), first).await
+    }
+
+    /// As a client.
+    pub(crate) async fn connect(
+        carrier: Carrier,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let connection = UnbufferedClientConnection::new(config, name).map_err(invalid)?;
+        Self::shake_hands(carrier, Machine::Client(connection), Vec::new()).await
+    }
+
+    async fn shake_hands(carrier: Carrier, machine: Machine, first: Vec<u8>) -> io::Result<Self> {
+        let mut stream = Self {
+            carrier,
+            machine,
+            incomplete: Vec::new(),
+            plain: Vec::new(),
+            taken: 0,
+            encrypted: Vec::new(),
+            sent: 0,
+            ended: false,
+            closed: false,
+        };
+        let mut first = Some(first);
+        poll_fn(|cx| stream.poll_handshake(cx, &mut first)).await?;
+        Ok(stream)
+    }
+
+    fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut Option<Vec<u8>>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(mut bytes) = first.take() {
+                self.process(&mut bytes, &mut [])?;
+            }
+            let server = matches!(self.machine, Machine::Server(_));
+            if server && !self.state().is_handshaking() {
+                // A ticket that is still to be sent goes with the first answer, in one write.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_flush(cx))?;
+            if !self.state().is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.poll_fill(cx, &mut [])) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// What both sides have agreed on.
+    pub(crate) fn state(&self) -> &CommonState {
+        match &self.machine {
+            Machine::Server(connection) => connection,
+            Machine::Client(connection) => connection,
+        }
+    }
+
+    /// What it runs over.
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// Feeds bytes that arrived, behind none that are incomplete; keeps what is left. Returns how
+    /// many decrypted bytes went into `buffer`.
+    fn process(&mut self, bytes: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
+        let mut sink = Sink {
+            buffer,
+            filled: 0,
+            rest: &mut self.plain,
+        };
+        let (used, step) = match &mut self.machine {
+            Machine::Server(connection) => {
+                drive!(connection, bytes, self.encrypted, sink, self.ended)
+            }
+            Machine::Client(connection) => {
+                drive!(connection, bytes, self.encrypted, sink, self.ended)
+            }
+        };
+        let filled = sink.filled;
+        if let Err(error) = step {
+            return Err(self.fail(error));
+        }
+        let left = &bytes[used..];
+        if left.len() > INCOMPLETE_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // At rest there is nothing, and nothing is allocated.
+        self.incomplete = left.to_vec();
+        Ok(filled)
+    }
+
+    /// The connection has failed: the peer is told why, as far as it can be told at once.
+    fn fail(&mut self, error: rustls::Error) -> io::Error {
+        let mut nothing = Sink {
+            buffer: &mut [],
+            filled: 0,
+            rest: &mut Vec::new(),
+        };
+        let mut none: [u8; 0] = [];
+        // Puts the alert where it is sent from; that the state is a failure is known.
+        let _ = match &mut self.machine {
+            Machine::Server(connection) => {
+                drive!(connection, none, self.encrypted, nothing, self.ended)
+            }
+            Machine::Client(connection) => {
+                drive!(connection, none, self.encrypted, nothing, self.ended)
+            }
+        };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let _ = self.poll_flush(&mut context);
+        invalid(error)
+    }
+
+    /// Reads once, and processes what came. `Ok(None)`: the carrier has ended.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Option<usize>>> {
+        INCOMING.with_borrow_mut(|scratch| {
+            let kept = self.incomplete.len();
+            scratch.resize(scratch.len().max(kept + READ_LEN), 0);
+            scratch[..kept].copy_from_slice(&self.incomplete);
+            let mut read = ReadBuf::new(&mut scratch[kept..kept + READ_LEN]);
+            ready!(Pin::new(&mut self.carrier).poll_read(cx, &mut read))?;
+            let count = read.filled().len();
+            if count == 0 {
+                return Poll::Ready(Ok(None));
+            }
+            let filled = self.process(&mut scratch[..kept + count], buffer)?;
+            Poll::Ready(Ok(Some(filled)))
+        })
+    }
+
+    /// Reads into `buffer`; 0 bytes is the end of the stream. A carrier that ends before the peer has
+    /// said so is an error, `UnexpectedEof`.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            if self.taken < self.plain.len() {
+                return Poll::Ready(Ok(self.take(buffer)));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(0));
+            }
+            // What the protocol itself has to say (tickets, key updates) waits for nobody's write,
+            // and nobody's reading waits for it.
+            let _ = self.poll_flush(cx)?;
+            match ready!(self.poll_fill(cx, buffer))? {
+                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Some(0) => {}
+                Some(filled) => return Poll::Ready(Ok(filled)),
+            }
+        }
+    }
+
+    /// Encrypts and sends some of `bytes`. What is encrypted but not taken by the carrier is kept:
+    /// [`Self::poll_flush`] sends it. At most [`ENCRYPT_LEN`] bytes are kept so.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // A ticket may be waiting for company; anything longer is a peer that does not read.
+        if self.encrypted.len() - self.sent > ENCRYPT_LEN {
+            ready!(self.poll_flush(cx))?;
+        }
+        let bytes = &bytes[..bytes.len().min(ENCRYPT_LEN)];
+        self.settle()?;
+        OUTGOING.with_borrow_mut(|scratch| {
+            let waiting = self.encrypted.len() - self.sent;
+            scratch.resize(scratch.len().max(waiting + ENCRYPT_LEN + OVERHEAD_MAX), 0);
+            scratch[..waiting].copy_from_slice(&self.encrypted[self.sent..]);
+            let out = &mut scratch[waiting..];
+            let encrypted = self.with_traffic(|traffic| traffic.encrypt(bytes, out))?;
+            let mut rest = &scratch[..waiting + encrypted];
+            while !rest.is_empty() {
+                match Pin::new(&mut self.carrier).poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(count)) => rest = &rest[count..],
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+            self.encrypted = rest.to_vec();
+            self.sent = 0;
+            Poll::Ready(Ok(bytes.len()))
+        })
+    }
+
+    /// Lets the protocol say what it has to say, so that it can be written to.
+    fn settle(&mut self) -> io::Result<()> {
+        let mut incomplete = std::mem::take(&mut self.incomplete);
+        self.process(&mut incomplete, &mut []).map(drop)
+    }
+
+    /// Encrypts: to be called when the protocol has nothing to say for itself.
+    fn with_traffic(
+        &mut self,
+        act: impl FnOnce(&mut dyn Traffic) -> Result<usize, EncryptError>,
+    ) -> io::Result<usize> {
+        let incomplete = &mut self.incomplete;
+        let acted = match &mut self.machine {
+            Machine::Server(connection) => match connection.process_tls_records(incomplete).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => act(&mut traffic),
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            },
+            Machine::Client(connection) => match connection.process_tls_records(incomplete).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => act(&mut traffic),
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            },
+        };
+        acted.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Sends what is encrypted already.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.encrypted.len() {
+            let rest = &self.encrypted[self.sent..];
+            let count = ready!(Pin::new(&mut self.carrier).poll_write(cx, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += count;
+        }
+        if self.sent > 0 {
+            self.encrypted = Vec::new();
+            self.sent = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more will be written: `close_notify`, then the end of the carrier.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed {
+            self.closed = true;
+            self.settle()?;
+            let mut alert = [0; ALERT_LEN_MAX];
+            let count = self.with_traffic(|traffic| traffic.queue_close_notify(&mut alert))?;
+            self.encrypted.extend_from_slice(&alert[..count]);
+        }
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.carrier).poll_shutdown(cx)
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let rest = &self.plain[self.taken..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.plain.len() {
+            self.plain = Vec::new();
+            self.taken = 0;
+        }
+        count
+    }
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use rustls::{ClientConnection, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("a pair");
+        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let certificate = made.cert.der().clone();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .expect("they belong together");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("a certificate");
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(server), Arc::new(client))
+    }
+
+    fn name() -> ServerName<'static> {
+        ServerName::try_from("a.test").expect("a name")
+    }
+
+    async fn read(stream: &mut TlsStream, length: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        let mut buffer = [0; 4096];
+        while got.len() < length {
+            let count = poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await;
+            match count.expect("a whole stream") {
+                0 => break,
+                count => got.extend_from_slice(&buffer[..count]),
+            }
+        }
+        got
+    }
+
+    async fn write(stream: &mut TlsStream, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| stream.poll_write(cx, bytes))
+                .await
+                .expect("a peer");
+            bytes = &bytes[count..];
+            poll_fn(|cx| stream.poll_flush(cx)).await.expect("a peer");
+        }
+    }
+
+    /// Longer than all buffers, and different everywhere.
+    fn long() -> Vec<u8> {
+        (0..1_000_000u32).flat_map(u32::to_be_bytes).collect()
+    }
+
+    #[tokio::test]
+    async fn as_server_it_talks_to_a_client_and_keeps_nothing() {
+        let (server, client) = configs();
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let accepting = TlsStream::accept(Carrier::Unix(ours), server, Vec::new());
+        let connecting = TlsConnector::from(client).connect(name(), theirs);
+        let (ours, theirs) = tokio::join!(accepting, connecting);
+        let (mut ours, mut theirs) = (ours.expect("a handshake"), theirs.expect("a handshake"));
+        let sent = long();
+        let echo = async {
+            let got = read(&mut ours, sent.len()).await;
+            write(&mut ours, &got).await;
+        };
+        let (mut receiving, mut sending) = tokio::io::split(&mut theirs);
+        let there = async {
+            sending.write_all(&sent).await.expect("a peer");
+            sending.flush().await.expect("a peer");
+        };
+        let back = async {
+            let mut got = vec![0; sent.len()];
+            receiving.read_exact(&mut got).await.expect("all of it");
+            got
+        };
+        let ((), (), got) = tokio::join!(echo, there, back);
+        assert!(got == sent, "what came back is not what was sent");
+        let kept = [&ours.incomplete, &ours.plain, &ours.encrypted];
+        assert!(kept.iter().all(|buffer| buffer.capacity() == 0));
+    }
+
+    #[tokio::test]
+    async fn as_client_it_talks_to_a_server_and_tells_an_end_from_a_cut() {
+        let (server, client) = configs();
+        for orderly in [true, false] {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            let connecting = TlsStream::connect(Carrier::Unix(ours), client.clone(), name());
+            let accepting = TlsAcceptor::from(server.clone()).accept(theirs);
+            let (ours, theirs) = tokio::join!(connecting, accepting);
+            let (mut ours, mut theirs) = (ours.expect("a handshake"), theirs.expect("a handshake"));
+            write(&mut ours, b"hello").await;
+            let mut got = [0; 5];
+            theirs.read_exact(&mut got).await.expect("all of it");
+            theirs.write_all(b"good bye").await.expect("a peer");
+            theirs.flush().await.expect("a peer");
+            if orderly {
+                theirs.shutdown().await.expect("a peer");
+            }
+            drop(theirs);
+            assert_eq!(read(&mut ours, 8).await, b"good bye");
+            let end = poll_fn(|cx| ours.poll_read(cx, &mut [0; 8])).await;
+            let end = end.map_err(|error| error.kind());
+            let expected = if orderly {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof)
+            };
+            assert_eq!(end, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn records_in_single_bytes_are_put_together() {
+        let (server, client) = configs();
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let accepting = async {
+            let carrier = Carrier::Unix(ours);
+            let mut ours = TlsStream::accept(carrier, server, Vec::new())
+                .await
+                .expect("a handshake");
+            read(&mut ours, 5).await
+        };
+        let drip = async {
+            let mut tls = ClientConnection::new(client, name()).expect("a client");
+            let (mut receiving, mut sending) = theirs.into_split();
+            std::io::Write::write_all(&mut tls.writer(), b"hello").expect("room");
+            loop {
+                let mut out = Vec::new();
+                while tls.wants_write() {
+                    tls.write_tls(&mut out).expect("a vector");
+                }
+                for byte in out {
+                    sending.write_all(&[byte]).await.expect("a peer");
+                    tokio::task::yield_now().await;
+                }
+                if !tls.is_handshaking() {
+                    break sending;
+                }
+                let mut bytes = vec![0; 4096];
+                let count = receiving.read(&mut bytes).await.expect("a peer");
+                let mut bytes = &bytes[..count];
+                while !bytes.is_empty() {
+                    tls.read_tls(&mut bytes).expect("a slice");
+                    tls.process_new_packets().expect("good records");
+                }
+            }
+        };
+        let (got, _open) = tokio::join!(accepting, drip);
+        assert_eq!(got, b"hello");
+    }
+
+    #[tokio::test]
+    async fn garbage_is_refused_with_an_alert() {
+        let (server, _) = configs();
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs
+            .write_all(b"GET / HTTP/1.1\r\n\r\n")
+            .await
+            .expect("a peer");
+        let accepted = TlsStream::accept(Carrier::Unix(ours), server, Vec::new()).await;
+        let error = accepted.err().expect("a failure");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut alert = Vec::new();
+        theirs.read_to_end(&mut alert).await.expect("an end");
+        assert_eq!(alert.first(), Some(&21));
+    }
+}
