@@ -10,8 +10,8 @@ use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
-    Balancing, Bind, HttpCheck, LogTarget, Proxy, RequestRule, RetryOn, Server, ServerTls,
-    StatsPage,
+    Balancing, Bind, HttpCheck, KeepAlive, LogTarget, Proxy, RequestRule, RetryOn, Server,
+    ServerTls, Source, StatsPage,
 };
 use crate::source::Span;
 
@@ -49,6 +49,9 @@ pub(crate) struct FrontDraft {
     pub(crate) maxconn: Option<u32>,
     pub(crate) backlog: Option<u32>,
     pub(crate) session_rate_max: Option<u32>,
+    /// `option clitcpka`, and its parameters.
+    pub(crate) client_probes: bool,
+    pub(crate) client_keepalive: KeepAlive,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<(Named, Option<Condition>)>,
 }
@@ -72,6 +75,11 @@ pub(crate) struct BackDraft {
     pub(crate) retries: u32,
     pub(crate) redispatch: i32,
     pub(crate) retry_on: RetryOn,
+    /// `source`, for servers without one.
+    pub(crate) source: Option<Source>,
+    /// `option srvtcpka`, and its parameters.
+    pub(crate) server_probes: bool,
+    pub(crate) server_keepalive: KeepAlive,
     pub(crate) fullconn: Option<u32>,
     pub(crate) persistence: PersistenceDraft,
 }
@@ -93,6 +101,9 @@ impl Default for BackDraft {
             retries: RETRIES_DEFAULT,
             redispatch: 0,
             retry_on: RetryOn::default(),
+            source: None,
+            server_probes: false,
+            server_keepalive: KeepAlive::default(),
             fullconn: None,
             persistence: PersistenceDraft::default(),
         }
@@ -110,6 +121,8 @@ pub(crate) struct ServerDraft {
     pub(crate) tls_parameters: ServerTls,
     /// Whether `verify` was written; else `ssl-server-verify` decides.
     pub(crate) verify_given: bool,
+    /// `check-send-proxy`.
+    pub(crate) check_send_proxy: bool,
     /// `track`.
     pub(crate) track: Option<Named>,
     /// Where `observe` was written: not every mode has every layer.

@@ -10,10 +10,12 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
 use crate::formats::Formats;
+use crate::keywords::outgoing::keepalive;
 use crate::keywords::{Bases, SectionKind, tls, userlist};
 use crate::model::{
-    Backend, BackendId, Balance, Balancing, Config, Discovery, Frontend, Global, LogTarget,
-    Logging, Mode, Proxy, Registry, Server, ServerAddress, ServerTls, UseBackend, Userlist,
+    Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
+    LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress, ServerTls,
+    UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -267,6 +269,7 @@ fn frontend(
         maxconn: draft.front.maxconn,
         backlog: draft.front.backlog,
         session_rate_max: draft.front.session_rate_max,
+        client_keepalive: keepalive(draft.front.client_probes, draft.front.client_keepalive),
         use_backend,
         default_backend,
         listen: draft.kind == SectionKind::Listen,
@@ -284,7 +287,7 @@ fn backend(
     let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for server_draft in &draft.back.servers {
         report.extend(tracking::check_observed(draft, server_draft));
-        let server = server(server_draft, bases, report);
+        let server = outgoing(server(server_draft, bases, report), draft);
         if let Some(line) = lines.get(&server.name) {
             report.push(
                 Diagnostic::alert(
@@ -305,7 +308,10 @@ fn backend(
         proxy: proxy(draft, &drafts.global.global, formats, &mut Vec::new()),
         balancing: balancing(draft, report),
         servers,
-        default_server: server(&draft.back.default_server, bases, &mut Vec::new()),
+        default_server: outgoing(
+            server(&draft.back.default_server, bases, &mut Vec::new()),
+            draft,
+        ),
         default_server_tls: server_tls(&draft.back.default_server, bases),
         httpchk: draft.back.httpchk.then(|| draft.back.check.clone()),
         retries: draft.back.retries,
@@ -336,6 +342,37 @@ fn balancing(draft: &Draft, report: &mut Vec<Diagnostic>) -> Balancing {
         balancing.algorithm = Balance::RoundRobin;
     }
     balancing
+}
+
+/// Whether it is known where checks of the server go.
+fn has_check_port(server: &Server) -> bool {
+    let check = &server.check_parameters;
+    let unix = matches!(
+        server.address,
+        ServerAddress::Unix(_) | ServerAddress::Abstract(_)
+    );
+    match &check.addr {
+        Some(CheckAddress::Unix(_) | CheckAddress::Abstract(_)) => true,
+        Some(CheckAddress::Ip(_)) if unix => check.port.is_some(),
+        _ => {
+            let relative = matches!(
+                server.address,
+                ServerAddress::Mapped(_, MappedPort::Client(_))
+            );
+            !relative || check.port.is_some()
+        }
+    }
+}
+
+/// What the backend says of connections to its servers.
+fn outgoing(mut server: Server, draft: &Draft) -> Server {
+    let back = &draft.back;
+    let outgoing = &mut server.outgoing;
+    outgoing.keepalive = keepalive(back.server_probes, back.server_keepalive);
+    if outgoing.source.is_none() {
+        outgoing.source = back.source.clone();
+    }
+    server
 }
 
 /// What a server says of TLS, with the global defaults for what it leaves out.
@@ -380,10 +417,13 @@ fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> S
     let elsewhere = parameters.port.is_some() || parameters.addr.is_some();
     // Checks go over TLS where traffic does, unless they go elsewhere (manual 5.2, "check").
     parameters.tls = draft.check_tls || (draft.tls && !elsewhere);
+    // And so with PROXY headers (manual 5.2, "check-send-proxy").
+    let sends_proxy = server.outgoing.send_proxy.version().is_some();
+    parameters.send_proxy = draft.check_send_proxy || (sends_proxy && !elsewhere);
     if !draft.check {
         return server;
     }
-    if matches!(server.address, ServerAddress::InetClientPort(_)) && parameters.port.is_none() {
+    if !has_check_port(&server) {
         report.push(
             Diagnostic::alert(
                 server.span,

@@ -24,8 +24,9 @@ use crate::session::Session;
 use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
-use crate::upstream::connect::{ConnectError, connect};
+use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::pool::Alike;
+use crate::upstream::proxy_header;
 use crate::worker::Worker;
 
 /// Pause before a connection is tried again on the same server, so that one that restarts is not
@@ -105,6 +106,7 @@ impl<'a> Attempts<'a> {
                 backend,
                 server: server.key,
                 sni: server_name(session, head),
+                header: proxy_header::of_session(session, &server.conf.outgoing.send_proxy),
             };
             if may_reuse
                 && !self.only_fresh
@@ -119,7 +121,7 @@ impl<'a> Attempts<'a> {
                     reused: true,
                 });
             }
-            match self.open(session, &server, alike.sni.as_deref()).await? {
+            match self.open(session, &server, &alike).await? {
                 Some(stream) => {
                     self.alike = Some(alike);
                     return Ok(ServerConnection {
@@ -138,17 +140,26 @@ impl<'a> Attempts<'a> {
         &mut self,
         session: &mut Session,
         server: &ServerState,
-        sni: Option<&str>,
+        alike: &Alike,
     ) -> Result<Option<Stream>, NoServer> {
         let now = session.record.elapsed();
         let started = *self.connecting_since.get_or_insert(now);
         let limit = self.backend.conf().proxy.timeouts.connect;
-        let port = session.connection().facts.dst.map_or(0, |dst| dst.port());
-        let Some(target) = server.target(port) else {
+        let Some(target) = server.target(session.connection().facts.dst) else {
             return Err(no_server());
         };
         session.count_at_both(Count::Connects);
-        match connect(&target, server.tls.as_ref(), sni, limit).await {
+        let header = alike.header.as_deref().unwrap_or_default();
+        let write: HeaderOf<'_> = &|_| header.to_vec();
+        let dial = Dial {
+            target: &target,
+            outgoing: &server.conf.outgoing,
+            next_port: &server.next_port,
+            header: (!header.is_empty()).then_some(write),
+            tls: server.tls.as_ref(),
+            sni: alike.sni.as_deref(),
+        };
+        match connect(&dial, limit).await {
             Ok(stream) => {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);

@@ -6,13 +6,13 @@
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use config::expr::{Constant, Fetch};
-use config::model::{Backend, Check, Expect, Expected, HttpCheck, ServerTls};
+use config::model::{Backend, Check, CheckAddress, Expect, Expected, HttpCheck, ServerTls};
 use routing::health::{CheckCode, CheckResult};
 use wire::h1::{self, BodyReader, BodyStep, HeadScanner, Limits, Parsed};
 use wire::head::{Method, ResponseHead};
@@ -20,12 +20,13 @@ use wire::head::{Method, ResponseHead};
 use crate::buffer::{Buffer, BufferPool};
 use crate::io;
 use crate::manager;
-use crate::server::{ServerState, Target};
+use crate::server::{ServerState, Target, abstract_name};
 use crate::shared::Shared;
 use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::within;
-use crate::upstream::connect::{ConnectError, connect};
+use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
+use crate::upstream::proxy_header;
 
 /// A checked server's first check comes within this time, at random, so that not all are asked in
 /// the same moment.
@@ -123,7 +124,17 @@ async fn attempt(
     let tls = server.check_tls.as_ref().filter(|_| check.tls);
     let fixed = server.conf.tls.as_ref().and_then(constant_sni);
     let sni = check.sni.as_deref().or(fixed);
-    let mut stream = connect(&target, tls, sni, Some(limits.connect))
+    let outgoing = &server.conf.outgoing;
+    let header: HeaderOf<'_> = &|ends| proxy_header::of_check(&outgoing.send_proxy, ends);
+    let dial = Dial {
+        target: &target,
+        outgoing,
+        next_port: &server.next_port,
+        header: check.send_proxy.then_some(header),
+        tls,
+        sni,
+    };
+    let mut stream = connect(&dial, Some(limits.connect))
         .await
         .map_err(|error| connect_failure(&error, tls.is_some()))?;
     if server.dynamic
@@ -190,12 +201,28 @@ impl CheckLimits {
 
 /// Where checks go: `port` and `addr` override the server's own (manual 5.2).
 fn target(server: &ServerState, check: &Check) -> Option<Target> {
-    match server.target(check.port.unwrap_or(0))? {
+    match &check.addr {
+        Some(CheckAddress::Unix(path)) => return Some(Target::Unix(path.clone())),
+        Some(CheckAddress::Abstract(name)) => {
+            return Some(Target::Abstract(abstract_name(name)));
+        }
+        Some(CheckAddress::Ip(_)) | None => {}
+    }
+    let elsewhere = match &check.addr {
+        Some(CheckAddress::Ip(ip)) => Some(*ip),
+        _ => None,
+    };
+    // No client came by any address: what depends on it is this machine, at the check's port.
+    let nobody = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), check.port.unwrap_or(0));
+    match server.target(Some(nobody))? {
         Target::Inet(address) => Some(Target::Inet(SocketAddr::new(
-            check.addr.unwrap_or(address.ip()),
+            elsewhere.unwrap_or(address.ip()),
             check.port.unwrap_or(address.port()),
         ))),
-        unix @ Target::Unix(_) => Some(unix),
+        unix => Some(match (elsewhere, check.port) {
+            (Some(ip), Some(port)) => Target::Inet(SocketAddr::new(ip, port)),
+            _ => unix,
+        }),
     }
 }
 
@@ -307,7 +334,7 @@ fn request(httpchk: &HttpCheck, target: &Target) -> Vec<u8> {
         // A request without one is invalid (RFC 9112 section 3.2): name the address itself.
         match target {
             Target::Inet(address) => text.push_str(&format!("host: {address}\r\n")),
-            Target::Unix(_) => text.push_str("host: localhost\r\n"),
+            Target::Unix(_) | Target::Abstract(_) => text.push_str("host: localhost\r\n"),
         }
     }
     if let Some(body) = &httpchk.body {

@@ -127,9 +127,9 @@ impl BackendState {
         }
         let key = self.conf().dynamic_cookie_key.as_ref();
         let key = key.filter(|_| cookie.dynamic)?;
-        let address: SocketAddr = match server.target(0)? {
+        let address: SocketAddr = match server.target(None)? {
             Target::Inet(address) => address,
-            Target::Unix(_) => return None,
+            Target::Unix(_) | Target::Abstract(_) => return None,
         };
         let value = cookie::dynamic_value(key.0.as_bytes(), address);
         Some(Cow::Owned(value.into_bytes()))

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use config::model::ServerAddress;
 use routing::health::words::{self, Severity, Standing, Who};
 use routing::health::{Admin, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
@@ -97,13 +96,13 @@ async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<Serve
 /// the same name and another address. Until it resolves the server takes no sessions; afterwards
 /// the address in use stays in use as long as the name has it, and when the name has nothing.
 async fn keep_resolved(shared: &Shared, backend: &Arc<BackendState>, server: &ServerState) {
-    let ServerAddress::Name(name, port) = &server.conf.address else {
+    let Some((name, port)) = server.name_to_resolve() else {
         return;
     };
     let mut pause = RESOLVE_PAUSE;
     let mut said = false;
     while !server.removed.load(Relaxed) {
-        match look_up(shared, server, name, *port).await {
+        match look_up(shared, server, name, port).await {
             Ok(addresses) => {
                 take_address(shared, backend, server, name, &addresses);
                 let down = !server.health().is_up();
@@ -160,7 +159,7 @@ fn take_address(
     name: &str,
     addresses: &[SocketAddr],
 ) {
-    let current = match server.target(0) {
+    let current = match server.resolved_to() {
         Some(Target::Inet(current)) => Some(current),
         _ => None,
     };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use config::model::{Server, ServerAddress};
+use config::model::{MappedHost, MappedPort, Server, ServerAddress};
 use routing::balance::{Candidate, SCALE, ServerKey, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
@@ -69,6 +69,8 @@ pub(crate) struct ServerState {
     pub(crate) hurry: Notify,
     /// Told when it should be checked at once, or not any more.
     pub(crate) recheck: Notify,
+    /// The next port of `source` to come from.
+    pub(crate) next_port: AtomicU32,
     /// Address of a server given by name, once it resolved.
     resolved: ArcSwapOption<SocketAddr>,
 }
@@ -80,6 +82,8 @@ pub(crate) enum Target {
     Inet(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+    /// An abstract one: the whole address.
+    Abstract(Vec<u8>),
 }
 
 impl ServerState {
@@ -122,6 +126,7 @@ impl ServerState {
             errors_in_a_row: AtomicU32::new(0),
             hurry: Notify::new(),
             recheck: Notify::new(),
+            next_port: AtomicU32::new(0),
             resolved: ArcSwapOption::empty(),
             conf,
         }
@@ -162,7 +167,17 @@ impl ServerState {
 
     /// Whether its address is known.
     pub(crate) fn is_resolved(&self) -> bool {
-        !matches!(self.conf.address, ServerAddress::Name(..)) || self.resolved.load().is_some()
+        self.name_to_resolve().is_none() || self.resolved.load().is_some()
+    }
+
+    /// The name it was given by, and the port that goes with it.
+    pub(crate) fn name_to_resolve(&self) -> Option<(&Arc<str>, u16)> {
+        match &self.conf.address {
+            ServerAddress::Name(name, port) => Some((name, *port)),
+            // Its port is another matter.
+            ServerAddress::Mapped(MappedHost::Name(name), _) => Some((name, 0)),
+            _ => None,
+        }
     }
 
     /// Sets the address of a server given by name.
@@ -170,18 +185,49 @@ impl ServerState {
         self.resolved.store(Some(Arc::new(address)));
     }
 
-    /// Where to connect for a client that came to `client_port`; `None` while its name does not
-    /// resolve.
-    pub(crate) fn target(&self, client_port: u16) -> Option<Target> {
+    /// The address that its name has, once it resolved.
+    pub(crate) fn resolved_to(&self) -> Option<Target> {
+        self.resolved.load().as_deref().copied().map(Target::Inet)
+    }
+
+    /// Where to connect for a client that came to `client`. `None` while its name does not resolve,
+    /// and where a client came to no address of which a part is needed.
+    pub(crate) fn target(&self, client: Option<SocketAddr>) -> Option<Target> {
+        let resolved = || self.resolved.load().as_deref().copied();
         match &self.conf.address {
             ServerAddress::Inet(address) => Some(Target::Inet(*address)),
-            ServerAddress::InetClientPort(ip) => {
-                Some(Target::Inet(SocketAddr::new(*ip, client_port)))
+            ServerAddress::Name(..) => resolved().map(Target::Inet),
+            ServerAddress::Mapped(host, port) => {
+                let ip = match host {
+                    MappedHost::Ip(ip) => *ip,
+                    MappedHost::Name(_) => resolved()?.ip(),
+                    MappedHost::Client => client?.ip(),
+                };
+                let port = match port {
+                    MappedPort::Fixed(port) => *port,
+                    MappedPort::Client(offset) => {
+                        let port = i32::from(client?.port()) + offset;
+                        u16::try_from(port).ok()?
+                    }
+                };
+                Some(Target::Inet(SocketAddr::new(ip, port)))
             }
-            ServerAddress::Name(..) => self.resolved.load().as_deref().copied().map(Target::Inet),
             ServerAddress::Unix(path) => Some(Target::Unix(path.clone())),
+            ServerAddress::Abstract(name) => Some(Target::Abstract(abstract_name(name))),
         }
     }
+}
+
+/// Bytes of the address of a Unix socket on Linux.
+const SUN_PATH_LEN: usize = 108;
+
+/// The address of an abstract socket: as HAProxy's, it begins with a zero byte and fills the whole
+/// address with more of them, so that both find each other.
+pub(crate) fn abstract_name(name: &str) -> Vec<u8> {
+    let mut address = vec![0];
+    address.extend_from_slice(name.as_bytes());
+    address.resize(SUN_PATH_LEN, 0);
+    address
 }
 
 /// The same word on both sides of the crate border.

@@ -14,6 +14,7 @@
 
 pub mod h1;
 pub mod head;
+pub mod proxy_header;
 pub mod proxy_protocol;
 pub mod rdp;
 pub mod tls_hello;

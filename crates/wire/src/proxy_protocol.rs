@@ -16,7 +16,7 @@ pub const V1_LEN_MAX: usize = 107;
 pub const V2_LEN_MAX: usize = 4096;
 
 const V1_SIGNATURE: &[u8] = b"PROXY ";
-const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+pub(crate) const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_HEADER_LEN: usize = 16;
 
 /// Whom the connection is for.
@@ -243,11 +243,8 @@ fn split_tlv(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), ProxyError> {
 fn check_crc(header: &[u8], value: &[u8], behind: usize) -> Result<(), ProxyError> {
     let sent: [u8; 4] = value.try_into().map_err(|_| ProxyError::Tlv)?;
     let end = header.len() - behind;
-    let sum = [&header[..end - 4], &[0; 4], &header[end..]]
-        .into_iter()
-        .flatten()
-        .fold(u32::MAX, |sum, &byte| crc32c_byte(sum, byte));
-    if !sum == u32::from_be_bytes(sent) {
+    let parts = [&header[..end - 4], &[0; 4], &header[end..]];
+    if crc32c(parts.into_iter().flatten().copied()) == u32::from_be_bytes(sent) {
         Ok(())
     } else {
         Err(ProxyError::Checksum)
@@ -255,6 +252,10 @@ fn check_crc(header: &[u8], value: &[u8], behind: usize) -> Result<(), ProxyErro
 }
 
 /// CRC-32C, Castagnoli (RFC 4960 appendix B), bit by bit: a header has some hundred bytes.
+pub(crate) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+    !bytes.fold(u32::MAX, crc32c_byte)
+}
+
 fn crc32c_byte(sum: u32, byte: u8) -> u32 {
     (0..8).fold(sum ^ u32::from(byte), |sum, _| {
         if sum & 1 == 1 {

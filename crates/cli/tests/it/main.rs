@@ -27,6 +27,7 @@ mod logs;
 mod many;
 mod mutual_tls;
 mod observing;
+mod outgoing;
 mod queues;
 mod reference;
 mod reports;

@@ -13,6 +13,7 @@ pub(crate) mod errors;
 pub(crate) mod global;
 pub(crate) mod log;
 pub(crate) mod options;
+pub(crate) mod outgoing;
 pub(crate) mod own;
 pub(crate) mod params;
 pub(crate) mod proxy;
@@ -331,12 +332,13 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 13] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 14] {
     [
         proxy::KEYWORDS,
         balance::KEYWORDS,
         timeouts::KEYWORDS,
         options::KEYWORDS,
+        outgoing::KEYWORDS,
         retries::KEYWORDS,
         rules::KEYWORDS,
         tcp_rules::KEYWORDS,

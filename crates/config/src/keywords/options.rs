@@ -8,7 +8,6 @@ use crate::model::{ConnectionMode, ForwardFor};
 use crate::values::{header_name, network};
 
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
-const TIMERS: &str = "dead peers are found by the timeouts";
 const SENT_AT_ONCE: &str = "data is always sent at once";
 const COUNTED: &str = "counters are always up to date";
 const SPLICE: &str = "how bytes are relayed is chosen by the engine";
@@ -24,7 +23,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     invertible("option httpclose", ALL, |draft, args, _| {
         connection(draft, args, ConnectionMode::Close)
     }),
-    accepted("option clitcpka", FRONT, TIMERS),
     accepted("option contstats", FRONT, COUNTED),
     accepted("option disable-h2-upgrade", FRONT, NO_HTTP2),
     accepted("option http-no-delay", ALL, SENT_AT_ONCE),
@@ -38,10 +36,8 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     accepted("option splice-auto", ALL, SPLICE),
     accepted("option splice-request", ALL, SPLICE),
     accepted("option splice-response", ALL, SPLICE),
-    accepted("option srvtcpka", BACK, TIMERS),
     accepted("option tcp-smart-accept", FRONT, SENT_AT_ONCE),
     accepted("option tcp-smart-connect", BACK, SENT_AT_ONCE),
-    accepted("option tcpka", ALL, TIMERS),
     accepted(
         "option use-small-buffers",
         BACK,

@@ -14,8 +14,6 @@ use crate::lexer::Word;
 use crate::model::Mode;
 use crate::values::next_number;
 
-const KEEPALIVE: &str = "dead peers are found by the timeouts";
-
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("backlog", FRONT, |draft, args, _| {
         draft.front.backlog = Some(next_number(args, 0..=i32::MAX as u64)?);
@@ -61,9 +59,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("mode", ALL, mode),
     implemented("server", BACK_ONLY, server::server),
     implemented("use_backend", FRONT_ONLY, use_backend),
-    accepted("clitcpka-cnt", FRONT, KEEPALIVE),
-    accepted("clitcpka-idle", FRONT, KEEPALIVE),
-    accepted("clitcpka-intvl", FRONT, KEEPALIVE),
     accepted("guid", PROXIES, "nothing refers to it"),
     accepted(
         "max-keep-alive-queue",
@@ -75,9 +70,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         FRONT,
         "connections are pooled, not kept by clients",
     ),
-    accepted("srvtcpka-cnt", BACK, KEEPALIVE),
-    accepted("srvtcpka-idle", BACK, KEEPALIVE),
-    accepted("srvtcpka-intvl", BACK, KEEPALIVE),
     not_yet("be-unpublished", BACK_ONLY),
     not_yet("capture cookie", FRONT_ONLY),
     not_yet("capture request header", FRONT_ONLY),
@@ -102,7 +94,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("quic-initial", FRONT_RULES),
     not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),
-    not_yet("source", BACK),
     not_yet("stick match", BACK_ONLY),
     not_yet("stick on", BACK_ONLY),
     not_yet("stick store-request", BACK_ONLY),
@@ -113,7 +104,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("unique-id-header", FRONT),
     not_yet("use-fcgi-app", BACK_ONLY),
     not_yet("use-server", BACK_ONLY),
-    not_yet("usesrc", BACK),
 ];
 
 fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {

@@ -2,14 +2,14 @@
 
 use super::bind::based;
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
-use super::{Scope, cookie, server_health, tls};
+use super::{Scope, cookie, outgoing, server_health, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, ServerDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
-use crate::model::{ServerAddress, Weight};
+use crate::model::{CheckAddress, MappedHost, MappedPort, ServerAddress, Weight};
 use crate::values::{Unit, name, next_duration, next_number};
 
 type Parse = ParameterParse<ServerDraft>;
@@ -74,6 +74,9 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     implemented("check-ssl", |draft, _, _| flag(&mut draft.check_tls, true)),
     implemented("cookie", cookie::value),
+    implemented("check-send-proxy", |draft, _, _| {
+        flag(&mut draft.check_send_proxy, true)
+    }),
     implemented("disabled", |draft, _, _| {
         flag(&mut draft.server.disabled, true)
     }),
@@ -125,6 +128,21 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-check-ssl", |draft, _, _| {
         flag(&mut draft.check_tls, false)
     }),
+    implemented("no-check-send-proxy", |draft, _, _| {
+        flag(&mut draft.check_send_proxy, false)
+    }),
+    implemented("no-send-proxy", |draft, _, _| {
+        outgoing::send_proxy(draft, |send, on| send.v1 = on, false)
+    }),
+    implemented("no-send-proxy-v2", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2, false)
+    }),
+    implemented("no-send-proxy-v2-ssl", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2_ssl, false)
+    }),
+    implemented("no-send-proxy-v2-ssl-cn", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2_ssl_cn, false)
+    }),
     implemented("no-ssl", |draft, _, _| flag(&mut draft.tls, false)),
     implemented("no-sslv3", version_flag),
     implemented("no-tlsv10", version_flag),
@@ -146,9 +164,22 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         Ok(())
     }),
     implemented("proto", |_, args, _| params::proto("server", args)),
+    implemented("proxy-v2-options", outgoing::v2_options),
     implemented("rise", |draft, args, _| {
         draft.server.check_parameters.rise = next_number(args, 1..=i32::MAX as u64)?;
         Ok(())
+    }),
+    implemented("send-proxy", |draft, _, _| {
+        outgoing::send_proxy(draft, |send, on| send.v1 = on, true)
+    }),
+    implemented("send-proxy-v2", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2, true)
+    }),
+    implemented("send-proxy-v2-ssl", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2_ssl, true)
+    }),
+    implemented("send-proxy-v2-ssl-cn", |draft, _, _| {
+        outgoing::send_proxy(draft, outgoing::v2_ssl_cn, true)
     }),
     implemented("sni", |draft, args, scope| {
         let word = args.required("a sample expression such as str(example.com)")?;
@@ -179,7 +210,21 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-tls-tickets", |draft, _, _| {
         flag(&mut draft.tls_parameters.tickets, false)
     }),
+    implemented("source", outgoing::server_source),
+    implemented("tcp-ut", outgoing::user_timeout),
     implemented("track", server_health::track),
+    refused(
+        "namespace",
+        1,
+        "all connections are made in the network namespace the program runs in",
+        "start the program in that namespace: ip netns exec NAME …",
+    ),
+    refused(
+        "usesrc",
+        1,
+        "it is only allowed after a 'source' statement, and there it is refused as well",
+        "tell servers with 'send-proxy' or 'option forwardfor'",
+    ),
     implemented("verify", verify),
     implemented("verifyhost", |draft, args, _| {
         let word = args.required("a host name")?;
@@ -205,13 +250,8 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("ktls", 1, QUICK),
     accepted("no-agent-check", 0, DEFAULT),
     accepted("no-check-reuse-pool", 0, DEFAULT),
-    accepted("no-check-send-proxy", 0, DEFAULT),
     accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
-    accepted("no-send-proxy", 0, DEFAULT),
-    accepted("no-send-proxy-v2", 0, DEFAULT),
-    accepted("no-send-proxy-v2-ssl", 0, DEFAULT),
-    accepted("no-send-proxy-v2-ssl-cn", 0, DEFAULT),
     accepted("no-sni-auto", 0, DEFAULT),
     accepted("no-tfo", 0, DEFAULT),
     accepted("non-stick", 0, NO_COOKIE),
@@ -232,7 +272,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("agent-send", 1),
     not_yet("check-pool-conn-name", 1),
     not_yet("check-proto", 1),
-    not_yet("check-send-proxy", 0),
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),
     not_yet("from", 1),
@@ -244,29 +283,20 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("log-proto", 1),
     not_yet("minconn", 1),
     not_yet("name", 1),
-    not_yet("namespace", 1),
     not_yet("pool-conn-name", 1),
-    not_yet("proxy-v2-options", 1),
     not_yet("quic-cc-algo", 1),
     not_yet("redir", 1),
     not_yet("resolve-net", 1),
     not_yet("resolve-opts", 1),
     not_yet("resolve-prefer", 1),
     not_yet("resolvers", 1),
-    not_yet("send-proxy", 0),
-    not_yet("send-proxy-v2", 0),
-    not_yet("send-proxy-v2-ssl", 0),
-    not_yet("send-proxy-v2-ssl-cn", 0),
     not_yet("set-proxy-v2-tlv-fmt", 1),
     not_yet("shard", 1),
     not_yet("slowstart", 1),
     not_yet("sni-auto", 0),
     not_yet("socks4", 1),
-    not_yet("source", 1),
     not_yet("strict-maxconn", 0),
     not_yet("tcp-md5sig", 1),
-    not_yet("tcp-ut", 1),
-    not_yet("usesrc", 1),
 ];
 
 fn flag(field: &mut bool, value: bool) -> Result<(), Diagnostic> {
@@ -319,22 +349,21 @@ pub(crate) fn server(
 
 fn address(word: &Word, scope: &Scope<'_>) -> Result<ServerAddress, Diagnostic> {
     let text = address::expand(&word.text, scope.environment);
-    let not_yet = |what: &str| {
-        Diagnostic::alert(
-            word.span,
-            format!("'server' : {what} in '{text}' is not implemented yet"),
-        )
-    };
     let (host, port) = match address::parse(&text, word, "server", Transport::Stream)? {
         Address::Unix(path) => return Ok(ServerAddress::Unix(path)),
-        Address::Abstract(_) => return Err(not_yet("an abstract socket")),
-        Address::Fd(_) => return Err(not_yet("a descriptor")),
+        Address::Abstract(name) => return Ok(ServerAddress::Abstract(name)),
+        Address::Fd(_) => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'server' : a file descriptor is not acceptable here in '{text}'"),
+            ));
+        }
         Address::Inet { host, port } => (host, port),
     };
     let port = match port {
-        Port::None | Port::One(0) => None,
-        Port::One(port) => Some(port),
-        Port::Offset(_) => return Err(not_yet("a port relative to the client's")),
+        Port::None | Port::One(0) => MappedPort::Client(0),
+        Port::One(port) => MappedPort::Fixed(port),
+        Port::Offset(offset) => MappedPort::Client(offset),
         Port::Range(..) => {
             return Err(Diagnostic::alert(
                 word.span,
@@ -342,43 +371,46 @@ fn address(word: &Word, scope: &Scope<'_>) -> Result<ServerAddress, Diagnostic> 
             ));
         }
     };
-    match (host, port) {
-        (Host::Any, _) => Err(not_yet("the address the client connected to ('*')")),
-        (Host::Ip(ip), _) if ip.is_unspecified() => {
-            Err(not_yet("the address the client connected to"))
-        }
-        (Host::Ip(ip), Some(port)) => Ok(ServerAddress::Inet((ip, port).into())),
-        (Host::Ip(ip), None) => Ok(ServerAddress::InetClientPort(ip)),
-        (Host::Name(host), Some(port)) => Ok(ServerAddress::Name(host, port)),
-        (Host::Name(host), None) => {
-            Err(not_yet("a host name without a port").help(format!("write the port: {host}:80")))
-        }
-    }
+    let host = match host {
+        Host::Any => MappedHost::Client,
+        Host::Ip(ip) if ip.is_unspecified() => MappedHost::Client,
+        Host::Ip(ip) => MappedHost::Ip(ip),
+        Host::Name(name) => MappedHost::Name(name),
+    };
+    Ok(match (host, port) {
+        (MappedHost::Ip(ip), MappedPort::Fixed(port)) => ServerAddress::Inet((ip, port).into()),
+        (MappedHost::Name(name), MappedPort::Fixed(port)) => ServerAddress::Name(name, port),
+        (host, port) => ServerAddress::Mapped(host, port),
+    })
 }
 
-/// `addr`: where checks go. A Unix path or another family of address is not for checks here.
+/// `addr`: where checks go.
 fn addr(draft: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("an IP address")?;
+    let word = args.required("an IP address, or a socket's path")?;
     let parsed = address::parse(&word.text, word, "addr", Transport::Stream)?;
+    let check = &mut draft.server.check_parameters;
     let bad = || {
         Diagnostic::alert(
             word.span,
             format!("'addr' : invalid address: '{}'", word.text),
         )
-        .label("expected an IPv4 or IPv6 address")
+        .label("expected an IPv4 or IPv6 address, unix@PATH or abns@NAME")
     };
-    let Address::Inet {
-        host: Host::Ip(ip),
-        port,
-    } = parsed
-    else {
-        return Err(bad());
-    };
-    draft.server.check_parameters.addr = Some(ip);
-    match port {
-        Port::None | Port::One(0) => {}
-        Port::One(port) => draft.server.check_parameters.port = Some(port),
-        Port::Range(..) | Port::Offset(_) => return Err(bad()),
+    match parsed {
+        Address::Unix(path) => check.addr = Some(CheckAddress::Unix(path)),
+        Address::Abstract(name) => check.addr = Some(CheckAddress::Abstract(name)),
+        Address::Inet {
+            host: Host::Ip(ip),
+            port,
+        } => {
+            check.addr = Some(CheckAddress::Ip(ip));
+            match port {
+                Port::None | Port::One(0) => {}
+                Port::One(port) => check.port = Some(port),
+                Port::Range(..) | Port::Offset(_) => return Err(bad()),
+            }
+        }
+        _ => return Err(bad()),
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Health checks (manual 4.2, "http-check"; 5.2, "check").
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +21,27 @@ pub struct Check {
     /// `port`: where checks go, if elsewhere.
     pub port: Option<u16>,
     /// `addr`: where checks go, if elsewhere.
-    pub addr: Option<IpAddr>,
+    pub addr: Option<CheckAddress>,
+    /// Whether checks begin with a PROXY header: as traffic does, unless they go elsewhere, or by
+    /// `check-send-proxy`.
+    pub send_proxy: bool,
     /// `check-ssl`; implied by `ssl` where neither `port` nor `addr` is given.
     pub tls: bool,
     /// `check-sni`: the name checks send; without it a fixed `sni`.
     pub sni: Option<Arc<str>>,
     /// `check-alpn`.
     pub alpn: Vec<Arc<str>>,
+}
+
+/// Where checks go, if elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckAddress {
+    /// An address; the port is the check's, else the server's.
+    Ip(IpAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// `abns@NAME`.
+    Abstract(Arc<str>),
 }
 
 impl Default for Check {
@@ -39,6 +54,7 @@ impl Default for Check {
             fall: 3,
             port: None,
             addr: None,
+            send_proxy: false,
             tls: false,
             sni: None,
             alpn: Vec::new(),

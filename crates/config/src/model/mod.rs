@@ -9,6 +9,7 @@ mod cookie;
 mod errors;
 mod log;
 mod observe;
+mod outgoing;
 mod own;
 mod proxy;
 mod retry;
@@ -26,11 +27,12 @@ use std::time::Duration;
 pub use crate::environment::Variables;
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
-pub use check::{Check, Expect, Expected, HttpCheck};
+pub use check::{Check, CheckAddress, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
 pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};
 pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
+pub use outgoing::{KeepAlive, Outgoing, ProxyVersion, SendProxy, Source};
 pub use own::{Discovery, NODES_MAX, Registry};
 pub use proxy::{Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Timeouts, UseBackend};
 pub use retry::{RETRIED_STATUSES, RetryOn};
@@ -38,7 +40,7 @@ pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,
 };
-pub use server::{Server, ServerAddress, ServerTls, Tracked, Weight};
+pub use server::{MappedHost, MappedPort, Server, ServerAddress, ServerTls, Tracked, Weight};
 pub use stats::{Secret, StatsPage};
 pub use tcp_rules::{TcpAction, TcpRule, TcpRules};
 pub use tls::{

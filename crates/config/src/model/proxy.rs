@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Balancing, Bind, Cookie, ErrorPages, HttpCheck, Logging, PersistRule, RequestRule,
-    ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
+    BackendId, Balancing, Bind, Cookie, ErrorPages, HttpCheck, KeepAlive, Logging, PersistRule,
+    RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
 };
 use crate::expr::Condition;
 use crate::source::Span;
@@ -122,6 +122,8 @@ pub struct Frontend {
     pub backlog: Option<u32>,
     /// `rate-limit sessions`: new ones a second.
     pub session_rate_max: Option<u32>,
+    /// `option clitcpka|tcpka`: probes to silent clients.
+    pub client_keepalive: Option<KeepAlive>,
     /// `use_backend` lines, in order.
     pub use_backend: Vec<UseBackend>,
     /// `default_backend`; for `listen` its own back half.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{BackendId, Check, Observe, OnMarked, TlsChoice};
+use super::{BackendId, Check, Observe, OnMarked, Outgoing, TlsChoice};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -35,6 +35,8 @@ pub struct Server {
     pub observe: Observe,
     /// `on-marked-down`, `on-marked-up`.
     pub on_marked: OnMarked,
+    /// How connections to it are made.
+    pub outgoing: Outgoing,
     /// `track`: its state is that server's.
     pub track: Option<Tracked>,
     /// `ssl …`.
@@ -83,12 +85,34 @@ impl Default for Weight {
 pub enum ServerAddress {
     /// `ip:port`.
     Inet(SocketAddr),
-    /// `ip` without a port: the port the client connected to is used (manual 5.2).
-    InetClientPort(IpAddr),
+    /// Where a part of it is what the client connected to (manual 5.2).
+    Mapped(MappedHost, MappedPort),
     /// `name:port`, resolved by the engine; the server is DOWN until it resolves.
     Name(Arc<str>, u16),
     /// `unix@PATH` or a path.
     Unix(PathBuf),
+    /// `abns@NAME`.
+    Abstract(Arc<str>),
+}
+
+/// The host of an address that depends on the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappedHost {
+    /// `*` or an unspecified address: the address the client connected to.
+    Client,
+    /// An address.
+    Ip(IpAddr),
+    /// A name, resolved by the engine.
+    Name(Arc<str>),
+}
+
+/// Its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappedPort {
+    /// This one.
+    Fixed(u16),
+    /// `+N`, `-N`, or none at all (0): relative to the port the client connected to.
+    Client(i32),
 }
 
 impl Default for ServerAddress {

@@ -111,7 +111,9 @@ impl NodeAddress {
                 Ok(host) => (host, *port),
                 Err(_) => return false,
             },
-            ServerAddress::InetClientPort(_) | ServerAddress::Unix(_) => return false,
+            ServerAddress::Mapped(..) | ServerAddress::Unix(_) | ServerAddress::Abstract(_) => {
+                return false;
+            }
         };
         self.port == port && self.host == host
     }

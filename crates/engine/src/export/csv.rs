@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use config::model::{Mode, ServerAddress};
+use config::model::{MappedHost, MappedPort, Mode, ServerAddress};
 use routing::health::CheckCode;
 
 use super::{Row, frontend_status, rows};
@@ -456,12 +456,27 @@ pub(super) fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
+/// An address of which a part is what the client connected to.
+fn mapped(host: &MappedHost, port: MappedPort) -> String {
+    let host = match host {
+        MappedHost::Client => "*".to_owned(),
+        MappedHost::Ip(ip) => ip.to_string(),
+        MappedHost::Name(name) => name.to_string(),
+    };
+    match port {
+        MappedPort::Client(0) => host,
+        MappedPort::Client(offset) => format!("{host}:{offset:+}"),
+        MappedPort::Fixed(port) => format!("{host}:{port}"),
+    }
+}
+
 pub(super) fn address(address: &ServerAddress) -> String {
     match address {
         ServerAddress::Inet(address) => address.to_string(),
-        ServerAddress::InetClientPort(ip) => ip.to_string(),
+        ServerAddress::Mapped(host, port) => mapped(host, *port),
         ServerAddress::Name(name, port) => format!("{name}:{port}"),
         ServerAddress::Unix(path) => format!("unix@{}", path.display()),
+        ServerAddress::Abstract(name) => format!("abns@{name}"),
     }
 }
 

@@ -1,18 +1,22 @@
 //! Opening listening sockets, before the process goes into the background (manual 4.2, "bind").
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use config::model::{Bind, BindAddress};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::{Listener, options};
 use crate::inherited;
+use crate::server::abstract_name;
 use crate::site::FrontendState;
+use crate::upstream::source;
 
 /// Connections waiting in the kernel, where nothing else is said (the kernel caps it at
 /// `net.core.somaxconn`).
@@ -36,6 +40,14 @@ pub(crate) fn open(
         BindAddress::Fd(number) => inherit(*number, backlog).and_then(|s| share(s, workers)),
     }
     .map_err(explain)?;
+    if let (Some(keepalive), BindAddress::Inet(_)) =
+        (&frontend.conf().client_keepalive, &bind.address)
+    {
+        // Inherited by accepted sockets.
+        for socket in &sockets {
+            source::keep_alive(SockRef::from(socket), keepalive).map_err(explain)?;
+        }
+    }
     let listener = |socket| Listener {
         socket,
         frontend: frontend.clone(),
@@ -129,7 +141,7 @@ fn open_unix(bind: &Bind, path: &Path, backlog: i32) -> io::Result<OwnedFd> {
 
 fn open_abstract(name: &str, backlog: i32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(format!("\0{name}"))?)?;
+    socket.bind(&SockAddr::unix(OsStr::from_bytes(&abstract_name(name)))?)?;
     socket.listen(backlog)?;
     Ok(socket.into())
 }

@@ -55,14 +55,9 @@ impl Ending<'_> {
             Variable::ci | Variable::cp => facts.src,
             Variable::fi | Variable::fp => facts.dst,
             Variable::si | Variable::sp => {
-                match self
-                    .session
-                    .server
-                    .as_ref()?
-                    .target(facts.dst.map_or(0, |d| d.port()))?
-                {
+                match self.session.server.as_ref()?.target(facts.dst)? {
                     Target::Inet(address) => Some(address),
-                    Target::Unix(_) => None,
+                    Target::Unix(_) | Target::Abstract(_) => None,
                 }
             }
             _ => None,

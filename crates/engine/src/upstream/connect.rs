@@ -1,11 +1,16 @@
 //! A new connection to a server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, UnixStream};
+use config::model::Outgoing;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
+use super::source;
 use crate::server::Target;
 use crate::stream::{Carrier, Stream};
 use crate::timing::within;
@@ -20,39 +25,66 @@ pub(crate) enum ConnectError {
     Failed(io::Error),
 }
 
+/// Writes what goes first, given both ends of a connection where they have addresses.
+pub(crate) type HeaderOf<'a> = &'a dyn Fn(Option<(SocketAddr, SocketAddr)>) -> Vec<u8>;
+
+/// How a connection is to be made.
+pub(crate) struct Dial<'a> {
+    /// Where to.
+    pub(crate) target: &'a Target,
+    /// From where, and with what options.
+    pub(crate) outgoing: &'a Outgoing,
+    /// The next port of a range to come from.
+    pub(crate) next_port: &'a AtomicU32,
+    /// What goes first.
+    pub(crate) header: Option<HeaderOf<'a>>,
+    /// TLS, and the name asked for.
+    pub(crate) tls: Option<&'a ClientTls>,
+    /// See `tls`.
+    pub(crate) sni: Option<&'a str>,
+}
+
 /// Connects within `limit`, TLS handshake included.
 pub(crate) async fn connect(
-    target: &Target,
-    tls: Option<&ClientTls>,
-    sni: Option<&str>,
+    dial: &Dial<'_>,
     limit: Option<Duration>,
 ) -> Result<Stream, ConnectError> {
-    let connecting = async {
-        let (carrier, ip) = match target {
-            Target::Inet(address) => (Carrier::Tcp(tcp(*address).await?), address.ip()),
-            Target::Unix(path) => {
-                let unix = UnixStream::connect(path).await?;
-                (Carrier::Unix(unix), std::net::Ipv4Addr::LOCALHOST.into())
-            }
-        };
-        match tls {
-            Some(tls) => tls.connect(carrier, sni, ip).await,
-            None => Ok(Stream::from(carrier)),
-        }
-    };
-    match within(limit, connecting).await {
+    match within(limit, connect_at_leisure(dial)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ConnectError::Failed(error)),
         Err(_) => Err(ConnectError::Expired),
     }
 }
 
-async fn tcp(address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    socket.set_nodelay(true)?;
-    socket.connect(address).await
+async fn connect_at_leisure(dial: &Dial<'_>) -> io::Result<Stream> {
+    let (mut carrier, ip) = match dial.target {
+        Target::Inet(address) => {
+            let tcp = source::connect(*address, dial.outgoing, dial.next_port).await?;
+            (Carrier::Tcp(tcp), address.ip())
+        }
+        Target::Unix(path) => {
+            let unix = UnixStream::connect(path).await?;
+            (Carrier::Unix(unix), Ipv4Addr::LOCALHOST.into())
+        }
+        Target::Abstract(name) => {
+            // Such names begin with a zero byte; HAProxy's fill the whole address.
+            let unix = UnixStream::connect(std::ffi::OsStr::from_bytes(name)).await?;
+            (Carrier::Unix(unix), Ipv4Addr::LOCALHOST.into())
+        }
+    };
+    if let Some(header) = dial.header {
+        // A new socket has room for it.
+        carrier.write_all(&header(ends(&carrier))).await?;
+    }
+    match dial.tls {
+        Some(tls) => tls.connect(carrier, dial.sni, ip).await,
+        None => Ok(Stream::from(carrier)),
+    }
+}
+
+fn ends(carrier: &Carrier) -> Option<(SocketAddr, SocketAddr)> {
+    match carrier {
+        Carrier::Tcp(tcp) => tcp.local_addr().ok().zip(tcp.peer_addr().ok()),
+        Carrier::Unix(_) => None,
+    }
 }

@@ -2,3 +2,5 @@
 
 pub(crate) mod connect;
 pub(crate) mod pool;
+pub(crate) mod proxy_header;
+pub(crate) mod source;

@@ -30,6 +30,8 @@ pub(crate) struct Alike {
     pub(crate) server: ServerKey,
     /// The name sent by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// The PROXY header in front of it: it names one client, and nobody else may go by it.
+    pub(crate) header: Option<Rc<[u8]>>,
 }
 
 struct Idle {

@@ -15,6 +15,7 @@ mod hellos;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod proxy_header;
 mod proxy_protocol;
 #[cfg(test)]
 mod requests;

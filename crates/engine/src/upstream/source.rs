@@ -1,0 +1,113 @@
+//! TCP connections to servers: from which address and port, and how the kernel looks after them
+//! (manual 5.2, "source", "tcp-ut"; 4.2, "option srvtcpka").
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use config::model::{KeepAlive, Outgoing, Source};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Ports of a range that one connection tries, at most: where so many in a row are taken, the range
+/// is too small for its server.
+const PORTS_TRIED_MAX: u32 = 64;
+
+/// Connects, from where `outgoing` says. `next_port` walks through the ports of a range.
+pub(crate) async fn connect(
+    to: SocketAddr,
+    outgoing: &Outgoing,
+    next_port: &AtomicU32,
+) -> io::Result<TcpStream> {
+    let Some(source) = &outgoing.source else {
+        return socket(to, outgoing)?.connect(to).await;
+    };
+    let tries = match source.ports {
+        Some((first, last)) => (u32::from(last - first) + 1).min(PORTS_TRIED_MAX),
+        None => 1,
+    };
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for _ in 0..tries {
+        result = match bound(to, outgoing, source, next_port) {
+            Ok(socket) => socket.connect(to).await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            // The port has a connection to that server already, or had one a moment ago.
+            Err(error) if is_taken(error) => {}
+            _ => break,
+        }
+    }
+    result
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+    )
+}
+
+fn socket(to: SocketAddr, outgoing: &Outgoing) -> io::Result<TcpSocket> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_nodelay(true)?;
+    if let Some(keepalive) = &outgoing.keepalive {
+        keep_alive(SockRef::from(&socket), keepalive)?;
+    }
+    if let Some(timeout) = outgoing.user_timeout {
+        SockRef::from(&socket).set_tcp_user_timeout(Some(timeout))?;
+    }
+    Ok(socket)
+}
+
+fn bound(
+    to: SocketAddr,
+    outgoing: &Outgoing,
+    source: &Source,
+    next_port: &AtomicU32,
+) -> io::Result<TcpSocket> {
+    let socket = socket(to, outgoing)?;
+    if let Some(name) = &source.interface {
+        SockRef::from(&socket).bind_device(Some(name.as_bytes()))?;
+    }
+    let port = match source.ports {
+        None => 0,
+        Some((first, last)) => {
+            let span = u32::from(last - first) + 1;
+            let step = next_port.fetch_add(1, Relaxed) % span;
+            u16::try_from(u32::from(first) + step).unwrap_or(last)
+        }
+    };
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // An address of the other family cannot be where it comes from: the system chooses.
+    let ip = source.ip.filter(|ip| ip.is_ipv4() == to.is_ipv4());
+    if ip.is_some() || port != 0 {
+        // A port of ours is used again as soon as its last connection has ended.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(ip.unwrap_or(any), port))?;
+    }
+    Ok(socket)
+}
+
+/// Lets the kernel ask a silent peer whether it is still there.
+pub(crate) fn keep_alive(socket: SockRef<'_>, wanted: &KeepAlive) -> io::Result<()> {
+    let mut parameters = TcpKeepalive::new();
+    if let Some(idle) = wanted.idle {
+        parameters = parameters.with_time(idle);
+    }
+    if let Some(interval) = wanted.interval {
+        parameters = parameters.with_interval(interval);
+    }
+    if let Some(count) = wanted.count {
+        parameters = parameters.with_retries(count);
+    }
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&parameters)
+}
