@@ -11,6 +11,7 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::expr::{self, AuthUse, Stage};
+use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
 use crate::keywords::userlist::{self, UserlistDraft};
@@ -65,7 +66,16 @@ pub(crate) fn check(
         registry: None,
         userlists: Vec::new(),
     };
+    let mut error_sections_read = false;
     for section in sections {
+        if section.kind != SectionKind::Global && !error_sections_read {
+            // Proxies may name those that come later.
+            error_sections_read = true;
+            let named = sections.iter();
+            named
+                .filter(|section| section.kind == SectionKind::HttpErrors)
+                .for_each(|section| checker.http_errors(section));
+        }
         checker.section(section);
     }
     let mut global = checker.global;
@@ -146,6 +156,8 @@ impl Checker<'_> {
                 self.registry = Some(draft);
             }
             SectionKind::Userlist => self.userlist(section),
+            // Read before all others.
+            SectionKind::HttpErrors => {}
             SectionKind::Other(name) => self.report(
                 Diagnostic::alert(
                     section.span,
@@ -216,6 +228,35 @@ impl Checker<'_> {
             return;
         }
         self.userlists.push(draft);
+    }
+
+    /// `http-errors NAME`.
+    fn http_errors(&mut self, section: &Section) {
+        let Some(name) = section.arguments.first() else {
+            let place = section.span.after();
+            let alert = Diagnostic::alert(place, "missing name for http-errors section");
+            self.report(alert.label("nothing follows"));
+            return;
+        };
+        let mut draft = ErrorSection {
+            span: section.span,
+            ..ErrorSection::default()
+        };
+        self.words_of(section, errors::SECTION, &mut draft.pages);
+        let sections = &mut self.global.bases.error_sections;
+        let Some(known) = sections.get(name.text.as_str()).cloned() else {
+            sections.insert(name.text.as_str().into(), draft);
+            return;
+        };
+        {
+            self.report(Diagnostic::alert(
+                name.span,
+                format!(
+                    "http-errors section '{}' already exists (declared on line {})",
+                    name.text, known.span.line
+                ),
+            ));
+        }
     }
 
     fn own<T>(
@@ -307,6 +348,7 @@ impl Checker<'_> {
         let from = parent.proxy.span;
         let rules = !parent.proxy.http_request.is_empty()
             || !parent.proxy.http_response.is_empty()
+            || !parent.proxy.http_after_response.is_empty()
             || parent.proxy.tcp.has_any();
         let mut draft = parent.heir(section.kind, header.name, section.span);
         if rules {

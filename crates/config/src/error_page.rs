@@ -182,6 +182,7 @@ mod tests {
                     text(&answer.body)
                 )
             }
+            Ok(ErrorPage::Reply(_)) => "not from a file".to_owned(),
             Err(why) => format!("! {why}"),
         };
         assert_eq!(found, expected, "{file:?}");

@@ -531,6 +531,7 @@ fn share_listen_rules(config: &mut Config) {
         if backend.listen && !led_to {
             backend.proxy.http_request = Vec::new();
             backend.proxy.http_response = Vec::new();
+            backend.proxy.http_after_response = Vec::new();
             backend.proxy.tcp.request = Vec::new();
         }
     }

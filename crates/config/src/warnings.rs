@@ -58,10 +58,12 @@ pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
                 Diagnostic::warning(
                     span,
                     match keyword {
-                        "http-request" | "http-response" | "redirect" => format!(
-                            "'{keyword}' rules ignored for {} as they require HTTP mode",
-                            draft.title()
-                        ),
+                        "http-request" | "http-response" | "http-after-response" | "redirect" => {
+                            format!(
+                                "'{keyword}' rules ignored for {} as they require HTTP mode",
+                                draft.title()
+                            )
+                        }
                         _ => format!(
                             "'{keyword}' ignored for {} as it requires HTTP mode",
                             draft.title()
@@ -90,6 +92,7 @@ pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
     draft.stats.page = None;
     draft.proxy.http_request.clear();
     draft.proxy.http_response.clear();
+    draft.proxy.http_after_response.clear();
     draft.redirects.clear();
     draft.proxy.forwardfor = None;
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use config::model::ConnectionMode;
 use routing::rules::Answer;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Limits, Parsed};
-use wire::head::{RequestHead, Version};
+use wire::head::{RequestHead, ResponseHead, Version};
 use wire::ws::{self, Upgrade};
 
+use crate::answers;
 use crate::buffer::Buffer;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
@@ -21,6 +22,7 @@ use crate::measure;
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
+use crate::watch;
 use crate::worker::{Connection, Worker};
 
 /// How long a connection that we close lingers for the client's last bytes, so that a reset does not
@@ -137,13 +139,21 @@ impl Client {
             }) => {
                 session.count_at_frontend(Count::RequestErrors);
                 session.count_at_frontend(Count::Requests);
-                let mut answer = session.error_page(status);
+                let mut answer = session.error_page(status, None);
                 if status == 426 {
                     // RFC 6455 section 4.4: the version that would be understood.
                     answer.fields.append("sec-websocket-version", b"13");
                 }
-                self.answer(&mut session, Version::Http11, false, answer, After::Close)
-                    .await;
+                let message = answer.into_message();
+                self.answer(
+                    &mut session,
+                    Version::Http11,
+                    false,
+                    status,
+                    message,
+                    After::Close,
+                )
+                .await;
                 session.finish(end);
                 None
             }
@@ -293,8 +303,20 @@ impl Client {
         };
         let version = request.head.version;
         let is_head = request.head.method.is_head();
-        self.answer(&mut request.session, version, is_head, answer, after)
-            .await
+        let status = answer.status;
+        let message = answer.into_message().map(|(mut head, body)| {
+            answers::after(&mut head, &request.session);
+            (head, body)
+        });
+        self.answer(
+            &mut request.session,
+            version,
+            is_head,
+            status,
+            message,
+            after,
+        )
+        .await
     }
 
     async fn answer(
@@ -302,13 +324,13 @@ impl Client {
         session: &mut Session,
         version: Version,
         is_head: bool,
-        answer: Answer,
+        status: u16,
+        message: Option<(ResponseHead, Vec<u8>)>,
         after: After,
     ) -> After {
-        let status = answer.status;
         session.record.status = Some(status);
         session.count_response(status);
-        let Some((head, body)) = answer.into_message() else {
+        let Some((head, body)) = message else {
             // An empty `errorfile`: the client is left without a word.
             return After::Close;
         };
@@ -328,6 +350,14 @@ impl Client {
             Ok(Ok(())) => after,
             _ => After::Close,
         }
+    }
+
+    /// Waits for `limit`, or until the client has left: whether it has.
+    pub(crate) async fn has_left_within(&mut self, limit: Duration) -> bool {
+        let worker = self.worker();
+        let stream = RefCell::new(&mut self.stream);
+        let left = watch::left(&stream, &mut self.buffer, &worker.buffers);
+        within(Some(limit), left).await.is_ok()
     }
 
     /// Skips a body that nobody wants, as far as it has arrived; whether that was all of it.

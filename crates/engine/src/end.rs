@@ -32,6 +32,8 @@ pub(crate) enum Stage {
     Request,
     /// Waiting in a queue: `Q`.
     Queue,
+    /// The request was held back, to cost its sender time: `T`.
+    Tarpit,
     /// Connecting to the server: `C`.
     Connect,
     /// Waiting for the response head: `H`.
@@ -83,6 +85,7 @@ impl End {
             Stage::Connect => b'C',
             Stage::Headers => b'H',
             Stage::Data => b'D',
+            Stage::Tarpit => b'T',
             Stage::None => b'-',
         };
         [side, stage]

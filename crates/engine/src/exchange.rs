@@ -13,6 +13,7 @@ use wire::h1::{self, BodyError, BodyLength, BodyReader, BodyStep, Framing, HeadS
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 use wire::ws::{self, ClientKey};
 
+use crate::answers::Instead;
 use crate::buffer::{Buffer, BufferPool};
 use crate::client::{After, Client, connection_field, head_limits};
 use crate::counters::Count;
@@ -59,7 +60,8 @@ pub(crate) struct Order<'a> {
     /// Answers with which the server is left for another try.
     pub(crate) retried_statuses: &'a [u16],
     /// What is done to a response head before it is sent.
-    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session),
+    /// An answer takes the response's place.
+    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session) -> Option<Instead>,
 }
 
 /// What became of it.
@@ -73,6 +75,8 @@ pub(crate) enum Outcome {
     },
     /// The server agreed to the upgrade, and the client was told.
     Switched,
+    /// A rule says that the client gets another answer; nothing was sent yet.
+    Replaced(Instead, BodyRead),
     /// It broke off.
     Failed(Failure),
 }
@@ -510,7 +514,9 @@ impl Download<'_> {
         }
         let counted = measure::response(&head);
         h1::strip_around_upgrade(&mut head.fields);
-        (self.order.rewrite)(&mut head, self.session);
+        if let Some(instead) = self.rewrite(&mut head) {
+            return Ok(Outcome::Replaced(instead, self.progress.body_read()));
+        }
         let mut out = Vec::with_capacity(256);
         let connection = Some(h1::Connection::Upgrade);
         h1::write_response(&head, Framing::None, connection, &mut out);
@@ -538,7 +544,9 @@ impl Download<'_> {
         self.progress.unframed.set(unframed);
         let counted = measure::response(&head);
         h1::strip_hop_by_hop(&mut head.fields);
-        (self.order.rewrite)(&mut head, self.session);
+        if let Some(instead) = self.rewrite(&mut head) {
+            return Ok(Outcome::Replaced(instead, self.progress.body_read()));
+        }
         let mut out = Vec::with_capacity(1024);
         let version = self.order.head.version;
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
@@ -560,6 +568,15 @@ impl Download<'_> {
                 && body != BodyLength::UntilClose
                 && self.server_buffer.is_empty(),
         })
+    }
+
+    /// What the configuration does to a response; an answer in its place makes an end of it.
+    fn rewrite(&self, head: &mut ResponseHead) -> Option<Instead> {
+        let status = head.status;
+        let instead = (self.order.rewrite)(head, self.session)?;
+        self.seen.head_at.set(Some(self.session.record.elapsed()));
+        observe::saw(self.session, Sight::Status(status));
+        Some(instead)
     }
 
     /// How the client will know where the body ends.

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::model::{ConnectionMode, ForwardFor};
+use routing::rules::Answer;
 use wire::h1::{self, BodyLength};
 use wire::head::{Method, RequestHead, ResponseHead};
 use wire::ws::Upgrade;
 
+use crate::answers::{self, Instead};
 use crate::attempts::{Attempts, NoServer};
 use crate::client::{After, Client, Request};
 use crate::cookie::{self, Persisted};
@@ -17,7 +19,6 @@ use crate::counters::Count;
 use crate::end::{End, Side};
 use crate::exchange::{self, BodyRead, Failure, Order, Outcome, ServerConnection};
 use crate::retry::Kept;
-use crate::serve;
 use crate::session::Session;
 use crate::site::BackendState;
 use crate::tunnel::Tunnel;
@@ -86,6 +87,10 @@ pub(crate) async fn forward(
                 request.session.finish(End::NORMAL);
                 return Forwarded::Done(client, after);
             }
+            Outcome::Replaced(Instead { answer, end }, read) => {
+                request.skip_read(body_read.max(read));
+                return give_answer(client, request, end, answer).await;
+            }
             Outcome::Failed(failure)
                 if is_stale(&failure, &server) && attempts.retry_fresh(&mut request.session) => {}
             Outcome::Failed(failure) if attempts.retry_after(&failure, &mut request.session) => {}
@@ -141,7 +146,6 @@ async fn run_exchange(
     // The rules look at the session while the exchange counts in it; both only read its choices.
     let rewriter = Rewriter {
         backend,
-        own_half: serve::is_own_half(request.session.frontend(), backend),
         persisted,
         method: &request.head.method,
     };
@@ -163,33 +167,24 @@ async fn run_exchange(
     exchange::exchange(client, server, &mut request.session, &order, kept).await
 }
 
-/// `http-response` rules of the backend, then of the frontend (manual 4.2, "http-response"), then the
-/// persistence cookie, which rules do not see.
+/// What is done to a response, in HAProxy's order: rules, then the persistence cookie, which they do not
+/// see, then the rules for all responses.
 struct Rewriter<'a> {
     backend: &'a BackendState,
-    own_half: bool,
     persisted: Option<&'a Persisted>,
     method: &'a Method,
 }
 
 impl Rewriter<'_> {
-    fn apply(&self, head: &mut ResponseHead, session: &Session) {
-        let frontend = session.frontend();
-        let front = &frontend.conf().proxy.http_response;
-        let back = &self.backend.conf().proxy.http_response;
-        for rules in [Some(back), (!self.own_half).then_some(front)]
-            .into_iter()
-            .flatten()
-        {
-            if !rules.is_empty() {
-                let usable = |name: Option<&str>| session.usable_servers(name);
-                let facts = session.facts(&usable, None, None);
-                routing::rules::response(rules, head, &facts, session);
+    fn apply(&self, head: &mut ResponseHead, session: &Session) -> Option<Instead> {
+        let instead = answers::respond(head, session);
+        if instead.is_none() {
+            if let Some(persisted) = self.persisted {
+                cookie::answer(persisted, self.backend, self.method, head, session);
             }
+            answers::after(head, session);
         }
-        if let Some(persisted) = self.persisted {
-            cookie::answer(persisted, self.backend, self.method, head, session);
-        }
+        instead
     }
 }
 
@@ -258,19 +253,27 @@ fn open_tunnel(mut client: Client, mut server: ServerConnection, request: Reques
 }
 
 /// Tells the client, if it has not got a response head yet, and closes the books.
-async fn give_up(
+async fn give_up(client: Client, request: Request, end: End, status: Option<u16>) -> Forwarded {
+    match status {
+        Some(status) => {
+            let answer = request.session.error_page(status, Some(&request.head));
+            give_answer(client, request, end, answer).await
+        }
+        None => {
+            request.session.finish(end);
+            Forwarded::Done(client, After::Close)
+        }
+    }
+}
+
+/// Answers a request that has been on its way already.
+async fn give_answer(
     mut client: Client,
     mut request: Request,
     end: End,
-    status: Option<u16>,
+    answer: Answer,
 ) -> Forwarded {
-    let after = match status {
-        Some(status) => {
-            let answer = request.session.error_page(status);
-            client.reply(&mut request, answer).await
-        }
-        None => After::Close,
-    };
+    let after = client.reply(&mut request, answer).await;
     request.session.finish(end);
     Forwarded::Done(client, after)
 }

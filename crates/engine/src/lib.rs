@@ -5,6 +5,7 @@
 //! reach into the data path. Inside, read `serve.rs` first.
 
 mod admit;
+mod answers;
 mod assign;
 mod attempts;
 mod buffer;
@@ -52,6 +53,7 @@ mod tls;
 mod tunnel;
 mod tunnels;
 mod upstream;
+mod watch;
 mod worker;
 
 pub use handle::Handle;

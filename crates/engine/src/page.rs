@@ -39,7 +39,7 @@ pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Ans
     if !access::allowed(&request.head.fields, &conf.auth) {
         return Some(access::challenge(
             &conf.realm,
-            &request.session.error_pages(),
+            request.session.error_page(401, Some(&request.head)),
         ));
     }
     let look = Look {
@@ -95,7 +95,7 @@ fn names_this_machine(host: &[u8]) -> bool {
 fn answer(request: &Request, rest: &[u8], look: &Look<'_>) -> Answer {
     let method = &request.head.method;
     if method.as_bytes() != b"GET" && !method.is_head() {
-        return request.session.error_page(405);
+        return request.session.error_page(405, Some(&request.head));
     }
     let snapshot = crate::stats::snapshot(&request.session.worker().shared);
     if rest.starts_with(b";csv") {

@@ -13,7 +13,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::model::{BackendId, Mode};
 use routing::rules::{Outcome as Ruled, Stopped};
@@ -56,6 +56,11 @@ enum Verdict {
         answer: routing::rules::Answer,
         end: End,
         service: Option<&'static str>,
+    },
+    /// Answer it after a wait, if the client is still there.
+    Tarpit {
+        answer: routing::rules::Answer,
+        wait: Duration,
     },
     /// Send it to a backend.
     Forward(Arc<BackendState>),
@@ -101,6 +106,7 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 request.session.finish(end);
                 after
             }
+            Verdict::Tarpit { answer, wait } => tarpit(&mut client, request, answer, wait).await,
             Verdict::Close => {
                 request.session.finish(DENIED);
                 After::Close
@@ -130,6 +136,24 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
     client.close();
 }
 
+/// Holds a request back before it is denied (manual 4.4, "tarpit").
+async fn tarpit(
+    client: &mut Client,
+    mut request: Request,
+    answer: routing::rules::Answer,
+    wait: Duration,
+) -> After {
+    let left = client.has_left_within(wait).await;
+    let waited = request.session.record.elapsed();
+    let head = request.session.record.request.unwrap_or_default();
+    request.session.record.queue = Some(waited.saturating_sub(head));
+    let side = if left { Side::Client } else { Side::Proxy };
+    // It may have closed its own direction alone: it is told all the same, as HAProxy does it.
+    let after = client.reply(&mut request, answer).await;
+    request.session.finish(End::by(side, Stage::Tarpit));
+    if left { After::Close } else { after }
+}
+
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
 async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
@@ -155,7 +179,7 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
         request.session.count_at_frontend(Count::RequestErrors);
         // HAProxy has not finished with the request then: "-1".
         request.session.record.request = None;
-        let answer = request.session.error_page(503);
+        let answer = request.session.error_page(503, Some(&request.head));
         return Verdict::Reply {
             answer,
             end: End::by(Side::Server, Stage::Connect),
@@ -239,6 +263,14 @@ fn apply_rules(
     let denied = End::by(Side::Proxy, Stage::Request);
     match ruled {
         Ruled::Continue => None,
+        Ruled::Stop(Stopped::Tarpit(answer)) => {
+            request.session.count_at_frontend(Count::DeniedRequests);
+            request.session.count_at_backend(Count::DeniedRequests);
+            cookie::note(request);
+            let wait = proxy.timeouts.tarpit.or(proxy.timeouts.connect);
+            let wait = wait.unwrap_or_default();
+            Some(Verdict::Tarpit { answer, wait })
+        }
         Ruled::Stop(Stopped::Deny(answer)) => {
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);

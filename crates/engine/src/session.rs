@@ -177,8 +177,14 @@ impl Session {
     }
 
     /// What the client is told when something went wrong.
-    pub(crate) fn error_page(&self, status: u16) -> Answer {
-        routing::pages::error(status, &self.error_pages())
+    pub(crate) fn error_page(
+        &self,
+        status: u16,
+        request: Option<&wire::head::RequestHead>,
+    ) -> Answer {
+        let usable = |name: Option<&str>| self.usable_servers(name);
+        let facts = self.facts(&usable, request, None);
+        routing::rules::error(status, &facts, self, &self.error_pages())
     }
 
     /// The backend it goes to, once that is known.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use config::model::{ErrorPages, Secret};
+use config::model::Secret;
 use wire::head::Fields;
 
 use crate::auth;
-use crate::pages::{self, Answer};
+use crate::pages::Answer;
 
 /// Whether a request carries one of the known users with its password. No known user: everybody is
 /// allowed. How long it takes tells nothing about how much was right.
@@ -24,9 +24,8 @@ pub fn allowed(fields: &Fields, known: &[(Arc<str>, Secret)]) -> bool {
     })
 }
 
-/// The answer that asks for a user and password; `proxies` may have a page for it.
-pub fn challenge(realm: &str, proxies: &[&ErrorPages]) -> Answer {
-    let mut answer = pages::error(401, proxies);
+/// Makes `answer`, a page for 401, ask for a user and password.
+pub fn challenge(realm: &str, mut answer: Answer) -> Answer {
     let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
     let value = format!("Basic realm=\"{realm}\"");
     answer.fields.append("www-authenticate", value.as_bytes());

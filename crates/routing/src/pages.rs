@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use config::model::{ErrorPage, ErrorPages};
+use config::model::ErrorAnswer;
 use wire::head::{Fields, ResponseHead};
 
 /// An answer made here, ready to be sent. Its length and connection headers are the writer's.
@@ -179,66 +179,20 @@ pub fn answer(status: u16) -> Answer {
     answer
 }
 
-/// The answer for a status on behalf of proxies: that of the first one that has a page of its own for
-/// it, else ours. HAProxy asks the backend, then the frontend.
-pub fn error(status: u16, proxies: &[&ErrorPages]) -> Answer {
+/// The answer that a file holds, in place of one with this status.
+pub(crate) fn own(status: u16, own: &ErrorAnswer) -> Answer {
     let mut answer = Answer::empty(status);
-    match proxies.iter().find_map(|pages| pages.get(&status)) {
-        None => return self::answer(status),
-        Some(ErrorPage::Silent) => answer.line = StatusLine::Silent,
-        Some(ErrorPage::Answer(own)) => {
-            answer.line = StatusLine::Own(own.status, own.reason.clone());
-            for (name, value) in &own.fields {
-                answer.fields.append(name, value);
-            }
-            answer.body = own.body.to_vec();
-        }
+    answer.line = StatusLine::Own(own.status, own.reason.clone());
+    for (name, value) in &own.fields {
+        answer.fields.append(name, value);
     }
+    answer.body = own.body.to_vec();
     answer
 }
 
 #[cfg(test)]
 mod tests {
-    use config::model::ErrorAnswer;
-
     use super::*;
-
-    /// What is sent for 503, as one line.
-    fn check(proxies: &[&ErrorPages], expected: &str) {
-        let answer = error(503, proxies);
-        assert_eq!(answer.status, 503, "what is logged stays what happened");
-        let sent = answer.into_message().map(|(head, body)| {
-            let body = String::from_utf8_lossy(&body).into_owned();
-            format!("{head:?} {body}")
-        });
-        assert!(
-            sent.as_deref().unwrap_or("nothing").contains(expected),
-            "{sent:?}"
-        );
-    }
-
-    #[test]
-    fn pages_of_ones_own_come_first_the_backends_before_the_frontends() {
-        let page = |status, reason: &str| {
-            ErrorPage::Answer(Arc::new(ErrorAnswer {
-                status,
-                reason: reason.as_bytes().into(),
-                fields: vec![("x-page".into(), (*b"own").into())],
-                body: (*b"gone").into(),
-            }))
-        };
-        let none = ErrorPages::new();
-        let front = ErrorPages::from([(503, page(503, "Front")), (500, ErrorPage::Silent)]);
-        let back = ErrorPages::from([(503, page(404, "Back"))]);
-        let silent = ErrorPages::from([(503, ErrorPage::Silent)]);
-        check(&[], "503 Service Unavailable");
-        check(&[&none, &none], "There is no server");
-        check(&[&none, &front], "503 Front");
-        check(&[&back, &front], "404 Back");
-        check(&[&back, &front], "x-page");
-        check(&[&back, &front], "gone");
-        check(&[&silent, &front], "nothing");
-    }
 
     #[test]
     fn every_page_of_the_table_is_found() {

@@ -3,10 +3,10 @@
 //! Rules run in order; headers are changed in place, and the first rule that answers ends it all.
 //! What an answer holds was taken from HAProxy's own answers.
 
-use config::expr::Format;
+use config::expr::{Flags, Format, Variable};
 use config::model::{
-    ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
-    ResponseRule,
+    ErrorPage, ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule,
+    ResponseAction, ResponseRule,
 };
 use wire::head::{Fields, RequestHead, ResponseHead};
 
@@ -32,6 +32,8 @@ pub enum Outcome {
 pub enum Stopped {
     /// `deny`: counted as denied.
     Deny(Answer),
+    /// `tarpit`: the same after a wait.
+    Tarpit(Answer),
     /// `return`.
     Return(Answer),
     /// `redirect`.
@@ -62,13 +64,20 @@ pub fn request(
         let stopped = match &rule.action {
             RequestAction::Allow => return Outcome::Continue,
             RequestAction::Deny(told) => Stopped::Deny(reply(told, &seen, variables, proxies)),
+            RequestAction::Tarpit(told) => Stopped::Tarpit(reply(told, &seen, variables, proxies)),
             RequestAction::Return(told) => Stopped::Return(reply(told, &seen, variables, proxies)),
             RequestAction::Auth(realm) => {
                 let name = facts.backend.unwrap_or(facts.frontend);
                 let realm = realm.as_deref().unwrap_or(name);
-                Stopped::Auth(access::challenge(realm, proxies))
+                Stopped::Auth(access::challenge(
+                    realm,
+                    error(401, &seen, variables, proxies),
+                ))
             }
-            RequestAction::Redirect(to) => Stopped::Redirect(redirect(to, head, &seen, variables)),
+            RequestAction::Redirect(to) => match redirect(to, Some(head), &seen, variables) {
+                Some(answer) => Stopped::Redirect(answer),
+                None => continue,
+            },
             RequestAction::PrometheusExporter => Stopped::PrometheusExporter,
             RequestAction::SetHeader(name, value) => {
                 let value = text(value, &seen, variables);
@@ -94,13 +103,15 @@ pub fn request(
     Outcome::Continue
 }
 
-/// Runs `http-response` rules over a response. `facts.response` is ignored, as above.
+/// Runs `http-response` or `http-after-response` rules over a response. `facts.response` is ignored, as
+/// above. An answer takes the response's place.
 pub fn response(
     rules: &[ResponseRule],
     head: &mut ResponseHead,
     facts: &Facts<'_>,
     variables: &dyn Variables,
-) {
+    proxies: &[&ErrorPages],
+) -> Option<Stopped> {
     for rule in rules {
         let seen = Facts {
             response: Some(head),
@@ -110,7 +121,19 @@ pub fn response(
             continue;
         }
         match &rule.action {
-            ResponseAction::Allow => return,
+            ResponseAction::Allow => return None,
+            // Formats of answers see nothing of the response, as in HAProxy.
+            ResponseAction::Deny(told) => {
+                return Some(Stopped::Deny(reply(told, facts, variables, proxies)));
+            }
+            ResponseAction::Return(told) => {
+                return Some(Stopped::Return(reply(told, facts, variables, proxies)));
+            }
+            ResponseAction::Redirect(to) => {
+                if let Some(answer) = redirect(to, None, &seen, variables) {
+                    return Some(Stopped::Redirect(answer));
+                }
+            }
             ResponseAction::SetHeader(name, value) => {
                 let value = text(value, &seen, variables);
                 head.fields.set(name, &value);
@@ -124,6 +147,7 @@ pub fn response(
             }
         }
     }
+    None
 }
 
 fn text(format: &Format, facts: &Facts<'_>, variables: &dyn Variables) -> Vec<u8> {
@@ -149,8 +173,11 @@ pub fn reply(
     variables: &dyn Variables,
     proxies: &[&ErrorPages],
 ) -> Answer {
+    let variables = &WithStatus(reply.status, variables);
     let mut answer = match &reply.body {
-        ReplyBody::Default => pages::error(reply.status, proxies),
+        // Only a body of its own takes headers of its own.
+        ReplyBody::Default => return error(reply.status, facts, variables, proxies),
+        ReplyBody::Page(page) => return whole(reply.status, page, facts, variables, proxies),
         ReplyBody::Bytes(bytes) => Answer {
             body: bytes.to_vec(),
             ..Answer::empty(reply.status)
@@ -160,10 +187,6 @@ pub fn reply(
             ..Answer::empty(reply.status)
         },
     };
-    if matches!(answer.line, StatusLine::Own(..) | StatusLine::Silent) {
-        // A page of the configuration is sent as it is, as HAProxy does.
-        return answer;
-    }
     for (name, value) in &reply.headers {
         if !FRAMING.contains(&&**name) && **name != *"content-type" {
             answer.fields.append(name, &text(value, facts, variables));
@@ -181,37 +204,102 @@ pub fn reply(
     answer
 }
 
+/// Where the answer's own formats ask for the status, it is the one they are written for.
+struct WithStatus<'a>(u16, &'a dyn Variables);
+
+impl Variables for WithStatus<'_> {
+    fn write(&self, variable: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
+        if variable != Variable::ST {
+            return self.1.write(variable, flags, out);
+        }
+        format::number(i64::from(self.0), flags, out);
+        true
+    }
+}
+
+/// What clients are told of a status on behalf of proxies: by the first one that has a page of its own
+/// for it, else by us. HAProxy asks the backend, then the frontend.
+pub fn error(
+    status: u16,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+    proxies: &[&ErrorPages],
+) -> Answer {
+    match proxies.iter().find_map(|pages| pages.get(&status)) {
+        Some(page) => whole(status, page, facts, variables, proxies),
+        None => pages::answer(status),
+    }
+}
+
+fn whole(
+    status: u16,
+    page: &ErrorPage,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+    proxies: &[&ErrorPages],
+) -> Answer {
+    match page {
+        ErrorPage::Silent => Answer {
+            line: StatusLine::Silent,
+            ..Answer::empty(status)
+        },
+        ErrorPage::Answer(own) => pages::own(status, own),
+        // What stands in `http-error` is never a page again.
+        ErrorPage::Reply(told) => Answer {
+            status,
+            ..reply(told, facts, variables, proxies)
+        },
+    }
+}
+
 /// The answer of a `redirect`. Permanent ones may be kept by caches.
 fn redirect(
     redirect: &Redirect,
-    head: &RequestHead,
+    head: Option<&RequestHead>,
     facts: &Facts<'_>,
     variables: &dyn Variables,
-) -> Answer {
+) -> Option<Answer> {
+    let location = location(redirect, head, facts, variables);
+    if redirect.ignore_empty && location.is_empty() {
+        return None;
+    }
     let mut fields = Fields::new();
     // Its value is the writer's; here is its place.
     fields.append("content-length", b"0");
-    fields.append("location", &location(redirect, head, facts, variables));
+    fields.append("location", &location);
     if !matches!(redirect.code, 301 | 308) {
         fields.append("cache-control", b"no-cache");
     }
     if let Some(cookie) = &redirect.cookie {
         fields.append("set-cookie", cookie.as_bytes());
     }
-    Answer {
+    Some(Answer {
         fields,
         ..Answer::empty(redirect.code)
-    }
+    })
 }
 
 fn location(
     redirect: &Redirect,
-    head: &RequestHead,
+    head: Option<&RequestHead>,
     facts: &Facts<'_>,
     variables: &dyn Variables,
 ) -> Vec<u8> {
     let mut location = match &redirect.to {
-        RedirectTo::Location(format) => return text(format, facts, variables),
+        RedirectTo::Location(format) => {
+            let mut location = text(format, facts, variables);
+            let query = head
+                .filter(|_| redirect.keep_query)
+                .and_then(RequestHead::query);
+            if let Some(query) = query.filter(|_| !location.is_empty()) {
+                location.push(match location.contains(&b'?') {
+                    true => b'&',
+                    false => b'?',
+                });
+                location.extend_from_slice(query);
+            }
+            return location;
+        }
         RedirectTo::Prefix(format) => {
             let prefix = text(format, facts, variables);
             // "prefix /" means the same place without its query: not "//path", which is a host
@@ -220,10 +308,12 @@ fn location(
         RedirectTo::Scheme(format) => {
             let mut whole = text(format, facts, variables);
             whole.extend_from_slice(b"://");
-            whole.extend_from_slice(head.host().unwrap_or_default());
+            whole.extend_from_slice(head.and_then(RequestHead::host).unwrap_or_default());
             whole
         }
     };
+    // Only a location can be given once the request is gone.
+    let Some(head) = head else { return location };
     let path = match head.path() {
         path if path.first() != Some(&b'/') => b"/",
         path if redirect.drop_query => path,

@@ -3,6 +3,7 @@
 //! that no longer holds fails the test.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Surroundings;
@@ -10,7 +11,7 @@ use config::diagnostics::Diagnostic;
 use config::expr::acl::AclTable;
 use config::expr::{Context, Stage, condition, format};
 use config::lexer::{self, Word};
-use config::model::{Frontend, Secret};
+use config::model::{ErrorAnswer, ErrorPage, ErrorPages, Frontend, Secret};
 use config::source::{Source, Span};
 use proptest::prelude::*;
 use routing::condition::holds;
@@ -240,6 +241,7 @@ fn ruled(lines: &str, request: &str) -> String {
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
         Outcome::Stop(
             Stopped::Deny(answer)
+            | Stopped::Tarpit(answer)
             | Stopped::Return(answer)
             | Stopped::Redirect(answer)
             | Stopped::Auth(answer),
@@ -369,7 +371,8 @@ fn responses_are_seen_and_changed() {
         .append("set-cookie", b"SID=abc; Path=/; HttpOnly");
     response.fields.append("x", b"of the response");
     with_facts(&head, |facts| {
-        rules::response(&rules, &mut response, facts, &NoVariables);
+        let stopped = rules::response(&rules, &mut response, facts, &NoVariables, &[]);
+        assert_eq!(stopped, None);
     });
     assert_eq!(
         listed(&response.fields),
@@ -505,3 +508,43 @@ const CHAINS: &[&str] = &[
     "add(9223372036854775807),div(-1),mod(-1),http_date",
     "hex,hex,hex,hex,hex,hex,hex,hex,hex,hex,hex,hex,hex,hex,hex",
 ];
+
+/// What is sent for 503, as one line.
+fn check_page(proxies: &[&ErrorPages], expected: &str) {
+    let request = parsed(REQUEST);
+    let answer = with_facts(&request, |facts| {
+        rules::error(503, facts, &NoVariables, proxies)
+    });
+    assert_eq!(answer.status, 503, "what is logged stays what happened");
+    let sent = answer.into_message().map(|(head, body)| {
+        let body = String::from_utf8_lossy(&body).into_owned();
+        format!("{head:?} {body}")
+    });
+    assert!(
+        sent.as_deref().unwrap_or("nothing").contains(expected),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn pages_of_ones_own_come_first_the_backends_before_the_frontends() {
+    let page = |status, reason: &str| {
+        ErrorPage::Answer(Arc::new(ErrorAnswer {
+            status,
+            reason: reason.as_bytes().into(),
+            fields: vec![("x-page".into(), (*b"own").into())],
+            body: (*b"gone").into(),
+        }))
+    };
+    let none = ErrorPages::new();
+    let front = ErrorPages::from([(503, page(503, "Front")), (500, ErrorPage::Silent)]);
+    let back = ErrorPages::from([(503, page(404, "Back"))]);
+    let silent = ErrorPages::from([(503, ErrorPage::Silent)]);
+    check_page(&[], "503 Service Unavailable");
+    check_page(&[&none, &none], "There is no server");
+    check_page(&[&none, &front], "503 Front");
+    check_page(&[&back, &front], "404 Back");
+    check_page(&[&back, &front], "x-page");
+    check_page(&[&back, &front], "gone");
+    check_page(&[&silent, &front], "nothing");
+}

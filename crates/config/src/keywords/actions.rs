@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::reply::{self, reply};
 use super::{Scope, Status};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Format, Stage};
 use crate::lexer::Word;
-use crate::model::{Redirect, RedirectTo, Reply, ReplyBody, RequestAction, ResponseAction};
+use crate::model::{Redirect, RedirectTo, RequestAction, ResponseAction};
 use crate::values::{header_name, header_text, number};
 
 /// One action of a rule set. `P` is its parse function.
@@ -56,20 +57,27 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         Ok(RequestAction::DelHeader(deleted_header(args)?))
     }),
     action("http-request deny", |args, scope| {
-        Ok(RequestAction::Deny(Box::new(reply(args, scope, DENY)?)))
+        let reply = reply(args, scope, reply::DENY)?;
+        Ok(RequestAction::Deny(Box::new(reply)))
     }),
     action("http-request disable-l7-retry", |_, _| {
         Ok(RequestAction::DisableRetries)
     }),
     action("http-request redirect", |args, scope| {
-        Ok(RequestAction::Redirect(Box::new(redirect(args, scope)?)))
+        let redirect = redirect(args, scope, Stage::Request)?;
+        Ok(RequestAction::Redirect(Box::new(redirect)))
     }),
     action("http-request return", |args, scope| {
-        Ok(RequestAction::Return(Box::new(reply(args, scope, RETURN)?)))
+        let reply = reply(args, scope, reply::RETURN)?;
+        Ok(RequestAction::Return(Box::new(reply)))
     }),
     action("http-request set-header", |args, scope| {
         let (name, format) = header(args, scope, Stage::Request)?;
         Ok(RequestAction::SetHeader(name, format))
+    }),
+    action("http-request tarpit", |args, scope| {
+        let reply = reply(args, scope, reply::TARPIT)?;
+        Ok(RequestAction::Tarpit(Box::new(reply)))
     }),
     action("http-request use-service", use_service),
 ];
@@ -83,7 +91,37 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
     action("http-response del-header", |args, _| {
         Ok(ResponseAction::DelHeader(deleted_header(args)?))
     }),
+    action("http-response deny", |args, scope| {
+        let reply = reply(args, scope, reply::RESPONSE_DENY)?;
+        Ok(ResponseAction::Deny(Box::new(reply)))
+    }),
+    action("http-response redirect", |args, scope| {
+        let redirect = redirect(args, scope, Stage::Response)?;
+        Ok(ResponseAction::Redirect(Box::new(redirect)))
+    }),
+    action("http-response return", |args, scope| {
+        let reply = reply(args, scope, reply::RESPONSE_RETURN)?;
+        Ok(ResponseAction::Return(Box::new(reply)))
+    }),
     action("http-response set-header", |args, scope| {
+        let (name, format) = header(args, scope, Stage::Response)?;
+        Ok(ResponseAction::SetHeader(name, format))
+    }),
+];
+
+/// What may be done to every response, ours included.
+pub(crate) const AFTER: &[Action<ResponseParse>] = &[
+    action("http-after-response add-header", |args, scope| {
+        let (name, format) = header(args, scope, Stage::Response)?;
+        Ok(ResponseAction::AddHeader(name, format))
+    }),
+    action("http-after-response allow", |_, _| {
+        Ok(ResponseAction::Allow)
+    }),
+    action("http-after-response del-header", |args, _| {
+        Ok(ResponseAction::DelHeader(deleted_header(args)?))
+    }),
+    action("http-after-response set-header", |args, scope| {
         let (name, format) = header(args, scope, Stage::Response)?;
         Ok(ResponseAction::SetHeader(name, format))
     }),
@@ -145,7 +183,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-var-fmt",
     "silent-drop",
     "strict-mode",
-    "tarpit",
     "track-sc0",
     "track-sc1",
     "track-sc2",
@@ -163,14 +200,11 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "del-acl",
     "del-headers-bin",
     "del-map",
-    "deny",
     "do-log",
     "ot-group",
     "pause",
-    "redirect",
     "replace-header",
     "replace-value",
-    "return",
     "sc-add-gpc",
     "sc-inc-gpc",
     "sc-inc-gpc0",
@@ -200,8 +234,35 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "wait-for-body",
 ];
 
+/// The same for every response.
+pub(crate) const OTHER_AFTER: &[&str] = &[
+    "add-headers-bin",
+    "capture",
+    "del-acl",
+    "del-headers-bin",
+    "del-map",
+    "do-log",
+    "ot-group",
+    "replace-header",
+    "replace-value",
+    "sc-add-gpc",
+    "sc-inc-gpc",
+    "sc-inc-gpc0",
+    "sc-inc-gpc1",
+    "sc-set-gpt",
+    "sc-set-gpt0",
+    "set-headers-bin",
+    "set-log-level",
+    "set-map",
+    "set-status",
+    "set-var",
+    "set-var-fmt",
+    "strict-mode",
+    "unset-var",
+];
+
 /// `NAME FORMAT`.
-fn header(
+pub(super) fn header(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
     stage: Stage,
@@ -211,7 +272,7 @@ fn header(
     Ok((name, format(value, scope, stage)?))
 }
 
-fn format(word: &Word, scope: &Scope<'_>, stage: Stage) -> Result<Format, Diagnostic> {
+pub(super) fn format(word: &Word, scope: &Scope<'_>, stage: Stage) -> Result<Format, Diagnostic> {
     expr::format::parse(word, &scope.expressions(stage))
 }
 
@@ -257,211 +318,51 @@ fn use_service(args: &mut Args<'_>, _: &Scope<'_>) -> Result<RequestAction, Diag
     }
 }
 
-/// What `deny` and `return` differ in.
-#[derive(Clone, Copy)]
-struct ReplyRules {
-    status_default: u16,
-    deny: bool,
-}
-
-const DENY: ReplyRules = ReplyRules {
-    status_default: 403,
-    deny: true,
-};
-const RETURN: ReplyRules = ReplyRules {
-    status_default: 200,
-    deny: false,
-};
-
-/// Largest `file` of a reply: it is kept in memory and sent from there.
-const FILE_LEN_MAX: usize = 1 << 20;
-
-/// `[status N] [content-type T] [string|lf-string|file|lf-file …] [hdr N F]…` (manual 4.4,
-/// "return"); `deny` takes `deny_status` as well.
-fn reply(args: &mut Args<'_>, scope: &Scope<'_>, rules: ReplyRules) -> Result<Reply, Diagnostic> {
-    let mut reply = Reply {
-        status: rules.status_default,
-        content_type: None,
-        headers: Vec::new(),
-        // A denied request gets the page of its status, `return` says what it sends.
-        body: match rules.deny {
-            true => ReplyBody::Default,
-            false => ReplyBody::Bytes(Arc::default()),
-        },
-    };
-    let mut content_type_place = None;
-    let (mut default_page, mut says_status) = (false, false);
-    while !args.at_condition() {
-        let Some(word) = args.next() else { break };
-        match word.text.as_str() {
-            "status" | "deny_status" if word.is("status") || rules.deny => {
-                says_status |= word.is("status");
-                reply.status = status(args)?;
-            }
-            "content-type" => {
-                reply.content_type = Some(header_text(args.required("a media type")?)?);
-                content_type_place = Some(word.span);
-            }
-            "string" => {
-                let text = args.required_text("a text after 'string'")?;
-                reply.body = ReplyBody::Bytes(text.text.as_bytes().into());
-            }
-            "lf-string" => {
-                let text = args.required_text("a format after 'lf-string'")?;
-                reply.body = ReplyBody::Format(format(text, scope, Stage::Request)?);
-            }
-            "file" => reply.body = ReplyBody::Bytes(file(args, scope)?.as_bytes().into()),
-            "lf-file" => {
-                let place = args.peek().cloned();
-                let text = file(args, scope)?;
-                let word = Word {
-                    text,
-                    span: place.map_or(word.span, |word| word.span),
-                    quoted: true,
-                };
-                reply.body = ReplyBody::Format(format(&word, scope, Stage::Request)?);
-            }
-            "hdr" => reply.headers.push(header(args, scope, Stage::Request)?),
-            "default-errorfiles" => {
-                default_page = true;
-                reply.body = ReplyBody::Default;
-            }
-            "errorfile" | "errorfiles" => {
-                return Err(Diagnostic::alert(
-                    word.span,
-                    format!("'{} {}' is not implemented yet", args.keyword, word.text),
-                )
-                .help("use 'content-type text/html file PATH' for a page of your own"));
-            }
-            other => return Err(unknown_reply_word(args, word, other, rules)),
-        }
-    }
-    // Whatever is said but 'deny_status' makes an answer of one's own, which is empty unless a body
-    // is given (manual 4.2, "http-request deny").
-    let own = says_status || !reply.headers.is_empty();
-    if own && !default_page && matches!(reply.body, ReplyBody::Default) {
-        reply.body = ReplyBody::Bytes(Arc::default());
-    }
-    check_reply(&mut reply, args, scope, content_type_place)?;
-    Ok(reply)
-}
-
-/// A body needs a content type, and a content type a body.
-fn check_reply(
-    reply: &mut Reply,
-    args: &Args<'_>,
-    scope: &Scope<'_>,
-    content_type: Option<crate::source::Span>,
-) -> Result<(), Diagnostic> {
-    let empty = matches!(&reply.body, ReplyBody::Bytes(bytes) if bytes.is_empty());
-    let without_body = empty || matches!(reply.body, ReplyBody::Default);
-    if let Some(place) = content_type
-        && without_body
-    {
-        reply.content_type = None;
-        scope.report(Diagnostic::warning(
-            place,
-            format!(
-                "'{}' : 'content-type' is ignored without a body",
-                args.keyword
-            ),
-        ));
-    }
-    if reply.content_type.is_none() && !without_body {
-        return Err(Diagnostic::alert(
-            args.place(),
-            format!(
-                "'{}' : a content type must be defined when there is a body",
-                args.keyword
-            ),
-        )
-        .help("add 'content-type text/plain' before it"));
-    }
-    Ok(())
-}
-
-fn unknown_reply_word(args: &Args<'_>, word: &Word, other: &str, rules: ReplyRules) -> Diagnostic {
-    let mut known = vec![
-        "status",
-        "content-type",
-        "string",
-        "lf-string",
-        "file",
-        "lf-file",
-        "hdr",
-    ];
-    if rules.deny {
-        known.push("deny_status");
-    }
-    let alert = Diagnostic::alert(
-        word.span,
-        format!(
-            "'{}' expects either 'if' or 'unless' followed by a condition but found '{other}'",
-            args.keyword
-        ),
-    );
-    match crate::nearest::did_you_mean(other, known.iter().copied()) {
-        Some(hint) => alert.help(hint),
-        None => alert.label(format!("or one of {}", crate::values::list(&known))),
-    }
-}
-
-fn status(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
-    let word = args.required("a status code")?;
-    Ok(number(word, args.keyword, 200..=599)? as u16)
-}
-
-fn file(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<String, Diagnostic> {
-    use crate::Surroundings;
-    let word = args.required("the path of a file")?;
-    let text = scope.environment.read(&word.text).map_err(|why| {
-        Diagnostic::alert(word.span, format!("cannot read '{}': {why}", word.text))
-    })?;
-    if text.len() > FILE_LEN_MAX {
-        return Err(Diagnostic::alert(
-            word.span,
-            format!("'{}' is larger than {FILE_LEN_MAX} bytes", word.text),
-        ));
-    }
-    Ok(text)
-}
-
 const REDIRECT_CODES: &[u64] = &[301, 302, 303, 307, 308];
 
 /// `location|prefix|scheme TO [code N] [drop-query] [append-slash] [set-cookie N[=v]]
 /// [clear-cookie N[=]]` (manual 4.2, "redirect").
-pub(crate) fn redirect(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<Redirect, Diagnostic> {
+pub(crate) fn redirect(
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    stage: Stage,
+) -> Result<Redirect, Diagnostic> {
     let mut to = None;
     let mut redirect = Redirect {
         to: RedirectTo::Location(Format::default()),
         code: 302,
         drop_query: false,
         append_slash: false,
+        ignore_empty: false,
+        keep_query: false,
         cookie: None,
     };
     while !args.at_condition() {
         let Some(word) = args.next() else { break };
         match word.text.as_str() {
-            "location" => to = Some(RedirectTo::Location(target(args, scope)?)),
-            "prefix" => to = Some(RedirectTo::Prefix(target(args, scope)?)),
-            "scheme" => to = Some(RedirectTo::Scheme(target(args, scope)?)),
+            "location" => to = Some(RedirectTo::Location(target(args, scope, stage)?)),
+            "prefix" | "scheme" if stage == Stage::Response => {
+                return Err(Diagnostic::alert(
+                    word.span,
+                    format!("'{}' can only send to a 'location'", args.keyword),
+                )
+                .label("the request is gone by then"));
+            }
+            "prefix" => to = Some(RedirectTo::Prefix(target(args, scope, stage)?)),
+            "scheme" => to = Some(RedirectTo::Scheme(target(args, scope, stage)?)),
             "code" => redirect.code = redirect_code(args)?,
             "drop-query" => redirect.drop_query = true,
             "append-slash" => redirect.append_slash = true,
             "set-cookie" => redirect.cookie = Some(set_cookie(args)?),
             "clear-cookie" => redirect.cookie = Some(clear_cookie(args)?),
-            "ignore-empty" | "keep-query" => {
-                return Err(Diagnostic::alert(
-                    word.span,
-                    format!("'{} {}' is not implemented yet", args.keyword, word.text),
-                ));
-            }
+            "ignore-empty" => redirect.ignore_empty = true,
+            "keep-query" => redirect.keep_query = true,
             other => {
                 return Err(Diagnostic::alert(
                     word.span,
                     format!("'{}' does not know '{other}'", args.keyword),
                 )
-                .label("expected location, prefix, scheme, code, drop-query, append-slash, set-cookie, clear-cookie, if or unless"));
+                .label("expected location, prefix, scheme, code, drop-query, append-slash, ignore-empty, keep-query, set-cookie, clear-cookie, if or unless"));
             }
         }
     }
@@ -474,9 +375,9 @@ pub(crate) fn redirect(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<Redirec
     Ok(redirect)
 }
 
-fn target(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<Format, Diagnostic> {
+fn target(args: &mut Args<'_>, scope: &Scope<'_>, stage: Stage) -> Result<Format, Diagnostic> {
     let word = args.required_text("where to redirect to")?;
-    format(word, scope, Stage::Request)
+    format(word, scope, stage)
 }
 
 fn redirect_code(args: &mut Args<'_>) -> Result<u16, Diagnostic> {

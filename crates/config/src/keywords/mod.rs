@@ -18,6 +18,7 @@ pub(crate) mod own;
 pub(crate) mod params;
 pub(crate) mod proxy;
 pub(crate) mod removed;
+pub(crate) mod reply;
 pub(crate) mod retries;
 pub(crate) mod rules;
 pub(crate) mod sections;
@@ -33,7 +34,7 @@ pub(crate) mod userlist;
 pub(crate) use sections::SectionKind;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -243,6 +244,8 @@ pub(crate) struct Bases {
     pub(crate) unix: sockets::UnixBind,
     /// `ssl-server-verify none`.
     pub(crate) server_verify_none: bool,
+    /// Sections `http-errors`, all of the file.
+    pub(crate) error_sections: BTreeMap<Arc<str>, errors::ErrorSection>,
     /// `tune.bufsize`, bytes, when it was given: the longest error page.
     pub(crate) bufsize: Option<usize>,
 }
@@ -375,6 +378,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         | SectionKind::Backend => Box::new(proxy_tables().into_iter().flat_map(firsts)),
         SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
+        SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
         SectionKind::Userlist => Box::new(firsts(userlist::KEYWORDS)),
         SectionKind::Other(_) => Box::new(std::iter::empty()),
     }

@@ -1,15 +1,16 @@
 //! Rule lines: `acl`, `http-request`, `http-response`, `redirect` and their like (manual 4.2).
 
-use super::actions::{self, REQUEST, RESPONSE};
+use super::actions::{self, AFTER, REQUEST, RESPONSE};
 use super::proxy::condition;
-use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, implemented, not_yet};
+use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::expr::Stage;
 use crate::lexer::Word;
-use crate::model::{RequestAction, RequestRule, ResponseRule};
+use crate::model::{RequestAction, RequestRule, ResponseAction, ResponseRule};
 use crate::nearest::did_you_mean;
+use crate::source::Span;
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     // Declared before all other lines of the section are read; see `check`.
@@ -20,7 +21,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("http-request", RULES, http_request),
     implemented("http-response", RULES, http_response),
     implemented("redirect", PROXIES, redirect),
-    not_yet("http-after-response", RULES),
+    implemented("http-after-response", RULES, http_after_response),
 ];
 
 fn http_request(
@@ -65,6 +66,12 @@ fn http_response(
     args.keyword = actions::title(RESPONSE, word).unwrap_or("http-response");
     let action = parse(args, scope)?;
     let condition = condition(draft, args, scope, Stage::Response)?;
+    if let Some(last) = draft.proxy.http_response.last()
+        && last.condition.is_none()
+        && is_final_response(&last.action)
+    {
+        warn_after_final(draft, "http-response", last.span, span, scope);
+    }
     draft.proxy.http_response.push(ResponseRule {
         action,
         condition,
@@ -74,9 +81,29 @@ fn http_response(
     Ok(())
 }
 
+fn http_after_response(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let span = args.place();
+    let word = args.required("an action such as set-header")?;
+    let parse = look_up(word, "http-after-response", AFTER, actions::OTHER_AFTER)?;
+    args.keyword = actions::title(AFTER, word).unwrap_or("http-after-response");
+    let action = parse(args, scope)?;
+    let condition = condition(draft, args, scope, Stage::Response)?;
+    draft.proxy.http_after_response.push(ResponseRule {
+        action,
+        condition,
+        span,
+    });
+    draft.http_only.entry("http-after-response").or_insert(span);
+    Ok(())
+}
+
 fn redirect(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let span = args.place();
-    let redirect = actions::redirect(args, scope)?;
+    let redirect = actions::redirect(args, scope, Stage::Request)?;
     let condition = condition(draft, args, scope, Stage::Request)?;
     draft.redirects.push(RequestRule {
         action: RequestAction::Redirect(Box::new(redirect)),
@@ -121,20 +148,39 @@ fn look_up<A: Copy>(
 }
 
 /// A final action without a condition hides what follows it.
-fn warn_unreachable(draft: &Draft, span: crate::source::Span, scope: &Scope<'_>) {
-    let Some(last) = draft.proxy.http_request.last() else {
-        return;
-    };
-    let inherited = last.span.line < draft.proxy.span.line || last.span.source != span.source;
-    if last.condition.is_none() && is_final(&last.action) && !inherited {
+fn warn_unreachable(draft: &Draft, span: Span, scope: &Scope<'_>) {
+    if let Some(last) = draft.proxy.http_request.last()
+        && last.condition.is_none()
+        && is_final(&last.action)
+    {
+        warn_after_final(draft, "http-request", last.span, span, scope);
+    }
+}
+
+fn warn_after_final(draft: &Draft, rules: &str, last: Span, span: Span, scope: &Scope<'_>) {
+    let inherited = last.line < draft.proxy.span.line || last.source != span.source;
+    if !inherited {
         scope.report(
             Diagnostic::warning(
                 span,
-                "previous 'http-request' action is final and has no condition attached, further entries are NOOP",
+                format!(
+                    "previous '{rules}' action is final and has no condition attached, further entries are NOOP"
+                ),
             )
-            .help(format!("give line {} a condition, or move it down", last.span.line)),
+            .help(format!("give line {} a condition, or move it down", last.line)),
         );
     }
+}
+
+/// Whether no response gets past this action.
+fn is_final_response(action: &ResponseAction) -> bool {
+    matches!(
+        action,
+        ResponseAction::Allow
+            | ResponseAction::Deny(_)
+            | ResponseAction::Return(_)
+            | ResponseAction::Redirect(_)
+    )
 }
 
 /// Whether nothing of the section is looked at after this action.
@@ -144,6 +190,7 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
         RequestAction::Allow
             | RequestAction::Deny(_)
             | RequestAction::Auth(_)
+            | RequestAction::Tarpit(_)
             | RequestAction::Return(_)
             | RequestAction::Redirect(_)
             | RequestAction::PrometheusExporter

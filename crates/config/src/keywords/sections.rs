@@ -12,6 +12,8 @@ pub(crate) enum SectionKind {
     Discovery,
     /// Our own: the embedded node registry.
     Registry,
+    /// Pages for errors, to be named by proxies.
+    HttpErrors,
     /// Users and groups.
     Userlist,
     /// Known to HAProxy, not implemented yet: its lines are not looked at.
@@ -29,6 +31,7 @@ impl SectionKind {
             Self::Listen => "listen",
             Self::Discovery => "discovery",
             Self::Registry => "registry",
+            Self::HttpErrors => "http-errors",
             Self::Userlist => "userlist",
             Self::Other(name) => name,
         }
@@ -49,7 +52,6 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Other("crt-store"),
     SectionKind::Other("fcgi-app"),
     SectionKind::Other("healthcheck"),
-    SectionKind::Other("http-errors"),
     SectionKind::Other("log-forward"),
     SectionKind::Other("log-profile"),
     SectionKind::Other("mailers"),
@@ -59,6 +61,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Other("ring"),
     SectionKind::Other("traces"),
     SectionKind::Userlist,
+    SectionKind::HttpErrors,
 ];
 
 /// The section this word opens.

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Reply;
+
 /// Answers of one's own, by the status they stand for.
 pub type ErrorPages = BTreeMap<u16, ErrorPage>;
 
 /// What clients get instead of a page of ours (manual 4.2, "errorfile", "errorloc").
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum ErrorPage {
     /// An empty file: the connection ends without an answer.
     Silent,
     /// This answer.
     Answer(Arc<ErrorAnswer>),
+    /// What `http-error` says, made anew for each request.
+    Reply(Arc<Reply>),
 }
 
 /// An answer read from a file, or the redirect of an `errorloc`.

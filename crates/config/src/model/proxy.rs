@@ -43,6 +43,8 @@ pub struct Proxy {
     pub http_request: Vec<RequestRule>,
     /// `http-response` rules, in order.
     pub http_response: Vec<ResponseRule>,
+    /// `http-after-response` rules, in order; none of them answers.
+    pub http_after_response: Vec<ResponseRule>,
     /// `tcp-request …` and `tcp-response …`.
     pub tcp: TcpRules,
     /// `stats …`, when any line of it was given and it is not disabled.

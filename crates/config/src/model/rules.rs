@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ErrorPage;
 use crate::expr::{Condition, Format};
 use crate::source::Span;
 
@@ -23,6 +24,8 @@ pub enum RequestAction {
     Allow,
     /// `deny`: counted as denied.
     Deny(Box<Reply>),
+    /// `tarpit`: denied, after a wait of `timeout tarpit`.
+    Tarpit(Box<Reply>),
     /// `return`.
     Return(Box<Reply>),
     /// `auth [realm TEXT]`: asks for a user and password. Without a text: the proxy's name.
@@ -57,6 +60,12 @@ pub struct ResponseRule {
 pub enum ResponseAction {
     /// `allow`.
     Allow,
+    /// `deny`: counted as denied.
+    Deny(Box<Reply>),
+    /// `return`.
+    Return(Box<Reply>),
+    /// `redirect`, to a `location`.
+    Redirect(Box<Redirect>),
     /// `set-header`.
     SetHeader(Arc<str>, Format),
     /// `add-header`.
@@ -83,6 +92,8 @@ pub struct Reply {
 pub enum ReplyBody {
     /// The page HAProxy shows for this status; nothing where it has none.
     Default,
+    /// `errorfile` or `errorfiles`: a whole answer.
+    Page(ErrorPage),
     /// `string` or `file`.
     Bytes(Arc<[u8]>),
     /// `lf-string` or `lf-file`.
@@ -100,6 +111,10 @@ pub struct Redirect {
     pub drop_query: bool,
     /// `append-slash`.
     pub append_slash: bool,
+    /// `ignore-empty`: a `location` that comes out empty is no redirect.
+    pub ignore_empty: bool,
+    /// `keep-query`: the query is added to a `location`.
+    pub keep_query: bool,
     /// `set-cookie NAME[=value]`, or `clear-cookie NAME[=]`, as a complete Set-Cookie value.
     pub cookie: Option<Arc<str>>,
 }

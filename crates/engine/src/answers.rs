@@ -1,0 +1,80 @@
+//! Rules for what goes to the client: `http-response`, which may put an answer of ours in the place of
+//! the node's, and `http-after-response`, which every response passes, ours included (manual 4.2).
+
+use routing::rules::{Answer, Stopped};
+use wire::head::ResponseHead;
+
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::serve;
+use crate::session::Session;
+
+/// What the client gets in place of the node's response.
+pub(crate) struct Instead {
+    /// This.
+    pub(crate) answer: Answer,
+    /// And the session ends like this.
+    pub(crate) end: End,
+}
+
+/// Which rules.
+#[derive(Clone, Copy)]
+enum Rules {
+    Response,
+    AfterResponse,
+}
+
+/// Runs the `http-response` rules of the backend, then of the frontend.
+pub(crate) fn respond(head: &mut ResponseHead, session: &Session) -> Option<Instead> {
+    let stopped = run(Rules::Response, head, session)?;
+    let (answer, side) = match stopped {
+        Stopped::Deny(answer) => {
+            session.count_at_frontend(Count::DeniedResponses);
+            session.count_at_both(Count::DeniedResponses);
+            (answer, Side::Proxy)
+        }
+        Stopped::Return(answer)
+        | Stopped::Redirect(answer)
+        | Stopped::Tarpit(answer)
+        | Stopped::Auth(answer) => (answer, Side::Local),
+        // No rule for responses leads here.
+        Stopped::PrometheusExporter => return None,
+    };
+    Some(Instead {
+        answer,
+        end: End::by(side, Stage::Headers),
+    })
+}
+
+/// Runs the `http-after-response` rules of the backend, then of the frontend.
+pub(crate) fn after(head: &mut ResponseHead, session: &Session) {
+    // None of these rules answers.
+    let _ = run(Rules::AfterResponse, head, session);
+}
+
+fn run(rules: Rules, head: &mut ResponseHead, session: &Session) -> Option<Stopped> {
+    let frontend = session.frontend();
+    let backend = session.backend();
+    let own_half = backend.is_some_and(|backend| serve::is_own_half(frontend, backend));
+    let proxies = [
+        backend.map(|backend| &backend.conf().proxy),
+        (!own_half).then(|| &frontend.conf().proxy),
+    ];
+    for proxy in proxies.into_iter().flatten() {
+        let rules = match rules {
+            Rules::Response => &proxy.http_response,
+            Rules::AfterResponse => &proxy.http_after_response,
+        };
+        if rules.is_empty() {
+            continue;
+        }
+        let usable = |name: Option<&str>| session.usable_servers(name);
+        let facts = session.facts(&usable, None, None);
+        let pages = session.error_pages();
+        let stopped = routing::rules::response(rules, head, &facts, session, &pages);
+        if stopped.is_some() {
+            return stopped;
+        }
+    }
+    None
+}
