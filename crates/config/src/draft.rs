@@ -42,6 +42,14 @@ pub(crate) struct Draft {
     pub(crate) http_only: BTreeMap<&'static str, Span>,
 }
 
+/// A `use_backend` line: its name is computed where there is a format.
+#[derive(Debug, Clone)]
+pub(crate) struct UseBackendDraft {
+    pub(crate) named: Named,
+    pub(crate) computed: Option<Arc<Format>>,
+    pub(crate) condition: Option<Condition>,
+}
+
 /// What only frontends have.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FrontDraft {
@@ -53,7 +61,7 @@ pub(crate) struct FrontDraft {
     pub(crate) client_probes: bool,
     pub(crate) client_keepalive: KeepAlive,
     pub(crate) default_backend: Option<Named>,
-    pub(crate) use_backend: Vec<(Named, Option<Condition>)>,
+    pub(crate) use_backend: Vec<UseBackendDraft>,
 }
 
 /// What only backends have.

@@ -35,7 +35,7 @@ impl Config {
                 let condition = rule.condition.as_ref();
                 condition.is_some_and(Condition::is_about_upgrades)
             })
-            .map(|rule| rule.backend)
+            .filter_map(|rule| rule.target.known())
             .filter(|id| http.contains(id))
             .collect();
         let upgrades = Vec::from_iter(upgrades);

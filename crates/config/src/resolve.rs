@@ -1,6 +1,7 @@
 //! Drafts to the model: names become ids, `log global` becomes targets, parameters become servers;
 //! what contradicts itself is told.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::keywords::{Bases, SectionKind, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress, ServerTls,
-    UseBackend, Userlist,
+    Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -160,7 +161,11 @@ fn unique_names(proxies: &[Draft], report: &mut Vec<Diagnostic>) {
 struct Names {
     ids: BTreeMap<Arc<str>, BackendId>,
     modes: Vec<Mode>,
+    /// Those a computed name may lead to: of all frontends in mode tcp, of those in mode http.
+    reachable: [OnceCell<Arc<ByName>>; 2],
 }
+
+type ByName = BTreeMap<Box<[u8]>, BackendId>;
 
 impl Names {
     fn new(proxies: &[Draft]) -> Self {
@@ -174,7 +179,23 @@ impl Names {
                 .or_insert(BackendId(index));
             modes.push(draft.proxy.mode);
         }
-        Self { ids, modes }
+        Self {
+            ids,
+            modes,
+            reachable: Default::default(),
+        }
+    }
+
+    /// The backends that a computed name may lead to: those that speak the frontend's mode.
+    fn reachable(&self, draft: &Draft) -> Arc<ByName> {
+        let http = draft.proxy.mode == Mode::Http;
+        let made = || {
+            let speaks = |id: &BackendId| !http || self.modes.get(id.0) == Some(&Mode::Http);
+            let named = self.ids.iter().filter(|(_, id)| speaks(id));
+            let named = named.map(|(name, id)| (name.as_bytes().into(), *id));
+            Arc::new(named.collect())
+        };
+        self.reachable[usize::from(http)].get_or_init(made).clone()
     }
 
     fn named(&self, named: &Named, what: &str, report: &mut Vec<Diagnostic>) -> Option<BackendId> {
@@ -248,10 +269,14 @@ fn frontend(
         .front
         .use_backend
         .iter()
-        .filter_map(|(named, condition)| {
+        .filter_map(|rule| {
+            let target = match &rule.computed {
+                Some(format) => Target::Computed(format.clone(), names.reachable(draft)),
+                None => Target::Known(names.target(&rule.named, "use_backend", draft, report)?),
+            };
             Some(UseBackend {
-                backend: names.target(named, "use_backend", draft, report)?,
-                condition: condition.clone(),
+                target,
+                condition: rule.condition.clone(),
             })
         })
         .collect();
@@ -539,6 +564,6 @@ fn share_listen_rules(config: &mut Config) {
 
 /// All backends a frontend may lead to.
 pub(crate) fn targets(frontend: &Frontend) -> impl Iterator<Item = BackendId> {
-    let ruled = frontend.use_backend.iter().map(|rule| rule.backend);
+    let ruled = frontend.use_backend.iter().flat_map(|it| it.target.all());
     ruled.chain(frontend.default_backend)
 }

@@ -286,7 +286,10 @@ fn websockets(
     report: &mut Vec<Diagnostic>,
 ) {
     for rule in &frontend.use_backend {
-        let Some(backend) = config.backends.get(rule.backend.0) else {
+        let Some(id) = rule.target.known() else {
+            continue;
+        };
+        let Some(backend) = config.backends.get(id.0) else {
             continue;
         };
         let upgrades = rule
@@ -298,7 +301,7 @@ fn websockets(
         }
         let cut = shortest(frontend, backend);
         let Some(cut) = cut else { continue };
-        if !told.insert(rule.backend) {
+        if !told.insert(id) {
             continue;
         }
         report.push(

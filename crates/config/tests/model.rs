@@ -60,7 +60,10 @@ fn the_reference_configuration_means_what_it_says() {
     );
     assert_eq!(frontend.use_backend.len(), 1);
     let to = |id: config::model::BackendId| &*config.backends[id.0].proxy.name;
-    assert_eq!(to(frontend.use_backend[0].backend), "ws_backend");
+    assert_eq!(
+        to(frontend.use_backend[0].target.known().unwrap()),
+        "ws_backend"
+    );
     assert_eq!(frontend.default_backend.map(to), Some("http_backend"));
     assert!(matches!(frontend.proxy.log.format, LogFormat::Custom(_)));
     assert_eq!(frontend.proxy.log.targets[0].sink, LogSink::Stdout);

@@ -41,7 +41,8 @@ pub(crate) async fn relay(mut client: Client, worker: &Rc<Worker>) -> Relayed {
         }
     } else if frontend.conf().use_backend.iter().any(|rule| {
         let condition = rule.condition.as_ref();
-        condition.is_some_and(|it| it.looks_at_bytes() || it.looks_at_request())
+        let looks = condition.is_some_and(|it| it.looks_at_bytes() || it.looks_at_request());
+        looks || rule.target.known().is_none()
     }) {
         inspect::glance(&mut client, &mut session, worker).await;
     }

@@ -218,7 +218,7 @@ fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<Backend
     let session = &request.session;
     let usable = |name: Option<&str>| session.usable_servers(name);
     let facts = session.facts(&usable, Some(&request.head), None);
-    routing::decide::backend(frontend.conf(), &facts)
+    routing::decide::backend(frontend.conf(), &facts, &**session)
 }
 
 /// How a request ends that a rule has refused.
@@ -304,6 +304,6 @@ pub(crate) fn is_own_half(frontend: &FrontendState, backend: &BackendState) -> b
 pub(crate) fn tcp_backend(site: &Site, session: &Session) -> Option<Arc<BackendState>> {
     let usable = |name: Option<&str>| session.usable_servers(name);
     let facts = session.facts(&usable, None, None);
-    let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts)?;
+    let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts, session)?;
     Some(site.backends[index].clone())
 }

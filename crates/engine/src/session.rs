@@ -369,7 +369,12 @@ impl Session {
         } else {
             front.client_fin
         };
-        fin.or_else(|| self.tunnel_limit())
+        let left = if closed == Side::Client {
+            back.server
+        } else {
+            front.client
+        };
+        fin.or(back.tunnel).or(left)
     }
 
     /// The session is over: statistics and the log line.

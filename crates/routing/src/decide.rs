@@ -1,17 +1,31 @@
 //! Which backend a request or connection goes to.
 
-use config::model::{BackendId, Frontend};
+use config::model::{BackendId, Frontend, Target};
 
 use crate::condition;
+use crate::format::{self, Variables};
 use crate::sample::Facts;
 
 /// The first `use_backend` whose condition holds, else `default_backend`; `None`: there is nowhere
-/// to go, which HAProxy answers with 503.
-pub fn backend(frontend: &Frontend, facts: &Facts<'_>) -> Option<BackendId> {
+/// to go, which HAProxy answers with 503. Where the name that is computed is no backend's, it is the
+/// default one, and no other rule is looked at (manual 4.2, "use_backend").
+pub fn backend(
+    frontend: &Frontend,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+) -> Option<BackendId> {
     let holds = |condition: Option<&_>| condition::holds(condition, facts);
     let chosen = frontend
         .use_backend
         .iter()
         .find(|rule| holds(rule.condition.as_ref()));
-    chosen.map(|rule| rule.backend).or(frontend.default_backend)
+    let chosen = chosen.and_then(|rule| match &rule.target {
+        Target::Known(id) => Some(*id),
+        Target::Computed(format, names) => {
+            let mut name = Vec::new();
+            format::render(format, facts, variables, &mut name);
+            names.get(name.as_slice()).copied()
+        }
+    });
+    chosen.or(frontend.default_backend)
 }

@@ -341,10 +341,14 @@ fn the_first_use_backend_that_holds_decides() {
     let check = |lines: &str, expected: Option<usize>| {
         let head = parsed(REQUEST);
         let frontend = frontend(&lines.replace("; ", "\n "));
-        let chosen = with_facts(&head, |facts| decide::backend(&frontend, facts));
+        let chosen = with_facts(&head, |facts| {
+            decide::backend(&frontend, facts, &NoVariables)
+        });
         assert_eq!(chosen.map(|id| id.0), expected, "{lines}");
     };
     check("use_backend other if { path_beg /images }", Some(1));
+    check("use_backend %[str(other)]", Some(1));
+    check("use_backend %[path,field(2,/)]; use_backend other", Some(0));
     check("use_backend other unless { path_beg /images }", Some(0));
     check("use_backend be if TRUE; use_backend other", Some(0));
     check(

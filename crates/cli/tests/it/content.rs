@@ -265,6 +265,33 @@ async fn tls_is_passed_through_by_name() {
 }
 
 #[tokio::test]
+async fn the_name_computes_its_backend() {
+    let log = LogSink::start().await;
+    let authority = Authority::new();
+    let a = Node::start_tls_as("a", &authority, &["A.example.com"]).await;
+    let b = Node::start_tls_as("b", &authority, &["other.example.com"]).await;
+    let computed = "    use_backend %[req.ssl_sni,lower,field(1,.)] if TRUE
+    use_backend a
+    default_backend b\n";
+    let config = BY_NAME.replace(
+        "    use_backend a if",
+        &format!("{computed}    use_backend a if"),
+    );
+    let balancer = setup(&log, &config)
+        .set("a", a.address())
+        .set("b", b.address())
+        .start()
+        .await;
+    let to = balancer.address("tls");
+    // The second is no backend's name.
+    for (name, node) in [("A.example.com", "a"), ("other.example.com", "b")] {
+        let stream = Stream::tls(to, &authority, name).await.unwrap();
+        let answer: Response = Client::over(stream).get("/x").await.unwrap();
+        assert_eq!(answer.text(), format!("{node} GET /x\n"));
+    }
+}
+
+#[tokio::test]
 async fn http_frontends_have_content_rules_too() {
     let log = LogSink::start().await;
     let node = Node::start("n1").await;

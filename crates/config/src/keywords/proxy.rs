@@ -8,7 +8,7 @@ use super::{
 use super::{bind, server};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::draft::{Draft, Named};
+use crate::draft::{Draft, Named, UseBackendDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
 use crate::model::Mode;
@@ -202,17 +202,21 @@ fn use_backend(
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     let word = args.required("the name of a backend")?;
-    if word.text.contains("%[") {
-        return Err(Diagnostic::alert(
-            word.span,
-            "'use_backend' with a computed name is not implemented yet",
-        )
-        .help("write one 'use_backend NAME if …' for each name"));
-    }
+    let computed = match word.text.contains('%') {
+        true => {
+            let context = scope.expressions(Stage::Request);
+            Some(expr::format::parse(word, &context)?.into())
+        }
+        false => None,
+    };
     let condition = condition(draft, args, scope, Stage::Request);
     // Also when the condition is wrong: whether the backend exists is told all the same.
     let rule = condition.as_ref().ok().cloned().flatten();
-    draft.front.use_backend.push((named(word), rule));
+    draft.front.use_backend.push(UseBackendDraft {
+        named: named(word),
+        computed,
+        condition: rule,
+    });
     condition.map(|_| ())
 }
 

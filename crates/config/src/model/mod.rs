@@ -34,7 +34,9 @@ pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};
 pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
 pub use outgoing::{KeepAlive, Outgoing, ProxyVersion, SendProxy, Source};
 pub use own::{Discovery, NODES_MAX, Registry};
-pub use proxy::{Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Timeouts, UseBackend};
+pub use proxy::{
+    Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Target, Timeouts, UseBackend,
+};
 pub use retry::{RETRIED_STATUSES, RetryOn};
 pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,

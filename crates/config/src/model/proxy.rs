@@ -1,5 +1,6 @@
 //! What `defaults`, `frontend`, `backend` and `listen` say of themselves (manual 4).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::{
     BackendId, Balancing, Bind, Cookie, ErrorPages, HttpCheck, KeepAlive, Logging, PersistRule,
     RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
 };
-use crate::expr::Condition;
+use crate::expr::{Condition, Format};
 use crate::source::Span;
 
 /// `mode`.
@@ -138,9 +139,39 @@ pub struct Frontend {
 #[derive(Debug, Clone)]
 pub struct UseBackend {
     /// Where to go.
-    pub backend: BackendId,
+    pub target: Target,
     /// When; `None`: always.
     pub condition: Option<Condition>,
+}
+
+/// Where a `use_backend` rule leads.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// To this one.
+    Known(BackendId),
+    /// `%[…]`: to the one of these whose name is computed, or to the default one.
+    Computed(Arc<Format>, Arc<BTreeMap<Box<[u8]>, BackendId>>),
+}
+
+impl Target {
+    /// The backend, where it does not depend on anything.
+    pub fn known(&self) -> Option<BackendId> {
+        match self {
+            Self::Known(id) => Some(*id),
+            Self::Computed(..) => None,
+        }
+    }
+
+    /// All backends it may lead to.
+    pub fn all(&self) -> impl Iterator<Item = BackendId> {
+        let computed = match self {
+            Self::Known(_) => None,
+            Self::Computed(_, names) => Some(names.values().copied()),
+        };
+        self.known()
+            .into_iter()
+            .chain(computed.into_iter().flatten())
+    }
 }
 
 /// Section `backend`, or the back half of `listen`.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use config::expr::{
     Acl, AclEntry, Condition, Fetch, Kind, Named, Needs, Patterns, Sample, Side, Term,
 };
-use config::model::{Frontend, Mode, Registry, UseBackend};
+use config::model::{Frontend, Mode, Registry, Target, UseBackend};
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn config(backends: &[&str], rules: &[(&str, usize)]) -> Config {
     let mut frontend = Frontend::default();
     for (header, backend) in rules {
         frontend.use_backend.push(UseBackend {
-            backend: BackendId(*backend),
+            target: Target::Known(BackendId(*backend)),
             condition: Some(asks_for(header)),
         });
     }
