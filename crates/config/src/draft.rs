@@ -60,6 +60,7 @@ pub(crate) struct FrontDraft {
     /// `option clitcpka`, and its parameters.
     pub(crate) client_probes: bool,
     pub(crate) client_keepalive: KeepAlive,
+    pub(crate) socket_stats: bool,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<UseBackendDraft>,
 }

@@ -295,6 +295,7 @@ fn frontend(
         backlog: draft.front.backlog,
         session_rate_max: draft.front.session_rate_max,
         client_keepalive: keepalive(draft.front.client_probes, draft.front.client_keepalive),
+        socket_stats: draft.front.socket_stats,
         use_backend,
         default_backend,
         listen: draft.kind == SectionKind::Listen,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use config::model::ConnectionMode;
 use routing::rules::Answer;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, Framing, HeadScanner, Limits, Parsed};
-use wire::head::{RequestHead, ResponseHead, Version};
+use wire::head::{Fields, RequestHead, ResponseHead, Version};
 use wire::ws::{self, Upgrade};
 
 use crate::answers;
@@ -17,6 +17,7 @@ use crate::buffer::Buffer;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::BodyRead;
+use crate::export::Report;
 use crate::io;
 use crate::measure;
 use crate::session::Session;
@@ -58,6 +59,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: Upgrade,
     /// Whether the client would send another request afterwards.
     pub(crate) keep_alive: bool,
+    /// Whether its body was read to the end already.
+    pub(crate) body_read: bool,
     /// Its books.
     pub(crate) session: Box<Session>,
 }
@@ -288,19 +291,8 @@ impl Client {
 
     /// Sends an answer of our own and says whether the connection can go on.
     pub(crate) async fn reply(&mut self, request: &mut Request, answer: Answer) -> After {
-        let whole = self.skip_body(request);
-        let worker = self.worker();
-        // Bytes behind an upgrade that is refused may be frames: they must never become a request.
-        let no_upgrade = matches!(request.upgrade, Upgrade::No);
-        let mode = self.connection.frontend.conf().proxy.connection;
-        let closes =
-            mode == ConnectionMode::Close || answer.fields.has_token("connection", "close");
-        let keeps = request.keep_alive && no_upgrade && !closes;
-        let after = if whole && keeps && !worker.is_stopping() {
-            After::KeepAlive
-        } else {
-            After::Close
-        };
+        let closes = answer.fields.has_token("connection", "close");
+        let after = self.after(request, closes);
         let version = request.head.version;
         let is_head = request.head.method.is_head();
         let status = answer.status;
@@ -317,6 +309,118 @@ impl Client {
             after,
         )
         .await
+    }
+
+    /// Whether the connection can go on behind an answer of our own; what is left of the body goes.
+    fn after(&mut self, request: &Request, closes: bool) -> After {
+        let whole = request.body_read || self.skip_body(request);
+        let worker = self.worker();
+        // Bytes behind an upgrade that is refused may be frames: they must never become a request.
+        let no_upgrade = matches!(request.upgrade, Upgrade::No);
+        let mode = self.connection.frontend.conf().proxy.connection;
+        let closes = closes || mode == ConnectionMode::Close;
+        let keeps = request.keep_alive && no_upgrade && !closes;
+        if whole && keeps && !worker.is_stopping() {
+            After::KeepAlive
+        } else {
+            After::Close
+        }
+    }
+
+    /// Sends a text of our own piece by piece, so that a long one neither fills memory nor keeps the
+    /// worker from others.
+    pub(crate) async fn report(
+        &mut self,
+        request: &mut Request,
+        fields: Fields,
+        report: &mut dyn Report,
+    ) -> After {
+        let mut after = self.after(request, false);
+        let version = request.head.version;
+        let is_head = request.head.method.is_head();
+        let chunked = version == Version::Http11;
+        let framing = match chunked {
+            true => Framing::Chunked,
+            false => Framing::UntilClose,
+        };
+        if !chunked && !is_head {
+            after = After::Close;
+        }
+        let mut head = ResponseHead::new(200);
+        head.fields = fields;
+        answers::after(&mut head, &request.session);
+        let session = &mut request.session;
+        session.record.status = Some(200);
+        session.count_response(200);
+        let mut out = Vec::with_capacity(1024);
+        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        let limit = self.connection.frontend.conf().proxy.timeouts.client;
+        let stream = RefCell::new(&mut self.stream);
+        let mut more = !is_head;
+        loop {
+            let mut piece = String::new();
+            if more {
+                more = report.piece(&mut piece);
+                if chunked && !piece.is_empty() {
+                    h1::write_chunk_head(piece.len(), &mut out);
+                }
+                out.extend_from_slice(piece.as_bytes());
+                if chunked && !piece.is_empty() {
+                    h1::write_chunk_tail(&mut out);
+                }
+                if chunked && !more {
+                    h1::write_last_chunk(None, &mut out);
+                }
+            }
+            session.count_out(out.len());
+            match within(limit, io::write_all(&stream, &out)).await {
+                Ok(Ok(())) => {}
+                // Cut off, so that nobody takes what was sent for the whole.
+                _ => return After::Close,
+            }
+            if !more {
+                return after;
+            }
+            out.clear();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the body of a request that we answer ourselves; `None` when it is longer than that, or
+    /// does not come in time.
+    pub(crate) async fn read_body(&mut self, request: &Request, most: usize) -> Option<Vec<u8>> {
+        let worker = self.worker();
+        let timeouts = self.connection.frontend.conf().proxy.timeouts;
+        let limit = timeouts.http_request.or(timeouts.client);
+        let reading = async {
+            let mut reader = BodyReader::new(request.body);
+            let mut body = Vec::new();
+            while !reader.is_done() {
+                let used = match reader.next(self.buffer.bytes()).ok()? {
+                    BodyStep::Data { start, end } => {
+                        body.extend_from_slice(&self.buffer.bytes()[start..end]);
+                        end
+                    }
+                    BodyStep::Skip(count) => count,
+                    BodyStep::End { consumed, .. } => consumed,
+                    BodyStep::NeedMore => {
+                        let stream = RefCell::new(&mut self.stream);
+                        let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
+                        match filling.await {
+                            Ok(1..) => continue,
+                            _ => return None,
+                        }
+                    }
+                };
+                request.session.count_in(used);
+                self.buffer.consume(used, &worker.buffers);
+                if body.len() > most {
+                    return None;
+                }
+            }
+            Some(body)
+        };
+        within(limit, reading).await.ok().flatten()
     }
 
     async fn answer(
@@ -479,6 +583,7 @@ fn accept_head(
         body,
         upgrade,
         keep_alive,
+        body_read: false,
         session,
     })
 }

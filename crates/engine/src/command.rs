@@ -42,6 +42,24 @@ pub enum Command {
         /// The weight.
         weight: Weight,
     },
+    /// Sets what checks would say, until they say otherwise. In maintenance nothing changes.
+    ForceHealth {
+        /// Name of the backend.
+        backend: Arc<str>,
+        /// Name of the server.
+        server: Arc<str>,
+        /// What it is to be.
+        health: Forced,
+    },
+    /// Stops or resumes the checks of a server; its state stays as it is.
+    SetChecks {
+        /// Name of the backend.
+        backend: Arc<str>,
+        /// Name of the server.
+        server: Arc<str>,
+        /// Whether it is checked.
+        enabled: bool,
+    },
     /// Ends all sessions of a server: tunnels, TCP sessions and HTTP exchanges under way. Its idle
     /// connections are closed.
     ShutdownSessions {
@@ -68,6 +86,17 @@ pub enum Admin {
     Drain,
     /// No new sessions, no checks.
     Maint,
+}
+
+/// What an operator says instead of the checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forced {
+    /// Up.
+    Up,
+    /// Up, but nothing new (`NOLB`).
+    Stopping,
+    /// Down.
+    Down,
 }
 
 /// Why a command was not carried out.

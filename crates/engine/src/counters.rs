@@ -69,6 +69,10 @@ pub(crate) enum Count {
     DeniedSessions,
     /// TLS handshakes that succeeded.
     Handshakes,
+    /// Those that resumed a session.
+    ResumedHandshakes,
+    /// TLS handshakes that failed.
+    FailedHandshakes,
     /// How many there are.
     Len,
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use config::model::{Server, Weight};
+use routing::health::Verdict;
 use tokio::sync::broadcast;
 
-use crate::command::{Admin, Command, Refused};
+use crate::command::{Admin, Command, Forced, Refused};
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
@@ -54,6 +55,16 @@ impl Handle {
                 server,
                 weight,
             } => self.set_weight(&backend, &server, weight),
+            Command::ForceHealth {
+                backend,
+                server,
+                health,
+            } => self.force_health(&backend, &server, health),
+            Command::SetChecks {
+                backend,
+                server,
+                enabled,
+            } => self.set_checks(&backend, &server, enabled),
             Command::ShutdownSessions { backend, server } => self.shutdown(&backend, &server),
             Command::SoftStop { within } => {
                 self.soft_stop(within);
@@ -137,6 +148,50 @@ impl Handle {
             server.recheck.notify_one();
         }
         Ok(())
+    }
+
+    fn force_health(&self, backend: &str, server: &str, health: Forced) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let server = backend.server(server)?;
+        let now = self.shared.clock.since_start();
+        let verdict = match health {
+            Forced::Up => Verdict::Passed,
+            Forced::Stopping => Verdict::Conditional,
+            Forced::Down => Verdict::Failed,
+        };
+        let change = server.health().force(verdict, now);
+        if let Some(change) = change {
+            manager::follow(&self.shared, &backend, &server, &change, None);
+            server.recheck.notify_one();
+        }
+        Ok(())
+    }
+
+    fn set_checks(&self, backend: &str, server: &str, enabled: bool) -> Result<(), Refused> {
+        let server = self.backend(backend)?.server(server)?;
+        server.health().set_checks(enabled);
+        server.recheck.notify_one();
+        Ok(())
+    }
+
+    /// Whether a server was configured to be checked.
+    pub(crate) fn is_checked(&self, backend: &str, server: &str) -> Result<bool, Refused> {
+        let server = self.backend(backend)?.server(server)?;
+        Ok(server.conf.check.is_some())
+    }
+
+    /// The name of the backend that a form means: by name, or `#` and its numeric id.
+    pub(crate) fn backend_called(&self, text: &str) -> Option<Arc<str>> {
+        let site = self.shared.site.load();
+        let id = text.strip_prefix('#').and_then(|id| id.parse().ok());
+        let is_meant = |it: &&Arc<BackendState>| match id {
+            Some(id) => it.id == id,
+            None => **it.name() == *text,
+        };
+        site.backends
+            .iter()
+            .find(is_meant)
+            .map(|it| it.name().clone())
     }
 
     fn set_weight(&self, backend: &str, server: &str, weight: Weight) -> Result<(), Refused> {

@@ -26,6 +26,7 @@ mod inherited;
 mod inspect;
 mod io;
 mod listen;
+mod listener;
 mod log;
 mod logins;
 mod manager;

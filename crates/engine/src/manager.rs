@@ -339,7 +339,9 @@ pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
         history.last_change = now;
         up
     };
-    if !up {
+    // The back half of a `listen` without servers was never meant to have one.
+    let meant = !(backend.conf().listen && backend.never_had_servers());
+    if !up && meant {
         let conf = backend.conf();
         let line = words::no_server_line(backend.name(), conf.listen);
         shared.say_to(&conf.proxy.log, level(line.severity), &line.text);

@@ -22,6 +22,8 @@ use crate::listen::{self, Listener};
 use crate::log::{Logger, Origin};
 use crate::logins::Prover;
 use crate::manager::{self, Order};
+use crate::offload::Offload;
+use crate::page;
 use crate::resolver::Resolver;
 use crate::server::ServerOrigin;
 use crate::shared::{Origins, Shared};
@@ -235,7 +237,13 @@ fn numeric_id(given: Option<u32>, config: &Config, index: usize, front: bool) ->
     } else {
         config.backends[index].proxy.span
     };
-    given.unwrap_or_else(|| u32::try_from(position(span) + 2).unwrap_or(u32::MAX))
+    // A `stats socket` has a frontend of its own in HAProxy, which comes first.
+    let first = if config.global.stats_sockets.is_empty() {
+        1
+    } else {
+        2
+    };
+    given.unwrap_or_else(|| u32::try_from(position(span) + first).unwrap_or(u32::MAX))
 }
 
 /// Listening sockets are open; nothing runs yet.
@@ -351,6 +359,11 @@ impl Bound {
             logger: Logger::start(&self.config, &self.presence.resolver)?,
             origins: Origins::new(origin, tags),
             to_stderr: self.presence.to_stderr,
+            snapshots: Offload::new(
+                "snapshots",
+                page::SNAPSHOT_THREADS,
+                page::SNAPSHOTS_WAITING_MAX,
+            ),
             prover: Prover::new(),
             reloading: self.reloading.clone(),
             resolver: self.presence.resolver.clone(),

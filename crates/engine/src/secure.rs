@@ -46,6 +46,7 @@ pub(crate) async fn secure(
         expects_proxy,
         at,
     } = accepted;
+    room.came_by(bind);
     let timeouts = &frontend.conf().proxy.timeouts;
     let client_limit = timeouts.client.unwrap_or(HANDSHAKE_MAX);
     let limit = timeouts
@@ -81,6 +82,9 @@ pub(crate) async fn secure(
         }
         Err(error) => {
             frontend.counters.add(worker.index, Count::RequestErrors, 1);
+            if frontend.tls[bind].is_some() {
+                room.count(Count::FailedHandshakes);
+            }
             facts.error = error;
             let unfit = room.into_connection(facts, took, peer);
             Session::log_unfit(&unfit, bind, at);

@@ -25,7 +25,7 @@ use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::forward::{self, Forwarded};
 use crate::inspect;
-use crate::page;
+use crate::page::{self, Wanted};
 use crate::relay::{self, Relayed};
 use crate::secure;
 use crate::session::Session;
@@ -55,13 +55,14 @@ enum Verdict {
     Reply {
         answer: routing::rules::Answer,
         end: End,
-        service: Option<&'static str>,
     },
     /// Answer it after a wait, if the client is still there.
     Tarpit {
         answer: routing::rules::Answer,
         wait: Duration,
     },
+    /// A page of ours answers it, logged by this name.
+    Own(Box<Wanted>, &'static str),
     /// Send it to a backend.
     Forward(Arc<BackendState>),
     /// Close the connection without an answer.
@@ -92,15 +93,10 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
         let site = worker.shared.site.load_full();
-        let after = match decide(&site, &mut request, worker).await {
-            Verdict::Reply {
-                answer,
-                end,
-                service,
-            } => {
-                request.session.count_at_frontend(Count::Intercepted);
-                if let Some(service) = service {
-                    request.session.serve_by(service);
+        let after = match decide(&site, &mut request).await {
+            Verdict::Reply { answer, end } => {
+                if end.side == Side::Local {
+                    request.session.count_at_frontend(Count::Intercepted);
                 }
                 let after = client.reply(&mut request, answer).await;
                 request.session.finish(end);
@@ -114,6 +110,15 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
             Verdict::Drop => {
                 request.session.finish(DENIED);
                 return client.stream.forget();
+            }
+            Verdict::Own(wanted, service) => {
+                request.session.serve_by(service);
+                let (after, end) = page::serve(&mut client, &mut request, *wanted, worker).await;
+                if end.side == Side::Local {
+                    request.session.count_at_frontend(Count::Intercepted);
+                }
+                request.session.finish(end);
+                after
             }
             Verdict::Forward(backend) => {
                 match forward::forward(client, request, &backend, worker).await {
@@ -156,7 +161,7 @@ async fn tarpit(
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
-async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict {
+async fn decide(site: &Site, request: &mut Request) -> Verdict {
     let frontend = request.session.frontend().clone();
     let lists = &frontend.conf().proxy.userlists;
     request.session.prove(&request.head.fields, lists).await;
@@ -169,11 +174,11 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
         return verdict;
     }
     request.session.count_at_frontend(Count::Requests);
-    if let Some(verdict) = apply_rules(request, &frontend.conf().proxy, worker) {
+    if let Some(verdict) = apply_rules(request, &frontend.conf().proxy) {
         return verdict;
     }
-    if let Some(reply) = page::stats(&frontend.conf().proxy, site, request) {
-        return own(reply, "<STATS>");
+    if let Some(wanted) = page::stats(&frontend.conf().proxy, site, request) {
+        return Verdict::Own(Box::new(wanted), page::STATS);
     }
     let Some(BackendId(index)) = choose_backend(&frontend, request) else {
         request.session.count_at_frontend(Count::RequestErrors);
@@ -183,7 +188,6 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
         return Verdict::Reply {
             answer,
             end: End::by(Side::Server, Stage::Connect),
-            service: None,
         };
     };
     let backend = &site.backends[index];
@@ -195,23 +199,14 @@ async fn decide(site: &Site, request: &mut Request, worker: &Worker) -> Verdict 
         if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy) {
             return verdict;
         }
-        if let Some(verdict) = apply_rules(request, &backend.conf().proxy, worker) {
+        if let Some(verdict) = apply_rules(request, &backend.conf().proxy) {
             return verdict;
         }
-        if let Some(reply) = page::stats(&backend.conf().proxy, site, request) {
-            return own(reply, "<STATS>");
+        if let Some(wanted) = page::stats(&backend.conf().proxy, site, request) {
+            return Verdict::Own(Box::new(wanted), page::STATS);
         }
     }
     Verdict::Forward(backend.clone())
-}
-
-fn own(answer: routing::rules::Answer, service: &'static str) -> Verdict {
-    let end = End::by(Side::Local, Stage::Request);
-    Verdict::Reply {
-        answer,
-        end,
-        service: Some(service),
-    }
 }
 
 fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<BackendId> {
@@ -244,11 +239,7 @@ fn apply_tcp_rules(request: &mut Request, proxy: &config::model::Proxy) -> Optio
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.
-fn apply_rules(
-    request: &mut Request,
-    proxy: &config::model::Proxy,
-    worker: &Worker,
-) -> Option<Verdict> {
+fn apply_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Verdict> {
     if proxy.http_request.is_empty() {
         return None;
     }
@@ -278,20 +269,17 @@ fn apply_rules(
             Some(Verdict::Reply {
                 answer,
                 end: denied,
-                service: None,
             })
         }
         Ruled::Stop(
             Stopped::Return(answer) | Stopped::Redirect(answer) | Stopped::Auth(answer),
         ) => {
             let end = End::by(Side::Local, Stage::Request);
-            Some(Verdict::Reply {
-                answer,
-                end,
-                service: None,
-            })
+            Some(Verdict::Reply { answer, end })
         }
-        Ruled::Stop(Stopped::PrometheusExporter) => Some(own(page::metrics(worker), "<PROMEX>")),
+        Ruled::Stop(Stopped::PrometheusExporter) => {
+            Some(Verdict::Own(Box::new(Wanted::Metrics), page::METRICS))
+        }
     }
 }
 

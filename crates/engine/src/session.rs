@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use config::model::{ErrorPages, Timeouts, Userlist};
+use config::model::{ErrorPages, Mode, Timeouts, Userlist};
 use routing::auth::Logins;
 use routing::balance::ServerKey;
 use routing::content::Content;
@@ -217,6 +217,9 @@ impl Session {
         server.last_session.store(seconds + 1, Relaxed);
         let writer = self.worker().index;
         server.counters.add(writer, Count::Sessions, 1);
+        if self.frontend().conf().proxy.mode == Mode::Http {
+            server.counters.add(writer, Count::Requests, 1);
+        }
         server
             .counters
             .add(writer, Count::BytesIn, self.bytes_in.get());
@@ -252,6 +255,9 @@ impl Session {
     /// Counts one event at the frontend.
     pub(crate) fn count_at_frontend(&self, what: Count) {
         self.frontend().counters.add(self.worker().index, what, 1);
+        if let Some(listener) = self.connection.listener() {
+            listener.count(what, 1);
+        }
     }
 
     /// Counts one event at the backend.
@@ -294,6 +300,9 @@ impl Session {
     fn count_bytes(&self, what: Count, bytes: u64) {
         let writer = self.worker().index;
         self.frontend().counters.add(writer, what, bytes);
+        if let Some(listener) = self.connection.listener() {
+            listener.count(what, bytes);
+        }
         if let Some(backend) = &self.backend {
             backend.counters.add(writer, what, bytes);
         }

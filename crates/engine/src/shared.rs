@@ -14,6 +14,7 @@ use crate::counters::{Counters, Gauge, Rate};
 use crate::listen::pace::Paces;
 use crate::log::{Level, Logger, Origin};
 use crate::logins::Prover;
+use crate::offload::Offload;
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) node: Arc<str>,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
+    /// Who looks at everything at once, for pages and metrics.
+    pub(crate) snapshots: Offload,
     /// Who checks passwords.
     pub(crate) prover: Prover,
     /// Certificates, CAs and keys, and taking over new ones.

@@ -17,6 +17,7 @@ use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::listen::pace::Pace;
+pub(crate) use crate::listener::ListenerState;
 use crate::server::{ServerOrigin, ServerState};
 use crate::tls::{NodeTls, ServerTlsConfig};
 
@@ -87,6 +88,8 @@ pub(crate) struct FrontendState {
     pub(crate) pace: Option<Pace>,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
+    /// Its listeners, by position of the `bind`; none without `option socket-stats`.
+    pub(crate) listeners: Vec<Arc<ListenerState>>,
     /// TLS of each `bind`, by position.
     pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
 }
@@ -105,6 +108,12 @@ impl FrontendState {
             .maxconn
             .map_or(maxconn, u64::from)
             .min(maxconn);
+        let conf = &config.frontends[index];
+        let counted = if conf.socket_stats { &*conf.binds } else { &[] };
+        let listeners = counted.iter().enumerate();
+        let listeners = listeners
+            .map(|(position, bind)| Arc::new(ListenerState::new(bind, position, writers)))
+            .collect();
         let places = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -127,6 +136,7 @@ impl FrontendState {
                 .collect(),
             pace: Pace::new(config.frontends[index].session_rate_max),
             open: AtomicBool::new(false),
+            listeners,
             tls,
         }
     }
@@ -240,6 +250,11 @@ impl BackendState {
     /// Its servers, in the order they were added.
     pub(crate) fn servers(&self) -> Vec<Arc<ServerState>> {
         self.pool().servers().cloned().collect()
+    }
+
+    /// Whether it never had one.
+    pub(crate) fn never_had_servers(&self) -> bool {
+        self.keys.load(Relaxed) == 0
     }
 
     /// The server of that name.

@@ -189,7 +189,13 @@ pub struct Traffic {
     pub loadbalanced_total: u64,
     /// `intercepted`: requests answered by ourselves (page, metrics, redirects, `return`).
     pub intercepted_total: u64,
-    /// Time to response head (latency), cumulative counts by upper bound, as Prometheus wants it.
+    /// TLS handshakes that succeeded.
+    pub tls_sessions: u64,
+    /// Those that resumed a session.
+    pub tls_resumed: u64,
+    /// TLS handshakes that failed.
+    pub tls_failures: u64,
+    /// Time to response head (latency) of backends, cumulative counts by upper bound.
     pub latency: Histogram,
 }
 
@@ -211,6 +217,8 @@ pub struct FrontendStats {
     pub mode: Mode,
     /// Addresses it listens on.
     pub binds: Vec<Arc<str>>,
+    /// Its listeners one by one, with `option socket-stats`.
+    pub listeners: Vec<ListenerStats>,
     /// Whether it takes connections.
     pub open: bool,
     /// Limit of sessions (`slim`).
@@ -218,6 +226,23 @@ pub struct FrontendStats {
     /// Counters.
     pub traffic: Traffic,
     /// Numeric id (`iid`).
+    pub id: u32,
+}
+
+/// A listener, counted on its own because of `option socket-stats`.
+#[derive(Debug, Clone)]
+pub struct ListenerStats {
+    /// `name`, else `sock-` and its number.
+    pub name: Arc<str>,
+    /// `address:port`, or `unix`.
+    pub address: Arc<str>,
+    /// Whether it takes connections.
+    pub open: bool,
+    /// Limit of sessions (`slim`); 0: none of its own.
+    pub sessions_limit: u64,
+    /// Counters.
+    pub traffic: Traffic,
+    /// Number in its frontend (`sid`).
     pub id: u32,
 }
 
@@ -230,10 +255,14 @@ pub struct BackendStats {
     pub mode: Mode,
     /// `balance`.
     pub balance: &'static str,
-    /// Whether any server can be used.
+    /// Name of its persistence cookie.
+    pub cookie: Option<Arc<str>>,
+    /// Whether any server can be used, or none is there that could be down.
     pub up: bool,
     /// Total weight of usable servers.
     pub weight: u64,
+    /// The same by the weights as they were set.
+    pub weight_set: u64,
     /// Usable active servers.
     pub active: u64,
     /// Usable backup servers.
@@ -271,8 +300,14 @@ pub struct ServerStats {
     pub admin: Admin,
     /// Whether it is checked.
     pub checked: bool,
-    /// Weight.
+    /// Weight in force (`weight`).
     pub weight: u64,
+    /// Weight as set (`uweight`).
+    pub weight_set: u64,
+    /// While it starts slowly: how much of its weight is in force, percent (`throttle`).
+    pub throttle: Option<u64>,
+    /// `cookie`.
+    pub cookie: Option<Arc<str>>,
     /// `backup`.
     pub backup: bool,
     /// `maxconn` (`slim`).

@@ -8,22 +8,27 @@ use crate::counters::{Average, Count, Counters, Gauge, Rate};
 use crate::followers;
 use crate::server::ServerState;
 use crate::shared::Shared;
-use crate::site::{BackendState, FrontendState, Site};
-use crate::snapshot::{BackendStats, FrontendStats, Process, ServerStats, Snapshot, Traffic};
+use crate::site::{BackendState, FrontendState, ListenerState, Site};
+use crate::snapshot::{
+    BackendStats, FrontendStats, ListenerStats, Process, ServerStats, Snapshot, Traffic,
+};
 
 /// Everything at this moment.
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     let site = shared.site.load();
     let now = shared.clock.since_start();
+    let control = shared.control().clone();
+    let fleet = control.discovery.as_ref().map(|it| it.backend.clone());
+    let backends = site.backends.iter().map(|it| {
+        // A backend that may never have a server cannot be down.
+        let filled = fleet.as_ref().is_some_and(|name| name == it.name());
+        backend(it, !filled && it.never_had_servers(), &site, now)
+    });
     Snapshot {
         process: process(shared, now),
-        control: shared.control().clone(),
         frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
-        backends: site
-            .backends
-            .iter()
-            .map(|b| backend(b, &site, now))
-            .collect(),
+        backends: backends.collect(),
+        control,
     }
 }
 
@@ -69,6 +74,11 @@ fn frontend(state: &FrontendState) -> FrontendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
         binds: conf.binds.iter().map(|bind| bind.text.clone()).collect(),
+        listeners: state
+            .listeners
+            .iter()
+            .map(|it| listener(state, it))
+            .collect(),
         open: state.open.load(Relaxed),
         sessions_limit: state.sessions_limit,
         traffic,
@@ -76,13 +86,25 @@ fn frontend(state: &FrontendState) -> FrontendStats {
     }
 }
 
-fn backend(state: &BackendState, site: &Site, now: Duration) -> BackendStats {
+fn listener(frontend: &FrontendState, state: &ListenerState) -> ListenerStats {
+    ListenerStats {
+        name: state.name.clone(),
+        address: state.address.clone(),
+        open: frontend.open.load(Relaxed),
+        sessions_limit: state.sessions_limit,
+        traffic: traffic(&state.counters, &state.sessions, &Gauge::default()),
+        id: state.id,
+    }
+}
+
+fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -> BackendStats {
     let conf = state.conf();
     let (left, weight) = state.capacity();
     let history = *state.history();
     let since_change = now.saturating_sub(history.last_change);
     let mut traffic = traffic(&state.counters, &state.sessions, &state.tunnels);
     set_rate(&mut traffic, &state.session_rate);
+    traffic.latency = state.counters.latency();
     traffic.queued = state.queued.now();
     traffic.queued_max = state.queued.max();
     let servers: Vec<ServerStats> = state
@@ -94,14 +116,16 @@ fn backend(state: &BackendState, site: &Site, now: Duration) -> BackendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
         balance: conf.balancing.algorithm.name(),
-        up: history.up,
+        cookie: None,
+        up: history.up || serverless,
         weight,
+        weight_set: weight,
         active: left.active as u64,
         backup: left.backup as u64,
         last_change: since_change,
-        downs_total: history.downs,
+        downs_total: if serverless { 0 } else { history.downs },
         downtime: history.downtime
-            + if history.up {
+            + if history.up || serverless {
                 Duration::ZERO
             } else {
                 since_change
@@ -139,6 +163,9 @@ fn server(state: &ServerState, site: &Site, now: Duration) -> ServerStats {
         },
         checked: health.is_checked(),
         weight: state.weight.load(Relaxed),
+        weight_set: state.weight.load(Relaxed),
+        throttle: None,
+        cookie: None,
         backup: state.conf.backup,
         sessions_limit: state.conf.maxconn.map(u64::from),
         queue_limit: state.conf.maxqueue.map(u64::from),
@@ -209,6 +236,9 @@ fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
         reuses_total: sum(Count::Reuses),
         loadbalanced_total: sum(Count::Balanced),
         intercepted_total: sum(Count::Intercepted),
+        tls_sessions: sum(Count::Handshakes),
+        tls_resumed: sum(Count::ResumedHandshakes),
+        tls_failures: sum(Count::FailedHandshakes),
         queue_time: counters.average(Average::Queue),
         connect_time: counters.average(Average::Connect),
         response_time: counters.average(Average::Response),
@@ -217,7 +247,6 @@ fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
         connect_time_max: longest(Average::Connect),
         response_time_max: longest(Average::Response),
         total_time_max: longest(Average::Total),
-        latency: counters.latency(),
         ..Traffic::default()
     }
 }

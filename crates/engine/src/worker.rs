@@ -18,6 +18,7 @@ use crate::counters::Count;
 use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
+use crate::listener::ListenerPlace;
 use crate::session::Scratch;
 use crate::shared::Shared;
 use crate::site::FrontendState;
@@ -131,7 +132,14 @@ pub(crate) struct Connection {
     pub(crate) handshake: Duration,
     /// Who really connected, whatever a PROXY header says; `None` on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
-    _room: Room,
+    room: Room,
+}
+
+impl Connection {
+    /// Its place at its listener, where that is counted on its own.
+    pub(crate) fn listener(&self) -> Option<&ListenerPlace> {
+        self.room.listener.as_ref()
+    }
 }
 
 /// Places in the limits of process and frontend, and the gauges that show them.
@@ -139,6 +147,7 @@ pub(crate) struct Room {
     worker: Rc<Worker>,
     frontend: Arc<FrontendState>,
     tls: bool,
+    listener: Option<ListenerPlace>,
     _process: OwnedSemaphorePermit,
     _frontend: OwnedSemaphorePermit,
     /// Places below limits that few configurations have.
@@ -168,6 +177,7 @@ impl Room {
             worker: worker.clone(),
             frontend: frontend.clone(),
             tls: false,
+            listener: None,
             _process: process_place,
             _frontend: frontend_place,
             rare: None,
@@ -188,6 +198,21 @@ impl Room {
         }
     }
 
+    /// The connection came in by this bind of its frontend.
+    pub(crate) fn came_by(&mut self, bind: usize) {
+        let listener = self.frontend.listeners.get(bind);
+        self.listener = listener.map(|it| ListenerPlace::enter(it, self.worker.index));
+    }
+
+    /// Counts an event before the first request.
+    pub(crate) fn count(&self, what: Count) {
+        let writer = self.worker.index;
+        self.frontend.counters.add(writer, what, 1);
+        if let Some(listener) = &self.listener {
+            listener.count(what, 1);
+        }
+    }
+
     /// The connection is TLS.
     pub(crate) fn secured(&mut self) {
         self.tls = true;
@@ -196,6 +221,7 @@ impl Room {
             .shared
             .counters
             .add(self.worker.index, Count::Handshakes, 1);
+        self.count(Count::Handshakes);
     }
 
     /// The connection is ready for requests.
@@ -213,7 +239,7 @@ impl Room {
             facts,
             handshake,
             peer,
-            _room: self,
+            room: self,
         })
     }
 }

@@ -62,6 +62,8 @@ pub struct Change {
     pub up: bool,
     /// Whether the operator wants it drained.
     pub draining: bool,
+    /// Whether the operator said so, and not a check.
+    pub forced: bool,
 }
 
 /// What happened to a server.
@@ -198,6 +200,33 @@ impl Health {
             (_, Admin::Ready) => (What::DrainLeft, self.state),
         };
         Some(self.turn(what, admin, state, now))
+    }
+
+    /// Says what checks would say, until they do. `None`: it was so already, or it is in maintenance.
+    pub fn force(&mut self, verdict: Verdict, now: Duration) -> Option<Change> {
+        if self.admin == Admin::Maint {
+            return None;
+        }
+        let (what, state, counter) = match verdict {
+            Verdict::Passed => (What::Up, State::Running, self.top()),
+            Verdict::Conditional => (What::Stopping, State::Stopping, self.top()),
+            Verdict::Failed => (What::Down, State::Stopped, 0),
+            Verdict::Unknown => return None,
+        };
+        self.counter = if self.checked { counter } else { 0 };
+        self.unverified = false;
+        (self.state != state).then(|| Change {
+            forced: true,
+            ..self.turn(what, self.admin, state, now)
+        })
+    }
+
+    /// Stops or resumes the checks; the state stays.
+    pub fn set_checks(&mut self, enabled: bool) {
+        if enabled && !self.checked && self.is_up() {
+            self.counter = self.top();
+        }
+        self.checked = enabled;
     }
 
     /// Whether it takes new sessions.
@@ -358,6 +387,7 @@ impl Health {
             accepts,
             up: self.is_up(),
             draining: self.wish() == Admin::Drain,
+            forced: false,
         }
     }
 }

@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports, in its helpers too"
 )]
 
+mod admin;
 mod answers;
 mod auth;
 mod balance;
@@ -35,6 +36,7 @@ mod reports;
 mod retries;
 mod rules;
 mod secure;
+mod statistics;
 mod strict;
 mod support;
 mod tcp;

@@ -32,7 +32,10 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "servers are not told when a connection ends",
     ),
     accepted("option nolinger", ALL, "closing is the engine's"),
-    accepted("option socket-stats", FRONT, COUNTED),
+    invertible("option socket-stats", FRONT, |draft, args, _| {
+        draft.front.socket_stats = !args.negated() && !args.restores_default();
+        Ok(())
+    }),
     accepted("option splice-auto", ALL, SPLICE),
     accepted("option splice-request", ALL, SPLICE),
     accepted("option splice-response", ALL, SPLICE),

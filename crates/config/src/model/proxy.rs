@@ -121,6 +121,8 @@ pub struct Frontend {
     pub binds: Vec<Bind>,
     /// `maxconn`: connections at once; `None`: the process's limit alone.
     pub maxconn: Option<u32>,
+    /// `option socket-stats`: each bind is counted on its own.
+    pub socket_stats: bool,
     /// `backlog`.
     pub backlog: Option<u32>,
     /// `rate-limit sessions`: new ones a second.

@@ -1,44 +1,189 @@
-//! A [`crate::snapshot::Snapshot`] as text: HAProxy's CSV, Prometheus metrics, the stats page. Pure
-//! functions; who may see them and how they are sent is decided elsewhere.
+//! A [`crate::snapshot::Snapshot`] as text: HAProxy's CSV and JSON, Prometheus metrics, the stats page.
+//! Pure; who may see them and how they are sent is decided elsewhere. A fleet makes them long, so they
+//! are written piece by piece ([`Report`]).
 
-pub mod csv;
+mod columns;
 pub mod page;
 pub mod prometheus;
 #[cfg(test)]
 mod sample;
+pub mod table;
+
+use std::sync::Arc;
 
 use crate::command::Admin;
-use crate::snapshot::{BackendStats, FrontendStats, ServerStats, Snapshot};
+pub(crate) use crate::snapshot::Snapshot;
+use crate::snapshot::{BackendStats, FrontendStats, ListenerStats, ServerStats};
+
+/// Bytes of a piece, about: small enough that a worker writes it between two connections' turns.
+const PIECE: usize = 32 * 1024;
+
+/// A text that is written piece by piece.
+pub trait Report {
+    /// Writes the next step; `false`: there is none.
+    fn step(&mut self, out: &mut String) -> bool;
+
+    /// Writes about one piece; `false`: that was all.
+    fn piece(&mut self, out: &mut String) -> bool {
+        while out.len() < PIECE {
+            if !self.step(out) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// All of it at once.
+    #[cfg(test)]
+    fn whole(&mut self) -> String {
+        let mut whole = String::new();
+        loop {
+            let mut piece = String::new();
+            let more = self.piece(&mut piece);
+            whole += &piece;
+            if !more {
+                return whole;
+            }
+        }
+    }
+}
 
 /// One line of the statistics, in HAProxy's order.
 #[derive(Debug, Clone, Copy)]
 enum Row<'a> {
     Frontend(&'a FrontendStats),
+    Listener(&'a FrontendStats, &'a ListenerStats),
     Server(&'a BackendStats, &'a ServerStats),
     Backend(&'a BackendStats),
 }
 
-/// All lines: proxies in the order of their ids, that is of the file, a `listen` being one proxy with
-/// two halves; servers stand before their backend.
-fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
-    let mut rows = Vec::new();
-    let mut backends = snapshot.backends.iter().peekable();
-    for frontend in &snapshot.frontends {
-        while let Some(backend) = backends.next_if(|backend| backend.id < frontend.id) {
-            push_backend(&mut rows, backend);
-        }
-        rows.push(Row::Frontend(frontend));
-    }
-    for backend in backends {
-        push_backend(&mut rows, backend);
-    }
-    rows
+/// The same by positions, which outlive a borrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Frontend(usize),
+    Listener(usize, usize),
+    Server(usize, usize),
+    Backend(usize),
 }
 
-fn push_backend<'a>(rows: &mut Vec<Row<'a>>, backend: &'a BackendStats) {
-    let servers = backend.servers.iter();
-    rows.extend(servers.map(|server| Row::Server(backend, server)));
-    rows.push(Row::Backend(backend));
+impl Place {
+    /// The line, of the snapshot that the place is from.
+    fn row(self, snapshot: &Snapshot) -> Row<'_> {
+        match self {
+            Self::Frontend(at) => Row::Frontend(&snapshot.frontends[at]),
+            Self::Listener(at, inner) => {
+                let frontend = &snapshot.frontends[at];
+                Row::Listener(frontend, &frontend.listeners[inner])
+            }
+            Self::Server(at, inner) => {
+                let backend = &snapshot.backends[at];
+                Row::Server(backend, &backend.servers[inner])
+            }
+            Self::Backend(at) => Row::Backend(&snapshot.backends[at]),
+        }
+    }
+}
+
+/// Longest part of a name that is looked for, as in HAProxy.
+const SCOPE_LEN_MAX: usize = 20;
+
+/// Which lines are shown.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `stats scope`: names of proxies; empty: all.
+    pub names: Vec<Arc<str>>,
+    /// `;scope=`: a part of a proxy's name.
+    pub part: Option<String>,
+    /// `;up`: no servers that are down.
+    pub only_up: bool,
+    /// `;no-maint`: no servers in maintenance.
+    pub no_maint: bool,
+}
+
+impl Selection {
+    /// What follows the page's URI says.
+    pub fn new(names: &[Arc<str>], rest: &str) -> Self {
+        Self {
+            names: names.to_vec(),
+            part: part(rest),
+            only_up: has_word(rest, "up"),
+            no_maint: has_word(rest, "no-maint"),
+        }
+    }
+
+    /// Whether a proxy of that name is shown.
+    pub(crate) fn shows_proxy(&self, name: &str) -> bool {
+        let named = self.names.is_empty() || self.names.iter().any(|it| **it == *name);
+        named
+            && self
+                .part
+                .as_ref()
+                .is_none_or(|part| name.contains(part.as_str()))
+    }
+
+    fn shows_server(&self, server: &ServerStats) -> bool {
+        let state = condition(server);
+        let maint = state == Condition::Maint;
+        let down = matches!(state, Condition::Down | Condition::GoingUp);
+        !(self.only_up && (down || maint) || self.no_maint && maint)
+    }
+
+    /// Whether servers may be missing, so that backends say how many are left.
+    fn hides_servers(&self) -> bool {
+        self.only_up || self.no_maint
+    }
+}
+
+/// `;word` in what follows a URI.
+pub fn has_word(rest: &str, word: &str) -> bool {
+    let mut words = rest.split([';', '?', '&']).skip(1);
+    words.any(|it| it == word)
+}
+
+/// Whether a word begins so, as HAProxy looks for the form of a page.
+pub fn word_begins(rest: &str, word: &str) -> bool {
+    let mut words = rest.split([';', '?', '&']).skip(1);
+    words.any(|it| it.starts_with(word))
+}
+
+/// The value of `scope=`. One that no name could hold is not looked for.
+fn part(rest: &str) -> Option<String> {
+    let mut words = rest.split([';', '?', '&']).skip(1);
+    let part = words.find_map(|word| word.strip_prefix("scope="))?;
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let fits = !part.is_empty() && part.chars().all(in_name);
+    fits.then(|| part.chars().take(SCOPE_LEN_MAX).collect())
+}
+
+/// All lines that are shown: proxies in the order of their ids, that is of the file, a `listen` being
+/// one proxy with two halves; servers stand before their backend.
+fn places(snapshot: &Snapshot, selection: &Selection) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut backends = snapshot.backends.iter().enumerate().peekable();
+    for (at, frontend) in snapshot.frontends.iter().enumerate() {
+        while let Some((at, backend)) = backends.next_if(|(_, it)| it.id < frontend.id) {
+            push_backend(&mut places, at, backend, selection);
+        }
+        if selection.shows_proxy(&frontend.name) {
+            places.push(Place::Frontend(at));
+            let listeners = 0..frontend.listeners.len();
+            places.extend(listeners.map(|inner| Place::Listener(at, inner)));
+        }
+    }
+    for (at, backend) in backends {
+        push_backend(&mut places, at, backend, selection);
+    }
+    places
+}
+
+fn push_backend(places: &mut Vec<Place>, at: usize, backend: &BackendStats, selection: &Selection) {
+    if !selection.shows_proxy(&backend.name) {
+        return;
+    }
+    let servers = backend.servers.iter().enumerate();
+    let shown = servers.filter(|(_, server)| selection.shows_server(server));
+    places.extend(shown.map(|(inner, _)| Place::Server(at, inner)));
+    places.push(Place::Backend(at));
 }
 
 /// What a server's status comes down to, for metrics and colours.
@@ -76,6 +221,18 @@ fn frontend_status(frontend: &FrontendStats) -> &'static str {
     if !frontend.open {
         "STOP"
     } else if frontend.traffic.sessions >= frontend.sessions_limit {
+        "FULL"
+    } else {
+        "OPEN"
+    }
+}
+
+/// The same of a listener; 0 is no limit of its own.
+fn listener_status(listener: &ListenerStats) -> &'static str {
+    let limit = listener.sessions_limit;
+    if !listener.open {
+        "STOP"
+    } else if limit > 0 && listener.traffic.sessions >= limit {
         "FULL"
     } else {
         "OPEN"

@@ -48,6 +48,7 @@ pub(super) fn frontend(name: &str, id: u32, mode: Mode) -> FrontendStats {
         name: name.into(),
         mode,
         binds: vec!["127.0.0.1:8080".into()],
+        listeners: Vec::new(),
         open: true,
         sessions_limit: 500,
         traffic: Traffic::default(),
@@ -60,7 +61,9 @@ pub(super) fn backend(name: &str, id: u32, servers: Vec<ServerStats>) -> Backend
         name: name.into(),
         mode: Mode::Http,
         balance: "roundrobin",
+        cookie: None,
         up: true,
+        weight_set: servers.iter().map(|server| server.weight_set).sum(),
         weight: servers.iter().map(|server| server.weight).sum(),
         active: servers.iter().filter(|it| it.usable && !it.backup).count() as u64,
         backup: servers.iter().filter(|it| it.usable && it.backup).count() as u64,
@@ -92,6 +95,9 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
         admin,
         checked,
         weight: 1,
+        weight_set: 1,
+        throttle: None,
+        cookie: None,
         backup: false,
         sessions_limit: None,
         queue_limit: None,
@@ -164,12 +170,16 @@ pub(super) fn small() -> Snapshot {
         requests_total: 9,
         responses: [0, 7, 0, 1, 0, 0],
         intercepted_total: 1,
+        connections_total: 9,
+        connection_rate: 9,
+        connection_rate_max: 9,
         ..Traffic::default()
     };
     let mut tcpfe = frontend("tcpfe", 3, Mode::Tcp);
     tcpfe.sessions_limit = 9983;
     let s2 = ServerStats {
         weight: 10,
+        weight_set: 10,
         sessions_limit: Some(100),
         queue_limit: Some(7),
         last_session: Some(Duration::ZERO),
@@ -183,6 +193,7 @@ pub(super) fn small() -> Snapshot {
     };
     let mut be = backend("be", 4, vec![server("s1", 1, "UP"), s2, bk]);
     be.weight = 11;
+    be.weight_set = 11;
     be.last_session = Some(Duration::ZERO);
     be.traffic = served(6, 1);
     let nochk = ServerStats {
@@ -197,6 +208,7 @@ pub(super) fn small() -> Snapshot {
     };
     let mut b2 = backend("b2", 5, vec![nochk, dis]);
     b2.weight = 1;
+    b2.weight_set = 1;
     b2.last_session = Some(Duration::ZERO);
     b2.traffic = served(1, 0);
     let t1 = ServerStats {

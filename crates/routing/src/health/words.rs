@@ -60,9 +60,11 @@ pub fn change_lines(
     standing: &Standing,
 ) -> Vec<Line> {
     let name = server_name(who);
-    let reason = match who.via {
-        Some(via) => format!(" via {via}"),
-        None => cause.map(reason).unwrap_or_default(),
+    let reason = match (who.via, cause) {
+        (Some(via), _) => format!(" via {via}"),
+        (None, Some(cause)) => reason(cause),
+        (None, None) if change.forced => ", changed from Web interface".into(),
+        (None, None) => String::new(),
     };
     let via = who.via.map_or(String::new(), |via| format!(" via {via}"));
     let forced = if who.via.is_some() { "" } else { "forced " };

@@ -35,11 +35,11 @@ pub(super) fn count_of_servers(snapshot: &Snapshot) -> ServerCount {
 pub(super) fn header(html: &mut Html, snapshot: &Snapshot, look: &Look) {
     let process = &snapshot.process;
     html.raw("<header>\n<div class=\"brand\">\n<h1>tidegate");
-    if let Some(node) = look.node {
+    if let Some(node) = &look.node {
         html.raw(" <span class=\"node\">").text(node).raw("</span>");
     }
     html.raw("</h1>\n");
-    if let Some(description) = look.description {
+    if let Some(description) = &look.description {
         html.raw("<p class=\"description\">")
             .text(description)
             .raw("</p>\n");

@@ -9,10 +9,9 @@ pub(super) struct Html {
 }
 
 impl Html {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: String::with_capacity(bytes),
-        }
+    /// Goes on behind what there is.
+    pub(super) fn onto(out: String) -> Self {
+        Self { out }
     }
 
     /// Markup of ours.

@@ -8,11 +8,11 @@ use routing::health::CheckCode;
 
 use super::html::Html;
 use super::numbers::{Grouped, age, bytes, percent, short, span};
-use super::{Look, Snapshot};
+use super::{Look, Snapshot, admin};
 use crate::command::Admin;
-use crate::export::csv::{address, mode_name};
-use crate::export::{Condition, condition, frontend_status};
-use crate::snapshot::{BackendStats, FrontendStats, ServerStats, Traffic};
+use crate::export::columns::{address, mode_name};
+use crate::export::{Condition, condition, frontend_status, listener_status};
+use crate::snapshot::{BackendStats, FrontendStats, ListenerStats, ServerStats, Traffic};
 
 /// A column of counters, which frontends, servers and backends may share.
 struct Column {
@@ -152,7 +152,14 @@ const LATENCY: Column = column(
     },
 );
 
-const OF_FRONTENDS: [Column; 8] = [
+const TLS: Column = column(
+    "TLS",
+    "handshakes that succeeded; below: that failed",
+    |line| Grouped(line.traffic.tls_sessions).to_string(),
+    |line| unless_zero(line.traffic.tls_failures, "failed"),
+);
+
+const OF_FRONTENDS: [Column; 9] = [
     TUNNELS,
     SESSIONS,
     TOTAL,
@@ -161,6 +168,7 @@ const OF_FRONTENDS: [Column; 8] = [
     BYTES,
     DENIED,
     REQUEST_ERRORS,
+    TLS,
 ];
 const OF_SERVERS: [Column; 9] = [
     TUNNELS,
@@ -174,26 +182,49 @@ const OF_SERVERS: [Column; 9] = [
     LATENCY,
 ];
 
-pub(super) fn frontends(html: &mut Html, snapshot: &Snapshot, look: &Look) {
-    if snapshot.frontends.is_empty() {
-        return;
-    }
+pub(super) fn frontends_begin(html: &mut Html, look: &Look) {
     html.raw("<section class=\"card table\">\n<h2>Frontends</h2>\n");
-    begin_table(
-        html,
-        "Frontends",
-        &["Frontend", "State"],
-        &OF_FRONTENDS,
-        &[],
-    );
+    let columns = of_frontends(look);
+    begin_table(html, "Frontends", &["Frontend", "State"], columns, &[]);
     html.raw("<tbody>\n");
-    for frontend in &snapshot.frontends {
-        frontend_line(html, frontend, look);
-    }
+}
+
+pub(super) fn frontends_end(html: &mut Html) {
     html.raw("</tbody>\n</table>\n</div>\n</section>\n");
 }
 
-fn frontend_line(html: &mut Html, frontend: &FrontendStats, look: &Look) {
+/// `stats show-modules` adds the last one.
+fn of_frontends(look: &Look) -> &'static [Column] {
+    let shown = OF_FRONTENDS.len() - usize::from(!look.show_modules);
+    &OF_FRONTENDS[..shown]
+}
+
+/// A listener of its own (`option socket-stats`).
+pub(super) fn listener_line(html: &mut Html, listener: &ListenerStats, look: &Look) {
+    html.raw("<tr class=\"listener\"><th scope=\"row\"><span class=\"name\">")
+        .text(&listener.name)
+        .raw("</span>");
+    if look.show_legends {
+        html.raw("<span class=\"second\">")
+            .text(&listener.address)
+            .raw("</span>");
+    }
+    html.raw("</th>");
+    cell(html, "State", |html| {
+        let status = listener_status(listener);
+        pill(html, if status == "OPEN" { "up" } else { "down" }, status);
+    });
+    let line = Line {
+        traffic: &listener.traffic,
+        sessions_limit: None,
+        queue_limit: None,
+        http: false,
+    };
+    counters(html, of_frontends(look), &line, None);
+    html.raw("</tr>\n");
+}
+
+pub(super) fn frontend_line(html: &mut Html, frontend: &FrontendStats, look: &Look) {
     html.raw("<tr><th scope=\"row\"><span class=\"name\">")
         .text(&frontend.name)
         .raw("</span>");
@@ -216,20 +247,11 @@ fn frontend_line(html: &mut Html, frontend: &FrontendStats, look: &Look) {
         queue_limit: None,
         http: frontend.mode == Mode::Http,
     };
-    counters(html, &OF_FRONTENDS, &line, None);
+    counters(html, of_frontends(look), &line, None);
     html.raw("</tr>\n");
 }
 
-pub(super) fn backends(html: &mut Html, snapshot: &Snapshot, look: &Look) {
-    // The back half of a `listen` without servers has nothing to show.
-    let shown =
-        |backend: &&BackendStats| !backend.servers.is_empty() || !has_front(snapshot, backend);
-    for backend in snapshot.backends.iter().filter(shown) {
-        self::backend(html, backend, look);
-    }
-}
-
-fn has_front(snapshot: &Snapshot, backend: &BackendStats) -> bool {
+pub(super) fn has_front(snapshot: &Snapshot, backend: &BackendStats) -> bool {
     snapshot
         .frontends
         .iter()
@@ -239,8 +261,10 @@ fn has_front(snapshot: &Snapshot, backend: &BackendStats) -> bool {
 const BEFORE: [&str; 3] = ["Server", "State", "Last check"];
 const BEHIND: [&str; 2] = ["Weight", "Downs"];
 
-fn backend(html: &mut Html, backend: &BackendStats, look: &Look) {
-    html.raw("<section class=\"card table\">\n<h2>")
+pub(super) fn backend_begin(html: &mut Html, backend: &BackendStats, look: &Look) {
+    html.raw("<section class=\"card table\" id=\"")
+        .text(&backend.name)
+        .raw("\">\n<h2>")
         .text(&backend.name)
         .raw(" ");
     pill(
@@ -252,26 +276,30 @@ fn backend(html: &mut Html, backend: &BackendStats, look: &Look) {
         .raw(mode_name(backend.mode))
         .raw(" · ");
     html.raw(backend.balance).raw(" · ");
+    if let (true, Some(cookie)) = (look.show_legends, &backend.cookie) {
+        html.raw("cookie ").text(cookie).raw(" · ");
+    }
     html.text(Grouped(backend.active)).raw(" active, ");
     html.text(Grouped(backend.backup)).raw(" backup · ");
     html.raw(if backend.up { "up" } else { "down" })
         .raw(" for ");
     html.text(age(backend.last_change)).raw("</span></h2>\n");
     states(html, backend);
+    if admin::changeable(backend, look) {
+        admin::form_begin(html, look);
+    }
     begin_table(html, &backend.name, &BEFORE, &OF_SERVERS, &BEHIND);
     html.raw("<tbody>\n");
-    let busiest = backend
-        .servers
-        .iter()
-        .map(|it| it.traffic.sessions)
-        .max()
-        .unwrap_or(0);
-    for server in &backend.servers {
-        server_line(html, backend, server, busiest, look);
-    }
+}
+
+pub(super) fn backend_end(html: &mut Html, backend: &BackendStats, look: &Look) {
     html.raw("</tbody>\n<tfoot>\n");
     sum_line(html, backend);
-    html.raw("</tfoot>\n</table>\n</div>\n</section>\n");
+    html.raw("</tfoot>\n</table>\n</div>\n");
+    if admin::changeable(backend, look) {
+        admin::form_end(html, backend);
+    }
+    html.raw("</section>\n");
 }
 
 /// How many servers are in which state, as a bar; the figures stand beside it.
@@ -326,14 +354,18 @@ fn bar_class(condition: Condition) -> &'static str {
     }
 }
 
-fn server_line(
+pub(super) fn server_line(
     html: &mut Html,
     backend: &BackendStats,
     server: &ServerStats,
     busiest: u64,
     look: &Look,
 ) {
-    html.raw("<tr><th scope=\"row\"><span class=\"name\">")
+    html.raw("<tr><th scope=\"row\">");
+    if admin::changeable(backend, look) {
+        admin::choice(html, server);
+    }
+    html.raw("<span class=\"name\">")
         .text(&server.name)
         .raw("</span>");
     if server.backup {
@@ -344,8 +376,11 @@ fn server_line(
     }
     if look.show_legends {
         html.raw("<span class=\"second\">")
-            .text(address(&server.address))
-            .raw("</span>");
+            .text(address(&server.address));
+        if let Some(cookie) = &server.cookie {
+            html.raw(" · cookie ").text(cookie);
+        }
+        html.raw("</span>");
     }
     html.raw("</th>");
     cell(html, "State", |html| {

@@ -3,11 +3,15 @@
 use super::super::sample;
 use super::*;
 
-fn look() -> Look<'static> {
+fn render(snapshot: &Snapshot, look: &Look) -> String {
+    Page::new(snapshot.clone(), look.clone()).whole()
+}
+
+fn look() -> Look {
     Look {
-        uri: "/stats",
+        uri: "/stats".into(),
         show_legends: true,
-        node: Some("edge-1"),
+        node: Some("edge-1".into()),
         ..Look::default()
     }
 }
@@ -45,9 +49,9 @@ fn the_page_tells_what_one_wants_to_know() {
 #[test]
 fn the_look_is_what_the_configuration_says() {
     let snapshot = sample::fleet();
-    let render = |look: &Look| super::render(&snapshot, look);
+    let render = |look: &Look| self::render(&snapshot, look);
     let plain = render(&Look {
-        uri: "/stats",
+        uri: "/stats".into(),
         ..Look::default()
     });
     for hidden in ["10.0.0.11", "*:8443", "edge-1", "http-equiv"] {
@@ -70,7 +74,7 @@ fn the_look_is_what_the_configuration_says() {
     });
     assert!(!never.contains("http-equiv"));
     let described = render(&Look {
-        description: Some("Chat, Frankfurt"),
+        description: Some("Chat, Frankfurt".into()),
         ..look()
     });
     assert!(described.contains("<p class=\"description\">Chat, Frankfurt</p>"));
@@ -117,9 +121,9 @@ fn hostile_names_make_no_markup() {
     let snapshot = sample::hostile();
     let name = snapshot.process.node.to_string();
     let hostile = Look {
-        uri: &name,
-        description: Some(&name),
-        node: Some(&name),
+        uri: name.as_str().into(),
+        description: Some(name.as_str().into()),
+        node: Some(name.as_str().into()),
         ..look()
     };
     let page = render(&snapshot, &hostile);
@@ -135,7 +139,7 @@ fn hostile_names_make_no_markup() {
         names.collect()
     };
     let with_description = Look {
-        description: Some("x"),
+        description: Some("x".into()),
         ..look()
     };
     let expected = kinds(&render(&sample::fleet(), &with_description));
@@ -145,14 +149,14 @@ fn hostile_names_make_no_markup() {
 
 #[test]
 fn names_cannot_turn_the_direction_of_writing() {
-    let mut html = Html::with_capacity(0);
+    let mut html = Html::onto(String::new());
     html.text("a\u{202e}b\u{0}c\u{2066}d\u{200f}é日");
     assert_eq!(html.finish(), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}é日");
 }
 
 #[test]
 fn every_tag_is_closed_in_its_order() {
-    const VOID: [&str; 3] = ["meta", "link", "!DOCTYPE"];
+    const VOID: [&str; 4] = ["meta", "link", "!DOCTYPE", "input"];
     for snapshot in [sample::small(), sample::fleet(), sample::hostile()] {
         let page = render(&snapshot, &look());
         let mut open: Vec<String> = Vec::new();
@@ -190,4 +194,81 @@ fn tables_have_headers_and_cells_are_labelled() {
         assert_eq!(cells, rows * (columns - 1));
         assert_eq!(table.matches("data-label=").count(), cells);
     }
+}
+
+#[test]
+fn who_may_change_servers_gets_a_form_and_is_told_what_became_of_it() {
+    let snapshot = sample::fleet();
+    assert!(!render(&snapshot, &look()).contains("method=\"post\""));
+    let admin = Look {
+        admin: true,
+        outcome: Some(Outcome::Partly),
+        ..look()
+    };
+    let page = render(&snapshot, &admin);
+    let expected = [
+        "<form method=\"post\" action=\"/stats\">",
+        "<input type=\"checkbox\" name=\"s\" value=\"node-1\" aria-label=\"choose node-1\">",
+        "<input type=\"hidden\" name=\"b\" value=\"#3\">",
+        "<option value=\"maint\">",
+        "Done in part",
+    ];
+    for text in expected {
+        assert!(page.contains(text), "{text}");
+    }
+    assert_eq!(Outcome::of(";st=DENY;norefresh"), Some(Outcome::Denied));
+    assert_eq!(Outcome::of(";st=<script>"), Some(Outcome::Unknown));
+    assert_eq!(Outcome::of(";norefresh"), None);
+}
+
+#[test]
+fn a_part_of_a_name_and_what_is_up_choose_what_is_shown() {
+    let snapshot = sample::fleet();
+    let of = |rest: &str| {
+        let look = Look {
+            selection: Selection::new(&[], rest),
+            ..look()
+        };
+        render(&snapshot, &look)
+    };
+    let part = of(";scope=ws_");
+    assert!(part.contains("ws_backend") && !part.contains("http_backend"));
+    assert!(
+        part.contains("value=\"ws_\""),
+        "the field keeps what was asked"
+    );
+    let up = of(";up");
+    assert!(up.contains(">node-1<") && !up.contains(">node-5<") && !up.contains(">node-7<"));
+    let no_maint = of(";no-maint");
+    assert!(no_maint.contains(">node-5<") && !no_maint.contains(">node-7<"));
+    let names = Selection::new(&["metrics".into()], "");
+    let scoped = Look {
+        selection: names,
+        ..look()
+    };
+    let scoped = render(&snapshot, &scoped);
+    assert!(scoped.contains(">metrics<") && !scoped.contains("ws_backend</span>"));
+}
+
+#[test]
+fn a_long_page_is_written_in_pieces() {
+    let mut snapshot = sample::fleet();
+    let servers = snapshot.backends[0].servers.clone();
+    let many = servers.iter().cycle().take(3000).cloned();
+    snapshot.backends[0].servers = many.collect();
+    let mut page = Page::new(snapshot, look());
+    let (mut pieces, mut longest) = (0, 0);
+    loop {
+        let mut piece = String::new();
+        let more = page.piece(&mut piece);
+        pieces += 1;
+        longest = longest.max(piece.len());
+        if !more {
+            break;
+        }
+    }
+    assert!(
+        pieces > 20 && longest < 64 * 1024,
+        "{pieces} pieces, the longest of {longest}"
+    );
 }

@@ -1,11 +1,14 @@
 //! The metrics HAProxy's exporter has too: name, type, help, where the value comes from. A new one is
 //! one entry here; ours are in [`super::own`].
 
+use std::time::Duration;
+
 use config::model::Mode;
 use routing::health::CheckCode;
 
+use super::super::columns::needed_connections;
 use super::super::{Condition, condition};
-use super::{Family, Kind, Samples, Source, Value, server_labels, servers};
+use super::{Family, Kind, Samples, Source, Value, server_labels};
 use crate::snapshot::{BackendStats, ServerStats, Snapshot, Traffic};
 
 pub(super) const fn gauge(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -27,9 +30,20 @@ pub(super) const fn counter(name: &'static str, help: &'static str, source: Sour
 }
 
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
-    [PROCESS, FRONTENDS, BACKENDS, SERVERS, super::own::OWN]
-        .into_iter()
-        .flatten()
+    [
+        PROCESS,
+        super::absent::PROCESS,
+        FRONTENDS,
+        super::absent::FRONTENDS,
+        super::listeners::LISTENERS,
+        BACKENDS,
+        super::absent::BACKENDS,
+        SERVERS,
+        super::absent::SERVERS,
+        super::own::OWN,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const PROCESS: &[Family] = &[
@@ -114,6 +128,16 @@ const PROCESS: &[Family] = &[
         "haproxy_process_current_session_rate",
         "Sessions in the last second.",
         Source::Process(|snapshot| (of_frontends(snapshot, |it| it.rate)).into()),
+    ),
+    gauge(
+        "haproxy_process_max_session_rate",
+        "Most sessions in one second since the start.",
+        Source::Process(|snapshot| (snapshot.process.connection_rate_max).into()),
+    ),
+    gauge(
+        "haproxy_process_jobs",
+        "Connections and listeners.",
+        Source::Process(|snapshot| (snapshot.process.connections + listeners(snapshot)).into()),
     ),
     counter(
         "haproxy_process_bytes_out_total",
@@ -202,6 +226,16 @@ const FRONTENDS: &[Family] = &[
         "haproxy_frontend_connections_total",
         "Connections since the start.",
         Source::Frontend(|it| it.traffic.connections_total.into()),
+    ),
+    counter(
+        "haproxy_frontend_denied_connections_total",
+        "Connections a rule refused.",
+        Source::Frontend(|it| it.traffic.denied_connections.into()),
+    ),
+    counter(
+        "haproxy_frontend_denied_sessions_total",
+        "Sessions a rule refused.",
+        Source::Frontend(|it| it.traffic.denied_sessions.into()),
     ),
     counter(
         "haproxy_frontend_intercepted_requests_total",
@@ -409,7 +443,7 @@ const BACKENDS: &[Family] = &[
     gauge(
         "haproxy_backend_last_session_seconds",
         "Seconds since the last session.",
-        Source::Backend(|it| it.last_session.map(|it| it.as_secs()).into()),
+        Source::Backend(|it| last_session(it.last_session)),
     ),
     counter(
         "haproxy_backend_http_responses_total",
@@ -577,7 +611,7 @@ const SERVERS: &[Family] = &[
     gauge(
         "haproxy_server_status",
         "Which of the states it is in.",
-        Source::Labelled(server_status),
+        Source::EachServer(server_status),
     ),
     gauge(
         "haproxy_server_weight",
@@ -587,17 +621,17 @@ const SERVERS: &[Family] = &[
     gauge(
         "haproxy_server_uweight",
         "Weight as set.",
-        Source::Server(|it| it.weight.into()),
+        Source::Server(|it| it.weight_set.into()),
     ),
     counter(
         "haproxy_server_check_failures_total",
         "Checks that failed while it was up.",
-        Source::Server(|it| it.check_failures_total.into()),
+        Source::Server(|it| it.checked.then_some(it.check_failures_total).into()),
     ),
     counter(
         "haproxy_server_check_up_down_total",
         "Times it went down.",
-        Source::Server(|it| it.downs_total.into()),
+        Source::Server(|it| it.checked.then_some(it.downs_total).into()),
     ),
     gauge(
         "haproxy_server_check_last_change_seconds",
@@ -607,7 +641,7 @@ const SERVERS: &[Family] = &[
     counter(
         "haproxy_server_downtime_seconds_total",
         "Seconds spent down.",
-        Source::Server(|it| it.downtime.as_secs().into()),
+        Source::Server(|it| it.checked.then_some(it.downtime.as_secs()).into()),
     ),
     gauge(
         "haproxy_server_queue_limit",
@@ -617,12 +651,15 @@ const SERVERS: &[Family] = &[
     gauge(
         "haproxy_server_check_status",
         "How its last check ended.",
-        Source::Labelled(check_status),
+        Source::EachServer(check_status),
     ),
     gauge(
         "haproxy_server_check_code",
         "Status code of its last check.",
-        Source::Server(|it| it.check_code.map(u64::from).into()),
+        Source::Server(|it| {
+            let runs = it.checked && it.check_duration.is_some();
+            runs.then_some(it.check_code.map_or(0, u64::from)).into()
+        }),
     ),
     gauge(
         "haproxy_server_check_duration_seconds",
@@ -632,12 +669,12 @@ const SERVERS: &[Family] = &[
     gauge(
         "haproxy_server_last_session_seconds",
         "Seconds since the last session.",
-        Source::Server(|it| it.last_session.map(|it| it.as_secs()).into()),
+        Source::Server(|it| last_session(it.last_session)),
     ),
     counter(
         "haproxy_server_http_responses_total",
         "Responses by class of status.",
-        Source::Labelled(server_responses),
+        Source::EachServer(server_responses),
     ),
     gauge(
         "haproxy_server_idle_connections_current",
@@ -649,6 +686,21 @@ const SERVERS: &[Family] = &[
         "Connections in use.",
         Source::Server(|it| it.traffic.sessions.into()),
     ),
+    gauge(
+        "haproxy_server_unsafe_idle_connections_current",
+        "Idle connections that are given to requests which may be sent again.",
+        Source::Server(|it| it.idle_connections.into()),
+    ),
+    gauge(
+        "haproxy_server_need_connections_current",
+        "Connections that are needed, about.",
+        Source::Server(|it| needed_connections(it).into()),
+    ),
+    gauge(
+        "haproxy_server_current_throttle",
+        "Percent of its weight that is in force while it starts slowly.",
+        Source::Server(|it| it.throttle.into()),
+    ),
 ];
 fn of_frontends(snapshot: &Snapshot, value: fn(&Traffic) -> u64) -> u64 {
     let values = snapshot.frontends.iter().map(|it| value(&it.traffic));
@@ -658,6 +710,10 @@ fn of_frontends(snapshot: &Snapshot, value: fn(&Traffic) -> u64) -> u64 {
 fn listeners(snapshot: &Snapshot) -> u64 {
     let open = snapshot.frontends.iter().filter(|it| it.open);
     open.map(|it| it.binds.len() as u64).sum()
+}
+
+fn last_session(ago: Option<Duration>) -> Value {
+    ago.map_or(Value::MinusOne, |ago| ago.as_secs().into())
 }
 
 fn if_http(mode: Mode, value: u64) -> Value {
@@ -695,11 +751,9 @@ fn backend_responses(snapshot: &Snapshot, samples: &mut Samples) {
     }
 }
 
-fn server_responses(snapshot: &Snapshot, samples: &mut Samples) {
-    for (backend, server) in servers(snapshot) {
-        let labels = server_labels(backend, server);
-        responses(&labels, backend.mode, &server.traffic, samples);
-    }
+fn server_responses(backend: &BackendStats, server: &ServerStats, samples: &mut Samples) {
+    let labels = server_labels(backend, server);
+    responses(&labels, backend.mode, &server.traffic, samples);
 }
 
 fn responses(labels: &[super::Label<'_>], mode: Mode, traffic: &Traffic, samples: &mut Samples) {
@@ -722,13 +776,11 @@ fn state(server: &ServerStats) -> &'static str {
     }
 }
 
-fn server_status(snapshot: &Snapshot, samples: &mut Samples) {
-    for (backend, server) in servers(snapshot) {
-        let [proxy, name] = server_labels(backend, server);
-        let now = state(server);
-        for state in STATES {
-            samples.add(&[proxy, name, ("state", state)], state == now);
-        }
+fn server_status(backend: &BackendStats, server: &ServerStats, samples: &mut Samples) {
+    let [proxy, name] = server_labels(backend, server);
+    let now = state(server);
+    for state in STATES {
+        samples.add(&[proxy, name, ("state", state)], state == now);
     }
 }
 
@@ -747,12 +799,13 @@ fn check_codes() -> impl Iterator<Item = &'static str> {
     ended.map(CheckCode::short)
 }
 
-fn check_status(snapshot: &Snapshot, samples: &mut Samples) {
-    for (backend, server) in servers(snapshot).filter(|(_, server)| server.checked) {
-        let [proxy, name] = server_labels(backend, server);
-        for code in check_codes() {
-            samples.add(&[proxy, name, ("state", code)], server.check_status == code);
-        }
+fn check_status(backend: &BackendStats, server: &ServerStats, samples: &mut Samples) {
+    if !server.checked {
+        return;
+    }
+    let [proxy, name] = server_labels(backend, server);
+    for code in check_codes() {
+        samples.add(&[proxy, name, ("state", code)], server.check_status == code);
     }
 }
 

@@ -5,6 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::sample;
 use super::*;
 
+fn render(snapshot: Snapshot) -> String {
+    asked(snapshot, "")
+}
+
+fn asked(snapshot: Snapshot, query: &str) -> String {
+    let query = Query::new(query).expect("a query");
+    Metrics::new(snapshot, query).whole()
+}
+
 /// A sample: its name, its labels, its value.
 type Sample = (String, BTreeMap<String, String>, f64);
 
@@ -109,11 +118,17 @@ fn parse_value(text: &str) -> Option<(String, &str)> {
 #[test]
 fn the_text_parses_by_its_own_rules() {
     for snapshot in [sample::small(), sample::fleet()] {
-        let families = parse(&render(&snapshot)).unwrap();
+        let families = parse(&render(snapshot.clone())).unwrap();
         assert!(families.len() > 100, "{}", families.len());
         for (name, (kind, samples)) in &families {
             assert!(!samples.is_empty(), "{name}");
-            assert!(samples.iter().all(|sample| sample.2 >= 0.0), "{name}");
+            // "Never" is -1, as with HAProxy.
+            let least = if name.contains("last_session") {
+                -1.0
+            } else {
+                0.0
+            };
+            assert!(samples.iter().all(|sample| sample.2 >= least), "{name}");
             let counts = kind == "counter";
             assert_eq!(counts, name.ends_with("_total"), "{name} is a {kind}");
         }
@@ -159,7 +174,7 @@ fn every_name_is_there_once() {
 /// Lines HAProxy 2.6.12 printed for the state in `sample::small`.
 #[test]
 fn samples_are_haproxys() {
-    let text = render(&sample::small());
+    let text = render(sample::small());
     let expected = [
         "haproxy_process_nbproc 1",
         "haproxy_frontend_current_sessions{proxy=\"fe\"} 1",
@@ -194,7 +209,7 @@ fn samples_are_haproxys() {
 
 #[test]
 fn our_own_metrics_are_there() {
-    let text = render(&sample::fleet());
+    let text = render(sample::fleet());
     let expected = [
         "tidegate_lifecycle_state{state=\"Starting\"} 0",
         "tidegate_lifecycle_state{state=\"Routing\"} 1",
@@ -225,7 +240,7 @@ fn hostile_names_stay_in_their_label() {
     snapshot.frontends.truncate(1);
     snapshot.backends.truncate(1);
     snapshot.backends[0].servers.truncate(1);
-    let families = parse(&render(&snapshot)).unwrap();
+    let families = parse(&render(snapshot.clone())).unwrap();
     let (_, samples) = &families["haproxy_server_weight"];
     assert_eq!(samples.len(), 1);
     assert_eq!(
@@ -245,4 +260,53 @@ fn seconds_are_written_as_prometheus_reads_them() {
     for (duration, expected) in cases {
         assert_eq!(Value::from(duration).to_string(), expected);
     }
+}
+
+#[test]
+fn a_query_chooses_what_is_about_what() {
+    let names = |query: &str| -> Vec<String> {
+        let text = asked(sample::fleet(), query);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        lines
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect()
+    };
+    let all = names("");
+    assert_eq!(names("scope=*"), all);
+    let servers = names("scope=server");
+    assert!(!servers.is_empty() && servers.iter().all(|name| name.contains("_server_")));
+    let both = names("scope=frontend&scope=global");
+    assert!(both.len() < all.len() && both.iter().any(|name| name.starts_with("haproxy_process_")));
+    assert!(both.iter().any(|name| name == "tidegate_lifecycle_state"));
+    assert_eq!(names("scope=server&scope="), Vec::<String>::new());
+    assert_eq!(
+        names("metrics=haproxy_server_status"),
+        ["haproxy_server_status"]
+    );
+    assert_eq!(names("metrics=-haproxy_server_status").len(), all.len() - 1);
+    assert_eq!(Query::new("scope=foo"), None);
+    let maint = |query: &str| {
+        let text = asked(sample::fleet(), query);
+        text.contains("server=\"node-7\"")
+    };
+    assert!(maint("scope=server") && !maint("scope=server&no-maint"));
+}
+
+/// A fleet is written in steps: each family has one head, and every server once.
+#[test]
+fn a_large_fleet_has_every_server_once() {
+    let mut snapshot = sample::small();
+    let server = snapshot.backends[0].servers[0].clone();
+    snapshot.backends[0].servers = (0..1000)
+        .map(|number| ServerStats {
+            name: format!("n{number}").into(),
+            ..server.clone()
+        })
+        .collect();
+    let families = parse(&render(snapshot)).expect("the text is right");
+    let (_, samples) = &families["haproxy_server_weight"];
+    let of_first = samples
+        .iter()
+        .filter(|(_, labels, _)| labels["proxy"] == "be");
+    assert_eq!(of_first.count(), 1000);
 }

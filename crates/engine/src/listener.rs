@@ -1,0 +1,77 @@
+//! A listener that is counted on its own (`option socket-stats`): one `bind` of a frontend.
+
+use std::sync::Arc;
+
+use config::model::{Bind, BindAddress};
+
+use crate::counters::{Count, Counters, Gauge};
+
+/// One `bind` of a frontend.
+pub(crate) struct ListenerState {
+    /// `name`, else `sock-` and its number.
+    pub(crate) name: Arc<str>,
+    /// Where it listens, as stats show it.
+    pub(crate) address: Arc<str>,
+    /// Number in its frontend, from 1.
+    pub(crate) id: u32,
+    /// `maxconn` of the bind; 0: none of its own.
+    pub(crate) sessions_limit: u64,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Connections now.
+    pub(crate) sessions: Gauge,
+}
+
+impl ListenerState {
+    /// All zero. `position` is that of the bind.
+    pub(crate) fn new(bind: &Bind, position: usize, writers: usize) -> Self {
+        let id = u32::try_from(position)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let address = match &bind.address {
+            BindAddress::Inet(address) => address.to_string(),
+            BindAddress::Unix(_) | BindAddress::Abstract(_) => "unix".into(),
+            BindAddress::Fd(number) => format!("fd@{number}"),
+        };
+        Self {
+            name: bind
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("sock-{id}").into()),
+            address: address.into(),
+            id,
+            sessions_limit: bind.maxconn.map_or(0, u64::from),
+            counters: Counters::new(writers),
+            sessions: Gauge::default(),
+        }
+    }
+}
+
+/// A connection's place in the books of its listener.
+pub(crate) struct ListenerPlace {
+    listener: Arc<ListenerState>,
+    writer: usize,
+}
+
+impl ListenerPlace {
+    /// One more connection.
+    pub(crate) fn enter(listener: &Arc<ListenerState>, writer: usize) -> Self {
+        listener.sessions.enter();
+        listener.counters.add(writer, Count::Sessions, 1);
+        Self {
+            listener: listener.clone(),
+            writer,
+        }
+    }
+
+    /// Counts for the listener what is counted for its frontend.
+    pub(crate) fn count(&self, what: Count, by: u64) {
+        self.listener.counters.add(self.writer, what, by);
+    }
+}
+
+impl Drop for ListenerPlace {
+    fn drop(&mut self) {
+        self.listener.sessions.leave();
+    }
+}
