@@ -93,6 +93,7 @@ fn judge<'r>(
         logins: None,
         frontend: frontend.name(),
         backend: None,
+        server_tls: None,
         usable_servers: &usable,
         now: clock::wall(),
         random: fastrand::u64(..),

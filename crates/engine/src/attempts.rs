@@ -113,6 +113,7 @@ impl<'a> Attempts<'a> {
                 && let Some(stream) = worker.idle.take(&alike)
             {
                 session.record.connect = Some(Duration::ZERO);
+                session.server_tls = stream.server_tls();
                 session.count_at_both(Count::Reuses);
                 self.alike = Some(alike);
                 return Ok(ServerConnection {
@@ -164,6 +165,7 @@ impl<'a> Attempts<'a> {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
+                session.server_tls = stream.server_tls();
                 Ok(Some(stream))
             }
             Err(error) => {
@@ -286,8 +288,8 @@ impl<'a> Attempts<'a> {
         if self.retries_left == 0 || !self.backend.conf().retry_on.no_connection {
             session.count_at_both(Count::ConnectErrors);
             let side = match error {
-                ConnectError::Expired => Side::ServerTimeout,
-                ConnectError::Failed(_) => Side::Server,
+                ConnectError::Expired | ConnectError::HandshakeExpired => Side::ServerTimeout,
+                ConnectError::Failed(_) | ConnectError::HandshakeFailed(_) => Side::Server,
             };
             return Err(NoServer {
                 end: End::by(side, Stage::Connect),
@@ -296,7 +298,12 @@ impl<'a> Attempts<'a> {
         }
         self.retry(session);
         let elsewhere = session.server().is_none() && self.backend.usable_count() > 1;
-        if !elsewhere && matches!(error, ConnectError::Failed(_)) {
+        if !elsewhere
+            && matches!(
+                error,
+                ConnectError::Failed(_) | ConnectError::HandshakeFailed(_)
+            )
+        {
             tokio::time::sleep(limit.map_or(RETRY_PAUSE, |limit| limit.min(RETRY_PAUSE))).await;
         }
         Ok(())

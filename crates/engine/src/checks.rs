@@ -5,7 +5,6 @@
 //! result means is decided by [`routing::health`]; what follows from a change is in `manager`.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -136,7 +135,7 @@ async fn attempt(
     };
     let mut stream = connect(&dial, Some(limits.connect))
         .await
-        .map_err(|error| connect_failure(&error, tls.is_some()))?;
+        .map_err(|error| connect_failure(&error))?;
     if server.dynamic
         && stream
             .local_peer()
@@ -226,21 +225,14 @@ fn target(server: &ServerState, check: &Check) -> Option<Target> {
     }
 }
 
-fn connect_failure(error: &ConnectError, tls: bool) -> Finding {
+fn connect_failure(error: &ConnectError) -> Finding {
     match error {
         ConnectError::Expired => (CheckCode::Layer4Timeout, None, String::new()),
-        ConnectError::Failed(error) => {
-            let of_tls = tls
-                && matches!(
-                    error.kind(),
-                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-                );
-            let code = if of_tls {
-                CheckCode::Layer6Response
-            } else {
-                CheckCode::Layer4Connection
-            };
-            (code, None, explain(error))
+        ConnectError::Failed(error) => (CheckCode::Layer4Connection, None, explain(error)),
+        ConnectError::HandshakeExpired => (CheckCode::Layer6Timeout, None, String::new()),
+        ConnectError::HandshakeFailed(error) => {
+            let info = format!("SSL handshake failure ({})", explain(error));
+            (CheckCode::Layer6Response, None, info)
         }
     }
 }

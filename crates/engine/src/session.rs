@@ -17,6 +17,7 @@ use routing::auth::Logins;
 use routing::balance::ServerKey;
 use routing::content::Content;
 use routing::rules::Answer;
+use routing::sample::ServerTlsFacts;
 use smallvec::SmallVec;
 use wire::head::Fields;
 
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     service: &'static str,
     /// What was proven of the client's user and password.
     logins: Option<Box<Logins>>,
+    /// TLS towards the server in use.
+    pub(crate) server_tls: Option<ServerTlsFacts>,
     /// Whether its line was written already.
     logged: Cell<bool>,
     bytes_in: Cell<u64>,
@@ -128,6 +131,7 @@ impl Session {
             server: None,
             service: "<NOSRV>",
             logins: None,
+            server_tls: None,
             logged: Cell::new(false),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -452,6 +456,7 @@ impl Session {
             connection: &self.connection.facts,
             frontend: self.frontend().name(),
             backend: self.backend.as_ref().map(|b| &**b.name()),
+            server_tls: self.server_tls,
             usable_servers,
             now: clock::wall(),
             random: fastrand::u64(..),

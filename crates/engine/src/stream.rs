@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use routing::sample::ServerTlsFacts;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -138,6 +139,15 @@ impl Stream {
         let mut unhurried = std::pin::pin!(tokio::task::coop::unconstrained(read));
         let mut context = Context::from_waker(Waker::noop());
         matches!(unhurried.as_mut().poll(&mut context), Poll::Ready(true))
+    }
+
+    /// What was agreed on with a server, where it speaks TLS.
+    pub(crate) fn server_tls(&self) -> Option<ServerTlsFacts> {
+        let Self::Tls(tls) = self else { return None };
+        match &**tls {
+            Tls::Client(tls) => Some(crate::tls::server_facts(tls.get_ref().1)),
+            Tls::Server(_) => None,
+        }
     }
 
     /// Whether the kernel alone carries it.

@@ -310,6 +310,7 @@ mod tests {
                 logins: None,
                 frontend: "f",
                 backend: None,
+                server_tls: None,
                 usable_servers: &|_| 0,
                 now: std::time::Duration::ZERO,
                 random: 0,

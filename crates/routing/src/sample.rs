@@ -15,7 +15,7 @@ use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::value::leading_int;
 
-pub use crate::tls::{ClientCertificate, TlsFacts};
+pub use crate::tls::{ClientCertificate, ServerTlsFacts, TlsFacts};
 pub use crate::value::Value;
 
 /// What is known when a decision is made.
@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub frontend: &'a str,
     /// Name of the backend, once chosen.
     pub backend: Option<&'a str>,
+    /// TLS towards the server, where there is a connection to one and it has TLS.
+    pub server_tls: Option<ServerTlsFacts>,
     /// How many servers of a backend can be used; `None`: of the current one.
     pub usable_servers: &'a dyn Fn(Option<&str>) -> u64,
     /// Since 1970, UTC.
@@ -314,7 +316,7 @@ fn tls<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             let client = tls?.client.as_ref();
             Some(Value::Int(client.map_or(0, |it| it.ca_error.into())))
         }
-        Fetch::Tls(fetch) => crate::tls::value(fetch, tls),
+        Fetch::Tls(fetch) => crate::tls::value(fetch, tls, facts.server_tls),
         Fetch::FcErr => Some(Value::Int(facts.connection.error.number())),
         Fetch::FcErrStr => Some(text(facts.connection.error.words())),
         _ => None,

@@ -30,10 +30,7 @@ pub struct TlsFacts {
 impl TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub fn version(&self) -> &'static str {
-        match self.is_tls12 {
-            true => "TLSv1.2",
-            false => "TLSv1.3",
-        }
+        version(self.is_tls12)
     }
 
     /// The cipher by OpenSSL's name, as HAProxy writes it.
@@ -55,8 +52,38 @@ pub struct ClientCertificate {
     pub ca_depth: u8,
 }
 
+/// What is known of TLS towards a server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServerTlsFacts {
+    /// Whether it is TLS 1.2; else it is TLS 1.3.
+    pub is_tls12: bool,
+    /// The suite that was agreed on.
+    pub suite: Option<Suite>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}
+
+fn version(is_tls12: bool) -> &'static str {
+    match is_tls12 {
+        true => "TLSv1.2",
+        false => "TLSv1.3",
+    }
+}
+
+/// Bits of the cipher's key.
+fn key_size(suite: Option<Suite>) -> Value<'static> {
+    let name = suite.map_or("", Suite::name);
+    let short = name.contains("AES_128") || name.contains("AES128");
+    Value::Int(if short { 128 } else { 256 })
+}
+
 /// What a fetch sees.
-pub(crate) fn value<'a>(fetch: &TlsFetch, tls: Option<&'a TlsFacts>) -> Option<Value<'a>> {
+pub(crate) fn value<'a>(
+    fetch: &TlsFetch,
+    tls: Option<&'a TlsFacts>,
+    server: Option<ServerTlsFacts>,
+) -> Option<Value<'a>> {
+    let text = |text: &'static str| Value::text(text.as_bytes());
     let client = tls.and_then(|tls| tls.client.as_deref());
     match fetch {
         TlsFetch::Used => Some(Value::Bool(client.is_some())),
@@ -76,13 +103,12 @@ pub(crate) fn value<'a>(fetch: &TlsFetch, tls: Option<&'a TlsFacts>) -> Option<V
             tls?;
             Some(Value::Int(client.map_or(0, |it| it.ca_depth.into())))
         }
-        TlsFetch::KeySize => {
-            let bits = match tls?.cipher().contains("AES_128") || tls?.cipher().contains("AES128") {
-                true => 128,
-                false => 256,
-            };
-            Some(Value::Int(bits))
-        }
+        TlsFetch::KeySize => Some(key_size(tls?.suite)),
+        TlsFetch::Server => Some(Value::Bool(server.is_some())),
+        TlsFetch::ServerProtocol => Some(text(version(server?.is_tls12))),
+        TlsFetch::ServerCipher => Some(text(server?.suite.map_or("", Suite::name))),
+        TlsFetch::ServerResumed => Some(Value::Bool(server.is_some_and(|it| it.resumed))),
+        TlsFetch::ServerKeySize => Some(key_size(server?.suite)),
         TlsFetch::Certificate(Whose::Client, part) => certificate::part(&client?.der, part),
         TlsFetch::Certificate(Whose::Ours, part) => {
             certificate::part(tls?.certificate.as_deref()?, part)

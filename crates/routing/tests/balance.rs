@@ -120,6 +120,7 @@ fn hash_of(balancing: &Balancing, balance: &str, key: &str) -> Option<u32> {
         connection: &connection,
         frontend: "fe",
         backend: None,
+        server_tls: None,
         usable_servers: &|_| 0,
         now: Duration::ZERO,
         random: 7,

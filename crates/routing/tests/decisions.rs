@@ -81,6 +81,7 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
         connection: &connection,
         frontend: "fe",
         backend: None,
+        server_tls: None,
         usable_servers: &|_| 0,
         now: Duration::from_secs(1_795_337_577),
         random: 7,

@@ -32,13 +32,12 @@ const FETCHES: &str = "
     res.bytes_out res.cache_hit res.cache_name res.comp res.comp_algo res.cook_names res.hdrs
     res.hdrs_bin res.timer.data res.timer.hdr server_status set-cookie so_id so_name
     src_is_local srv_conn srv_conn_free srv_id srv_is_up srv_iweight srv_name srv_queue
-    srv_sess_rate srv_uweight srv_weight ssl_bc ssl_bc_alg_keysize ssl_bc_alpn ssl_bc_cipher
-    ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
+    srv_sess_rate srv_uweight srv_weight ssl_bc_alpn     ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
     ssl_bc_client_random ssl_bc_client_traffic_secret_0 ssl_bc_curve
     ssl_bc_early_exporter_secret ssl_bc_err ssl_bc_err_str ssl_bc_exporter_secret
-    ssl_bc_is_resumed ssl_bc_npn ssl_bc_protocol ssl_bc_server_handshake_traffic_secret
+    ssl_bc_npn ssl_bc_server_handshake_traffic_secret
     ssl_bc_server_random ssl_bc_server_traffic_secret_0 ssl_bc_session_id ssl_bc_session_key
-    ssl_bc_sni ssl_bc_unique_id ssl_bc_use_keysize ssl_c_chain_der ssl_c_policies ssl_c_r_dn
+    ssl_bc_sni ssl_bc_unique_id ssl_c_chain_der ssl_c_policies ssl_c_r_dn
     ssl_c_san ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex ssl_fc_cipherlist_str
     ssl_fc_cipherlist_xxh ssl_fc_client_early_traffic_secret
     ssl_fc_client_handshake_traffic_secret ssl_fc_client_random ssl_fc_client_traffic_secret_0

@@ -6,7 +6,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::{Context, Fetch};
 
-/// What a fetch looks at of TLS towards the client, beyond what was agreed on.
+/// What a fetch looks at of TLS, beyond what was agreed on with the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsFetch {
     /// `ssl_c_used`: whether the session has a client's certificate.
@@ -19,6 +19,16 @@ pub enum TlsFetch {
     CaErrorDepth,
     /// `ssl_fc_alg_keysize`, `ssl_fc_use_keysize`: bits of the cipher's key.
     KeySize,
+    /// `ssl_bc`: whether the connection to the server is TLS.
+    Server,
+    /// `ssl_bc_protocol`.
+    ServerProtocol,
+    /// `ssl_bc_cipher`.
+    ServerCipher,
+    /// `ssl_bc_is_resumed`.
+    ServerResumed,
+    /// `ssl_bc_alg_keysize`, `ssl_bc_use_keysize`.
+    ServerKeySize,
     /// A part of a certificate.
     Certificate(Whose, CertificatePart),
 }

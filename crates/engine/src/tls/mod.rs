@@ -19,7 +19,7 @@ pub(crate) use client::{ClientTls, NodeTls, Shelf};
 pub(crate) use server::{Common, ServerTlsConfig};
 use trust::RootCache;
 
-use routing::sample::{ClientCertificate, TlsFacts};
+use routing::sample::{ClientCertificate, ServerTlsFacts, TlsFacts};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 /// What rules and logs may know of a client's TLS connection.
@@ -35,6 +35,17 @@ fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
             .map(|alpn| String::from_utf8_lossy(alpn).into()),
         resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         ..TlsFacts::default()
+    }
+}
+
+/// What was agreed on with a server.
+pub(crate) fn server_facts(state: &CommonState) -> ServerTlsFacts {
+    ServerTlsFacts {
+        is_tls12: state.protocol_version() == Some(ProtocolVersion::TLSv1_2),
+        suite: state
+            .negotiated_cipher_suite()
+            .and_then(|suite| ciphers::known(suite.suite())),
+        resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
     }
 }
 

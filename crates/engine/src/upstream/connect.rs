@@ -1,10 +1,10 @@
 //! A new connection to a server.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::model::Outgoing;
 use tokio::io::AsyncWriteExt;
@@ -21,8 +21,12 @@ use crate::tls::ClientTls;
 pub(crate) enum ConnectError {
     /// It took longer than `timeout connect`.
     Expired,
-    /// It was refused, unreachable, or TLS failed.
+    /// It was refused or unreachable.
     Failed(io::Error),
+    /// The connection was there, and time ran out in the TLS handshake.
+    HandshakeExpired,
+    /// The connection was there, and the TLS handshake failed.
+    HandshakeFailed(io::Error),
 }
 
 /// Writes what goes first, given both ends of a connection where they have addresses.
@@ -49,14 +53,22 @@ pub(crate) async fn connect(
     dial: &Dial<'_>,
     limit: Option<Duration>,
 ) -> Result<Stream, ConnectError> {
-    match within(limit, connect_at_leisure(dial)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(ConnectError::Failed(error)),
-        Err(_) => Err(ConnectError::Expired),
+    let started = Instant::now();
+    let (carrier, ip) = match within(limit, carrier_at_leisure(dial)).await {
+        Ok(connected) => connected.map_err(ConnectError::Failed)?,
+        Err(_) => return Err(ConnectError::Expired),
+    };
+    let Some(tls) = dial.tls else {
+        return Ok(Stream::from(carrier));
+    };
+    let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+    match within(left, tls.connect(carrier, dial.sni, ip)).await {
+        Ok(shaken) => shaken.map_err(ConnectError::HandshakeFailed),
+        Err(_) => Err(ConnectError::HandshakeExpired),
     }
 }
 
-async fn connect_at_leisure(dial: &Dial<'_>) -> io::Result<Stream> {
+async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<(Carrier, IpAddr)> {
     let (mut carrier, ip) = match dial.target {
         Target::Inet(address) => {
             let tcp = source::connect(*address, dial.outgoing, dial.next_port).await?;
@@ -76,10 +88,7 @@ async fn connect_at_leisure(dial: &Dial<'_>) -> io::Result<Stream> {
         // A new socket has room for it.
         carrier.write_all(&header(ends(&carrier))).await?;
     }
-    match dial.tls {
-        Some(tls) => tls.connect(carrier, dial.sni, ip).await,
-        None => Ok(Stream::from(carrier)),
-    }
+    Ok((carrier, ip))
 }
 
 fn ends(carrier: &Carrier) -> Option<(SocketAddr, SocketAddr)> {
