@@ -1,6 +1,8 @@
 //! Nodes that die, freeze, lie and reset: what clients see, what the log says, and that nobody else
 //! is touched.
 
+mod table;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
