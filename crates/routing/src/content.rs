@@ -252,7 +252,8 @@ fn counted<'a>(fetch: &ContentFetch, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let length = bytes.get(*offset..behind)?;
     let length = length
         .iter()
-        .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let length = usize::try_from(length).ok()?;
     let start = match start {
         BlockStart::At(start) => *start,
         BlockStart::Behind(distance) => {
@@ -369,7 +370,6 @@ mod tests {
         check(&[&block(",+0")], bytes, "accept", "accept");
         check(&[&block(",3")], bytes, "accept", "accept");
         check(&[&block(",+1")], bytes, "pass", "pass");
-        check(&[&block(",-9")], bytes, "wait", "pass");
         check(&[&block("")], b"x\xff\xffabc", "wait", "pass");
     }
 }

@@ -149,16 +149,22 @@ fn block(arguments: &mut Arguments, side: Side) -> Result<Fetch, Diagnostic> {
     let offset = position(arguments, "the offset of a length")?;
     let span = arguments.span();
     let width = position(arguments, "the number of bytes it has")?;
-    if width == 0 || width > size_of::<u32>() {
+    if width == 0 || width > size_of::<u64>() {
         return Err(
             Diagnostic::alert(span, format!("a length of {width} bytes cannot be read"))
-                .label("expected 1 to 4 bytes"),
+                .label("expected 1 to 8 bytes"),
         );
     }
     let start = match arguments.optional() {
         None | Some(("", _)) => BlockStart::Behind(0),
         Some((text, span)) => start(text, span)?,
     };
+    if matches!(start, BlockStart::Behind(distance) if distance + ((offset + width) as i64) < 0) {
+        return Err(Diagnostic::alert(
+            span,
+            "the block begins before the first byte",
+        ));
+    }
     fetch(ContentFetch::CountedPayload {
         side,
         offset,

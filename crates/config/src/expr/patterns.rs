@@ -274,11 +274,11 @@ fn compile(
     words: &[Word],
 ) -> Result<Patterns, Diagnostic> {
     if matching.takes_operators() {
-        let number = match matching {
-            Matching::Version => version,
-            _ => number,
+        let written = match matching {
+            Matching::Version => Written::VERSION,
+            _ => Written::NUMBER,
         };
-        let ranges = Ranges::new(int_ranges(texts, words, number)?);
+        let ranges = Ranges::new(int_ranges(texts, words, &written)?);
         return Ok(match matching {
             Matching::Length => Patterns::Length(ranges),
             _ => Patterns::Int(ranges),
@@ -338,11 +338,11 @@ fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
 fn int_ranges(
     texts: &[&Text],
     words: &[Word],
-    number: ReadNumber,
+    written: &Written,
 ) -> Result<Vec<(i64, i64)>, Diagnostic> {
     let mut ranges = Vec::new();
     for text in texts {
-        ranges.push(range(&text.text, text.span, number)?);
+        ranges.push(range(&text.text, text.span, written)?);
     }
     let mut operator = "eq";
     for word in words {
@@ -352,7 +352,7 @@ fn int_ranges(
                 return Err(Diagnostic::alert(word.span, "ACLs have no operator 'ne'")
                     .help("negate the test: '!{ … eq N }'"));
             }
-            text => ranges.push(compared(range(text, word.span, number)?, operator)),
+            text => ranges.push(compared(range(text, word.span, written)?, operator)),
         }
     }
     Ok(ranges)
@@ -380,8 +380,23 @@ fn compared((first, last): (i64, i64), operator: &str) -> (i64, i64) {
     }
 }
 
-/// How a number of a pattern is written.
-type ReadNumber = fn(&str, Span) -> Result<i64, Diagnostic>;
+/// How the numbers of a pattern are written.
+struct Written {
+    read: fn(&str, Span) -> Result<i64, Diagnostic>,
+    /// What stands between the bounds of a range.
+    separators: &'static [char],
+}
+
+impl Written {
+    const NUMBER: Self = Self {
+        read: number,
+        separators: &[':'],
+    };
+    const VERSION: Self = Self {
+        read: version,
+        separators: &[':', '-'],
+    };
+}
 
 fn number(text: &str, span: Span) -> Result<i64, Diagnostic> {
     text.parse::<i64>().map_err(|_| {
@@ -403,8 +418,9 @@ fn version(text: &str, span: Span) -> Result<i64, Diagnostic> {
 }
 
 /// `5`, `5:9`, `5:` or `:9`; versions may have a hyphen in between.
-fn range(text: &str, span: Span, number: ReadNumber) -> Result<(i64, i64), Diagnostic> {
-    let Some((first, last)) = text.split_once(':') else {
+fn range(text: &str, span: Span, written: &Written) -> Result<(i64, i64), Diagnostic> {
+    let number = written.read;
+    let Some((first, last)) = text.split_once(written.separators) else {
         let value = number(text, span)?;
         return Ok((value, value));
     };

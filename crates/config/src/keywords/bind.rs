@@ -384,7 +384,8 @@ fn finish_tls(
 fn addresses(word: &Word, scope: &Scope<'_>) -> Result<Vec<(BindAddress, Arc<str>)>, Diagnostic> {
     let text = address::expand(&word.text, scope.environment);
     let mut all = Vec::new();
-    for part in text.split(',') {
+    // A comma at the end separates nothing, as in HAProxy.
+    for part in text.strip_suffix(',').unwrap_or(&text).split(',') {
         one_address(part, word, &mut all)?;
         if all.len() > ADDRESSES_MAX {
             return Err(Diagnostic::alert(
