@@ -10,8 +10,8 @@ use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
-    Balancing, Bind, HttpCheck, KeepAlive, LogTarget, Proxy, RequestRule, RetryOn, Server,
-    ServerTls, Source, StatsPage,
+    Balancing, Bind, Captures, HttpCheck, KeepAlive, LogTarget, Proxy, RequestRule, RetryOn,
+    Server, ServerTls, Source, StatsPage, UniqueId,
 };
 use crate::source::Span;
 
@@ -63,6 +63,8 @@ pub(crate) struct FrontDraft {
     pub(crate) socket_stats: bool,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<UseBackendDraft>,
+    pub(crate) captures: Captures,
+    pub(crate) unique_id: UniqueId,
 }
 
 /// What only backends have.

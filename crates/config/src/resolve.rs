@@ -10,13 +10,14 @@ use crate::check::Drafts;
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
+use crate::expr::Variable;
 use crate::formats::Formats;
 use crate::keywords::outgoing::keepalive;
-use crate::keywords::{Bases, SectionKind, tls, userlist};
+use crate::keywords::{Bases, SectionKind, capture, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
-    LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress, ServerTls,
-    Target, UseBackend, Userlist,
+    LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress,
+    ServerTls, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -288,6 +289,7 @@ fn frontend(
         Some(named) => names.target(named, "default_backend", draft, report),
         None => own,
     };
+    capture::check_slots(draft, report);
     Frontend {
         proxy: proxy(draft, global, formats, report),
         binds: draft.front.binds.clone(),
@@ -298,6 +300,8 @@ fn frontend(
         socket_stats: draft.front.socket_stats,
         use_backend,
         default_backend,
+        captures: draft.front.captures.clone(),
+        unique_id: draft.front.unique_id.clone(),
         listen: draft.kind == SectionKind::Listen,
     }
 }
@@ -514,9 +518,20 @@ fn logging(
         }
     }
     let log = &draft.log;
+    let format = formats.of(draft, report);
+    let custom = match &format {
+        LogFormat::Custom(format) => Some(format),
+        LogFormat::Default => None,
+    };
+    let tells_source = custom.into_iter().chain(&log.structured).any(|format| {
+        [Variable::bi, Variable::bp]
+            .iter()
+            .any(|variable| format.has(*variable))
+    });
     Logging {
         targets,
-        format: formats.of(draft, report),
+        format,
+        tells_source,
         error_format: log.error_format.clone(),
         structured: log.structured.clone(),
         dontlognull: log.dontlognull,

@@ -3,7 +3,7 @@
 
 use config::model::{TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
-use routing::sample::{ConnectionFacts, Facts};
+use routing::sample::{ConnectionFacts, Facts, NoMemory};
 
 use crate::clock;
 use crate::counters::Count;
@@ -94,6 +94,7 @@ fn judge<'r>(
         frontend: frontend.name(),
         backend: None,
         server_tls: None,
+        memory: &NoMemory,
         usable_servers: &usable,
         now: clock::wall(),
         random: fastrand::u64(..),

@@ -57,8 +57,10 @@ fn run(rules: Rules, head: &mut ResponseHead, session: &Session) -> Option<Stopp
     let backend = session.backend();
     let own_half = backend.is_some_and(|backend| serve::is_own_half(frontend, backend));
     let proxies = [
-        backend.map(|backend| &backend.conf().proxy),
-        (!own_half).then(|| &frontend.conf().proxy),
+        backend
+            .filter(|_| !own_half)
+            .map(|backend| &backend.conf().proxy),
+        Some(&frontend.conf().proxy),
     ];
     for proxy in proxies.into_iter().flatten() {
         let rules = match rules {

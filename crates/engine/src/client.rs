@@ -182,6 +182,7 @@ impl Client {
         }
         let mut session = Session::start(&self.connection);
         session.record.idle = waiting.elapsed();
+        session.record.heard = true;
         let deadline = match (self.requests, timeouts.http_request) {
             (_, None) => None,
             (0, Some(limit)) => Some(waiting + limit),
@@ -444,8 +445,8 @@ impl Client {
         if !is_head {
             out.extend_from_slice(&body);
         }
-        // As HAProxy does it: what answers no request is not counted.
-        if !session.record.request_line.is_empty() {
+        // As HAProxy, which answers what is no request before there is a session.
+        if session.has_begun() {
             session.count_out(measure::answer(&head, &body, is_head));
         }
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
@@ -573,6 +574,7 @@ fn accept_head(
     }
     session.record.request = Some(session.record.elapsed());
     session.record.request_line = request_line(&head);
+    session.note_request(&head);
     session.log_begin();
     if let Some(status) = refused {
         return Err(refuse(session, status));

@@ -61,6 +61,7 @@ pub(crate) async fn forward(
             }
         };
         worker.shared.note_routed();
+        request.session.note_source(&server.stream);
         let retried_statuses = attempts.retried_statuses();
         let outcome = run_exchange(
             &mut client,
@@ -177,6 +178,7 @@ struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn apply(&self, head: &mut ResponseHead, session: &Session) -> Option<Instead> {
+        session.note_response(head);
         let instead = answers::respond(head, session);
         if instead.is_none() {
             if let Some(persisted) = self.persisted {
@@ -198,6 +200,8 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
         Upgrade::WebSocket(_) => h1::strip_around_upgrade(&mut request.head.fields),
         _ => h1::strip_hop_by_hop(&mut request.head.fields),
     }
+    request.session.note_cookie(&request.head);
+    request.session.tell_unique_id(&mut request.head);
     let frontend = request.session.frontend().clone();
     let settings = [
         &backend.conf().proxy.forwardfor,

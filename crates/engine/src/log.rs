@@ -44,6 +44,20 @@ impl Level {
     fn severity(self) -> u8 {
         self as u8
     }
+
+    /// The level of that severity; those beyond 7 are the least important one.
+    pub(crate) fn from_severity(severity: u8) -> Self {
+        match severity {
+            0 => Self::Emergency,
+            1 => Self::Alert,
+            2 => Self::Critical,
+            3 => Self::Error,
+            4 => Self::Warning,
+            5 => Self::Notice,
+            6 => Self::Info,
+            _ => Self::Debug,
+        }
+    }
 }
 
 /// Who a line comes from: what its header says beside the date.

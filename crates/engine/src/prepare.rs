@@ -355,6 +355,8 @@ impl Bound {
             // An eighth of the descriptors: idle connections must never keep clients out.
             idle: AtomicU64::new(0),
             idle_max: self.presence.descriptors / 8,
+            numbered: AtomicU64::new(0),
+            hostname: host_name(),
             workers,
             logger: Logger::start(&self.config, &self.presence.resolver)?,
             origins: Origins::new(origin, tags),

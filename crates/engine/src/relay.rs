@@ -93,6 +93,7 @@ async fn open(
         Err(NoServer { end, .. }) => return session.finish(end),
     };
     worker.shared.note_routed();
+    session.note_source(&server.stream);
     session.log_early(Early::default());
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.response.is_empty() {

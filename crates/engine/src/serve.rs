@@ -266,6 +266,7 @@ fn apply_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Ve
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);
+            request.session.note_cookie(&request.head);
             Some(Verdict::Reply {
                 answer,
                 end: denied,

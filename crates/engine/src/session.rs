@@ -1,12 +1,13 @@
 //! What is known and counted of one request, or of one TCP session, from its start to its log line.
 
+mod captures;
 mod line;
 mod logging;
 
 pub(crate) use line::Early;
 pub(crate) use logging::Scratch;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,6 +47,8 @@ pub(crate) struct Session {
     logins: Option<Box<Logins>>,
     /// TLS towards the server in use.
     pub(crate) server_tls: Option<ServerTlsFacts>,
+    /// What is kept for its log line beyond what every session has.
+    notes: RefCell<Option<Box<captures::Notes>>>,
     /// Whether its line was written already.
     logged: Cell<bool>,
     bytes_in: Cell<u64>,
@@ -66,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) handshake: Duration,
     /// `%Ti`.
     pub(crate) idle: Duration,
+    /// Whether the client sent anything of a request.
+    pub(crate) heard: bool,
     /// `%TR`.
     pub(crate) request: Option<Duration>,
     /// `%Tw`.
@@ -99,6 +104,7 @@ impl Record {
             started: Instant::now(),
             handshake,
             idle: Duration::ZERO,
+            heard: false,
             request: None,
             queue: None,
             connect: None,
@@ -132,6 +138,7 @@ impl Session {
             service: "<NOSRV>",
             logins: None,
             server_tls: None,
+            notes: RefCell::default(),
             logged: Cell::new(false),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -170,6 +177,11 @@ impl Session {
     /// The frontend it came in by.
     pub(crate) fn frontend(&self) -> &Arc<FrontendState> {
         &self.connection.frontend
+    }
+
+    /// Whether its frontend understands requests.
+    pub(crate) fn is_http(&self) -> bool {
+        self.frontend().conf().proxy.mode == Mode::Http
     }
 
     /// Pages of one's own: those of the backend, then those of the frontend, as HAProxy looks.
@@ -457,6 +469,7 @@ impl Session {
             frontend: self.frontend().name(),
             backend: self.backend.as_ref().map(|b| &**b.name()),
             server_tls: self.server_tls,
+            memory: self,
             usable_servers,
             now: clock::wall(),
             random: fastrand::u64(..),

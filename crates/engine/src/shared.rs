@@ -51,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) idle: AtomicU64,
     /// See `idle`.
     pub(crate) idle_max: u64,
+    /// Sessions that were given a number (`%rt`).
+    pub(crate) numbered: AtomicU64,
+    /// This machine's name.
+    pub(crate) hostname: Arc<str>,
     /// How many workers there are.
     pub(crate) workers: usize,
     /// Where log lines go.

@@ -5,7 +5,7 @@
 //! in atomics.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub(crate) struct FrontendState {
     pub(crate) id: u32,
     /// What it counts.
     pub(crate) counters: Counters,
+    /// Lines that told their own number (`%lc`).
+    pub(crate) log_lines: AtomicU64,
     /// Client connections now.
     pub(crate) sessions: Gauge,
     /// Tunnels now.
@@ -122,6 +124,7 @@ impl FrontendState {
             index,
             id,
             counters: Counters::new(writers),
+            log_lines: AtomicU64::new(0),
             sessions: Gauge::default(),
             tunnels: Gauge::default(),
             connection_rate: Rate::default(),

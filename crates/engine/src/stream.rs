@@ -127,6 +127,14 @@ impl Stream {
         (peer.ip() == here.ip()).then_some(peer)
     }
 
+    /// Our own address; none on a Unix socket.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        let socket = self.socket();
+        let here = socket2::SockRef::from(&socket).local_addr().ok()?;
+        let here = here.as_socket()?;
+        Some(SocketAddr::new(unmapped(here.ip()), here.port()))
+    }
+
     /// Whether the peer has neither closed nor sent anything that was not read. The kernel is
     /// asked, since the runtime may not have looked yet; of TLS also what is decrypted already.
     pub(crate) fn is_quiet(&mut self) -> bool {

@@ -308,6 +308,7 @@ mod tests {
                     ..Content::default()
                 },
                 connection: &ConnectionFacts::default(),
+                memory: &crate::sample::NoMemory,
                 logins: None,
                 frontend: "f",
                 backend: None,

@@ -86,22 +86,74 @@ fn write_variable(
     variables: &dyn Variables,
     out: &mut Vec<u8>,
 ) {
+    let class = match class(variable) {
+        // Hexadecimal digits are no text.
+        Class::Address if flags.hex => Class::Port,
+        Class::Address => Class::Text,
+        class => class,
+    };
+    let framed = !matches!(class, Class::Plain | Class::Port);
+    let quote = flags.quote && framed;
+    out.extend(quote.then_some(b'"'));
     let start = out.len();
     if !variables.write(variable, flags, out) {
         out.truncate(start);
         from_facts(variable, flags, facts, out);
     }
-    let class = class(variable);
-    if class == Class::Plain || (class == Class::Port && out.len() > start) {
+    if out.len() == start {
+        match class {
+            Class::Plain => {}
+            Class::Port if flags.quote => out.extend_from_slice(b"\"\""),
+            _ if flags.mandatory && !quote => out.push(b'-'),
+            _ => {}
+        }
+    } else if framed {
+        let encoding = match class {
+            Class::Url => &LOG_URL,
+            Class::Header => &LOG_HEADER,
+            _ => &AS_IT_IS,
+        };
+        encode_in_place(start, encoding, flags.escape, out);
+    }
+    out.extend(quote.then_some(b'"'));
+}
+
+/// Writes captured headers: `{one|two}`, or with `clf` one after the other, each by itself. A value
+/// that is missing is empty.
+pub fn captures<'v>(
+    values: impl Iterator<Item = Option<&'v [u8]>>,
+    clf: bool,
+    flags: Flags,
+    out: &mut Vec<u8>,
+) {
+    let mut values = values.peekable();
+    if clf {
+        for (index, value) in values.enumerate() {
+            out.extend((index > 0).then_some(b' '));
+            framed(value.unwrap_or_default(), &LOG_HEADER, flags, out);
+        }
         return;
     }
-    let text = out.split_off(start);
-    let encoding = match class {
-        Class::Url => &LOG_URL,
-        Class::Header => &LOG_HEADER,
-        _ => &AS_IT_IS,
-    };
-    framed(&text, encoding, flags, out);
+    if values.peek().is_none() {
+        return;
+    }
+    out.extend(flags.quote.then_some(b'"'));
+    out.push(b'{');
+    for (index, value) in values.enumerate() {
+        out.extend((index > 0).then_some(b'|'));
+        encode(value.unwrap_or_default(), &LOG_HEADER, flags.escape, out);
+    }
+    out.push(b'}');
+    out.extend(flags.quote.then_some(b'"'));
+}
+
+/// Encodes what stands behind `start`. Nearly always there is nothing to do.
+fn encode_in_place(start: usize, encoding: &Encoding, escape: bool, out: &mut Vec<u8>) {
+    let changes = |byte: &u8| (encoding.is_unsafe)(*byte) || (escape && b"\"\\]".contains(byte));
+    if out[start..].iter().any(changes) {
+        let text = out.split_off(start);
+        encode(&text, encoding, escape, out);
+    }
 }
 
 /// How a variable is written.
@@ -111,6 +163,8 @@ enum Class {
     Plain,
     /// A number that may be missing: then quoted or "-".
     Port,
+    /// An address.
+    Address,
     /// A text of ours.
     Text,
     /// A text from the request line.
@@ -124,8 +178,8 @@ fn class(variable: Variable) -> Class {
     match variable {
         V::HM | V::HP | V::HPO | V::HQ | V::HU | V::HV | V::r => Class::Url,
         V::CC | V::CS => Class::Header,
-        V::H | V::ID | V::b | V::bi | V::ci | V::f | V::fi | V::ft | V::s | V::si => Class::Text,
-        V::sslc | V::sslv => Class::Text,
+        V::bi | V::ci | V::fi | V::si => Class::Address,
+        V::H | V::ID | V::b | V::f | V::ft | V::s | V::sslc | V::sslv => Class::Text,
         V::bp | V::sp => Class::Port,
         _ => Class::Plain,
     }

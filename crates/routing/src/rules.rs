@@ -14,7 +14,7 @@ use crate::access;
 use crate::condition;
 use crate::format::{self, Variables};
 use crate::pages::{self, StatusLine};
-use crate::sample::Facts;
+use crate::sample::{self, Facts};
 
 pub use crate::pages::Answer;
 
@@ -89,6 +89,18 @@ pub fn request(
                 head.fields.append(name, &value);
                 continue;
             }
+            RequestAction::Capture(capture) => {
+                if let Some(value) = sample::eval(&capture.sample, &seen) {
+                    facts
+                        .memory
+                        .keep_of_request(capture.slot, &value.into_text());
+                }
+                continue;
+            }
+            RequestAction::SetLogLevel(level) => {
+                facts.memory.set_log_level(*level);
+                continue;
+            }
             RequestAction::DisableRetries => {
                 variables.disable_retries();
                 continue;
@@ -142,6 +154,14 @@ pub fn response(
                 let value = text(value, &seen, variables);
                 head.fields.append(name, &value);
             }
+            ResponseAction::Capture(capture) => {
+                if let Some(value) = sample::eval(&capture.sample, &seen) {
+                    facts
+                        .memory
+                        .keep_of_response(capture.slot, &value.into_text());
+                }
+            }
+            ResponseAction::SetLogLevel(level) => facts.memory.set_log_level(*level),
             ResponseAction::DelHeader(name) => {
                 head.fields.remove(name);
             }

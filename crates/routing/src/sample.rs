@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::expr::{Constant, Fetch, Named, Sample, Side, TimeUnit};
+use config::expr::{Constant, Fetch, Named, Recalled, Sample, Side, TimeUnit};
+use config::model::LogLevel;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use crate::auth::{self, Logins};
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub backend: Option<&'a str>,
     /// TLS towards the server, where there is a connection to one and it has TLS.
     pub server_tls: Option<ServerTlsFacts>,
+    /// What is remembered of the session.
+    pub memory: &'a dyn Memory,
     /// How many servers of a backend can be used; `None`: of the current one.
     pub usable_servers: &'a dyn Fn(Option<&str>) -> u64,
     /// Since 1970, UTC.
@@ -44,6 +47,44 @@ pub struct Facts<'a> {
     pub random: u64,
     /// What was proven of the client's user and password.
     pub logins: Option<&'a Logins>,
+}
+
+/// What is remembered of a session until it ends, and what rules leave there.
+pub trait Memory {
+    /// Something remembered; `None`: it never came.
+    fn recall(&self, what: Recalled) -> Option<Value<'static>>;
+
+    /// The status of the response, once it is known.
+    fn status(&self) -> Option<u16>;
+
+    /// `http-request capture`: keeps a value in a slot.
+    fn keep_of_request(&self, slot: usize, value: &[u8]);
+
+    /// `http-response capture`.
+    fn keep_of_response(&self, slot: usize, value: &[u8]);
+
+    /// `set-log-level`.
+    fn set_log_level(&self, level: LogLevel);
+}
+
+/// Remembers nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct NoMemory;
+
+impl Memory for NoMemory {
+    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
+        None
+    }
+
+    fn status(&self) -> Option<u16> {
+        None
+    }
+
+    fn keep_of_request(&self, _: usize, _: &[u8]) {}
+
+    fn keep_of_response(&self, _: usize, _: &[u8]) {}
+
+    fn set_log_level(&self, _: LogLevel) {}
 }
 
 /// What is known of the client's connection.
@@ -288,7 +329,11 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             let cookies = fields::cookies(head, named.side, &named.name);
             Some(Value::Int(cookies.count() as i64))
         }
-        Fetch::Status => Some(Value::Int(facts.response?.status.into())),
+        Fetch::Status => {
+            let status = facts.response.map(|head| head.status);
+            Some(Value::Int(status.or(facts.memory.status())?.into()))
+        }
+        Fetch::Recalled(what) => facts.memory.recall(*what),
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),
         fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
@@ -327,7 +372,9 @@ fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     if *fetch == Fetch::ReqProtoHttp {
         return Some(Value::Bool(facts.request.is_some()));
     }
-    let request = facts.request?;
+    let Some(request) = facts.request else {
+        return after_request(fetch, facts);
+    };
     match fetch {
         Fetch::Method => Some(Value::Method(request.method.as_bytes().into())),
         Fetch::ReqVer => Some(Value::text(version(request.version))),
@@ -366,6 +413,22 @@ fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::HttpAuthBearer(name) => auth::bearer(&request.fields, name).map(Value::text),
         Fetch::UrlIp => authority_address(request).map(Value::Addr),
         Fetch::UrlPort => authority_port(request).map(Value::Int),
+        _ => None,
+    }
+}
+
+/// What can still be told of a request that is not at hand any more.
+fn after_request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
+    match fetch {
+        Fetch::Method => {
+            let method = facts.memory.recall(Recalled::Method)?;
+            Some(Value::Method(method.into_bytes()))
+        }
+        Fetch::ReqVer => {
+            let version = facts.memory.recall(Recalled::RequestVersion)?.into_bytes();
+            let number = version.strip_prefix(b"HTTP/")?;
+            Some(Value::made(number.to_vec()))
+        }
         _ => None,
     }
 }

@@ -118,6 +118,7 @@ fn hash_of(balancing: &Balancing, balance: &str, key: &str) -> Option<u32> {
         response: None,
         content: Content::default(),
         connection: &connection,
+        memory: &routing::sample::NoMemory,
         frontend: "fe",
         backend: None,
         server_tls: None,

@@ -79,6 +79,7 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
         response: None,
         content: Content::default(),
         connection: &connection,
+        memory: &routing::sample::NoMemory,
         frontend: "fe",
         backend: None,
         server_tls: None,
@@ -425,11 +426,11 @@ fn log_lines_merge_spaces_fill_gaps_and_encode_what_clients_sent() {
         assert_eq!(String::from_utf8_lossy(&said), expected, "{text}");
     };
     check("a  b   %ci    c", "a b 127.0.0.1 c");
-    check("%hr %hs  %{+Q}r", " \"GET /a?x=#22{ HTTP/1.1\"");
+    check("%hr %hs  %{+Q}r", "\"GET /a?x=#22{ HTTP/1.1\"");
     check("[%ID] [%{+Q}ID] [%{-M}ID] %sslv", "[-] [\"\"] [] -");
     check(
         "%{+Q}o %ci %ST %{-Q}f %[src]",
-        " \"127.0.0.1\" 0 fe \"127.0.0.1\"",
+        "\"127.0.0.1\" 0 fe \"127.0.0.1\"",
     );
     check("%{+E}[str('a\"]b')] %[bin(0a41)]", "a\\\"\\]b #0AA");
     check("%T %Ts %ms", "22/Nov/2026:08:52:57 +0000 1795337577 000");

@@ -12,6 +12,7 @@ mod admin;
 mod answers;
 mod auth;
 mod balance;
+mod captures;
 mod certificates;
 mod checks;
 mod cli;

@@ -11,7 +11,7 @@ use crate::expr::tls::{
     Whose::{Client, Ours},
 };
 use crate::expr::{
-    AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Side, TimeUnit,
+    AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Recalled, Side, TimeUnit,
 };
 
 use Build::{Cookie, Header, HeaderName, Plain, With};
@@ -177,8 +177,13 @@ static ROWS: &[Row] = &[
     row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
     row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),
     row(&["req.proto_http", "req_proto_http"], Bool, RequestLine, Plain(Fetch::ReqProtoHttp)),
-    row(&["capture.req.method"], Str, RequestLine, Plain(Fetch::Method)),
-    row(&["capture.req.uri"], Str, RequestLine, Plain(Fetch::PathQ)),
+    row(&["capture.req.method"], Str, RequestLine, Plain(Fetch::Recalled(Recalled::Method))),
+    row(&["capture.req.uri"], Str, RequestLine, Plain(Fetch::Recalled(Recalled::Uri))),
+    row(&["capture.req.ver"], Str, RequestLine, Plain(Fetch::Recalled(Recalled::RequestVersion))),
+    row(&["capture.res.ver"], Str, ResponseStatus, Plain(Fetch::Recalled(Recalled::ResponseVersion))),
+    row(&["capture.req.hdr"], Str, Session, With(request_capture)),
+    row(&["capture.res.hdr"], Str, Session, With(response_capture)),
+    row(&["unique-id"], Str, Session, Plain(Fetch::Recalled(Recalled::UniqueId))),
     row(&["path"], Str, RequestHead, Plain(Fetch::Path)),
     row(&["pathq"], Str, RequestHead, Plain(Fetch::PathQ)),
     row(&["query"], Str, RequestHead, With(query)),
@@ -220,6 +225,24 @@ static ROWS: &[Row] = &[
     row(&["res.cook_cnt", "scook_cnt"], Int, ResponseHead, Cookie(Fetch::CookCnt)),
     row(&["res.cook_val", "scook_val"], Int, ResponseHead, Cookie(Fetch::CookVal)),
 ];
+
+fn request_capture(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    slot(arguments).map(|slot| Fetch::Recalled(Recalled::RequestCapture(slot)))
+}
+
+fn response_capture(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    slot(arguments).map(|slot| Fetch::Recalled(Recalled::ResponseCapture(slot)))
+}
+
+/// The number of a capture.
+fn slot(arguments: &mut Arguments) -> Result<usize, Diagnostic> {
+    let span = arguments.span();
+    let number = arguments.int("the number of a capture")?;
+    usize::try_from(number).map_err(|_| {
+        Diagnostic::alert(span, format!("there is no capture {number}"))
+            .label("expected a number from 0")
+    })
+}
 
 fn constant_int(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
     Ok(Fetch::Constant(Constant::Int(arguments.int("a number")?)))

@@ -34,7 +34,15 @@ pub const HTTPSLOG: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %
 /// empty values are written "-". Fails on variables and samples that do not exist, or that can have
 /// no value at this stage.
 pub fn parse(word: &Word, context: &Context<'_>) -> Result<Format, Diagnostic> {
-    let log = context.stage == Stage::Log;
+    read(word, context, context.stage == Stage::Log)
+}
+
+/// The same, written like a log line at whatever stage: `unique-id-format`.
+pub fn parse_line(word: &Word, context: &Context<'_>) -> Result<Format, Diagnostic> {
+    read(word, context, true)
+}
+
+fn read(word: &Word, context: &Context<'_>, log: bool) -> Result<Format, Diagnostic> {
     let mut reading = Reading {
         cursor: Cursor::new(word, 0),
         log,

@@ -272,6 +272,8 @@ pub enum Fetch {
     SslFcCipher,
     /// `ssl_fc_alpn`.
     SslFcAlpn,
+    /// What was remembered of the session.
+    Recalled(Recalled),
     /// `ssl_fc_is_resumed`.
     SslFcIsResumed,
     /// `ssl_fc_err`: 0, or the number of what went wrong with the handshake.
@@ -318,6 +320,25 @@ pub enum Fetch {
         /// What is counted.
         unit: TimeUnit,
     },
+}
+
+/// What is remembered of a session until it ends (manual 7.3.3, 7.3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recalled {
+    /// `capture.req.method`.
+    Method,
+    /// `capture.req.uri`: from the first slash on.
+    Uri,
+    /// `capture.req.ver`: "HTTP/1.1".
+    RequestVersion,
+    /// `capture.res.ver`: "HTTP/1.1".
+    ResponseVersion,
+    /// `capture.req.hdr(N)`.
+    RequestCapture(usize),
+    /// `capture.res.hdr(N)`.
+    ResponseCapture(usize),
+    /// `unique-id`.
+    UniqueId,
 }
 
 /// Which parameter of a query.
@@ -540,6 +561,14 @@ pub struct Format {
     pub parts: Vec<Part>,
     /// Whether it is for a log line: unsafe bytes are written `#XX` there, and as `%XX` in messages.
     pub log: bool,
+}
+
+impl Format {
+    /// Whether the variable is in it.
+    pub fn has(&self, variable: Variable) -> bool {
+        let is_it = |part: &Part| matches!(part, Part::Variable(it, _) if *it == variable);
+        self.parts.iter().any(is_it)
+    }
 }
 
 /// One part of a log-format string.

@@ -11,7 +11,7 @@ const FETCHES: &str = "
     bc_reused bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bc_srv_queue be_conn
     be_conn_free be_connect_timeout be_id be_max_retries be_queue_timeout be_server_timeout
     be_sess_rate be_tarpit_timeout be_tunnel_timeout bs.aborted bs.debug_str bs.id bs.rst_code
-    bytes_in bytes_out capture.req.hdr capture.req.ver capture.res.hdr capture.res.ver connslots
+    bytes_in bytes_out connslots
     cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr
     cur_client_timeout cur_connect_timeout cur_max_retries cur_queue_timeout cur_server_timeout
     cur_tarpit_timeout cur_tunnel_timeout date_us distcc_body distcc_param dst_conn dst_is_local
@@ -49,7 +49,7 @@ const FETCHES: &str = "
     ssl_fc_unique_id ssl_s_chain_der ssl_s_der ssl_s_i_dn ssl_s_key_alg ssl_s_notafter
     ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1 ssl_s_sig_alg ssl_s_version stopping
     table_avl table_cnt term_events tgroup thread txn.conn_retries txn.id32 txn.redispatched
-    txn.sess_term_state txn.timer.total txn.timer.user unique-id uptime url32 url32+src uuid var
+    txn.sess_term_state txn.timer.total txn.timer.user uptime url32 url32+src uuid var
     waiting_entity
 ";
 

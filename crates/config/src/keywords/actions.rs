@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reply::{self, reply};
-use super::{Scope, Status};
+use super::{Scope, Status, capture};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Format, Stage};
@@ -53,6 +53,10 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
     }),
     action("http-request allow", |_, _| Ok(RequestAction::Allow)),
     action("http-request auth", |args, _| auth(args)),
+    action("http-request capture", |args, scope| {
+        let capture = capture::rule(args, scope, Stage::Request)?;
+        Ok(RequestAction::Capture(Box::new(capture)))
+    }),
     action("http-request del-header", |args, _| {
         Ok(RequestAction::DelHeader(deleted_header(args)?))
     }),
@@ -75,6 +79,9 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         let (name, format) = header(args, scope, Stage::Request)?;
         Ok(RequestAction::SetHeader(name, format))
     }),
+    action("http-request set-log-level", |args, _| {
+        capture::log_level(args).map(RequestAction::SetLogLevel)
+    }),
     action("http-request tarpit", |args, scope| {
         let reply = reply(args, scope, reply::TARPIT)?;
         Ok(RequestAction::Tarpit(Box::new(reply)))
@@ -88,6 +95,10 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
         Ok(ResponseAction::AddHeader(name, format))
     }),
     action("http-response allow", |_, _| Ok(ResponseAction::Allow)),
+    action("http-response capture", |args, scope| {
+        let capture = capture::rule(args, scope, Stage::Response)?;
+        Ok(ResponseAction::Capture(Box::new(capture)))
+    }),
     action("http-response del-header", |args, _| {
         Ok(ResponseAction::DelHeader(deleted_header(args)?))
     }),
@@ -106,6 +117,9 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
     action("http-response set-header", |args, scope| {
         let (name, format) = header(args, scope, Stage::Response)?;
         Ok(ResponseAction::SetHeader(name, format))
+    }),
+    action("http-response set-log-level", |args, _| {
+        capture::log_level(args).map(ResponseAction::SetLogLevel)
     }),
 ];
 
@@ -132,7 +146,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "add-acl",
     "add-headers-bin",
     "cache-use",
-    "capture",
     "del-acl",
     "del-headers-bin",
     "del-map",
@@ -163,7 +176,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-fc-mark",
     "set-fc-tos",
     "set-headers-bin",
-    "set-log-level",
     "set-map",
     "set-mark",
     "set-method",
@@ -196,7 +208,6 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "add-acl",
     "add-headers-bin",
     "cache-store",
-    "capture",
     "del-acl",
     "del-headers-bin",
     "del-map",
@@ -216,7 +227,6 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "set-fc-mark",
     "set-fc-tos",
     "set-headers-bin",
-    "set-log-level",
     "set-map",
     "set-mark",
     "set-nice",

@@ -269,16 +269,17 @@ fn sink(word: &Word, scope: &Scope<'_>) -> Result<LogSink, Diagnostic> {
 pub(crate) fn only_format(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
+    stage: Stage,
 ) -> Result<Arc<Format>, Diagnostic> {
     let word = args.required("one format; quote it when it has spaces")?;
     args.end().map_err(|problem| {
         problem.help("put the whole format between quotes, or write \"\\ \" for each space")
     })?;
-    expr::format::parse(word, &scope.expressions(Stage::Log)).map(Arc::new)
+    expr::format::parse_line(word, &scope.expressions(stage)).map(Arc::new)
 }
 
 fn log_format(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    draft.log.format = FormatDraft::Custom(only_format(args, scope)?);
+    draft.log.format = FormatDraft::Custom(only_format(args, scope, Stage::Log)?);
     draft.log.format_span = Some(args.place());
     Ok(())
 }
@@ -288,7 +289,7 @@ fn log_format_sd(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    draft.log.structured = Some(only_format(args, scope)?);
+    draft.log.structured = Some(only_format(args, scope, Stage::Log)?);
     Ok(())
 }
 
@@ -297,7 +298,7 @@ fn error_log_format(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    draft.log.error_format = Some(only_format(args, scope)?);
+    draft.log.error_format = Some(only_format(args, scope, Stage::Log)?);
     Ok(())
 }
 

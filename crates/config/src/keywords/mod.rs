@@ -7,6 +7,7 @@
 pub(crate) mod actions;
 mod balance;
 pub(crate) mod bind;
+pub(crate) mod capture;
 pub(crate) mod checks;
 pub(crate) mod cookie;
 pub(crate) mod errors;
@@ -335,7 +336,7 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 14] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 15] {
     [
         proxy::KEYWORDS,
         balance::KEYWORDS,
@@ -345,6 +346,7 @@ pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 14] {
         retries::KEYWORDS,
         rules::KEYWORDS,
         tcp_rules::KEYWORDS,
+        capture::KEYWORDS,
         checks::KEYWORDS,
         cookie::KEYWORDS,
         errors::KEYWORDS,

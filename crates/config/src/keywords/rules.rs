@@ -2,7 +2,7 @@
 
 use super::actions::{self, AFTER, REQUEST, RESPONSE};
 use super::proxy::condition;
-use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, implemented};
+use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -33,8 +33,9 @@ fn http_request(
     let word = args.required("an action such as deny or set-header")?;
     let parse = look_up(word, "http-request", REQUEST, actions::OTHER_REQUEST)?;
     args.keyword = actions::title(REQUEST, word).unwrap_or("http-request");
-    let action = parse(args, scope)?;
+    let mut action = parse(args, scope)?;
     let condition = condition(draft, args, scope, Stage::Request)?;
+    capture::settle_rule(draft, &mut action, span)?;
     warn_unreachable(draft, span, scope);
     if let Some(redirect) = draft.redirects.first() {
         let line = redirect.span.line;

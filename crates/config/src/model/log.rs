@@ -26,6 +26,8 @@ pub struct Logging {
     pub separate_errors: bool,
     /// `option logasap`.
     pub asap: bool,
+    /// Whether `%bi` or `%bp` is in a line.
+    pub tells_source: bool,
     /// `option log-health-checks`.
     pub health_checks: bool,
     /// `log-tag`.

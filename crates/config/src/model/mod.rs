@@ -4,6 +4,7 @@
 
 mod balance;
 mod bind;
+mod capture;
 mod check;
 mod cookie;
 mod errors;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use crate::environment::Variables;
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
+pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
 pub use check::{Check, CheckAddress, Expect, Expected, HttpCheck};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};

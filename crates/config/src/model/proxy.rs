@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Balancing, Bind, Cookie, ErrorPages, HttpCheck, KeepAlive, Logging, PersistRule,
-    RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage, TcpRules, Userlist,
+    BackendId, Balancing, Bind, Captures, Cookie, ErrorPages, HttpCheck, KeepAlive, Logging,
+    PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage,
+    TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -133,6 +134,10 @@ pub struct Frontend {
     pub use_backend: Vec<UseBackend>,
     /// `default_backend`; for `listen` its own back half.
     pub default_backend: Option<BackendId>,
+    /// `capture`, `declare capture`: what is kept for the log line.
+    pub captures: Captures,
+    /// `unique-id-format`, `unique-id-header`.
+    pub unique_id: UniqueId,
     /// Whether this is half of a `listen`.
     pub listen: bool,
 }

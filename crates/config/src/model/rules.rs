@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ErrorPage;
 use crate::expr::{Condition, Format};
+use crate::model::{LogLevel, RuleCapture};
 use crate::source::Span;
 
 /// An `http-request` rule.
@@ -38,6 +39,10 @@ pub enum RequestAction {
     AddHeader(Arc<str>, Format),
     /// `del-header`.
     DelHeader(Arc<str>),
+    /// `capture`.
+    Capture(Box<RuleCapture>),
+    /// `set-log-level`.
+    SetLogLevel(LogLevel),
     /// `disable-l7-retry`: once it was sent, it is not sent again, whatever `retry-on` says.
     DisableRetries,
     /// `use-service prometheus-exporter`.
@@ -72,6 +77,10 @@ pub enum ResponseAction {
     AddHeader(Arc<str>, Format),
     /// `del-header`.
     DelHeader(Arc<str>),
+    /// `capture`.
+    Capture(Box<RuleCapture>),
+    /// `set-log-level`.
+    SetLogLevel(LogLevel),
 }
 
 /// An answer of our own.

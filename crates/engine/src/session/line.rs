@@ -1,14 +1,16 @@
 //! A session as its log line shows it: what the variables of log formats stand for (manual 8.2.6).
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use config::expr::{Flags, Variable};
 use config::model::Mode;
 use routing::dates;
-use routing::format::Variables;
+use routing::format::{self, Variables};
 
-use super::Session;
+use super::{Session, captures};
 use crate::end::End;
 use crate::server::Target;
 
@@ -20,6 +22,8 @@ pub(super) struct Ending<'a> {
     pub(super) end: End,
     /// How long it took, from its first byte.
     pub(super) total: Duration,
+    /// `%lc`, once it was asked for.
+    pub(super) number: Cell<Option<u64>>,
     /// What is known of the response of a session that goes on (`option logasap`).
     pub(super) early: Option<Early>,
 }
@@ -60,6 +64,7 @@ impl Ending<'_> {
                     Target::Unix(_) | Target::Abstract(_) => None,
                 }
             }
+            Variable::bi | Variable::bp => self.session.noted(|notes| notes.source),
             _ => None,
         }
     }
@@ -107,6 +112,9 @@ impl Ending<'_> {
             Variable::Tw => record.queue,
             Variable::Tc => record.connect,
             Variable::Tr => self.response(),
+            Variable::Td if !self.session.is_http() => {
+                record.connect.map(|_| self.total.saturating_sub(known))
+            }
             Variable::Td => self.response().map(|_| self.total.saturating_sub(known)),
             Variable::Ta => Some(self.total),
             Variable::Tu => Some(self.total + record.idle),
@@ -118,7 +126,7 @@ impl Ending<'_> {
     fn request_part(&self, v: Variable) -> Option<&[u8]> {
         let line = &self.session.record.request_line;
         if line.is_empty() {
-            return (v != Variable::HV).then_some(b"<BADREQ>");
+            return Some(b"<BADREQ>");
         }
         let mut words = line.split(|b| *b == b' ');
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
@@ -130,10 +138,44 @@ impl Ending<'_> {
             Variable::r => line,
             Variable::HM => method,
             Variable::HU => target,
-            Variable::HP | Variable::HPO => path,
+            Variable::HP => path,
+            Variable::HPO => captures::from_path(path),
             Variable::HQ => query,
             _ => version,
         })
+    }
+
+    /// Cookies that were captured, and the unique id.
+    fn write_note(&self, v: Variable, out: &mut Vec<u8>) -> bool {
+        let text = match v {
+            Variable::CC => self.session.noted(|notes| notes.request_cookie.clone()),
+            Variable::CS => self.session.noted(|notes| notes.response_cookie.clone()),
+            _ => self.session.unique_id(),
+        };
+        let Some(text) = text else { return false };
+        out.extend_from_slice(&text);
+        true
+    }
+
+    /// Captured headers: `{one|two}`, or one after the other in the CLF style.
+    fn write_captures(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) {
+        if !self.session.has_begun() {
+            return;
+        }
+        let captures = &self.session.frontend().conf().captures;
+        let of_request = matches!(v, Variable::hr | Variable::hrl);
+        let slots = match of_request {
+            true => captures.request.len(),
+            false => captures.response.len(),
+        };
+        let clf = matches!(v, Variable::hrl | Variable::hsl);
+        let notes = self.session.notes.borrow();
+        let kept = notes.as_deref().map(|notes| match of_request {
+            true => &notes.request,
+            false => &notes.response,
+        });
+        let value = |slot: usize| kept?.get(slot)?.as_deref();
+        format::captures((0..slots).map(value), clf, flags, out);
     }
 
     fn write_name(&self, v: Variable, out: &mut Vec<u8>) {
@@ -166,16 +208,24 @@ impl Ending<'_> {
 }
 
 impl Variables for Ending<'_> {
-    fn write(&self, v: Variable, _flags: Flags, out: &mut Vec<u8>) -> bool {
+    fn write(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
         let record = &self.session.record;
         match v {
-            Variable::ci | Variable::fi | Variable::si => match self.address(v) {
-                Some(address) => out.extend_from_slice(address.ip().to_string().as_bytes()),
+            Variable::ci | Variable::fi => match self.address(v) {
+                Some(address) => format::address(address.ip(), flags, out),
                 None => out.extend_from_slice(b"unix"),
             },
-            Variable::cp | Variable::fp | Variable::sp => {
-                number(out, self.address(v).map_or(0, |a| u64::from(a.port())));
+            Variable::bi | Variable::si => match self.address(v) {
+                Some(address) => format::address(address.ip(), flags, out),
+                None => return self.session.server.is_some() && v == Variable::si && unix(out),
+            },
+            Variable::cp | Variable::fp => {
+                format::port(self.address(v).map_or(0, |a| a.port()), flags, out);
             }
+            Variable::bp | Variable::sp => match self.address(v) {
+                Some(address) => format::port(address.port(), flags, out),
+                None => return false,
+            },
             Variable::f | Variable::ft | Variable::b | Variable::s => self.write_name(v, out),
             Variable::ac | Variable::fc | Variable::bc | Variable::sc => {
                 number(out, self.gauge(v));
@@ -190,7 +240,8 @@ impl Variables for Ending<'_> {
             Variable::bq => number(out, record.backend_queue),
             Variable::ST => match self.status() {
                 Some(status) => number(out, u64::from(status)),
-                None => out.extend_from_slice(b"-1"),
+                None if self.session.is_http() => out.extend_from_slice(b"-1"),
+                None => number(out, 0),
             },
             Variable::B => {
                 self.write_plus(out);
@@ -220,15 +271,25 @@ impl Variables for Ending<'_> {
                 Some(part) => out.extend_from_slice(part),
                 None => return false,
             },
-            Variable::CC | Variable::CS | Variable::ID => return false,
-            Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {}
-            Variable::pid => number(out, u64::from(std::process::id())),
+            Variable::CC | Variable::CS | Variable::ID => return self.write_note(v, out),
+            Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {
+                self.write_captures(v, flags, out);
+            }
+            Variable::H => out.extend_from_slice(self.session.worker().shared.hostname.as_bytes()),
+            Variable::pid => format::number(i64::from(std::process::id()), flags, out),
+            Variable::rt => counter(self.session.number(), flags, out),
+            Variable::lc => {
+                let count = || self.session.frontend().log_lines.fetch_add(1, Relaxed);
+                let number = self.number.get().unwrap_or_else(count);
+                self.number.set(Some(number));
+                counter(number, flags, out);
+            }
             Variable::sslv | Variable::sslc => match &self.session.connection.facts.tls {
                 Some(tls) if v == Variable::sslv => out.extend_from_slice(tls.version().as_bytes()),
                 Some(tls) => out.extend_from_slice(tls.cipher().as_bytes()),
                 None => return false,
             },
-            _ => return self.write_time(v, out),
+            _ => return self.write_time(v, flags, out),
         }
         true
     }
@@ -241,6 +302,7 @@ impl Variables for Session {
             session: self,
             end: End::NORMAL,
             total: self.record.elapsed(),
+            number: Cell::default(),
             early: None,
         };
         so_far.write(v, flags, out)
@@ -253,7 +315,7 @@ impl Variables for Session {
 
 impl Ending<'_> {
     /// Durations in milliseconds, and dates.
-    fn write_time(&self, v: Variable, out: &mut Vec<u8>) -> bool {
+    fn write_time(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
         let record = &self.session.record;
         let accepted = record.date.saturating_sub(record.idle + record.handshake);
         match v {
@@ -263,7 +325,7 @@ impl Ending<'_> {
             Variable::trg => dates::log_utc(record.date, out),
             Variable::Tl => dates::log_local(accepted, out),
             Variable::trl => dates::log_local(record.date, out),
-            Variable::Ts => number(out, accepted.as_secs()),
+            Variable::Ts => counter(accepted.as_secs(), flags, out),
             Variable::ms => {
                 out.extend_from_slice(format!("{:03}", accepted.subsec_millis()).as_bytes());
             }
@@ -303,6 +365,17 @@ fn shown(address: Option<SocketAddr>) -> String {
         Some(address) => format!("{}:{}", address.ip(), address.port()),
         None => "unix:0".into(),
     }
+}
+
+/// A number that has a hexadecimal form.
+fn counter(value: u64, flags: Flags, out: &mut Vec<u8>) {
+    format::number(i64::try_from(value).unwrap_or(i64::MAX), flags, out);
+}
+
+/// What stands for the address of a Unix socket.
+fn unix(out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(b"unix");
+    true
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {

@@ -1,10 +1,11 @@
 //! Whether, when and at which level a session is logged (manual 8.3).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use config::expr::Format;
-use config::model::{LogFormat, Logging};
+use config::model::{LogFormat, LogLevel, Logging};
 
 use super::Session;
 use super::line::{self, Early, Ending};
@@ -69,14 +70,17 @@ impl Session {
         if logging.dontlog_normal && !failed {
             return;
         }
-        let level = match failed && logging.separate_errors {
-            true => Level::Error,
-            false => Level::Info,
+        let level = match self.noted(|notes| notes.level) {
+            Some(LogLevel::Silent) => return,
+            Some(LogLevel::Severity(severity)) => Level::from_severity(severity),
+            None if failed && logging.separate_errors => Level::Error,
+            None => Level::Info,
         };
         let ending = Ending {
             session: self,
             end,
             total,
+            number: Cell::default(),
             early,
         };
         self.write_line(logging, format, level, &ending);
@@ -98,6 +102,7 @@ impl Session {
             session: &session,
             end: End::by(Side::Proxy, Stage::Request),
             total: Duration::ZERO,
+            number: Cell::default(),
             early: None,
         };
         match &logging.error_format {
@@ -113,11 +118,9 @@ impl Session {
         }
     }
 
-    /// Whether nothing was exchanged: neither bytes of the client nor of a node. Answers of our own
-    /// to nobody's request are none.
+    /// Whether the client never said anything.
     fn is_null(&self) -> bool {
-        let answered = self.backend.is_some() && self.bytes_out.get() > 0;
-        self.bytes_in.get() == 0 && !answered
+        !self.record.heard && self.bytes_in.get() == 0
     }
 
     /// Whether it is an error in the sense of manual 8.3.3: an early end, a retry, a redispatch, or

@@ -1,0 +1,269 @@
+//! What is kept of a session beyond what every session has: captured headers and cookies, its
+//! unique id and number, the level a rule gave it (manual 4.2, "capture", "unique-id-format"; 8.7, 8.8).
+//!
+//! A session that needs none of it has none of it: the notes are made when the first one is taken.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+
+use config::expr::Recalled;
+use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
+use routing::sample::{Memory, Value};
+use wire::head::{Fields, RequestHead, ResponseHead, Version};
+
+use super::Session;
+use crate::stream::Stream;
+
+/// The notes of one session.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// By slot; `None`: there was no such header.
+    pub(super) request: Vec<Option<Box<[u8]>>>,
+    /// The same of the response.
+    pub(super) response: Vec<Option<Box<[u8]>>>,
+    /// `%CC`.
+    pub(super) request_cookie: Option<Box<[u8]>>,
+    /// `%CS`.
+    pub(super) response_cookie: Option<Box<[u8]>>,
+    /// `%ID`, once it was made.
+    pub(super) unique_id: Option<Box<[u8]>>,
+    /// `%rt`, once it was asked for.
+    pub(super) number: Option<u64>,
+    /// `set-log-level`.
+    pub(super) level: Option<LogLevel>,
+    /// `%bi` and `%bp`.
+    pub(super) source: Option<SocketAddr>,
+    /// Version of the response as the server sent it.
+    response_version: Option<Version>,
+}
+
+impl Session {
+    /// Reads a note.
+    pub(super) fn noted<T>(&self, read: impl FnOnce(&Notes) -> Option<T>) -> Option<T> {
+        self.notes.borrow().as_deref().and_then(read)
+    }
+
+    /// Takes a note.
+    fn note<T>(&self, write: impl FnOnce(&mut Notes) -> T) -> T {
+        write(self.notes.borrow_mut().get_or_insert_default())
+    }
+
+    /// Whether it is a session in HAProxy's eyes: a client that never sent a request has none.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.is_http() || !self.record.request_line.is_empty()
+    }
+
+    fn captures(&self) -> &Captures {
+        &self.frontend().conf().captures
+    }
+
+    /// A request has come: captures its headers, and makes its unique id while they are at hand.
+    pub(crate) fn note_request(&self, head: &RequestHead) {
+        let slots = &self.captures().request;
+        if !slots.is_empty() {
+            self.note(|notes| capture_fields(slots, &head.fields, &mut notes.request));
+        }
+        if self.frontend().conf().unique_id.format.is_some() {
+            self.make_unique_id(Some(head));
+        }
+    }
+
+    /// A request goes to a server or is denied: captures its cookie.
+    pub(crate) fn note_cookie(&self, head: &RequestHead) {
+        if let Some(cookie) = &self.captures().cookie {
+            let mut pairs = head.fields.get_all("cookie").flat_map(split);
+            if let Some(pair) = pairs.find(|pair| is_wanted(pair, cookie)) {
+                let pair = cut(pair, cookie.length_max);
+                self.note(|notes| notes.request_cookie = Some(pair));
+            }
+        }
+    }
+
+    /// A request goes to a server, which is told the request's id.
+    pub(crate) fn tell_unique_id(&self, head: &mut RequestHead) {
+        if let Some(name) = &self.frontend().conf().unique_id.header
+            && let Some(id) = self.noted(|notes| notes.unique_id.clone())
+        {
+            head.fields.append(name, &id);
+        }
+    }
+
+    /// A server has answered.
+    pub(crate) fn note_response(&self, head: &ResponseHead) {
+        let captures = self.captures();
+        if captures.is_empty() {
+            return;
+        }
+        self.note(|notes| {
+            notes.response_version = Some(head.version);
+            capture_fields(&captures.response, &head.fields, &mut notes.response);
+            let Some(cookie) = &captures.cookie else {
+                return;
+            };
+            let mut pairs = head
+                .fields
+                .get_all("set-cookie")
+                .filter_map(|line| split(line).next());
+            if let Some(pair) = pairs.find(|pair| is_wanted(pair, cookie)) {
+                notes.response_cookie = Some(cut(pair, cookie.length_max));
+            }
+        });
+    }
+
+    /// From where a server was reached, if the log line tells it.
+    pub(crate) fn note_source(&self, stream: &Stream) {
+        if self.frontend().conf().proxy.log.tells_source {
+            let source = stream.local_address();
+            self.note(|notes| notes.source = source);
+        }
+    }
+
+    /// Its number in the order of those that were asked for it.
+    pub(super) fn number(&self) -> u64 {
+        if let Some(number) = self.noted(|notes| notes.number) {
+            return number;
+        }
+        let number = self.worker().shared.numbered.fetch_add(1, Relaxed);
+        self.note(|notes| notes.number = Some(number));
+        number
+    }
+
+    /// Its unique id, made now if it was not yet; `None`: there is no format for it.
+    pub(super) fn unique_id(&self) -> Option<Box<[u8]>> {
+        self.frontend().conf().unique_id.format.as_ref()?;
+        if !self.has_begun() {
+            return None;
+        }
+        if self
+            .noted(|notes| notes.unique_id.as_ref().map(drop))
+            .is_none()
+        {
+            self.make_unique_id(None);
+        }
+        self.noted(|notes| notes.unique_id.clone())
+    }
+
+    fn make_unique_id(&self, head: Option<&RequestHead>) {
+        let Some(format) = &self.frontend().conf().unique_id.format else {
+            return;
+        };
+        // An id that is to contain itself contains nothing there.
+        self.note(|notes| notes.unique_id = Some(Box::default()));
+        let usable = |name: Option<&str>| self.usable_servers(name);
+        let facts = self.facts(&usable, head, None);
+        let mut id = Vec::new();
+        routing::format::render(format, &facts, self, &mut id);
+        self.note(|notes| notes.unique_id = Some(id.into()));
+    }
+}
+
+/// Fills the slots that have a header; the last field of its name counts.
+fn capture_fields(slots: &[CaptureSlot], fields: &Fields, kept: &mut Vec<Option<Box<[u8]>>>) {
+    kept.resize(slots.len(), None);
+    for (slot, kept) in slots.iter().zip(kept) {
+        let value = slot.header.as_ref().map(|name| fields.get_all(name));
+        if let Some(value) = value.and_then(Iterator::last) {
+            *kept = Some(cut(value, slot.length_max));
+        }
+    }
+}
+
+fn cut(value: &[u8], length_max: usize) -> Box<[u8]> {
+    value[..value.len().min(length_max)].into()
+}
+
+/// The pairs of a `Cookie` line; of a `Set-Cookie` line the cookie, then its attributes.
+fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
+}
+
+fn is_wanted(pair: &[u8], cookie: &CookieCapture) -> bool {
+    pair.starts_with(cookie.prefix.as_bytes())
+}
+
+fn keep(slots: &[CaptureSlot], kept: &mut Vec<Option<Box<[u8]>>>, slot: usize, value: &[u8]) {
+    let Some(declared) = slots.get(slot) else {
+        return;
+    };
+    kept.resize(slots.len(), None);
+    kept[slot] = Some(cut(value, declared.length_max));
+}
+
+impl Memory for Session {
+    fn recall(&self, what: Recalled) -> Option<Value<'static>> {
+        let text = |text: &[u8]| Some(Value::made(text.to_vec()));
+        let line = &self.record.request_line;
+        let mut words = line.split(|byte| *byte == b' ');
+        match what {
+            _ if line.is_empty() && is_of_request_line(what) => None,
+            Recalled::Method => text(words.next()?),
+            Recalled::Uri => text(from_path(words.nth(1)?)),
+            Recalled::RequestVersion => text(words.nth(2)?),
+            Recalled::ResponseVersion => {
+                let version = self.noted(|notes| notes.response_version);
+                version.map(|version| Value::text(version.as_str().as_bytes()))
+            }
+            Recalled::RequestCapture(slot) => self.noted(|notes| {
+                let kept = notes.request.get(slot)?.as_deref()?;
+                text(kept)
+            }),
+            Recalled::ResponseCapture(slot) => self.noted(|notes| {
+                let kept = notes.response.get(slot)?.as_deref()?;
+                text(kept)
+            }),
+            Recalled::UniqueId => text(&self.unique_id()?),
+        }
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.record.status
+    }
+
+    fn keep_of_request(&self, slot: usize, value: &[u8]) {
+        let slots = &self.captures().request;
+        self.note(|notes| keep(slots, &mut notes.request, slot, value));
+    }
+
+    fn keep_of_response(&self, slot: usize, value: &[u8]) {
+        let slots = &self.captures().response;
+        self.note(|notes| keep(slots, &mut notes.response, slot, value));
+    }
+
+    fn set_log_level(&self, level: LogLevel) {
+        self.note(|notes| notes.level = Some(level));
+    }
+}
+
+fn is_of_request_line(what: Recalled) -> bool {
+    matches!(
+        what,
+        Recalled::Method | Recalled::Uri | Recalled::RequestVersion
+    )
+}
+
+/// A target from its path on: without scheme and host.
+pub(super) fn from_path(target: &[u8]) -> &[u8] {
+    let rest = match target.windows(3).position(|three| three == b"://") {
+        Some(at) if target.first() != Some(&b'/') => &target[at + 3..],
+        _ => target,
+    };
+    let slash = rest.iter().position(|byte| *byte == b'/');
+    slash.map_or(&[], |at| &rest[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_told_from_their_path_on() {
+        let check = |target: &str, expected: &str| {
+            let found = from_path(target.as_bytes());
+            assert_eq!(String::from_utf8_lossy(found), expected, "{target}");
+        };
+        check("/a?b=c://d", "/a?b=c://d");
+        check("http://h:80/p?q", "/p?q");
+        check("http://h", "");
+        check("*", "");
+    }
+}
