@@ -28,6 +28,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod many;
+mod metrics;
 mod mutual_tls;
 mod observing;
 mod outgoing;

@@ -121,6 +121,7 @@ fn hostile_names_make_no_markup() {
     let snapshot = sample::hostile();
     let name = snapshot.process.node.to_string();
     let hostile = Look {
+        admin: true,
         uri: name.as_str().into(),
         description: Some(name.as_str().into()),
         node: Some(name.as_str().into()),
@@ -139,6 +140,7 @@ fn hostile_names_make_no_markup() {
         names.collect()
     };
     let with_description = Look {
+        admin: true,
         description: Some("x".into()),
         ..look()
     };
