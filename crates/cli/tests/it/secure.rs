@@ -120,12 +120,23 @@ async fn what_is_no_handshake_ends_and_harms_nobody() {
 
 #[tokio::test]
 async fn a_stalled_handshake_does_not_live_for_ever() {
+    let mut limits = vec!["client 400ms"];
+    // A keyword of HAProxy 3.
+    if !is_haproxy() {
+        limits.push("client-hs 400ms");
+    }
+    for limit in limits {
+        stall(limit).await;
+    }
+}
+
+async fn stall(limit: &str) {
     let log = LogSink::start().await;
     let authority = Authority::new();
     let node = Node::start("n1").await;
     let config = tls_frontend("crt <dir>/cert.pem").replace(
         "    default_backend",
-        "    timeout client 400ms\n    default_backend",
+        &format!("    timeout {limit}\n    default_backend"),
     );
     let balancer = setup(&log, &config)
         .set("n1", node.address())

@@ -22,9 +22,7 @@ use super::{ciphers, ocsp};
 pub(super) struct Certificate {
     /// Where it is from.
     pub(super) path: PathBuf,
-    chain: Vec<CertificateDer<'static>>,
-    key: Arc<dyn SigningKey>,
-    staple: Option<Vec<u8>>,
+    certified: Arc<CertifiedKey>,
     /// When the staple must go.
     staple_until: Option<SystemTime>,
     /// The certificate itself, in DER.
@@ -37,21 +35,37 @@ pub(super) struct Certificate {
 impl Certificate {
     /// What rustls shows, with signatures restricted to `sigalgs`.
     pub(super) fn certified(&self, sigalgs: Option<&[u16]>) -> Arc<CertifiedKey> {
-        let key = ciphers::restricted(self.key.clone(), sigalgs);
-        let mut certified = CertifiedKey::new(self.chain.clone(), key);
-        certified.ocsp.clone_from(&self.staple);
+        let Some(sigalgs) = sigalgs else {
+            return self.certified.clone();
+        };
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.key = ciphers::restricted(certified.key, sigalgs);
         Arc::new(certified)
+    }
+
+    /// The same without its staple.
+    fn unstapled(&self) -> Self {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = None;
+        Self {
+            path: self.path.clone(),
+            certified: Arc::new(certified),
+            staple_until: None,
+            der: self.der.clone(),
+            names: self.names.clone(),
+            expired: self.expired,
+        }
     }
 
     /// The kind of its key.
     pub(super) fn algorithm(&self) -> SignatureAlgorithm {
-        self.key.algorithm()
+        self.certified.key.algorithm()
     }
 
     /// Whether it has a response to staple.
     #[cfg(test)]
     pub(super) fn is_stapled(&self) -> bool {
-        self.staple.is_some()
+        self.certified.ocsp.is_some()
     }
 
     fn is_overtaken(&self, now: SystemTime) -> bool {
@@ -105,6 +119,11 @@ impl Store {
         let loaded = load(file, tls, &mut seen, told);
         watched.extend(&seen);
         let before = old.and_then(|old| old.certificate.clone());
+        // What stays must not come round again for its staple alone.
+        let before = before.map(|before| match before.is_overtaken(now) {
+            true => Arc::new(before.unstapled()),
+            false => before,
+        });
         let (certificate, wrong) = match (loaded, before) {
             (Ok(new), Some(before)) if new.expired && !before.expired => {
                 told.push(format!(
@@ -179,9 +198,11 @@ fn load(
     let key = private_key(file, &pem, tls, watched)?;
     let signing =
         any_supported_type(&key).map_err(|e| format!("'{shown}': the key cannot be used: {e}"))?;
-    CertifiedKey::new(chain.clone(), signing.clone())
-        .keys_match()
-        .map_err(|_| format!("'{shown}': the key does not belong to the certificate"))?;
+    if !belongs(&*signing, &first) {
+        return Err(format!(
+            "'{shown}': the key does not belong to the certificate"
+        ));
+    }
     if chain.len() == 1
         && let Some(folder) = &tls.issuers_chain_path
     {
@@ -199,12 +220,15 @@ fn load(
              certificates that carry theirs"
         ));
     }
+    let mut certified = CertifiedKey::new(chain, signing);
+    certified.ocsp = staple;
+    if expired {
+        told.push(format!("'{shown}': the certificate has expired"));
+    }
     Ok(Certificate {
         path: file.to_owned(),
         der: Arc::new(first.to_vec()),
-        chain,
-        key: signing,
-        staple,
+        certified: Arc::new(certified),
         staple_until,
         names,
         expired,
@@ -228,6 +252,17 @@ fn private_key(
     let found = watched.read_if_there(&beside)?;
     let key = found.and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
     key.ok_or_else(|| format!("no private key in '{shown}' nor in '{}'", beside.display()))
+}
+
+/// Whether the certificate is about this key. rustls has such a test, and no certificates of
+/// version 1 in it, which private CAs still make.
+fn belongs(key: &dyn SigningKey, certificate: &CertificateDer<'_>) -> bool {
+    let (Some(public), Ok((_, certificate))) =
+        (key.public_key(), X509Certificate::from_der(certificate))
+    else {
+        return false;
+    };
+    certificate.public_key().raw == public.as_ref()
 }
 
 /// The chain for a certificate that came alone: that of the file whose first certificate issued it.
@@ -401,5 +436,16 @@ pub(super) mod tests {
         std::fs::write(folder.path().join("a.pem.ocsp"), revoked).expect("writable");
         assert!(!get(&store, &file, &mut told).expect("a pair").is_stapled());
         assert!(told[0].contains("not stapled"), "{told:?}");
+    }
+
+    /// Private CAs still make certificates of version 1, and HAProxy takes them.
+    #[test]
+    fn a_certificate_of_version_1_is_shown_like_any_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.pem");
+        let pem = include_str!("../../tests/ocsp/version1.pem");
+        std::fs::write(&file, pem).expect("writable");
+        let found = get(&Store::default(), &file, &mut Vec::new()).expect("a pair");
+        assert_eq!(found.names, ["a.example"]);
     }
 }

@@ -98,15 +98,12 @@ struct Restricted {
     schemes: Vec<SignatureScheme>,
 }
 
-/// The key, restricted where a list says so.
-pub(super) fn restricted(key: Arc<dyn SigningKey>, sigalgs: Option<&[u16]>) -> Arc<dyn SigningKey> {
-    match sigalgs {
-        None => key,
-        Some(sigalgs) => Arc::new(Restricted {
-            key,
-            schemes: schemes(sigalgs),
-        }),
-    }
+/// The key, restricted.
+pub(super) fn restricted(key: Arc<dyn SigningKey>, sigalgs: &[u16]) -> Arc<dyn SigningKey> {
+    Arc::new(Restricted {
+        key,
+        schemes: schemes(sigalgs),
+    })
 }
 
 impl SigningKey for Restricted {

@@ -159,11 +159,14 @@ impl ClientTls {
         address: std::net::IpAddr,
     ) -> io::Result<Stream> {
         // An address is never sent as a name: that is how rustls is told to send none.
-        let name = match sni {
-            Some(name) => {
-                host_name(name).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?
+        let nameless = || ServerName::IpAddress(address.into());
+        let name = match sni.map(name_of) {
+            Some(Ok(name)) => name,
+            // `sni req.hdr(host)` with what is no name: nothing to send, and nothing to verify by.
+            Some(Err(why)) if self.0.settings.verify => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
-            None => ServerName::IpAddress(address.into()),
+            Some(Err(_)) | None => nameless(),
         };
         let tls = TlsConnector::from(self.0.config.load_full())
             .connect(name, carrier)
@@ -228,6 +231,15 @@ fn make(
         }
     };
     Ok((config, Seen { watched, roots }))
+}
+
+/// A name to send; a port behind it, as in a Host header, is none of it.
+fn name_of(sni: &str) -> Result<ServerName<'static>, String> {
+    let host = match sni.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => sni,
+    };
+    host_name(host).or_else(|_| host_name(sni))
 }
 
 fn host_name(name: &str) -> Result<ServerName<'static>, String> {
@@ -334,6 +346,26 @@ impl ServerCertVerifier for Verifier {
                 .copied()
                 .filter(|it| all.contains(it))
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_to_send_has_no_port() {
+        for (sni, expected) in [
+            ("a.example", Some("a.example")),
+            ("a.example:8443", Some("a.example")),
+            ("127.0.0.1:80", Some("127.0.0.1")),
+            ("::1", Some("::1")),
+            ("", None),
+            ("not a name", None),
+        ] {
+            let name = name_of(sni).ok().map(|name| name.to_str().into_owned());
+            assert_eq!(name.as_deref(), expected, "{sni}");
         }
     }
 }

@@ -301,4 +301,35 @@ pub(super) mod tests {
             assert!(judge(&good[..length]).is_err(), "{length}");
         }
     }
+
+    fn bytes(digits: &str) -> Vec<u8> {
+        let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair: &[u8]| {
+            let pair = std::str::from_utf8(pair).expect("digits");
+            u8::from_str_radix(pair, 16).expect("digits")
+        };
+        digits.chunks(2).map(byte).collect()
+    }
+
+    /// Made by `openssl ocsp` on 2026-11-22, good for three days.
+    #[test]
+    fn what_openssl_makes_is_understood() {
+        let [certificate, issuer, good, revoked] = [
+            include_str!("../../tests/ocsp/certificate.txt"),
+            include_str!("../../tests/ocsp/issuer.txt"),
+            include_str!("../../tests/ocsp/good.txt"),
+            include_str!("../../tests/ocsp/revoked.txt"),
+        ]
+        .map(bytes);
+        let (certificate, issuer) = (certificate.into(), issuer.into());
+        let day = |day: u64| {
+            let since_1970 = Duration::from_secs(86_400 * (20_779 + day));
+            SystemTime::UNIX_EPOCH + since_1970
+        };
+        let judge = |response: &[u8], at| check(response, &certificate, &issuer, at);
+        assert_eq!(judge(&good, day(1)).map(|until| until.is_some()), Ok(true));
+        assert_eq!(judge(&good, day(5)), Err("it has expired".into()));
+        assert_eq!(judge(&good, day(0)), Err("it is not valid yet".into()));
+        assert!(judge(&revoked, day(1)).is_err_and(|why| why.contains("revoked")));
+    }
 }

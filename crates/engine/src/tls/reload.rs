@@ -62,12 +62,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         out_of_reach = outcome.out_of_reach;
         for line in outcome.told {
-            shared.say(Level::Alert, &line);
+            // Words of files are quoted in it.
+            shared.say(Level::Alert, &line.replace(char::is_control, "?"));
         }
         if outcome.reloaded > 0 {
             let count = outcome.reloaded;
-            let message =
-                format!("TLS files have changed: read again for {count} bind and server lines.");
+            let message = format!(
+                "TLS files have changed and were read again (lines that use them: {count})."
+            );
             shared.say(Level::Notice, &message);
         }
     }
