@@ -352,7 +352,7 @@ impl Client {
         answers::after(&mut head, &request.session);
         let session = &mut request.session;
         session.record.status = Some(200);
-        session.count_response(200);
+        session.count_own_response(200);
         let mut out = Vec::with_capacity(1024);
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
@@ -434,7 +434,7 @@ impl Client {
         after: After,
     ) -> After {
         session.record.status = Some(status);
-        session.count_response(status);
+        session.count_own_response(status);
         let Some((head, body)) = message else {
             // An empty `errorfile`: the client is left without a word.
             return After::Close;

@@ -327,14 +327,17 @@ impl Session {
         }
     }
 
-    /// Counts the status of the answer where HAProxy counts it.
+    /// Counts the status of a server's answer, at that server as well.
     pub(crate) fn count_response(&self, status: u16) {
+        self.count_own_response(status);
+        self.count_at_server(response_class(status));
+    }
+
+    /// Counts the status of an answer of our own: no server gave it.
+    pub(crate) fn count_own_response(&self, status: u16) {
         let class = response_class(status);
         self.count_at_frontend(class);
         self.count_at_backend(class);
-        if self.slot.is_some() {
-            self.count_at_server(class);
-        }
     }
 
     /// Calls `each` with the tunnel gauge and the counters of every level above this session.

@@ -201,3 +201,16 @@ async fn a_try_that_moved_counts_as_a_redispatch_of_the_server_it_left() {
     assert_eq!((of("good", "wretr"), of("good", "wredis")), ("0", "0"));
     assert_eq!((of("bad", "econ"), of("BACKEND", "econ")), ("0", "0"));
 }
+
+#[tokio::test]
+async fn an_answer_of_our_own_is_no_servers() {
+    let pair = Pair::start(Temper::CloseBeforeResponse, "").await;
+    assert_eq!(pair.client().await.get("/").await.unwrap().status, 502);
+    let table = pair.balancer.stats("http").await;
+    let of = |server, column| table.get("be", server, column);
+    assert_eq!((of("bad", "hrsp_5xx"), of("bad", "eresp")), ("0", "1"));
+    assert_eq!(
+        (of("BACKEND", "hrsp_5xx"), of("BACKEND", "eresp")),
+        ("1", "1")
+    );
+}
