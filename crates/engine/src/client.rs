@@ -20,7 +20,7 @@ use crate::exchange::BodyRead;
 use crate::export::Report;
 use crate::io;
 use crate::measure;
-use crate::session::Session;
+use crate::session::{Session, shorter};
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
 use crate::watch;
@@ -168,21 +168,18 @@ impl Client {
         let timeouts = self.connection.frontend.conf().proxy.timeouts;
         // The first request's time runs from the accept, silence included; a later one's from its
         // first byte (manual 4.2, "timeout http-request", "timeout http-keep-alive").
-        let first_limit = timeouts.http_request.or(timeouts.client);
-        let idle_limit = if self.requests == 0 {
-            first_limit
-        } else {
-            timeouts
-                .http_keep_alive
-                .or(timeouts.http_request)
-                .or(timeouts.client)
+        // `timeout client` holds beside them: it is for any silence.
+        let own_limit = match self.requests {
+            0 => timeouts.http_request,
+            _ => timeouts.http_keep_alive.or(timeouts.http_request),
         };
+        let idle_limit = shorter(own_limit, timeouts.client);
         if self.buffer.is_empty() {
             self.wait_for_bytes(idle_limit, waiting).await?;
         }
         let mut session = Session::start(&self.connection);
-        session.record.idle = waiting.elapsed();
         session.record.heard = true;
+        session.record.idle = waiting.elapsed();
         let deadline = match (self.requests, timeouts.http_request) {
             (_, None) => None,
             (0, Some(limit)) => Some(waiting + limit),
@@ -211,8 +208,18 @@ impl Client {
             }
         };
         match filled {
-            Ok(Ok(0)) | Ok(Err(_)) => Err(NoRequest::Silent(End::by(Side::Client, Stage::Request))),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(1..)) => Ok(()),
+            // `option http-ignore-probes`: browsers connect before they know whether they ask.
+            _ if first && self.connection.frontend.conf().proxy.conduct.ignore_probes => {
+                Err(NoRequest::Silent(End::NORMAL))
+            }
+            // It may have closed its own direction alone.
+            Ok(Ok(0)) if first => Err(NoRequest::Refused {
+                session: Session::start(&self.connection).started_at(since),
+                status: 400,
+                end: End::by(Side::Client, Stage::Request),
+            }),
+            Ok(_) => Err(NoRequest::Silent(End::by(Side::Client, Stage::Request))),
             Err(Expired) if first => Err(NoRequest::Refused {
                 session: Session::start(&self.connection).started_at(since),
                 status: 408,
@@ -248,9 +255,9 @@ impl Client {
                     Err(rejected) => return Err(refuse(session, rejected.reason.status())),
                 }
             }
-            // Without `timeout http-request`, `timeout client` limits each wait, not the whole.
+            // `timeout client` limits each wait, `timeout http-request` the whole.
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-            let limit = left.or(self.connection.frontend.conf().proxy.timeouts.client);
+            let limit = shorter(left, self.connection.frontend.conf().proxy.timeouts.client);
             let stream = RefCell::new(&mut self.stream);
             let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
             match within(limit, filling).await {
@@ -454,6 +461,17 @@ impl Client {
         match within(limit, io::write_all(&stream, &out)).await {
             Ok(Ok(())) => after,
             _ => After::Close,
+        }
+    }
+
+    /// Does something while the client is there; `None` when it left before that was done.
+    pub(crate) async fn unless_left<T>(&mut self, doing: impl Future<Output = T>) -> Option<T> {
+        let worker = self.worker();
+        let stream = RefCell::new(&mut self.stream);
+        tokio::select! {
+            biased;
+            done = doing => Some(done),
+            _ = watch::left(&stream, &mut self.buffer, &worker.buffers) => None,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::retry::{Cause, Kept};
 use crate::session::{Early, Session};
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
+use crate::watch::{self, Left};
 use crate::worker::Worker;
 
 /// Interim responses before the final one, at most: a node that goes on for ever is broken.
@@ -59,6 +60,8 @@ pub(crate) struct Order<'a> {
     pub(crate) server_limit: Option<Duration>,
     /// Answers with which the server is left for another try.
     pub(crate) retried_statuses: &'a [u16],
+    /// Whether a client that has closed wants no answer any more.
+    pub(crate) abort_on_close: bool,
     /// What is done to a response head before it is sent.
     /// An answer takes the response's place.
     pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session) -> Option<Instead>,
@@ -171,6 +174,8 @@ enum UploadError {
     ServerGone,
     /// The server took no more for `timeout server`.
     ServerExpired,
+    /// The client has left after its request was sent whole.
+    Left(Left),
 }
 
 /// Runs the exchange. Times, status and bytes are entered into `session`. What is sent of the body
@@ -267,6 +272,14 @@ async fn both(
                     progress.upload_over.set(true);
                     uploading = false;
                 }
+                // Once the answer is on its way it is for the client to take it.
+                Err(UploadError::Left(_)) if progress.head_sent.get() => uploading = false,
+                Err(UploadError::Left(Left::Closed)) => {
+                    return fail(End::by(Side::Client, Stage::Headers), Some(400));
+                }
+                Err(UploadError::Left(Left::Broken)) => {
+                    return fail(End::by(Side::Client, Stage::Data), None);
+                }
                 Err(UploadError::ServerExpired) => {
                     let stage = progress.stage();
                     return fail(End::by(Side::ServerTimeout, stage), Some(504));
@@ -286,7 +299,8 @@ async fn both(
                     Ok(outcome) => outcome,
                     Err((end, status)) => return fail(end, status),
                 };
-                let early = uploading && !progress.abandoned.get();
+                let early =
+                    uploading && !progress.upload_over.get() && !progress.abandoned.get();
                 let (true, Outcome::Done { .. }) = (early, &outcome) else { return outcome };
                 // The node answered before it had everything, and did not say that it wants no
                 // more: it gets the rest, as HAProxy does it.
@@ -296,7 +310,7 @@ async fn both(
                     rest = &mut upload => rest,
                 };
                 return match rest {
-                    Ok(()) => outcome,
+                    Ok(()) | Err(UploadError::Left(_)) => outcome,
                     Err(UploadError::Client(end)) => fail(end, None),
                     Err(UploadError::ServerGone) => {
                         fail(End::by(Side::Server, Stage::Data), None)
@@ -359,7 +373,11 @@ impl Upload<'_> {
             }
             if whole {
                 self.progress.upload_over.set(true);
-                return Ok(());
+                if !self.order.abort_on_close {
+                    return Ok(());
+                }
+                let left = watch::left(self.client, self.client_buffer, self.pool).await;
+                return Err(UploadError::Left(left));
             }
             self.read().await?;
         }

@@ -16,7 +16,7 @@ use crate::attempts::{Attempts, NoServer};
 use crate::client::{After, Client, Request};
 use crate::cookie::{self, Persisted};
 use crate::counters::Count;
-use crate::end::{End, Side};
+use crate::end::{End, Side, Stage};
 use crate::exchange::{self, BodyRead, Failure, Order, Outcome, ServerConnection};
 use crate::retry::Kept;
 use crate::session::Session;
@@ -50,10 +50,19 @@ pub(crate) async fn forward(
     loop {
         let reusable = may_reuse(&request);
         let Request { head, session, .. } = &mut request;
-        let mut server = match attempts
-            .connect(session, Some(&*head), reusable, worker)
-            .await
-        {
+        let connecting = attempts.connect(session, Some(&*head), reusable, worker);
+        let connected = match backend.conf().proxy.conduct.abort_on_close {
+            false => Some(connecting.await),
+            true => client.unless_left(connecting).await,
+        };
+        let Some(connected) = connected else {
+            let stage = match session.has_place() {
+                true => Stage::Connect,
+                false => Stage::Queue,
+            };
+            return give_up(client, request, End::by(Side::Client, stage), None).await;
+        };
+        let mut server = match connected {
             Ok(server) => server,
             Err(NoServer { end, status }) => {
                 request.skip_read(body_read);
@@ -61,6 +70,11 @@ pub(crate) async fn forward(
             }
         };
         worker.shared.note_routed();
+        if let Some(name) = &backend.conf().proxy.conduct.send_name_header
+            && let Some(server) = session.server()
+        {
+            head.fields.set(name, server.conf.name.as_bytes());
+        }
         request.session.note_source(&server.stream);
         let retried_statuses = attempts.retried_statuses();
         let outcome = run_exchange(
@@ -98,6 +112,10 @@ pub(crate) async fn forward(
             Outcome::Failed(failure) => {
                 if failure.is_servers() {
                     request.session.count_at_both(Count::ResponseErrors);
+                }
+                if failure.end.side == Side::Client && backend.conf().proxy.conduct.abort_on_close {
+                    // The node need not finish what nobody waits for.
+                    server.stream.reset_on_close();
                 }
                 if failure.unframed {
                     // An orderly end would pass for the whole of it.
@@ -142,6 +160,8 @@ async fn run_exchange(
     let server_connection = match (upgrade, mode) {
         (Some(_), _) => Some(h1::Connection::Upgrade),
         (None, ConnectionMode::KeepAlive) => None,
+        // Some servers frame their answers worse when they are told.
+        (None, _) if backend.conf().proxy.conduct.pretend_keepalive => None,
         (None, _) => Some(h1::Connection::Close),
     };
     // The rules look at the session while the exchange counts in it; both only read its choices.
@@ -163,6 +183,7 @@ async fn run_exchange(
         client_limit: front.client,
         server_limit: back.server,
         retried_statuses,
+        abort_on_close: backend.conf().proxy.conduct.abort_on_close,
         rewrite: &|head: &mut ResponseHead, session: &Session| rewriter.apply(head, session),
     };
     exchange::exchange(client, server, &mut request.session, &order, kept).await
@@ -210,9 +231,16 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     if let Some(src) = request.session.connection().facts.src {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), src);
     }
+    let settings = [
+        &backend.conf().proxy.conduct.originalto,
+        &frontend.conf().proxy.conduct.originalto,
+    ];
+    if let Some(dst) = request.session.connection().facts.dst {
+        add_forwarded_for(&mut request.head, settings.map(Option::as_ref), dst);
+    }
 }
 
-/// `option forwardfor` of backend and frontend together (manual 4.2): either asks for the header,
+/// `option forwardfor`, or `originalto`, of backend and frontend together (manual 4.2): either asks for the header,
 /// either may except a source; the backend's name for it wins, and `if-none` counts where all who
 /// ask say it.
 fn add_forwarded_for(head: &mut RequestHead, settings: [Option<&ForwardFor>; 2], src: SocketAddr) {

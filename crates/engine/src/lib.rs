@@ -31,6 +31,7 @@ mod log;
 mod logins;
 mod manager;
 mod measure;
+mod monitor;
 mod observe;
 mod offload;
 mod page;

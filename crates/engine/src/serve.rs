@@ -25,6 +25,7 @@ use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::forward::{self, Forwarded};
 use crate::inspect;
+use crate::monitor;
 use crate::page::{self, Wanted};
 use crate::relay::{self, Relayed};
 use crate::secure;
@@ -174,6 +175,11 @@ async fn decide(site: &Site, request: &mut Request) -> Verdict {
         return verdict;
     }
     request.session.count_at_frontend(Count::Requests);
+    if let Some(answer) = monitor::answer(request) {
+        request.session.keep_quiet();
+        let end = End::by(Side::Local, Stage::Request);
+        return Verdict::Reply { answer, end };
+    }
     if let Some(verdict) = apply_rules(request, &frontend.conf().proxy) {
         return verdict;
     }

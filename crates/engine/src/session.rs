@@ -244,6 +244,16 @@ impl Session {
         self.count_at_both(Count::Balanced);
     }
 
+    /// Nothing is to be logged of it.
+    pub(crate) fn keep_quiet(&self) {
+        self.logged.set(true);
+    }
+
+    /// Whether it has a place on a server.
+    pub(crate) fn has_place(&self) -> bool {
+        self.slot.is_some()
+    }
+
     /// It belongs to that server, and has no place there yet.
     pub(crate) fn belongs_to(&mut self, server: &Arc<ServerState>) {
         self.server = Some(server.clone());
@@ -504,7 +514,8 @@ impl Drop for Session {
     }
 }
 
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+/// The shorter of two limits.
+pub(crate) fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

@@ -301,3 +301,156 @@ async fn a_client_that_leaves_the_tarpit_costs_nothing_more() {
     let line = lab.log.wait_for(&["<NOSRV>"]).await;
     assert_eq!(termination(&line), "CT--", "{line}");
 }
+
+#[tokio::test]
+async fn monitors_are_answered_before_any_rule_and_not_logged() {
+    let lab = lab(
+        "    monitor-uri /alive\n    monitor fail if { nbsrv(be) gt 1 }\n    http-request deny",
+        "",
+    )
+    .await;
+    let mut client = Client::plain(lab.balancer.address("http")).await;
+    let alive = client.get("/alive").await.unwrap();
+    assert_eq!(alive.status, 200);
+    assert_eq!(client.get("/alive?x").await.unwrap().status, 403);
+    lab.log.wait_for(&["/alive?x"]).await;
+    assert!(
+        lab.log
+            .lines()
+            .iter()
+            .all(|line| !line.contains("/alive HTTP"))
+    );
+}
+
+#[tokio::test]
+async fn monitors_are_told_of_failure() {
+    let lab = lab(
+        "    monitor-uri /alive\n    monitor fail unless { nbsrv(be) gt 1 }",
+        "",
+    )
+    .await;
+    let mut client = Client::plain(lab.balancer.address("http")).await;
+    assert_eq!(client.get("/alive").await.unwrap().status, 503);
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn nodes_learn_their_name_and_the_address_that_was_asked_for() {
+    let lab = lab(
+        "    option originalto header X-Front",
+        "    option originalto header X-Dst\n    http-send-name-header X-Name",
+    )
+    .await;
+    let mut client = Client::plain(lab.balancer.address("http")).await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: h\r\nX-Name: forged\r\nX-Dst: 9.9.9.9\r\n\r\n")
+        .await;
+    assert_eq!(client.response().await.unwrap().status, 200);
+    let head = &lab.node.requests()[0];
+    assert_eq!(head.get_all("x-name"), ["n1"]);
+    assert_eq!(head.get_all("x-dst"), ["9.9.9.9", "127.0.0.1"]);
+    assert_eq!(head.get("x-front"), None);
+}
+
+#[tokio::test]
+async fn pretended_keep_alive_is_closed_all_the_same() {
+    let lab = lab(
+        "",
+        "    option http-server-close\n    option http-pretend-keepalive",
+    )
+    .await;
+    let mut client = Client::plain(lab.balancer.address("http")).await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    assert_eq!(lab.node.requests()[0].get("connection"), None);
+    assert_eq!(lab.node.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_waited_for_unless_told_otherwise() {
+    let slow = Temper::Slow(Duration::from_millis(400));
+    let patient = lab("", "").await;
+    patient.node.set_temper(slow.clone());
+    let mut client = Client::plain(patient.balancer.address("http")).await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    client.half_close().await;
+    assert_eq!(client.response().await.unwrap().status, 200);
+
+    let config = "
+defaults
+    mode http
+    log global
+    option httplog
+    option abortonclose
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend fe
+    bind 127.0.0.1:<port:http>
+    default_backend be
+backend be
+    server n1 <n1> maxconn 1
+";
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let balancer = setup(&log, config).set("n1", node.address()).start().await;
+    node.set_temper(Temper::Hang);
+    let mut first = Client::plain(balancer.address("http")).await;
+    first.send("GET /first HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    testkit::wait_until("the first request", testkit::PATIENCE, async || {
+        let seen = node.requests().len();
+        testkit::wait::or_seen(seen == 1, seen)
+    })
+    .await;
+    let mut second = Client::plain(balancer.address("http")).await;
+    second.send("GET /second HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(second.within(Duration::from_millis(100)).await.is_empty());
+    drop(second);
+    let line = log.wait_for(&["GET /second"]).await;
+    assert_eq!(termination(&line), "CQ--", "{line}");
+    first.half_close().await;
+    let line = log.wait_for(&["GET /first"]).await;
+    assert_eq!(termination(&line), "CH--", "{line}");
+    assert_eq!(first.response().await.unwrap().status, 400);
+}
+
+#[tokio::test]
+async fn connections_without_a_word_are_answered_and_logged_unless_they_are_probes() {
+    let told = lab("    timeout http-request 100ms", "").await;
+    let mut client = Client::plain(told.balancer.address("http")).await;
+    client.half_close().await;
+    assert_eq!(client.response().await.unwrap().status, 400);
+    let line = told.log.wait_for(&[" 400 "]).await;
+    assert_eq!(termination(&line), "CR--", "{line}");
+
+    let silent = lab(
+        "    timeout http-request 100ms\n    option http-ignore-probes",
+        "",
+    )
+    .await;
+    let mut waits = Client::plain(silent.balancer.address("http")).await;
+    assert_eq!(waits.until_closed().await.unwrap(), b"");
+    let mut closes = Client::plain(silent.balancer.address("http")).await;
+    closes.half_close().await;
+    assert_eq!(closes.until_closed().await.unwrap(), b"");
+    // Half a request is no probe.
+    let mut half = Client::plain(silent.balancer.address("http")).await;
+    half.send("GET /").await;
+    assert_eq!(half.response().await.unwrap().status, 408);
+    silent.log.wait_for(&[" 408 "]).await;
+    let null = lab("    option dontlognull", "").await;
+    let mut half = Client::plain(null.balancer.address("http")).await;
+    half.send("GET /").await;
+    drop(half);
+    null.log.wait_for(&[" 400 "]).await;
+    assert_eq!(
+        silent
+            .log
+            .lines()
+            .iter()
+            .filter(|line| line.contains("BADREQ"))
+            .count(),
+        1
+    );
+}

@@ -9,6 +9,7 @@ mod balance;
 pub(crate) mod bind;
 pub(crate) mod capture;
 pub(crate) mod checks;
+pub(crate) mod conduct;
 pub(crate) mod cookie;
 pub(crate) mod errors;
 pub(crate) mod global;
@@ -336,7 +337,7 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 15] {
+pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 16] {
     [
         proxy::KEYWORDS,
         balance::KEYWORDS,
@@ -348,6 +349,7 @@ pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 15] {
         tcp_rules::KEYWORDS,
         capture::KEYWORDS,
         checks::KEYWORDS,
+        conduct::KEYWORDS,
         cookie::KEYWORDS,
         errors::KEYWORDS,
         stats::KEYWORDS,

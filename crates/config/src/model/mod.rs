@@ -6,6 +6,7 @@ mod balance;
 mod bind;
 mod capture;
 mod check;
+mod conduct;
 mod cookie;
 mod errors;
 mod log;
@@ -30,6 +31,7 @@ pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, 
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
 pub use check::{Check, CheckAddress, Expect, Expected, HttpCheck};
+pub use conduct::Conduct;
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
 pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Balancing, Bind, Captures, Cookie, ErrorPages, HttpCheck, KeepAlive, Logging,
-    PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage,
+    BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpCheck, KeepAlive,
+    Logging, PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage,
     TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
@@ -41,6 +41,8 @@ pub struct Proxy {
     pub connection: ConnectionMode,
     /// `option forwardfor`.
     pub forwardfor: Option<ForwardFor>,
+    /// `monitor-uri`, `option abortonclose` and their like.
+    pub conduct: Conduct,
     /// `http-request` rules, in order.
     pub http_request: Vec<RequestRule>,
     /// `http-response` rules, in order.

@@ -1,0 +1,113 @@
+//! How requests and clients are treated: `monitor-uri`, `option abortonclose` and their like (manual
+//! 4.2).
+
+use super::proxy::condition;
+use super::{ALL, BACK, FRONT, FRONT_ONLY, ProxyKeyword, Scope, implemented, invertible, refused};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::draft::Draft;
+use crate::expr::Stage;
+use crate::model::{Conduct, ForwardFor};
+use crate::values::{header_name, network};
+
+pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    implemented("http-send-name-header", BACK, |draft, args, scope| {
+        let word = args.required("the name of a header")?;
+        let name = header_name(word)?;
+        if FRAMING.contains(&&*name) {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'http-send-name-header' cannot use '{name}'"),
+            )
+            .label("requests would go wrong without its own value"));
+        }
+        draft.proxy.conduct.send_name_header = Some(name);
+        args.ignore_rest(scope);
+        Ok(())
+    }),
+    implemented("monitor fail", FRONT_ONLY, monitor_fail),
+    implemented("monitor-uri", FRONT, |draft, args, _| {
+        let word = args.required("a URI such as /alive")?;
+        args.end()?;
+        draft.proxy.conduct.monitor_uri = Some(word.text.as_str().into());
+        draft.http_only.insert(args.keyword, args.place());
+        Ok(())
+    }),
+    invertible("option abortonclose", ALL, |draft, args, _| {
+        switch(draft, args, |conduct| &mut conduct.abort_on_close)
+    }),
+    invertible("option http-ignore-probes", FRONT, |draft, args, _| {
+        switch(draft, args, |conduct| &mut conduct.ignore_probes)
+    }),
+    invertible("option http-pretend-keepalive", BACK, |draft, args, _| {
+        switch(draft, args, |conduct| &mut conduct.pretend_keepalive)
+    }),
+    refused(
+        "option http-use-proxy-header",
+        FRONT,
+        "requests are not forwarded to proxies: absolute targets reach servers as paths",
+        "remove it: 'Connection' is understood everywhere, 'Proxy-Connection' nowhere",
+    ),
+    implemented("option originalto", ALL, originalto),
+];
+
+/// What a request's frame, or the way to its host, is made of.
+const FRAMING: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
+
+fn switch(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    field: impl FnOnce(&mut Conduct) -> &mut bool,
+) -> Result<(), Diagnostic> {
+    args.end()?;
+    *field(&mut draft.proxy.conduct) = !args.negated() && !args.restores_default();
+    Ok(())
+}
+
+fn monitor_fail(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    if !args.at_condition() {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        return Err(Diagnostic::alert(
+            place,
+            "'monitor fail' requires either 'if' or 'unless' followed by a condition",
+        ));
+    }
+    if let Some(condition) = condition(draft, args, scope, Stage::Request)? {
+        draft.proxy.conduct.monitor_fail.push(condition);
+    }
+    Ok(())
+}
+
+/// `option originalto [except NETWORK] [header NAME]`.
+fn originalto(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    let mut originalto = ForwardFor {
+        except: None,
+        header: "x-original-to".into(),
+        if_none: false,
+    };
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "except" => {
+                let mask = args.required("an address or network after 'except'")?;
+                originalto.except = Some(network(mask)?);
+            }
+            "header" => {
+                originalto.header = header_name(args.required("a header name after 'header'")?)?;
+            }
+            other => {
+                return Err(Diagnostic::alert(
+                    word.span,
+                    format!("'option originalto' does not know '{other}'"),
+                )
+                .label("expected except NETWORK or header NAME"));
+            }
+        }
+    }
+    draft.proxy.conduct.originalto = Some(originalto);
+    draft.http_only.insert(args.keyword, args.place());
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! How a proxy treats requests and clients, beside rules and time-outs (manual 4.2).
+
+use std::sync::Arc;
+
+use super::ForwardFor;
+use crate::expr::Condition;
+
+/// Options of `mode http`.
+#[derive(Debug, Clone, Default)]
+pub struct Conduct {
+    /// `option originalto`: the same as `forwardfor` for the address that the client connected to.
+    pub originalto: Option<ForwardFor>,
+    /// `option http-ignore-probes`: connections that end without a word are nothing to speak of.
+    pub ignore_probes: bool,
+    /// `option abortonclose`: a request whose client has closed is given up as long as there is no
+    /// answer.
+    pub abort_on_close: bool,
+    /// `option http-pretend-keepalive`: servers are not told that a connection ends.
+    pub pretend_keepalive: bool,
+    /// `http-send-name-header`: the header, in lower case, that tells a server its name.
+    pub send_name_header: Option<Arc<str>>,
+    /// `monitor-uri`: the path, or the whole target where it does not begin with a slash, that is
+    /// answered at once.
+    pub monitor_uri: Option<Arc<str>>,
+    /// `monitor fail`: when one of these holds, the answer is 503.
+    pub monitor_fail: Vec<Condition>,
+}
