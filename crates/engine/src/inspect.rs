@@ -175,7 +175,11 @@ fn settle(session: &mut Session, verdict: Verdict) -> Verdict {
 
 fn verdict(action: &TcpAction) -> Verdict {
     match action {
-        TcpAction::Accept | TcpAction::Close | TcpAction::ExpectProxy => Verdict::Pass,
+        TcpAction::Accept
+        | TcpAction::Close
+        | TcpAction::ExpectProxy
+        | TcpAction::Capture(_)
+        | TcpAction::SetLogLevel(_) => Verdict::Pass,
         TcpAction::SwitchToHttp => Verdict::Http,
         TcpAction::Reject => Verdict::Reject,
         TcpAction::SilentDrop => Verdict::Drop,

@@ -69,7 +69,7 @@ pub(crate) async fn secure(
     match shaken.unwrap_or(Err(expired)) {
         Ok(stream) => {
             if let Some(action) = admit::session(&facts, frontend, worker) {
-                if *action == TcpAction::SilentDrop {
+                if matches!(action, TcpAction::SilentDrop) {
                     stream.forget();
                 }
                 return None;

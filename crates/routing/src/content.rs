@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use config::expr::{AclEntry, BlockStart, Condition, ContentFetch, Needs, Side};
-use config::model::{TcpAction, TcpRule};
+use config::expr::{AclEntry, BlockStart, Condition, ContentFetch, Fetch, Needs, Sample, Side};
+use config::model::{RuleCapture, TcpAction, TcpRule};
 use wire::rdp::{self, Cookie};
 use wire::tls_hello::{self, ClientHello, Seen};
 
@@ -31,7 +31,7 @@ pub struct Content<'a> {
 }
 
 /// What rules say of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Ruling<'r> {
     /// Nothing: it passes.
     Pass,
@@ -45,7 +45,12 @@ pub enum Ruling<'r> {
 pub fn rule<'r>(rules: &'r [TcpRule], facts: &Facts<'_>) -> Ruling<'r> {
     for rule in rules {
         match test(rule.condition.as_ref(), facts) {
-            Answer::Yes => return Ruling::Act(&rule.action),
+            Answer::Yes => match &rule.action {
+                TcpAction::Capture(capture) if !keep(capture, facts) => return Ruling::Wait,
+                TcpAction::Capture(_) => {}
+                TcpAction::SetLogLevel(level) => facts.memory.set_log_level(*level),
+                action => return Ruling::Act(action),
+            },
             Answer::Open => return Ruling::Wait,
             Answer::No => {}
         }
@@ -53,10 +58,28 @@ pub fn rule<'r>(rules: &'r [TcpRule], facts: &Facts<'_>) -> Ruling<'r> {
     Ruling::Pass
 }
 
+/// Keeps a sample for the log line. `false`: it has no value yet, and may get one.
+fn keep(capture: &RuleCapture, facts: &Facts<'_>) -> bool {
+    match sample::eval(&capture.sample, facts) {
+        Some(value) => {
+            let memory = facts.memory;
+            memory.keep_of_request(capture.slot, &value.into_text());
+            true
+        }
+        None => !(facts.content.growing && may_change(&capture.sample, &facts.content)),
+    }
+}
+
 /// Whether any of the rules looks at an HTTP request.
 pub fn looks_at_request(rules: &[TcpRule]) -> bool {
-    let mut conditions = rules.iter().filter_map(|rule| rule.condition.as_ref());
-    conditions.any(Condition::looks_at_request)
+    rules.iter().any(|rule| {
+        let condition = rule.condition.as_ref();
+        let kept = match &rule.action {
+            TcpAction::Capture(capture) => capture.sample.needs.is_of_request(),
+            _ => false,
+        };
+        kept || condition.is_some_and(Condition::looks_at_request)
+    })
 }
 
 /// The answer to a test: ordered, so that "and" is the least and "or" the greatest.
@@ -108,19 +131,19 @@ fn entries(entries: &[AclEntry], facts: &Facts<'_>) -> Answer {
         if holds {
             return Answer::Yes;
         }
-        if facts.content.growing && may_change(entry, &facts.content) {
+        if facts.content.growing && may_change(&entry.sample, &facts.content) {
             answer = Answer::Open;
         }
     }
     answer
 }
 
-/// Whether bytes to come could make it hold after all.
-fn may_change(entry: &AclEntry, content: &Content<'_>) -> bool {
-    if let config::expr::Fetch::Content(fetch) = &entry.sample.fetch {
+/// Whether bytes to come could give it another value.
+fn may_change(sample: &Sample, content: &Content<'_>) -> bool {
+    if let Fetch::Content(fetch) = &sample.fetch {
         return is_open(fetch, content);
     }
-    match entry.sample.needs {
+    match sample.needs {
         needs if needs.is_of_request() => content.request.is_some() && content.http_pending,
         Needs::ResponseHead | Needs::ResponseStatus => content.response.is_some(),
         _ => false,

@@ -204,6 +204,29 @@ async fn the_backend_has_rules_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_capture_waits_for_its_bytes() {
+    let lab = Lab::new(
+        "    tcp-request inspect-delay 10s
+    tcp-request content capture req.payload(0,4) len 3
+    tcp-request content set-log-level silent if { req.payload(0,1) -m str s }
+    tcp-request content accept if { req.len gt 0 }
+    log-format \"kept %hr %[capture.req.hdr(0)] %ts\"",
+        "",
+    )
+    .await;
+    assert!(lab.passes(&["silent"]).await);
+    assert!(lab.passes(&["ab", "cd"]).await);
+    assert!(lab.passes(&["ab"]).await);
+    lab.log.wait_for(&["kept {abc} abc --"]).await;
+    lab.log.wait_for(&["kept {} - --"]).await;
+    let lines = lab.log.lines();
+    assert!(
+        !lines.iter().any(|line| line.contains("{sil}")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_servers_first_bytes_are_looked_at_too() {
     let lab = Lab::new(
         "",

@@ -132,15 +132,27 @@ pub(crate) fn settle_rule(
     action: &mut RequestAction,
     span: Span,
 ) -> Result<(), Diagnostic> {
-    let RequestAction::Capture(capture) = action else {
-        return Ok(());
-    };
+    match action {
+        RequestAction::Capture(capture) => {
+            declare_slot(draft, capture, span, "http-request capture")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same for the capture itself.
+pub(crate) fn declare_slot(
+    draft: &mut Draft,
+    capture: &mut RuleCapture,
+    span: Span,
+    keyword: &str,
+) -> Result<(), Diagnostic> {
     let Some(length_max) = capture.declares else {
         return Ok(());
     };
     if !draft.is_front() {
         let message = format!(
-            "'http-request capture … len' needs a frontend, which {} is not",
+            "'{keyword} … len' needs a frontend, which {} is not",
             draft.title()
         );
         return Err(Diagnostic::alert(span, message)

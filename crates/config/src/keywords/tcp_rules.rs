@@ -1,7 +1,7 @@
 //! `tcp-request` and `tcp-response` rules (manual 4.2, their actions 4.3 and 4.4).
 
 use super::proxy::condition;
-use super::{BACK_RULES, ProxyKeyword, RULES, Scope, Status, implemented};
+use super::{BACK_RULES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -55,10 +55,10 @@ struct Set {
 }
 
 /// Reads the arguments of an action.
-type Parse = fn(&Draft, &mut Args<'_>) -> Result<TcpAction, Diagnostic>;
+type Parse = fn(&mut Draft, &mut Args<'_>, &Scope<'_>) -> Result<TcpAction, Diagnostic>;
 
-const ACCEPT: (&str, Parse) = ("accept", |_, _| Ok(TcpAction::Accept));
-const REJECT: (&str, Parse) = ("reject", |_, _| Ok(TcpAction::Reject));
+const ACCEPT: (&str, Parse) = ("accept", |_, _, _| Ok(TcpAction::Accept));
+const REJECT: (&str, Parse) = ("reject", |_, _, _| Ok(TcpAction::Reject));
 const SILENT_DROP: (&str, Parse) = ("silent-drop", silent_drop);
 
 const CONNECTION: Set = Set {
@@ -92,9 +92,15 @@ const SESSION: Set = Set {
 
 const REQUEST: Set = Set {
     stage: Stage::Request,
-    actions: &[ACCEPT, REJECT, SILENT_DROP, ("switch-mode", switch_mode)],
+    actions: &[
+        ACCEPT,
+        REJECT,
+        SILENT_DROP,
+        ("capture", keep),
+        ("set-log-level", set_log_level),
+        ("switch-mode", switch_mode),
+    ],
     others: &[
-        "capture",
         "do-log",
         "do-resolve",
         "sc-*",
@@ -114,7 +120,7 @@ const RESPONSE: Set = Set {
         ACCEPT,
         REJECT,
         SILENT_DROP,
-        ("close", |_, _| Ok(TcpAction::Close)),
+        ("close", |_, _, _| Ok(TcpAction::Close)),
     ],
     others: &["do-log", "sc-*", "send-spoe-group", "set-*", "unset-var"],
     allowed: Draft::is_back,
@@ -136,7 +142,7 @@ fn rule(
         }));
     }
     let word = args.required("an action such as accept or reject")?;
-    let action = look_up(word, args.keyword, set)?(draft, args)?;
+    let action = look_up(word, args.keyword, set)?(draft, args, scope)?;
     let condition = condition(draft, args, scope, set.stage)?;
     warn_misplaced(draft, args.keyword, span, scope);
     let rules = (set.rules)(&mut draft.proxy.tcp);
@@ -176,7 +182,7 @@ fn look_up(word: &Word, keyword: &str, set: &Set) -> Result<Parse, Diagnostic> {
 
 /// `silent-drop [rst-ttl TTL]`: where the socket cannot be forgotten, the reset is sent with so
 /// short a life that it should not arrive; a TTL of one's own says how short.
-fn silent_drop(_: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnostic> {
+fn silent_drop(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<TcpAction, Diagnostic> {
     if args.take("rst-ttl") {
         let word = args.required("a time to live")?;
         number(word, "silent-drop rst-ttl", 0..=255)?;
@@ -188,7 +194,11 @@ fn silent_drop(_: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnostic> 
     Ok(TcpAction::SilentDrop)
 }
 
-fn expect_proxy(_: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnostic> {
+fn expect_proxy(
+    _: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<TcpAction, Diagnostic> {
     let word = args.required("layer4")?;
     match word.is("layer4") {
         true => Ok(TcpAction::ExpectProxy),
@@ -201,7 +211,11 @@ fn expect_proxy(_: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnostic>
 }
 
 /// `switch-mode http [proto NAME]`.
-fn switch_mode(draft: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnostic> {
+fn switch_mode(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<TcpAction, Diagnostic> {
     let word = args.required("http")?;
     if !word.is("http") {
         return Err(Diagnostic::alert(
@@ -220,6 +234,32 @@ fn switch_mode(draft: &Draft, args: &mut Args<'_>) -> Result<TcpAction, Diagnost
         super::params::proto("tcp-request content switch-mode http", args)?;
     }
     Ok(TcpAction::SwitchToHttp)
+}
+
+/// `capture SAMPLE len N`: the frontend's next slot.
+fn keep(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<TcpAction, Diagnostic> {
+    let span = args.place();
+    let mut capture = capture::rule(args, scope, Stage::Request)?;
+    if capture.declares.is_none() {
+        return Err(Diagnostic::alert(
+            span,
+            "'tcp-request content capture' : a positive 'len' argument is mandatory",
+        ));
+    }
+    capture::declare_slot(draft, &mut capture, span, "tcp-request content capture")?;
+    Ok(TcpAction::Capture(Box::new(capture)))
+}
+
+fn set_log_level(
+    _: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<TcpAction, Diagnostic> {
+    capture::log_level(args).map(TcpAction::SetLogLevel)
 }
 
 /// Rules are carried out in the order of their sets, wherever they stand (manual 4.2).

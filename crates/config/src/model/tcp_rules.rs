@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{LogLevel, RuleCapture};
 use crate::expr::Condition;
 use crate::source::Span;
 
@@ -37,7 +38,7 @@ impl TcpRules {
     /// Whether a rule may make HTTP of it.
     pub fn switches_to_http(&self) -> bool {
         let mut rules = self.request.iter();
-        rules.any(|rule| rule.action == TcpAction::SwitchToHttp)
+        rules.any(|rule| matches!(rule.action, TcpAction::SwitchToHttp))
     }
 }
 
@@ -53,7 +54,7 @@ pub struct TcpRule {
 }
 
 /// What such a rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum TcpAction {
     /// `accept`: no further rule of this set and section is looked at.
     Accept,
@@ -67,4 +68,8 @@ pub enum TcpAction {
     ExpectProxy,
     /// `switch-mode http`: what follows is HTTP.
     SwitchToHttp,
+    /// `capture`, of requests: keeps a sample for the log line, and waits for it as long as it may.
+    Capture(Box<RuleCapture>),
+    /// `set-log-level`.
+    SetLogLevel(LogLevel),
 }
