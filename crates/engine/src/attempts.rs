@@ -166,6 +166,12 @@ impl<'a> Attempts<'a> {
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
                 session.server_tls = stream.server_tls();
+                if let Some(tls) = &session.server_tls {
+                    session.count_at_both(Count::Handshakes);
+                    if tls.resumed {
+                        session.count_at_both(Count::ResumedHandshakes);
+                    }
+                }
                 Ok(Some(stream))
             }
             Err(error) => {

@@ -53,7 +53,9 @@ pub(crate) async fn run(shared: Arc<Shared>, backend: Arc<BackendState>, server:
         let started = Instant::now();
         let wanted = server.health().wants_checks();
         if wanted && server.is_resolved() {
+            server.checking.store(true, Relaxed);
             let result = probe(&shared, &backend, &server, &check, &pool).await;
+            server.checking.store(false, Relaxed);
             manager::settle(&shared, &backend, &server, result);
         }
         let interval = server.health().next_interval(&check);

@@ -74,8 +74,11 @@ pub(crate) async fn secure(
                 }
                 return None;
             }
-            if facts.tls.is_some() {
+            if let Some(tls) = &facts.tls {
                 room.secured();
+                if tls.resumed {
+                    room.count(Count::ResumedHandshakes);
+                }
             }
             let connection = room.into_connection(facts, took, peer);
             Some(Client::new(stream, connection))

@@ -67,6 +67,8 @@ pub(crate) struct ServerState {
     pub(crate) errors_in_a_row: AtomicU32,
     /// Told when its next check should come as soon as `fastinter` has it.
     pub(crate) hurry: Notify,
+    /// Whether a check of it is under way.
+    pub(crate) checking: AtomicBool,
     /// Told when it should be checked at once, or not any more.
     pub(crate) recheck: Notify,
     /// The next port of `source` to come from.
@@ -122,6 +124,7 @@ impl ServerState {
             weight: AtomicU64::new(u64::from(conf.weight.value())),
             last_session: AtomicU64::new(0),
             removed: AtomicBool::new(false),
+            checking: AtomicBool::new(false),
             went_down: Notify::new(),
             errors_in_a_row: AtomicU32::new(0),
             hurry: Notify::new(),

@@ -217,6 +217,8 @@ pub struct FrontendStats {
     pub mode: Mode,
     /// Addresses it listens on.
     pub binds: Vec<Arc<str>>,
+    /// Limit of sessions a second (`rate_lim`); 0: none.
+    pub session_rate_limit: u64,
     /// Its listeners one by one, with `option socket-stats`.
     pub listeners: Vec<ListenerStats>,
     /// Whether it takes connections.
@@ -316,6 +318,8 @@ pub struct ServerStats {
     pub queue_limit: Option<u64>,
     /// Last check: HAProxy's short code (`L7OK`, `L4CON` …); empty before the first.
     pub check_status: &'static str,
+    /// Whether a check is under way.
+    pub checking: bool,
     /// Status code of the last layer 7 check.
     pub check_code: Option<u16>,
     /// How long the last check took.

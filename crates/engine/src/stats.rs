@@ -74,6 +74,7 @@ fn frontend(state: &FrontendState) -> FrontendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
         binds: conf.binds.iter().map(|bind| bind.text.clone()).collect(),
+        session_rate_limit: conf.session_rate_max.map_or(0, u64::from),
         listeners: state
             .listeners
             .iter()
@@ -170,6 +171,7 @@ fn server(state: &ServerState, site: &Site, now: Duration) -> ServerStats {
         sessions_limit: state.conf.maxconn.map(u64::from),
         queue_limit: state.conf.maxqueue.map(u64::from),
         check_status: last.map_or("", |result| result.code.short()),
+        checking: state.checking.load(Relaxed),
         check_code: last.and_then(|result| result.status),
         check_duration: last.map(|result| result.duration),
         check_message: match last {

@@ -118,7 +118,7 @@ async fn every_column_is_filled_as_haproxy_fills_it() {
         (
             "be",
             "n1",
-            "slim=50 qlimit=7 weight=10 uweight=10 act=1 bck=0 chkfail=0 chkdown=0 type=2 sid=1 check_status=L7OK check_code=200 check_rise=2 check_fall=3 check_health=4 mode=http throttle= tracked= hanafail= agent_status= ereq= dreq= rate_lim= algo= check_desc=Layer7_check_passed",
+            "slim=50 qlimit=7 weight=10 uweight=10 act=1 bck=0 chkfail=0 chkdown=0 type=2 sid=1  check_code=200 check_rise=2 check_fall=3 check_health=4 mode=http throttle= tracked= hanafail= agent_status= ereq= dreq= rate_lim= algo= check_desc=Layer7_check_passed",
         ),
         (
             "be",

@@ -21,6 +21,8 @@ pub(crate) struct UserlistDraft {
     pub(crate) name: Arc<str>,
     users: Vec<UserDraft>,
     groups: Vec<GroupDraft>,
+    /// Whether it was said what is better than a plain password.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ fn user(
             }
             "insecure-password" => {
                 if let Some(text) = args.next() {
+                    draft.hint(word.span, scope);
                     password = Password::Plain(Secret(text.text.as_str().into()));
                 }
             }
@@ -292,6 +295,20 @@ impl UserlistDraft {
         Self {
             name,
             ..Self::default()
+        }
+    }
+
+    /// Says once what is better than a plain password.
+    fn hint(&mut self, place: Span, scope: &Scope<'_>) {
+        if !std::mem::replace(&mut self.told, true) {
+            let message = format!(
+                "userlist '{}' has passwords that whoever reads this file can read",
+                self.name
+            );
+            scope.report(
+                Diagnostic::notice(place, message)
+                    .help("write 'password' and a hash of 'mkpasswd -m sha512crypt' instead"),
+            );
         }
     }
 

@@ -183,12 +183,19 @@ pub(super) const COLUMNS: &[Column] = &[
     column("rate", "FSB", U32, "MRP|MGP", |row| {
         number(row.traffic().rate)
     }),
-    column("rate_lim", "F", U32, "CLP", |_| number(0)),
+    column("rate_lim", "F", U32, "CLP", |row| match row {
+        Row::Frontend(it) => number(it.session_rate_limit),
+        _ => Cell::Empty,
+    }),
     column("rate_max", "FSB", U32, "MMP|MGP", |row| {
         number(row.traffic().rate_max)
     }),
     column("check_status", "S", Str, "MOP", |row| {
-        row.of_running_checks(|it| text(last_code(it)))
+        row.of_running_checks(|it| match it.checking {
+            // As the manual has it: what is known, while more is being asked.
+            true => Cell::Text(format!("* {}", last_code(it)).into()),
+            false => text(last_code(it)),
+        })
     }),
     column("check_code", "S", U32, "MOP", |row| {
         row.of_running_checks(|it| optional(it.check_code.map(u64::from)))

@@ -48,6 +48,7 @@ pub(super) fn frontend(name: &str, id: u32, mode: Mode) -> FrontendStats {
         name: name.into(),
         mode,
         binds: vec!["127.0.0.1:8080".into()],
+        session_rate_limit: 0,
         listeners: Vec::new(),
         open: true,
         sessions_limit: 500,
@@ -106,6 +107,7 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
             (true, false) => "L4CON",
             _ => "",
         },
+        checking: false,
         check_code: passed.then_some(200),
         check_duration: runs.then_some(millis(u64::from(passed))),
         check_message: if runs && !passed {

@@ -285,4 +285,18 @@ mod tests {
             assert_eq!(to(rest), expected);
         }
     }
+
+    /// What arrives may be anything.
+    #[test]
+    fn no_form_is_too_odd() {
+        for _ in 0..2000 {
+            let alphabet = b"s=ba&%+0fF\xff\n;action";
+            let length = fastrand::usize(..40);
+            let body: Vec<u8> = (0..length)
+                .map(|_| alphabet[fastrand::usize(..alphabet.len())])
+                .collect();
+            let form = Form::read(&body);
+            assert!(form.servers.len() <= body.len());
+        }
+    }
 }

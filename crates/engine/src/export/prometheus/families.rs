@@ -227,6 +227,11 @@ const FRONTENDS: &[Family] = &[
         "Connections since the start.",
         Source::Frontend(|it| it.traffic.connections_total.into()),
     ),
+    gauge(
+        "haproxy_frontend_limit_session_rate",
+        "Limit of sessions in a second; 0: none.",
+        Source::Frontend(|it| it.session_rate_limit.into()),
+    ),
     counter(
         "haproxy_frontend_denied_connections_total",
         "Connections a rule refused.",
