@@ -369,13 +369,17 @@ impl<'a> Attempts<'a> {
     }
 
     /// `option redispatch N`: every Nth retry goes elsewhere, counted from the last one for
-    /// negative N (manual 4.2).
+    /// negative N (manual 4.2), which is patience for those who belong to their server.
     fn redispatches(&self) -> bool {
         let conf = self.backend.conf();
         let done = i64::from(conf.retries) - i64::from(self.retries_left);
         match i64::from(conf.redispatch) {
             0 => false,
             every @ 1.. => done % every == 0,
+            from_last if self.belongs => {
+                let every = i64::from(conf.retries) + 1 + from_last;
+                every > 0 && done % every == 0
+            }
             from_last => i64::from(self.retries_left) % -from_last == 0,
         }
     }
@@ -394,7 +398,10 @@ fn placed(assigned: Assigned, session: &mut Session) -> Result<Result<Slot, Tick
     match assigned {
         Assigned::Slot(slot) => Ok(Ok(slot)),
         Assigned::Wait(ticket) => Ok(Err(ticket)),
-        Assigned::NoServer => Err(no_server()),
+        Assigned::NoServer => {
+            session.count_at_backend(Count::ConnectErrors);
+            Err(no_server())
+        }
         Assigned::QueueFull(server) => {
             session.belongs_to(&server);
             session.count_at_both(Count::ConnectErrors);

@@ -102,14 +102,15 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Whether the server gave no answer: what counts as an error in its responses. One that was
-    /// invalid has been counted when it came.
+    /// Whether the server gave no whole answer: what counts as an error in its responses. One that
+    /// was invalid has been counted when it came.
     pub(crate) fn is_servers(&self) -> bool {
-        let side = !matches!(
-            self.end.side,
-            Side::Client | Side::ClientTimeout | Side::Proxy | Side::Local
-        );
-        side && self.end.stage == Stage::Headers
+        match (self.end.side, self.end.stage) {
+            (Side::Client | Side::ClientTimeout | Side::Proxy | Side::Local, _) => false,
+            // One that stops in its body was an answer; one that breaks off was none.
+            (side, Stage::Data) => side == Side::Server,
+            (_, stage) => stage == Stage::Headers,
+        }
     }
 }
 
@@ -569,15 +570,12 @@ impl Download<'_> {
         let version = self.order.head.version;
         h1::write_response(&head, framing, connection_field(version, after), &mut out);
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
-        let status = head.status;
         let unsent = Unsent {
-            status,
+            status: head.status,
             bytes: out,
             counted,
         };
         self.relay_body(body, chunked, unsent).await?;
-        // Said at the end: a response that breaks off is none, however good its head was.
-        observe::saw(self.session, Sight::Status(status));
         Ok(Outcome::Done {
             client: after,
             server_reusable: !self.progress.abandoned.get()
@@ -675,10 +673,14 @@ impl Download<'_> {
                 Err(_) => return Err(broken(Sight::Invalid)),
             };
             if !announced {
-                self.announce(status, counted);
+                self.announce(status, counts.get());
                 announced = true;
             }
             self.session.count_out(counts.take());
+            if whole {
+                // Said at the end: a response that breaks off is none, however good its head was.
+                observe::saw(self.session, Sight::Status(status));
+            }
             if !out.is_empty() {
                 self.write(&out).await?;
                 out.clear();
@@ -687,7 +689,11 @@ impl Download<'_> {
                 return Ok(());
             }
             if self.read(Stage::Data).await? == 0 {
-                return reader.finish_on_close().map_err(|_| broken(Sight::Closed));
+                reader
+                    .finish_on_close()
+                    .map_err(|_| broken(Sight::Closed))?;
+                observe::saw(self.session, Sight::Status(status));
+                return Ok(());
             }
         }
     }

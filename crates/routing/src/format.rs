@@ -104,6 +104,8 @@ fn write_variable(
         match class {
             Class::Plain => {}
             Class::Port if flags.quote => out.extend_from_slice(b"\"\""),
+            // A target may well be without them: then HAProxy leaves them empty.
+            _ if matches!(variable, Variable::HQ | Variable::HPO) => {}
             _ if flags.mandatory && !quote => out.push(b'-'),
             _ => {}
         }

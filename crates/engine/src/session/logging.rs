@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use config::expr::Format;
-use config::model::{LogFormat, LogLevel, Logging};
+use config::model::{LogFormat, LogLevel, Logging, Mode};
 
 use super::Session;
 use super::line::{self, Early, Ending};
@@ -63,8 +63,11 @@ impl Session {
             return;
         }
         self.logged.set(early.is_some());
-        let LogFormat::Custom(format) = &logging.format else {
-            return; // it was written when the session began
+        let format = match (&logging.format, &logging.error_format) {
+            // What was no request is an error of the connection (manual 8.2.5).
+            (_, Some(format)) if self.was_no_request() => format,
+            (LogFormat::Custom(format), _) => format,
+            _ => return, // it was written when the session began
         };
         let failed = self.has_failed(end);
         if logging.dontlog_normal && !failed {
@@ -116,6 +119,10 @@ impl Session {
                 });
             }
         }
+    }
+
+    fn was_no_request(&self) -> bool {
+        self.frontend().conf().proxy.mode == Mode::Http && self.record.request_line.is_empty()
     }
 
     /// Whether the client never said anything.
