@@ -23,6 +23,10 @@ static DATE: LazyLock<Regex> =
 static ISO_DATE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"));
 static TIMERS: LazyLock<Regex> = LazyLock::new(|| regex(r" (\+?-?\d+(?:/\+?-?\d+){2,4}) "));
+/// `option httplog clf`: port and milliseconds, five times, and counts as words of their own.
+static CLF: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r#" \d{4,5} \d{3} ("\S+" "\S+" "\S+") (-?\d+) (-?\d+) (-?\d+) (-?\d+) (-?\d+) "#)
+});
 static NAMED_TIMER: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(T[a-zR])=(\+?)(-?\d+)"));
 
 impl Mask {
@@ -56,6 +60,10 @@ impl Mask {
         let line = TIMERS.replace(&line, |found: &Captures<'_>| {
             let timers: Vec<String> = found[1].split('/').map(timer).collect();
             format!(" {} ", timers.join("/"))
+        });
+        let line = CLF.replace(&line, |found: &Captures<'_>| {
+            let timers: Vec<String> = (2..=6).map(|at| timer(&found[at])).collect();
+            format!(" PORT MS {} {} ", &found[1], timers.join(" "))
         });
         let line = NAMED_TIMER.replace_all(&line, |found: &Captures<'_>| {
             format!("{}={}{}", &found[1], &found[2], timer(&found[3]))

@@ -49,8 +49,15 @@ defaults
     timeout server 20s
 ";
 
-/// Log lines that HAProxy has nothing alike of.
-const OWN_LINES: &str = "]: Lifecycle: ";
+/// Log lines that tell of states, not of sessions. Those of checks come when a check comes, and
+/// those of our lifecycle have nothing alike at HAProxy's.
+const STATE_LINES: [&str; 5] = [
+    "]: Lifecycle: ",
+    "]: Server ",
+    "]: Backup Server ",
+    "]: backend ",
+    "]: proxy ",
+];
 
 /// What one side did in a case.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -137,10 +144,7 @@ impl Side {
         for step in &case.steps[leading..] {
             self.step(step, &mut clients, &mut transcript).await;
         }
-        while let Some(left) = clients.finish_one(&mut transcript.client).await {
-            self.wait_sessions(left).await;
-        }
-        self.settle().await;
+        self.end(&mut clients, &mut transcript).await;
         transcript.log = self.log_lines().await;
         transcript.node = self.nodes.seen(self.connections);
         for lines in [
@@ -153,6 +157,15 @@ impl Side {
             }
         }
         transcript
+    }
+
+    /// Ends what is open, one after the other, and waits until all is over.
+    async fn end(&mut self, clients: &mut Clients, out: &mut Transcript) {
+        while let Some(left) = clients.finish_one(&mut out.client).await {
+            self.wait_sessions(left).await;
+        }
+        clients.began = false;
+        self.settle().await;
     }
 
     /// The answers that a case begins with, or else the group's.
@@ -210,7 +223,7 @@ impl Side {
                     .await;
             }
             Step::Stats(row, columns) => {
-                self.settle().await;
+                self.end(clients, out).await;
                 let line = self.stats_line(row, columns).await;
                 out.stats.push(line);
             }
@@ -277,7 +290,9 @@ impl Side {
         let table = self.table().await;
         let shown = columns.iter().map(|column| {
             let value = table.try_get(proxy, server, column);
-            format!(" {column}={:?}", value.unwrap_or("(no such column)"))
+            // A star says that a check is under way just now.
+            let value = value.unwrap_or("(no such column)").trim_start_matches("* ");
+            format!(" {column}={value:?}")
         });
         format!("{row}{}", shown.collect::<String>())
     }
@@ -292,7 +307,7 @@ impl Side {
         let lines = self.log.lines();
         let at = lines.iter().position(|line| line.contains(&path)).unwrap();
         let new = lines[self.log_read..at].iter();
-        let new = new.filter(|line| !line.contains(OWN_LINES));
+        let new = new.filter(|line| !STATE_LINES.iter().any(|part| line.contains(part)));
         let masked = new.map(|line| self.mask.log(line)).collect();
         self.log_read = at + 1;
         masked
