@@ -18,6 +18,10 @@ use crate::resolver::Resolver;
 /// write there (pipe(7)).
 const AT_ONCE: usize = 4096;
 
+/// Pause after a batch. Waking this thread for each of thousands of lines a second would cost more than
+/// the lines; a line that comes alone after some quiet is still written at once.
+const NAP: Duration = Duration::from_millis(2);
+
 /// Pause before a name that did not resolve is asked for again.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -41,6 +45,9 @@ pub(super) fn start(queue: Arc<Queue>, sinks: Vec<LogSink>, resolver: Resolver) 
             for done in &batch.flushes {
                 // Whoever asked may have stopped waiting.
                 let _ = done.try_send(());
+            }
+            if batch.flushes.is_empty() {
+                std::thread::sleep(NAP);
             }
             batch.clear();
         }
