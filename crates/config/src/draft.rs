@@ -10,8 +10,8 @@ use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
-    Balancing, Bind, Captures, HttpCheck, KeepAlive, LogTarget, Proxy, RequestRule, RetryOn,
-    Server, ServerTls, Source, StatsPage, UniqueId,
+    Balancing, Bind, Captures, HttpCheck, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
+    RetryOn, Server, ServerTls, Source, StatsPage, UniqueId,
 };
 use crate::source::Span;
 
@@ -91,6 +91,7 @@ pub(crate) struct BackDraft {
     /// `option srvtcpka`, and its parameters.
     pub(crate) server_probes: bool,
     pub(crate) server_keepalive: KeepAlive,
+    pub(crate) http_reuse: HttpReuse,
     pub(crate) fullconn: Option<u32>,
     pub(crate) persistence: PersistenceDraft,
 }
@@ -115,6 +116,7 @@ impl Default for BackDraft {
             source: None,
             server_probes: false,
             server_keepalive: KeepAlive::default(),
+            http_reuse: HttpReuse::default(),
             fullconn: None,
             persistence: PersistenceDraft::default(),
         }

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::expr::Variable;
 use crate::formats::Formats;
 use crate::keywords::outgoing::keepalive;
-use crate::keywords::{Bases, SectionKind, capture, tls, userlist};
+use crate::keywords::{Bases, SectionKind, capture, server_load, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress,
@@ -347,6 +347,7 @@ fn backend(
         retries: draft.back.retries,
         redispatch: draft.back.redispatch,
         retry_on: draft.back.retry_on.clone(),
+        http_reuse: draft.back.http_reuse,
         fullconn: draft.back.fullconn,
         listen: draft.kind == SectionKind::Listen,
         ..Backend::default()
@@ -433,6 +434,7 @@ fn inherit<T: Clone>(own: &mut Option<T>, base: &Option<T>) {
 /// A server with all parameters in their place.
 fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
+    server_load::settle_limits(&mut server);
     server.tls_parameters = server_tls(draft, bases);
     if draft.tls || (draft.check && draft.check_tls) {
         let choice = &server.tls_parameters.choice;

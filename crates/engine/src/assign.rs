@@ -24,6 +24,8 @@ pub(crate) struct Pool {
     queue: Queue,
     /// Arrivals in all queues so far.
     arrivals: u64,
+    /// Whether any server ever had a `minconn`.
+    has_ramps: bool,
 }
 
 struct Member {
@@ -53,6 +55,7 @@ impl Pool {
             by_name: HashMap::new(),
             queue: Queue::default(),
             arrivals: 0,
+            has_ramps: false,
         }
     }
 
@@ -70,6 +73,7 @@ impl Pool {
     /// Adds a server whose name is not taken.
     pub(crate) fn insert(&mut self, server: &Arc<ServerState>) {
         self.by_name.insert(server.conf.name.clone(), server.key);
+        self.has_ramps |= server.conf.minconn.is_some();
         let member = Member {
             server: server.clone(),
             queue: Queue::default(),
@@ -106,9 +110,9 @@ impl Pool {
         self.members.get_mut(&key).map(|member| &mut member.queue)
     }
 
-    fn pick(&mut self, ask: &Ask) -> Option<ServerKey> {
-        let members = &self.members;
-        let room = |key: ServerKey| members.get(&key).map_or(Room::None, Member::room);
+    fn pick(&mut self, backend: &BackendState, ask: &Ask) -> Option<ServerKey> {
+        let (members, load) = (&self.members, backend.load());
+        let room = |key: ServerKey| members.get(&key).map_or(Room::None, |it| it.room(&load));
         self.balancer.pick(ask, &room)
     }
 
@@ -135,7 +139,7 @@ impl Pool {
             return Assigned::NoServer;
         };
         let server = member.server.clone();
-        match member.room() {
+        match member.room(&backend.load()) {
             Room::Free => return Assigned::Slot(self.occupy(backend, &server)),
             Room::ShortQueue | Room::Queue => {}
             Room::None => return Assigned::QueueFull(server),
@@ -143,13 +147,17 @@ impl Pool {
         self.arrivals += 1;
         let ticket = Ticket::join(&mut member.queue, self.arrivals, backend, Some(&server));
         self.tell_balancer(key);
+        if server.conf.minconn.is_some() {
+            // One more session in the backend may have raised its limit.
+            self.serve_at(backend, key);
+        }
         Assigned::Wait(ticket)
     }
 
     /// Gives the places of a server to those who have waited longest, as far as they go.
     fn serve_at(&mut self, backend: &Arc<BackendState>, key: ServerKey) {
         while let Some(member) = self.members.get_mut(&key) {
-            if member.is_full() {
+            if member.is_full(&backend.load()) {
                 return;
             }
             let own = member.queue.first();
@@ -170,9 +178,9 @@ impl Pool {
     /// Gives whatever has room to those who may go anywhere, by the same choice as for anybody.
     fn serve_anywhere(&mut self, backend: &Arc<BackendState>) {
         while !self.queue.is_empty() {
-            let members = &self.members;
+            let (members, load) = (&self.members, backend.load());
             // They wait already: another queue is no place for them.
-            let room = |key: ServerKey| match members.get(&key).map(Member::room) {
+            let room = |key: ServerKey| match members.get(&key).map(|it| it.room(&load)) {
                 Some(Room::Free) => Room::Free,
                 _ => Room::None,
             };
@@ -220,15 +228,21 @@ impl Pool {
     }
 }
 
+/// What of a backend decides about the limits of its servers (`minconn`).
+struct Load {
+    sessions: u64,
+    fullconn: u64,
+}
+
 impl Member {
-    /// Below its `maxconn`.
-    fn is_full(&self) -> bool {
-        !self.server.has_room()
+    /// Whether its limit of sessions is reached.
+    fn is_full(&self, load: &Load) -> bool {
+        !self.server.has_room(load.sessions, load.fullconn)
     }
 
     /// Who comes later does not overtake those who wait.
-    fn room(&self) -> Room {
-        if !self.is_full() && self.queue.is_empty() {
+    fn room(&self, load: &Load) -> Room {
+        if !self.is_full(load) && self.queue.is_empty() {
             return Room::Free;
         }
         match self.server.conf.maxqueue {
@@ -252,12 +266,26 @@ impl Member {
 }
 
 impl BackendState {
+    /// Whether a session that is bound to this server would have to wait.
+    pub(crate) fn is_full(&self, server: &ServerState) -> bool {
+        let pool = self.pool();
+        let member = pool.members.get(&server.key);
+        member.is_none_or(|member| member.room(&self.load()) != Room::Free)
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            sessions: self.sessions.now(),
+            fullconn: self.fullconn,
+        }
+    }
+
     /// Finds a server for a session by balancing, or a place in a queue.
     pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
         let mut pool = self.pool();
         // Who comes later does not overtake those who wait.
         if pool.queue.is_empty()
-            && let Some(key) = pool.pick(ask)
+            && let Some(key) = pool.pick(self, ask)
         {
             return pool.place_at(self, key);
         }
@@ -266,7 +294,12 @@ impl BackendState {
         }
         pool.arrivals += 1;
         let number = pool.arrivals;
-        Assigned::Wait(Ticket::join(&mut pool.queue, number, self, None))
+        let ticket = Ticket::join(&mut pool.queue, number, self, None);
+        if pool.has_ramps {
+            // One more session in the backend may have raised a limit.
+            pool.serve_anywhere(self);
+        }
+        Assigned::Wait(ticket)
     }
 
     /// A place on this very server, or in its queue: for sessions that belong to it (by a cookie, a

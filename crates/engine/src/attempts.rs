@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::model::Balance;
+use config::model::{Balance, HttpReuse};
 use routing::balance::{Ask, ServerKey, session_hash};
 use routing::health::Sight;
 use wire::head::RequestHead;
@@ -25,6 +25,7 @@ use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
+use crate::upstream::former::{Former, Wanted};
 use crate::upstream::pool::Alike;
 use crate::upstream::proxy_header;
 use crate::worker::Worker;
@@ -50,6 +51,8 @@ pub(crate) struct Attempts<'a> {
     belongs: bool,
     /// Whether it is that one or none (`force-persist`).
     forced: bool,
+    /// The server of the client's last request, until it was asked for.
+    preferred: Option<Arc<ServerState>>,
     retries_left: u32,
     avoid: Option<ServerKey>,
     /// The server that a try was taken from, until it is known where the next one goes.
@@ -67,6 +70,7 @@ impl<'a> Attempts<'a> {
         Self {
             backend,
             bound: None,
+            preferred: None,
             belongs: false,
             forced: false,
             retries_left: backend.conf().retries,
@@ -78,19 +82,25 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// The client's last request went to that server, and this one should as well, if it has no
+    /// other place to go.
+    pub(crate) fn prefer(&mut self, server: Option<Arc<ServerState>>) {
+        self.preferred = server;
+    }
+
     /// The session belongs to a server, by its cookie.
     pub(crate) fn follow(&mut self, persisted: &Persisted) {
         self.bound = persisted.server.clone();
         self.forced = persisted.forced;
     }
 
-    /// A connection to a server that has a place for the session: an idle one where `may_reuse`,
-    /// else a new one.
+    /// A connection to a server that has a place for the session: an idle one of the wanted
+    /// kind, else a new one.
     pub(crate) async fn connect(
         &mut self,
         session: &mut Session,
         head: Option<&RequestHead>,
-        may_reuse: bool,
+        idle: (Wanted, &mut Former),
         worker: &Rc<Worker>,
     ) -> Result<ServerConnection, NoServer> {
         loop {
@@ -108,10 +118,14 @@ impl<'a> Attempts<'a> {
                 sni: server_name(session, head),
                 header: proxy_header::of_session(session, &server.conf.outgoing.send_proxy),
             };
-            if may_reuse
-                && !self.only_fresh
-                && let Some(stream) = worker.idle.take(&alike)
-            {
+            let found = match idle.0 {
+                _ if self.only_fresh => None,
+                Wanted::Fresh => None,
+                Wanted::Own => idle.1.take(&alike),
+                Wanted::Proven => worker.idle.take(&alike, true),
+                Wanted::Any => worker.idle.take(&alike, false),
+            };
+            if let Some((stream, uses)) = found {
                 session.record.connect = Some(Duration::ZERO);
                 session.server_tls = stream.server_tls();
                 session.count_at_both(Count::Reuses);
@@ -119,7 +133,7 @@ impl<'a> Attempts<'a> {
                 return Ok(ServerConnection {
                     stream,
                     buffer: Buffer::default(),
-                    reused: true,
+                    uses,
                 });
             }
             match self.open(session, &server, &alike).await? {
@@ -128,7 +142,7 @@ impl<'a> Attempts<'a> {
                     return Ok(ServerConnection {
                         stream,
                         buffer: Buffer::default(),
-                        reused: false,
+                        uses: 0,
                     });
                 }
                 None => continue,
@@ -239,6 +253,12 @@ impl<'a> Attempts<'a> {
             cookie::went_elsewhere(session);
         }
         self.belongs = false;
+        if let Some(server) = self.preferred.take() {
+            let assigned = self.backend.assign_to(&server);
+            if matches!(assigned, Assigned::Slot(_) | Assigned::Wait(_)) {
+                return placed(assigned, session);
+            }
+        }
         let balancing = &self.backend.conf().balancing;
         let hash = match balancing.algorithm {
             Balance::Hash(_) => {
@@ -385,11 +405,22 @@ impl<'a> Attempts<'a> {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&mut self, server: ServerConnection, session: &Session, worker: &Worker) {
+    pub(crate) fn keep(
+        &mut self,
+        server: ServerConnection,
+        session: &Session,
+        former: &mut Former,
+        worker: &Worker,
+    ) {
+        former.remember(self.backend, session.server());
         if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
-            worker
-                .idle
-                .give(alike, state, server.stream, &worker.shared);
+            let (stream, uses) = (server.stream, server.uses.saturating_add(1));
+            match self.backend.conf().http_reuse {
+                HttpReuse::Never => former.give(alike, state, stream, uses),
+                _ => worker
+                    .idle
+                    .give(alike, state, (stream, uses), &worker.shared),
+            }
         }
     }
 }

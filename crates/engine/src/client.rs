@@ -23,6 +23,7 @@ use crate::measure;
 use crate::session::{Session, shorter};
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
+use crate::upstream::former::Former;
 use crate::watch;
 use crate::worker::{Connection, Worker};
 
@@ -44,6 +45,8 @@ pub(crate) struct Client {
     pub(crate) buffer: Buffer,
     /// What is known of it.
     pub(crate) connection: Rc<Connection>,
+    /// What it remembers of the nodes of its requests.
+    pub(crate) former: Former,
     requests: u64,
     /// Whether it is to be cut off, so that nobody takes what was sent for the whole.
     pub(crate) cut: bool,
@@ -107,9 +110,15 @@ impl Client {
             stream,
             buffer: Buffer::default(),
             connection,
+            former: Former::default(),
             requests: 0,
             cut: false,
         }
+    }
+
+    /// Whether the request at hand is the first one of the connection.
+    pub(crate) fn is_first(&self) -> bool {
+        self.requests <= 1
     }
 
     /// The worker it runs on.

@@ -38,8 +38,8 @@ pub(crate) struct ServerConnection {
     pub(crate) stream: Stream,
     /// What it sent and nobody used yet.
     pub(crate) buffer: Buffer,
-    /// Whether it carried another request before.
-    pub(crate) reused: bool,
+    /// How many requests it carried before.
+    pub(crate) uses: u32,
 }
 
 /// What is to be exchanged, with every choice made already.

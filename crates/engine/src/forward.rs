@@ -22,6 +22,7 @@ use crate::retry::Kept;
 use crate::session::Session;
 use crate::site::BackendState;
 use crate::tunnel::Tunnel;
+use crate::upstream::former::Wanted;
 use crate::worker::Worker;
 
 /// What became of a request.
@@ -45,16 +46,23 @@ pub(crate) async fn forward(
     if let Some(persisted) = &persisted {
         attempts.follow(persisted);
     }
+    attempts.prefer(client.former.preferred(backend));
     let mut kept = Kept::of(&request, backend, worker);
     let mut body_read = BodyRead::None;
     loop {
-        let reusable = may_reuse(&request);
+        let wanted = match may_reuse(&request) {
+            true => Wanted::by(backend.conf().http_reuse, client.is_first()),
+            false => Wanted::Fresh,
+        };
         let Request { head, session, .. } = &mut request;
-        let connecting = attempts.connect(session, Some(&*head), reusable, worker);
+        // In hand meanwhile, because the client is watched.
+        let mut former = std::mem::take(&mut client.former);
+        let connecting = attempts.connect(session, Some(&*head), (wanted, &mut former), worker);
         let connected = match backend.conf().proxy.conduct.abort_on_close {
             false => Some(connecting.await),
             true => client.unless_left(connecting).await,
         };
+        client.former = former;
         let Some(connected) = connected else {
             let stage = match session.has_place() {
                 true => Stage::Connect,
@@ -97,7 +105,7 @@ pub(crate) async fn forward(
                 server_reusable,
             } => {
                 if server_reusable && keeps_server(&request, backend) {
-                    attempts.keep(server, &request.session, worker);
+                    attempts.keep(server, &request.session, &mut client.former, worker);
                 }
                 request.session.finish(End::NORMAL);
                 return Forwarded::Done(client, after);
@@ -139,7 +147,7 @@ fn may_reuse(request: &Request) -> bool {
 /// A request that went out on a connection kept from before, and met its end: a race with the node's
 /// keep-alive time that [`may_reuse`] has made harmless.
 fn is_stale(failure: &Failure, server: &ServerConnection) -> bool {
-    server.reused && !failure.answered && failure.end.side == Side::Server
+    server.uses > 0 && !failure.answered && failure.end.side == Side::Server
 }
 
 async fn run_exchange(

@@ -55,6 +55,7 @@ mod tls;
 mod tunnel;
 mod tunnels;
 mod upstream;
+mod warmup;
 mod watch;
 mod worker;
 

@@ -21,6 +21,7 @@ use crate::server::{ServerState, Target};
 use crate::shared::Shared;
 use crate::site::BackendState;
 use crate::snapshot::Event;
+use crate::warmup;
 use crate::worker::Message;
 
 /// Pause after a name did not resolve, at first and at most: it doubles in between.
@@ -35,6 +36,15 @@ const RESOLVE_AGAIN_DOWN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Look after a new server: resolve and check it.
     Mind(Arc<BackendState>, Arc<ServerState>),
+    /// Let a server of the backend at this position warm up (`slowstart`).
+    WarmUp {
+        /// Position of the backend.
+        backend: usize,
+        /// Its server.
+        server: Arc<ServerState>,
+        /// Which time it warms up.
+        begun: u32,
+    },
     /// End whatever is left after this time.
     HardStopAfter(Duration),
     /// End.
@@ -66,6 +76,10 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
             order = inbox.recv() => match order {
                 Some(Order::Mind(backend, server)) => {
                     minding.spawn_local(mind(shared.clone(), backend, server));
+                }
+                Some(Order::WarmUp { backend, server, begun }) => {
+                    let backend = shared.site.load().backends[backend].clone();
+                    minding.spawn_local(warmup::run(backend, server, begun));
                 }
                 Some(Order::HardStopAfter(limit)) => {
                     let shared = shared.clone();
@@ -227,6 +241,7 @@ pub(crate) fn follow(
     change: &Change,
     cause: Option<&CheckResult>,
 ) {
+    warmup::begin(shared, backend, server, change);
     let requeued = backend.refresh(server);
     let (left, _) = backend.capacity();
     let via = via(shared, server, cause);

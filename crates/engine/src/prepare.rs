@@ -379,12 +379,32 @@ impl Bound {
         })
     }
 
+    /// `fullconn`, or a tenth of what the frontends that may lead to the backend let in (manual 4.2).
+    fn fullconn(&self, index: usize) -> u64 {
+        if let Some(fullconn) = self.config.backends[index].fullconn {
+            return u64::from(fullconn);
+        }
+        let feeding = self.frontends.iter().filter(|frontend| {
+            let conf = frontend.conf();
+            // Computed names do not count (manual 4.2, "fullconn").
+            let ruled = conf
+                .use_backend
+                .iter()
+                .filter_map(|rule| rule.target.known());
+            let mut targets = ruled.chain(conf.default_backend);
+            targets.any(|target| target.0 == index)
+        });
+        let sessions: u64 = feeding.map(|frontend| frontend.sessions_limit).sum();
+        sessions.div_ceil(10).max(1)
+    }
+
     fn backends(&self, workers: usize) -> Vec<Arc<BackendState>> {
         let writers = Shared::writers(workers);
         let mut backends = Vec::new();
         for (index, conf) in self.config.backends.iter().enumerate() {
             let id = numeric_id(conf.proxy.id, &self.config, index, false);
-            let state = BackendState::new(&self.config, index, id, writers);
+            let fullconn = self.fullconn(index);
+            let state = BackendState::new(&self.config, index, id, writers, fullconn);
             for (position, server) in conf.servers.iter().enumerate() {
                 let now = std::time::Duration::ZERO;
                 let origin = ServerOrigin {

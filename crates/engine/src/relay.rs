@@ -16,6 +16,7 @@ use crate::serve;
 use crate::session::{Early, Session};
 use crate::site::BackendState;
 use crate::tunnel::Tunnel;
+use crate::upstream::former::{Former, Wanted};
 use crate::worker::Worker;
 
 /// What a TCP connection has become.
@@ -83,7 +84,14 @@ async fn open(
 ) {
     let inspected = session.record.elapsed();
     let mut attempts = Attempts::new(backend);
-    let connected = attempts.connect(&mut session, None, false, worker).await;
+    let connected = attempts
+        .connect(
+            &mut session,
+            None,
+            (Wanted::Fresh, &mut Former::default()),
+            worker,
+        )
+        .await;
     if let Some(queue) = &mut session.record.queue {
         // The time in the queue counts from the accept (manual 8.2.2).
         *queue += inspected;

@@ -1,20 +1,21 @@
 //! A server in force: what was configured, and the state that lives beside it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use config::model::{MappedHost, MappedPort, Server, ServerAddress};
-use routing::balance::{Candidate, SCALE, ServerKey, ring_point};
+use config::model::{MappedHost, MappedPort, RingKey, Server, ServerAddress};
+use routing::balance::{Candidate, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
 
 use crate::command::Admin;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::tls::{ClientTls, NodeTls};
+use crate::warmup::Warmth;
 
 /// Where a server comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,9 @@ pub(crate) struct ServerState {
     pub(crate) session_rate: Rate,
     /// Its state by checks and operator.
     pub(crate) health: Mutex<Health>,
-    /// `weight` in force, 0 to 256.
+    /// How warm it is (`slowstart`).
+    pub(crate) warmth: Warmth,
+    /// `weight` set by configuration or operator, 0 to 256.
     pub(crate) weight: AtomicU64,
     /// Seconds since start of its last session, plus one; 0: none yet.
     pub(crate) last_session: AtomicU64,
@@ -121,6 +124,7 @@ impl ServerState {
             idle: AtomicU64::new(0),
             session_rate: Rate::default(),
             health: Mutex::new(health),
+            warmth: Warmth::default(),
             weight: AtomicU64::new(u64::from(conf.weight.value())),
             last_session: AtomicU64::new(0),
             removed: AtomicBool::new(false),
@@ -147,11 +151,19 @@ impl ServerState {
         self.is_resolved() && self.health().accepts_new()
     }
 
-    /// Whether it is below its `maxconn`.
-    pub(crate) fn has_room(&self) -> bool {
-        self.conf
-            .maxconn
-            .is_none_or(|max| self.sessions.now() < u64::from(max))
+    /// Whether it is below the limit of sessions that holds now: `maxconn`, or less while the backend
+    /// has few (`minconn`, of `backend_sessions` and `fullconn`) or it warms up (`slowstart`).
+    pub(crate) fn has_room(&self, backend_sessions: u64, fullconn: u64) -> bool {
+        let Some(maxconn) = self.conf.maxconn.map(u64::from) else {
+            return true;
+        };
+        let limit = match self.conf.minconn.map(u64::from) {
+            Some(minconn) if backend_sessions < fullconn => {
+                minconn.max(backend_sessions * maxconn / fullconn)
+            }
+            _ => maxconn,
+        };
+        self.sessions.now() < self.warmth.limit(limit)
     }
 
     /// What balancing must know of it.
@@ -159,13 +171,35 @@ impl ServerState {
         Candidate {
             key: self.key,
             id: self.id,
-            point: ring_point(self.id),
-            ramp: SCALE,
+            point: self.ring_point(),
+            ramp: self.warmth.ramp(),
             weight: u16::try_from(self.weight.load(Relaxed)).unwrap_or(256),
             usable: self.accepts_new(),
             backup: self.conf.backup,
             sessions: self.sessions.now(),
         }
+    }
+
+    /// Where its points on the ring of consistent hashing begin (`hash-key`): by its address where that
+    /// is wanted and known, else by its id.
+    fn ring_point(&self) -> u32 {
+        let (with_port, address) = match self.conf.ring_key {
+            RingKey::Id => return ring_point(self.id),
+            RingKey::Id32 => return self.id,
+            RingKey::Addr => (false, self.target(None)),
+            RingKey::AddrPort => (true, self.target(None)),
+        };
+        let Some(Target::Inet(address)) = address else {
+            return ring_point(self.id);
+        };
+        let mut key = match address.ip() {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        if with_port {
+            key.extend_from_slice(&address.port().to_be_bytes());
+        }
+        crc32(&key)
     }
 
     /// Whether its address is known.

@@ -161,6 +161,8 @@ pub(crate) struct BackendState {
     index: usize,
     /// Numeric id, as stats show it.
     pub(crate) id: u32,
+    /// `fullconn` in force: so many sessions make the servers' limits whole (`minconn`).
+    pub(crate) fullconn: u64,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Sessions now.
@@ -202,11 +204,18 @@ pub(crate) struct Left {
 
 impl BackendState {
     /// Without servers; they are added one by one.
-    pub(crate) fn new(config: &Arc<Config>, index: usize, id: u32, writers: usize) -> Self {
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        index: usize,
+        id: u32,
+        writers: usize,
+        fullconn: u64,
+    ) -> Self {
         Self {
             config: config.clone(),
             index,
             id,
+            fullconn,
             counters: Counters::new(writers),
             sessions: Gauge::default(),
             tunnels: Gauge::default(),

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use routing::balance::SCALE;
+
 use crate::command::Admin;
 use crate::counters::{Average, Count, Counters, Gauge, Rate};
 use crate::followers;
@@ -111,7 +113,7 @@ fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -
     let servers: Vec<ServerStats> = state
         .servers()
         .iter()
-        .map(|s| server(s, site, now))
+        .map(|s| server(s, site, conf.balancing.is_dynamic(), now))
         .collect();
     BackendStats {
         name: state.name().clone(),
@@ -131,7 +133,7 @@ fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -
             } else {
                 since_change
             },
-        sessions_limit: conf.fullconn.map_or(0, u64::from),
+        sessions_limit: state.fullconn,
         last_session: servers.iter().filter_map(|s| s.last_session).min(),
         traffic,
         servers,
@@ -139,7 +141,8 @@ fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -
     }
 }
 
-fn server(state: &ServerState, site: &Site, now: Duration) -> ServerStats {
+fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> ServerStats {
+    let ramp = if ramps { state.warmth.ramp() } else { SCALE };
     let health = state.health().clone();
     let last = health.last_result();
     let last_session = state.last_session.load(Relaxed);
@@ -163,9 +166,9 @@ fn server(state: &ServerState, site: &Site, now: Duration) -> ServerStats {
             routing::health::Admin::Maint => Admin::Maint,
         },
         checked: health.is_checked(),
-        weight: state.weight.load(Relaxed),
+        weight: (state.weight.load(Relaxed) * u64::from(ramp)).div_ceil(u64::from(SCALE)),
         weight_set: state.weight.load(Relaxed),
-        throttle: None,
+        throttle: state.warmth.throttle(),
         cookie: state.conf.cookie.clone(),
         backup: state.conf.backup,
         sessions_limit: state.conf.maxconn.map(u64::from),

@@ -36,6 +36,7 @@ mod queues;
 mod reference;
 mod reports;
 mod retries;
+mod reuse;
 mod rules;
 mod secure;
 mod statistics;

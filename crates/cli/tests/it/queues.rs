@@ -2,7 +2,7 @@
 
 use testkit::{Balancer, Client, Health, LogSink, Node, PATIENCE, Temper, wait_until};
 
-use crate::support::{NEVER, setup, termination};
+use crate::support::{NEVER, is_haproxy, setup, termination};
 
 const REQUEST: &str = "GET /kez HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -176,4 +176,75 @@ async fn without_redispatch_the_queue_of_a_server_that_goes_down_stays() {
         assert_eq!(client.response().await.unwrap().text(), "n2 GET /kez\n");
     }
     assert_eq!(n1.requests().len(), 0);
+}
+
+/// `minconn`: with few sessions in the backend a server takes few of them; `fullconn` is where all of
+/// `maxconn` is open.
+#[tokio::test]
+async fn a_dynamic_limit_follows_the_load_of_the_backend() {
+    if is_haproxy() {
+        // There the limit is looked at when a session ends, and rises then.
+        return;
+    }
+    let lines = "    balance uri\n    fullconn 6";
+    let (balancer, [_, n2], _log) = start(lines, "minconn 1 maxconn 3").await;
+    assert_eq!(
+        balancer.stats("http").await.number("be", "BACKEND", "slim"),
+        6
+    );
+    let mut clients = Vec::new();
+    // Of 3 sessions 1 is at the server, of 4 there are 2, of 6 all 3.
+    for (sessions, at_server) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3)] {
+        clients.push(ask(&balancer).await);
+        wait_for_queue(&balancer, "n2", sessions - at_server).await;
+        wait_for_requests(&n2, at_server as usize).await;
+    }
+    n2.set_temper(Temper::Normal);
+    for client in &mut clients {
+        assert_eq!(client.response().await.unwrap().status, 200);
+    }
+    assert_eq!(n2.in_flight_max(), 3);
+}
+
+#[tokio::test]
+async fn fullconn_is_a_tenth_of_what_the_frontends_let_in() {
+    let (balancer, _nodes, _log) = start("", "maxconn 1").await;
+    assert_eq!(
+        balancer.stats("http").await.number("be", "BACKEND", "slim"),
+        400
+    );
+}
+
+/// `slowstart`: a server that was down takes one session at first, and shows the weight it has.
+#[tokio::test]
+async fn a_server_that_came_up_takes_its_share_by_and_by() {
+    let lines = "    balance leastconn\n    option httpchk GET /health";
+    let parameters = format!(
+        "weight 100 slowstart 2s {}",
+        CHECKED.replace("maxconn 1", "maxconn 4")
+    );
+    let (balancer, [n1, n2], log) = start(lines, &parameters).await;
+    let weight = |stats: testkit::stats::Table| stats.number("be", "n2", "weight");
+    assert_eq!(weight(balancer.stats("http").await), 100);
+    for node in [&n1, &n2] {
+        node.set_health(Health::Status(503));
+    }
+    log.wait_for(&["backend be has no server available"]).await;
+    n2.set_health(Health::Status(200));
+    log.wait_for(&["Server be/n2 is UP"]).await;
+    assert!(weight(balancer.stats("http").await) < 100);
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(ask(&balancer).await);
+    }
+    wait_for_queue(&balancer, "BACKEND", 3).await;
+    wait_for_requests(&n2, 1).await;
+    // Warm, it takes all, and nobody had to ask again.
+    wait_for_queue(&balancer, "BACKEND", 0).await;
+    wait_for_requests(&n2, 4).await;
+    wait_until("the whole weight", PATIENCE, async || {
+        let seen = weight(balancer.stats("http").await);
+        testkit::wait::or_seen(seen == 100, seen)
+    })
+    .await;
 }

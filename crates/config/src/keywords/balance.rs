@@ -9,7 +9,7 @@ use crate::draft::Draft;
 use crate::expr::{self, Stage};
 use crate::keywords::options::switched_on;
 use crate::lexer::Word;
-use crate::model::{Affinity, Balance, HashFunction, HashKey, Hashing, UriKey};
+use crate::model::{Affinity, Balance, HashFunction, HashKey, Hashing, HttpReuse, UriKey};
 use crate::nearest::did_you_mean;
 use crate::values::next_number;
 
@@ -23,9 +23,16 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("hash-balance-factor", BACK, balance_factor),
     implemented("hash-preserve-affinity", BACK, affinity),
     implemented("hash-type", BACK, hash_type),
+    implemented("http-reuse", BACK, http_reuse),
+    implemented("max-keep-alive-queue", BACK, keep_alive_queue),
     invertible("option allbackups", BACK, |draft, args, _| {
         args.end()?;
         draft.back.balancing.allbackups = switched_on(args);
+        Ok(())
+    }),
+    invertible("option prefer-last-server", BACK, |draft, args, _| {
+        args.end()?;
+        draft.back.balancing.prefer_last_server = switched_on(args);
         Ok(())
     }),
 ];
@@ -286,6 +293,55 @@ fn affinity(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(),
                 format!("'hash-preserve-affinity' does not know '{other}'"),
             )
             .label("expected always, maxconn or maxqueue"));
+        }
+    };
+    Ok(())
+}
+
+const REUSE: &str = "connections that were idle carry GET, HEAD and OPTIONS requests without a body \
+     only, and one that turns out dead has its request sent once more";
+
+fn http_reuse(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("never, safe, aggressive or always")?;
+    args.end()?;
+    let reuse = match word.text.as_str() {
+        "never" => HttpReuse::Never,
+        "safe" => HttpReuse::Safe,
+        "aggressive" => HttpReuse::Aggressive,
+        "always" => HttpReuse::Always,
+        other => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'http-reuse' does not know '{other}'"),
+            )
+            .label("expected never, safe, aggressive or always"));
+        }
+    };
+    if matches!(reuse, HttpReuse::Aggressive | HttpReuse::Always) {
+        let message = format!("'http-reuse {}' : {REUSE}", word.text);
+        scope.report(Diagnostic::notice(word.span, message));
+    }
+    draft.back.http_reuse = reuse;
+    Ok(())
+}
+
+/// How many may wait for a server that a client's next request prefers; -1 is without bound.
+fn keep_alive_queue(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("a number, or -1")?;
+    args.end()?;
+    draft.back.balancing.keep_alive_queue_max = match word.text.parse::<i32>() {
+        Ok(-1) => None,
+        Ok(count @ 0..) => Some(count.unsigned_abs()),
+        _ => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'max-keep-alive-queue' does not accept '{}'", word.text),
+            )
+            .label("expected a number, or -1"));
         }
     };
     Ok(())

@@ -26,6 +26,7 @@ pub(crate) mod rules;
 pub(crate) mod sections;
 pub(crate) mod server;
 pub(crate) mod server_health;
+pub(crate) mod server_load;
 pub(crate) mod sockets;
 pub(crate) mod stats;
 pub(crate) mod tcp_rules;

@@ -56,7 +56,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option ldap-check", BACK),
     not_yet("option mysql-check", BACK),
     not_yet("option pgsql-check", BACK),
-    not_yet("option prefer-last-server", BACK),
     not_yet("option redis-check", BACK),
     not_yet("option smtpchk", BACK),
     not_yet("option spop-check", BACK),

@@ -40,7 +40,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         draft.proxy.disabled = false;
         Ok(())
     }),
-    implemented("http-reuse", BACK, http_reuse),
     implemented("id", PROXIES, |draft, args, _| {
         draft.proxy.id = Some(next_number(args, 1..=i32::MAX as u64)?);
         args.end()
@@ -60,11 +59,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("server", BACK_ONLY, server::server),
     implemented("use_backend", FRONT_ONLY, use_backend),
     accepted("guid", PROXIES, "nothing refers to it"),
-    accepted(
-        "max-keep-alive-queue",
-        BACK,
-        "connections are pooled, not reserved",
-    ),
     accepted(
         "max-session-srv-conns",
         FRONT,
@@ -123,41 +117,6 @@ fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
         }
     };
     Ok(())
-}
-
-const REUSE: &str = "idle connections carry GET, HEAD and OPTIONS requests without a body only, \
-     and one that turns out dead has its request sent once more";
-
-/// Only whether idle connections may be shared at all would be missed.
-fn http_reuse(_: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("never, safe, aggressive or always")?;
-    args.end()?;
-    match word.text.as_str() {
-        "safe" => {
-            let message = format!("'http-reuse safe' : {REUSE}");
-            scope.report(Diagnostic::notice(word.span, message));
-            Ok(())
-        }
-        "aggressive" | "always" => {
-            scope.report(Diagnostic::notice(
-                word.span,
-                format!(
-                    "'http-reuse {}' acts as 'http-reuse safe': {REUSE}",
-                    word.text
-                ),
-            ));
-            Ok(())
-        }
-        "never" => Err(
-            Diagnostic::alert(word.span, "'http-reuse never' is not implemented yet").help(
-                "'option http-server-close' ends the server's connection after each response",
-            ),
-        ),
-        other => Err(
-            Diagnostic::alert(word.span, format!("'http-reuse' does not know '{other}'"))
-                .label("expected never, safe, aggressive or always"),
-        ),
-    }
 }
 
 fn server_state(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {

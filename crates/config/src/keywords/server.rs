@@ -2,7 +2,7 @@
 
 use super::bind::based;
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
-use super::{Scope, cookie, outgoing, server_health, tls};
+use super::{Scope, cookie, outgoing, server_health, server_load, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -15,7 +15,7 @@ use crate::values::{Unit, name, next_duration, next_number};
 type Parse = ParameterParse<ServerDraft>;
 
 const QUICK: &str = "it would only make things faster";
-const POOL: &str = "idle connections are pooled by the engine";
+const POOL: &str = "each worker has idle connections of its own, and takes none from another";
 const NO_COOKIE: &str = "there is no stickiness to leave out";
 const DEFAULT: &str = "it is the default";
 
@@ -110,17 +110,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.server.check_parameters.inter = interval(args)?;
         Ok(())
     }),
-    implemented("max-reuse", |_, args, scope| pooling(args, scope)),
-    implemented("maxconn", |draft, args, _| {
-        let value = next_number(args, 0..=i32::MAX as u64)?;
-        draft.server.maxconn = (value > 0).then_some(value);
-        Ok(())
-    }),
-    implemented("maxqueue", |draft, args, _| {
-        let value = next_number(args, 0..=i32::MAX as u64)?;
-        draft.server.maxqueue = (value > 0).then_some(value);
-        Ok(())
-    }),
+    implemented("hash-key", server_load::hash_key),
+    implemented("max-reuse", server_load::max_reuse),
+    implemented("maxconn", server_load::maxconn),
+    implemented("maxqueue", server_load::maxqueue),
+    implemented("minconn", server_load::minconn),
     implemented("no-backup", |draft, _, _| {
         flag(&mut draft.server.backup, false)
     }),
@@ -157,7 +151,8 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("on-error", server_health::on_error),
     implemented("on-marked-down", server_health::on_marked_down),
     implemented("on-marked-up", server_health::on_marked_up),
-    implemented("pool-max-conn", |_, args, scope| pooling(args, scope)),
+    implemented("pool-max-conn", server_load::pool_max_conn),
+    implemented("pool-purge-delay", server_load::pool_purge_delay),
     implemented("port", |draft, args, _| {
         let port: u16 = next_number(args, 0..=65_535)?;
         draft.server.check_parameters.port = (port > 0).then_some(port);
@@ -181,6 +176,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("send-proxy-v2-ssl-cn", |draft, _, _| {
         outgoing::send_proxy(draft, outgoing::v2_ssl_cn, true)
     }),
+    implemented("slowstart", server_load::slowstart),
     implemented("sni", |draft, args, scope| {
         let word = args.required("a sample expression such as str(example.com)")?;
         let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
@@ -257,7 +253,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("non-stick", 0, NO_COOKIE),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
-    accepted("pool-purge-delay", 1, POOL),
     accepted(
         "renegotiate",
         0,
@@ -275,13 +270,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),
     not_yet("from", 1),
-    not_yet("hash-key", 1),
     not_yet("healthcheck", 1),
     not_yet("idle-ping", 1),
     not_yet("init-state", 1),
     not_yet("log-bufsize", 1),
     not_yet("log-proto", 1),
-    not_yet("minconn", 1),
     not_yet("name", 1),
     not_yet("pool-conn-name", 1),
     not_yet("quic-cc-algo", 1),
@@ -292,7 +285,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("resolvers", 1),
     not_yet("set-proxy-v2-tlv-fmt", 1),
     not_yet("shard", 1),
-    not_yet("slowstart", 1),
     not_yet("sni-auto", 0),
     not_yet("socks4", 1),
     not_yet("strict-maxconn", 0),
@@ -425,31 +417,6 @@ fn interval(args: &mut Args<'_>) -> Result<std::time::Duration, Diagnostic> {
             place,
             format!("invalid value 0 for argument '{}'", args.keyword),
         )),
-    }
-}
-
-/// How many idle connections are kept, or how often one is used: only 0, which forbids it, would be
-/// missed. -1 is without bound.
-fn pooling(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("a number, or -1")?;
-    let keyword = args.keyword;
-    match word.text.parse::<i32>() {
-        Ok(0) => Err(Diagnostic::alert(
-            word.span,
-            format!("'server … {keyword} 0' is not implemented yet"),
-        )
-        .label("idle connections would be kept and used again")
-        .help("'option http-server-close' ends the server's connection after each response")),
-        Ok(-1..) => {
-            let message = format!("'server … {keyword}' is accepted and has no effect: {POOL}");
-            scope.report(Diagnostic::notice(word.span, message));
-            Ok(())
-        }
-        _ => Err(Diagnostic::alert(
-            word.span,
-            format!("'{keyword}' does not accept '{}'", word.text),
-        )
-        .label("expected a number, or -1")),
     }
 }
 

@@ -15,6 +15,20 @@ pub struct Balancing {
     pub allbackups: bool,
     /// `option prefer-last-server`: the next request of a connection goes where the last one went.
     pub prefer_last_server: bool,
+    /// `max-keep-alive-queue`: not where more than so many wait.
+    pub keep_alive_queue_max: Option<u32>,
+}
+
+impl Balancing {
+    /// Whether weights count as they are at the moment (`slowstart`): not in algorithms that go by a
+    /// map.
+    pub fn is_dynamic(&self) -> bool {
+        match &self.algorithm {
+            Balance::StaticRr => false,
+            Balance::Hash(_) => self.hashing.consistent,
+            _ => true,
+        }
+    }
 }
 
 /// `balance`.

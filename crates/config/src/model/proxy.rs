@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpCheck, KeepAlive,
-    Logging, PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls, StatsPage,
-    TcpRules, UniqueId, Userlist,
+    BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpCheck, HttpReuse,
+    KeepAlive, Logging, PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls,
+    StatsPage, TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -205,6 +205,8 @@ pub struct Backend {
     pub redispatch: i32,
     /// `retry-on`.
     pub retry_on: RetryOn,
+    /// `http-reuse`.
+    pub http_reuse: HttpReuse,
     /// `fullconn`.
     pub fullconn: Option<u32>,
     /// `cookie`.

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{BackendId, Check, Observe, OnMarked, Outgoing, TlsChoice};
+use super::{BackendId, Check, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -25,8 +26,16 @@ pub struct Server {
     pub disabled: bool,
     /// `maxconn`: connections at once; `None`: no limit.
     pub maxconn: Option<u32>,
+    /// `minconn`: the limit while the backend has few sessions; below `maxconn`.
+    pub minconn: Option<u32>,
     /// `maxqueue`: requests waiting for it; `None`: no limit but the process's.
     pub maxqueue: Option<u32>,
+    /// `slowstart`: how long it warms up after it came up.
+    pub slowstart: Option<Duration>,
+    /// `hash-key`.
+    pub ring_key: RingKey,
+    /// `pool-max-conn`, `pool-purge-delay`, `max-reuse`.
+    pub pooling: Pooling,
     /// `check` and its parameters; `None`: never checked, always up.
     pub check: Option<Check>,
     /// The parameters of checks even where `check` is not given (`default-server inter 2s`).

@@ -1,6 +1,7 @@
 //! Towards servers: opening connections, keeping idle ones.
 
 pub(crate) mod connect;
+pub(crate) mod former;
 pub(crate) mod pool;
 pub(crate) mod proxy_header;
 pub(crate) mod source;

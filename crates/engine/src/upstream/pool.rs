@@ -7,18 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use config::model::IdleMax;
 use routing::balance::ServerKey;
 
 use crate::server::ServerState;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
-/// How long a connection may be idle: HAProxy's `pool-purge-delay` default, and shorter than the
-/// keep-alive time of common servers, so that we close first.
-const IDLE_MAX: Duration = Duration::from_secs(5);
-
-/// Idle connections per server, at most, over all workers: enough for any steady load (each serves
-/// hundreds of requests a second), and a bound for what a burst leaves behind.
+/// Idle connections per server, at most, over all workers, where `pool-max-conn` says nothing: enough
+/// for any steady load (each serves hundreds of requests a second), and a bound for what a burst
+/// leaves behind.
 const PER_SERVER_MAX: u64 = 256;
 
 /// Which connections are alike: same server, same name in the TLS handshake.
@@ -37,6 +35,10 @@ pub(crate) struct Alike {
 struct Idle {
     stream: Stream,
     since: Instant,
+    /// How long it may be idle (`pool-purge-delay`).
+    idle_max: Duration,
+    /// How many requests it has carried.
+    uses: u32,
     _counted: Counted,
 }
 
@@ -46,8 +48,12 @@ struct Counted(Arc<ServerState>, Arc<Shared>);
 impl Counted {
     /// `None` where there are enough already.
     fn new(server: &Arc<ServerState>, shared: &Arc<Shared>) -> Option<Self> {
-        let full = server.idle.load(Relaxed) >= PER_SERVER_MAX
-            || shared.idle.load(Relaxed) >= shared.idle_max;
+        let max = match server.conf.pooling.idle_max {
+            IdleMax::Default => PER_SERVER_MAX,
+            IdleMax::Unlimited => u64::MAX,
+            IdleMax::Count(count) => u64::from(count),
+        };
+        let full = server.idle.load(Relaxed) >= max || shared.idle.load(Relaxed) >= shared.idle_max;
         if full {
             return None;
         }
@@ -71,33 +77,39 @@ pub(crate) struct IdlePool {
 }
 
 impl IdlePool {
-    /// The connection used last that is still usable.
-    pub(crate) fn take(&self, alike: &Alike) -> Option<Stream> {
+    /// The connection used last that is still usable, and how many requests it has carried; `proven`
+    /// ones have carried more than one.
+    pub(crate) fn take(&self, alike: &Alike, proven: bool) -> Option<(Stream, u32)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(alike)?;
-        while let Some(mut idle) = pool.pop() {
+        while let Some(at) = pool.iter().rposition(|idle| !proven || idle.uses > 1) {
+            let mut idle = pool.remove(at);
             if idle.stream.is_quiet() {
-                return Some(idle.stream);
+                return Some((idle.stream, idle.uses));
             }
         }
         None
     }
 
-    /// Keeps a connection after a whole exchange.
+    /// Keeps a connection after a whole exchange, when it has carried `uses` requests.
     pub(crate) fn give(
         &self,
         alike: Alike,
         server: &Arc<ServerState>,
-        stream: Stream,
+        (stream, uses): (Stream, u32),
         shared: &Arc<Shared>,
     ) {
-        if server.removed.load(Relaxed) {
+        let pooling = &server.conf.pooling;
+        let worn_out = pooling.reuse_max.is_some_and(|max| uses > max);
+        if worn_out || pooling.purge_delay.is_zero() || server.removed.load(Relaxed) {
             return;
         }
         if let Some(counted) = Counted::new(server, shared) {
             let idle = Idle {
                 stream,
                 since: Instant::now(),
+                idle_max: pooling.purge_delay,
+                uses,
                 _counted: counted,
             };
             self.by_server
@@ -128,7 +140,9 @@ impl IdlePool {
             ticks.tick().await;
             let mut pools = self.by_server.borrow_mut();
             pools.retain(|_, pool| {
-                pool.retain_mut(|idle| idle.since.elapsed() < IDLE_MAX && idle.stream.is_quiet());
+                pool.retain_mut(|idle| {
+                    idle.since.elapsed() < idle.idle_max && idle.stream.is_quiet()
+                });
                 !pool.is_empty()
             });
         }

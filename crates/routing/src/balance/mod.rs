@@ -119,6 +119,7 @@ struct Member {
 pub struct Balancer {
     candidates: HashMap<ServerKey, Candidate>,
     hashing: Hashing,
+    dynamic: bool,
     active: Group,
     /// Backup servers that take sessions, in file order.
     backups: BTreeSet<ServerKey>,
@@ -155,6 +156,7 @@ impl Balancer {
         Self {
             candidates: HashMap::new(),
             hashing: balancing.hashing,
+            dynamic: balancing.is_dynamic(),
             active: Group::new(balancing),
             backups: BTreeSet::new(),
             all_backups: balancing.allbackups.then(|| Group::new(balancing)),
@@ -164,7 +166,10 @@ impl Balancer {
     /// Adds a server or tells what has changed about it. O(log n) but for maps, which are made anew
     /// when next needed; the other servers keep their positions. Servers of equal standing are asked
     /// in the order they were added, so add them in file order.
-    pub fn upsert(&mut self, candidate: Candidate) {
+    pub fn upsert(&mut self, mut candidate: Candidate) {
+        if !self.dynamic {
+            candidate.ramp = SCALE;
+        }
         let before = self.candidates.insert(candidate.key, candidate);
         let was = before.filter(Candidate::takes_sessions);
         let is = candidate.takes_sessions();
