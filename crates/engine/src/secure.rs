@@ -110,10 +110,7 @@ async fn handshake(
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));
     };
-    let (stream, tls_facts) = tls
-        .accept(carrier)
-        .await
-        .map_err(|error| crate::tls::failure::of(&error))?;
+    let (stream, tls_facts) = tls.accept(carrier).await?;
     facts.tls = Some(tls_facts);
     Ok(stream)
 }

@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::files::Watched;
 use super::tickets::Scope;
-use super::{ciphers, trust};
+use super::{ciphers, failure, trust};
 
 const UNSPECIFIED: u8 = 1;
 const CRL_MISSING: u8 = 3;
@@ -269,6 +269,8 @@ fn fault(
             }
             E::BadSignature => of_leaf(BAD_SIGNATURE),
             E::InvalidPurpose | E::InvalidPurposeContext { .. } => of_leaf(INVALID_PURPOSE),
+            // Self-signed ones are mostly their own CA as well, which is met first.
+            _ if above.is_empty() && is_self_signed(leaf) => of_leaf(SELF_SIGNED),
             _ => of_leaf(REJECTED),
         },
         _ => of_leaf(REJECTED),
@@ -277,12 +279,8 @@ fn fault(
 
 /// Where the way up ends.
 fn no_issuer(leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Fault {
-    let self_signed = |der: &CertificateDer<'_>| {
-        X509Certificate::from_der(der)
-            .is_ok_and(|(_, it)| it.subject().as_raw() == it.issuer().as_raw())
-    };
     match above.last() {
-        None if self_signed(leaf) => Fault {
+        None if is_self_signed(leaf) => Fault {
             depth: 0,
             code: SELF_SIGNED,
         },
@@ -292,12 +290,17 @@ fn no_issuer(leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Fault {
         },
         Some(top) => Fault {
             depth: u8::try_from(above.len()).unwrap_or(u8::MAX),
-            code: match self_signed(top) {
+            code: match is_self_signed(top) {
                 true => SELF_SIGNED_IN_CHAIN,
                 false => NO_ISSUER,
             },
         },
     }
+}
+
+fn is_self_signed(der: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(der)
+        .is_ok_and(|(_, it)| it.subject().as_raw() == it.issuer().as_raw())
 }
 
 /// What is wrong with a certificate's time, by itself.
@@ -365,10 +368,11 @@ impl ClientCertVerifier for ClientAuth {
             let faults = self.faults(end_entity, intermediates, now);
             !faults.is_empty() && faults.iter().all(|fault| self.ignores(*fault))
         };
-        match lenient {
-            true => Ok(ClientCertVerified::assertion()),
-            false => Err(error),
+        if lenient {
+            return Ok(ClientCertVerified::assertion());
         }
+        failure::note_depth(fault(&error, end_entity, intermediates, now).depth);
+        Err(error)
     }
 
     fn verify_tls12_signature(
@@ -400,5 +404,89 @@ impl ClientCertVerifier for ClientAuth {
                 .collect();
         }
         supported
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    /// An authority, signed by another one or by itself.
+    fn authority(name: &str, above: Option<&Issuer>) -> Issuer {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name_of = rcgen::DnType::CommonName;
+        params.distinguished_name.push(name_of, name);
+        let key = KeyPair::generate().expect("a key");
+        match above {
+            None => CertifiedIssuer::self_signed(params, key),
+            Some(above) => CertifiedIssuer::signed_by(params, key, above),
+        }
+        .expect("a certificate")
+    }
+
+    fn leaf(signer: Option<&Issuer>, expired: bool) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        if expired {
+            params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let made = match signer {
+            Some(signer) => params.signed_by(&key, signer),
+            None => params.self_signed(&key),
+        };
+        made.expect("a certificate").der().clone()
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_found_and_numbered_as_openssl_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca_file = folder.path().join("ca.pem");
+        let [ours, other] = ["ours", "other"].map(|name| authority(name, None));
+        std::fs::write(&ca_file, ours.pem()).expect("writable");
+        let policy = TlsPolicy {
+            verify: ClientVerify::Required,
+            ca_file: Some(ca_file),
+            ..TlsPolicy::default()
+        };
+        let provider = Arc::new(ciphers::provider(&policy.choice));
+        let (bind, mut watched) = (BindTls::default(), Watched::default());
+        let auth = ClientAuth::load(&policy, &bind, &provider, &mut watched);
+        let auth = auth.expect("it loads").expect("clients are asked");
+        let middle = authority("middle", Some(&ours));
+        let lost = authority("lost", Some(&other));
+        let [middle_der, lost_der] = [&middle, &lost].map(|it| it.der().clone());
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
+        for (leaf, above, expected) in [
+            (leaf(Some(&ours), false), vec![], vec![]),
+            (leaf(Some(&middle), false), vec![middle_der], vec![]),
+            (leaf(Some(&middle), false), vec![], vec![(0, NO_ISSUER)]),
+            (leaf(Some(&other), false), vec![], vec![(0, NO_ISSUER)]),
+            (
+                leaf(Some(&lost), false),
+                vec![lost_der],
+                vec![(1, NO_ISSUER)],
+            ),
+            (leaf(None, false), vec![], vec![(0, SELF_SIGNED)]),
+            (leaf(Some(&ours), true), vec![], vec![(0, EXPIRED)]),
+            (
+                leaf(Some(&other), true),
+                vec![],
+                vec![(0, EXPIRED), (0, NO_ISSUER)],
+            ),
+        ] {
+            let faults = auth.faults(&leaf, &above, now);
+            let found: Vec<_> = faults.iter().map(|it| (it.depth, it.code)).collect();
+            assert_eq!(found, expected);
+            let verified = auth.verify_client_cert(&leaf, &above, now);
+            assert_eq!(verified.is_ok(), expected.is_empty());
+        }
     }
 }

@@ -5,7 +5,7 @@ mod certificates;
 mod ciphers;
 mod client;
 mod client_auth;
-pub(crate) mod failure;
+mod failure;
 mod files;
 mod ocsp;
 pub(crate) mod reload;

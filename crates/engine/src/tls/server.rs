@@ -1,27 +1,26 @@
 //! TLS towards clients: what a `bind … ssl` does with a connection. Its certificates and the like are
 //! exchanged as a whole when files change; connections under way keep what they have.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use config::crt_list;
-use config::model::{BindTls, CertificateSource, GlobalTls, Mode, TlsPolicy};
-use routing::sample::TlsFacts;
+use config::model::{BindTls, CertificateSource, ClientVerify, GlobalTls, Mode, TlsPolicy};
+use routing::sample::{ConnectionError, TlsFacts};
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
 use rustls_pki_types::UnixTime;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::certificates::{BUNDLE, Store};
-use super::ciphers;
 use super::client_auth::{ClientAuth, OPEN};
 use super::files::Watched;
 use super::select::{Asked, Entry, Index};
 use super::sessions::{Scoped, SessionCache};
 use super::tickets::{TicketKeys, Ticketer};
+use super::{ciphers, failure};
 use crate::stream::{Carrier, Stream, Tls};
 
 /// What all `bind` lines share.
@@ -167,19 +166,24 @@ impl ServerTlsConfig {
     }
 
     /// Shakes hands. The caller sets the time limit.
-    pub(crate) async fn accept(&self, carrier: Carrier) -> io::Result<(Stream, TlsFacts)> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), carrier).await?;
+    pub(crate) async fn accept(
+        &self,
+        carrier: Carrier,
+    ) -> Result<(Stream, TlsFacts), ConnectionError> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), carrier).await;
+        let start = start.map_err(|error| failure::of(&error, 0))?;
         let (config, auth, certificate) = {
             let served = self.current.load();
             let hello = start.client_hello();
             let entry = served.index.pick(&Asked::of(&hello));
             let position = entry.map_or(0, |entry| entry.context);
             let context = served.contexts.get(position).or(served.contexts.first());
-            let context = context.ok_or_else(|| io::Error::other("no settings"))?;
+            let context = context.ok_or(ConnectionError::Handshake)?;
             let certificate = entry.map(|entry| entry.certificate.der.clone());
             (context.config(&hello), context.auth.clone(), certificate)
         };
-        let tls = start.into_stream(config).await?;
+        let shaken = failure::noting_depth(start.into_stream(config)).await;
+        let tls = shaken.map_err(|(error, depth)| failure::of(&error, depth))?;
         let (_, connection) = tls.get_ref();
         let mut facts = super::facts(connection, connection.server_name());
         facts.certificate = certificate;
@@ -271,7 +275,18 @@ impl Loading<'_> {
             index.add(entry, names);
         }
         if index.is_empty() && !self.bind.strict_sni {
-            return Err("no certificate: give `crt FILE` with certificate and key".into());
+            let folder = self
+                .bind
+                .certificates
+                .iter()
+                .find_map(|source| match source {
+                    CertificateSource::Crt(path) if path.is_dir() => Some(path.display()),
+                    _ => None,
+                });
+            return Err(match folder {
+                Some(folder) => format!("the folder '{folder}' has no certificate in it"),
+                None => "no certificate: give `crt FILE` with certificate and key".into(),
+            });
         }
         let index = Arc::new(index);
         let contexts = policies.iter().map(|policy| self.context(policy, &index));
@@ -334,10 +349,6 @@ impl Loading<'_> {
             let extension = file.extension().and_then(|it| it.to_str()).unwrap_or("");
             !NOT_CERTIFICATES.contains(&extension)
         });
-        if files.is_empty() && !self.bind.strict_sni {
-            let shown = path.display();
-            return Err(format!("the folder '{shown}' has no certificate in it"));
-        }
         Ok(files)
     }
 
@@ -356,6 +367,9 @@ impl Loading<'_> {
     }
 
     fn context(&mut self, policy: &TlsPolicy, index: &Arc<Index>) -> Result<Context, String> {
+        if self.at_start && policy.verify == ClientVerify::None {
+            self.look_at_unused(policy)?;
+        }
         let provider = Arc::new(ciphers::provider(&policy.choice));
         let auth = ClientAuth::load(policy, self.bind, &provider, self.watched)?;
         let builder = ServerConfig::builder_with_provider(provider)
@@ -376,6 +390,21 @@ impl Loading<'_> {
             without_alpn,
             auth,
         })
+    }
+
+    /// CA and CRL files that are named though clients are not asked must be there all the same.
+    fn look_at_unused(&self, policy: &TlsPolicy) -> Result<(), String> {
+        let mut unwatched = Watched::default();
+        for file in [&policy.ca_file, &policy.ca_verify_file]
+            .into_iter()
+            .flatten()
+        {
+            super::trust::roots(file, &mut unwatched)?;
+        }
+        match &policy.crl_file {
+            Some(file) => super::trust::crls(file, &mut unwatched).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Tickets, or with `no-tls-tickets` the cache. With tickets nothing is kept here: the cache
