@@ -84,7 +84,7 @@ pub(crate) struct BackDraft {
     /// Whether this very section has `http-check expect` lines: they replace inherited ones.
     pub(crate) own_expects: bool,
     pub(crate) retries: u32,
-    pub(crate) redispatch: i32,
+    pub(crate) redispatch: Option<i32>,
     pub(crate) retry_on: RetryOn,
     /// `source`, for servers without one.
     pub(crate) source: Option<Source>,
@@ -111,7 +111,7 @@ impl Default for BackDraft {
             check_span: None,
             own_expects: false,
             retries: RETRIES_DEFAULT,
-            redispatch: 0,
+            redispatch: None,
             retry_on: RetryOn::default(),
             source: None,
             server_probes: false,

@@ -323,7 +323,7 @@ impl BackendState {
         if let Some(member) = pool.members.get(&server.key) {
             let candidate = member.candidate();
             pool.balancer.upsert(candidate);
-            if !candidate.usable && self.conf().redispatch != 0 {
+            if !candidate.usable && self.conf().redispatch.is_some() {
                 sent_away = pool.send_away(server.key);
                 pool.tell_balancer(server.key);
             }

@@ -57,7 +57,9 @@ pub(crate) struct Attempts<'a> {
     avoid: Option<ServerKey>,
     /// The server that a try was taken from, until it is known where the next one goes.
     left: Option<Arc<ServerState>>,
-    /// When the first server was there, since the session's start: `%Tc` counts from here.
+    /// When a server was first looked for, since the session's start: `%Tw` counts from here.
+    waiting_since: Option<Duration>,
+    /// When the server at hand was first tried: `%Tc` counts from here.
     connecting_since: Option<Duration>,
     /// Idle connections have let this request down once.
     only_fresh: bool,
@@ -76,6 +78,7 @@ impl<'a> Attempts<'a> {
             retries_left: backend.conf().retries,
             avoid: None,
             left: None,
+            waiting_since: None,
             connecting_since: None,
             only_fresh: false,
             alike: None,
@@ -215,7 +218,8 @@ impl<'a> Attempts<'a> {
         session: &mut Session,
         head: Option<&RequestHead>,
     ) -> Result<(), NoServer> {
-        let started = session.record.elapsed();
+        let now = session.record.elapsed();
+        let started = *self.waiting_since.get_or_insert(now);
         let placed = match self.place(session, head)? {
             Ok(slot) => Ok(slot),
             Err(ticket) => {
@@ -227,7 +231,9 @@ impl<'a> Attempts<'a> {
             }
         };
         let waited = session.record.elapsed().saturating_sub(started);
-        session.record.queue = Some(session.record.queue.unwrap_or_default() + waited);
+        // The time of tries elsewhere is time spent waiting for this server, as in HAProxy.
+        session.record.queue = Some(waited);
+        self.connecting_since = None;
         session.occupy(placed?);
         Ok(())
     }
@@ -277,7 +283,7 @@ impl<'a> Attempts<'a> {
 
     /// `option redispatch`, unless a rule has bound the session for good.
     fn may_move(&self) -> bool {
-        self.backend.conf().redispatch != 0 && !self.forced
+        self.backend.conf().redispatch.is_some() && !self.forced
     }
 
     async fn wait(
@@ -388,20 +394,16 @@ impl<'a> Attempts<'a> {
         session.count_at_backend(what);
     }
 
-    /// `option redispatch N`: every Nth retry goes elsewhere, counted from the last one for
-    /// negative N (manual 4.2), which is patience for those who belong to their server.
+    /// Whether this retry goes elsewhere (manual 4.2, "option redispatch"). Where nothing but the load
+    /// led to the server, every retry does, as in HAProxy.
     fn redispatches(&self) -> bool {
         let conf = self.backend.conf();
-        let done = i64::from(conf.retries) - i64::from(self.retries_left);
-        match i64::from(conf.redispatch) {
-            0 => false,
-            every @ 1.. => done % every == 0,
-            from_last if self.belongs => {
-                let every = i64::from(conf.retries) + 1 + from_last;
-                every > 0 && done % every == 0
-            }
-            from_last => i64::from(self.retries_left) % -from_last == 0,
-        }
+        let Some(interval) = conf.redispatch else {
+            return false;
+        };
+        let by_load = !matches!(conf.balancing.algorithm, Balance::Hash(_));
+        retry::is_due(interval, conf.retries, self.retries_left)
+            || (by_load && !self.belongs && self.backend.usable_count() > 1)
     }
 
     /// Keeps a connection for the next request.

@@ -35,6 +35,18 @@ pub(crate) fn covers(retry_on: &RetryOn, cause: Cause) -> bool {
     }
 }
 
+/// Whether the retry with which `left` of `retries` are left goes elsewhere by `option redispatch
+/// interval`: every so many of them, and for a negative one counted from the last (-1) backwards.
+pub(crate) fn is_due(interval: i32, retries: u32, left: u32) -> bool {
+    let done = i64::from(retries) - i64::from(left);
+    match i64::from(interval) {
+        0 => false,
+        every @ 1.. => done % every == 0,
+        // Further back than the first retry is the first one.
+        from_last => done % (i64::from(retries) + 1 + from_last).max(1) == 0,
+    }
+}
+
 /// The part of a request's body that was sent already, to be sent once more. It is bounded by one
 /// buffer (`tune.bufsize`), the head included: a longer request is not sent again.
 pub(crate) struct Kept {
@@ -113,6 +125,22 @@ mod tests {
         assert_eq!(again, b"HEADabcdef");
         assert!(!kept.add(b"g", 0, &reader));
         assert!(!kept.add(b"", 0, &reader), "once lost, always lost");
+    }
+
+    /// Which of four retries go elsewhere; seen of HAProxy 2.6, which does not survive -5.
+    #[test]
+    fn every_nth_retry_goes_elsewhere_from_either_end() {
+        let due = |interval| [3, 2, 1, 0].map(|left| is_due(interval, 4, left));
+        assert_eq!(due(0), [false; 4]);
+        assert_eq!(due(1), [true; 4]);
+        assert_eq!(due(2), [false, true, false, true]);
+        assert_eq!(due(3), [false, false, true, false]);
+        assert_eq!(due(-1), [false, false, false, true]);
+        assert_eq!(due(-2), [false, false, true, false]);
+        assert_eq!(due(-3), [false, true, false, true]);
+        assert_eq!(due(-4), [true; 4]);
+        assert_eq!(due(-5), [true; 4]);
+        assert_eq!(due(i32::MIN), [true; 4]);
     }
 
     #[test]

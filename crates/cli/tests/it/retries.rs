@@ -214,3 +214,61 @@ async fn an_answer_of_our_own_is_no_servers() {
         ("1", "1")
     );
 }
+
+/// With two servers that refuse and one that does not, in this order.
+async fn check_redispatch(option: &str, retries: &str, status: u16) {
+    let log = LogSink::start().await;
+    let (mut dead, good) = (Node::start("dead").await, Node::start("good").await);
+    dead.stop().await;
+    let settings = format!("    retries 3\n    timeout connect 50ms\n{option}");
+    let config = one_backend(&settings, &["one <dead>", "two <dead>", "good <good>"]);
+    let balancer = setup(&log, &config)
+        .set("dead", dead.address())
+        .set("good", good.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    assert_eq!(client.get("/").await.unwrap().status, status, "{option}");
+    let seen = format!("/{retries} 0/0 ");
+    log.wait_for(&[&format!(" {status} "), &seen]).await;
+}
+
+#[tokio::test]
+async fn what_has_its_server_by_load_alone_moves_with_every_retry() {
+    for interval in ["", "0", "1", "2", "3", "-2"] {
+        check_redispatch(&format!("    option redispatch {interval}"), "+2", 200).await;
+    }
+    check_redispatch("    balance first\n    option redispatch 2", "+3", 503).await;
+    check_redispatch("", "3", 503).await;
+    check_redispatch(
+        "    option redispatch 1\n    no option redispatch",
+        "3",
+        503,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_server_moves_when_its_time_has_come() {
+    let log = LogSink::start().await;
+    let (mut dead, good) = (Node::start("dead").await, Node::start("good").await);
+    dead.stop().await;
+    for (interval, retries) in [("1", "+1"), ("2", "+2"), ("-1", "+3"), ("-2", "+2")] {
+        let settings = format!(
+            "    retries 3\n    timeout connect 50ms\n    cookie S insert indirect
+    option redispatch {interval}"
+        );
+        let servers = ["dead <dead> cookie dead", "good <good> cookie good"];
+        let balancer = setup(&log, &one_backend(&settings, &servers))
+            .set("dead", dead.address())
+            .set("good", good.address())
+            .start()
+            .await;
+        let mut client = Client::plain(balancer.address("http")).await;
+        let request = format!("GET /{interval} HTTP/1.1\r\nHost: a\r\nCookie: S=dead\r\n\r\n");
+        client.send(&request).await;
+        assert_eq!(client.response().await.unwrap().status, 200);
+        let path = format!("GET /{interval} ");
+        log.wait_for(&[&format!("/{retries} 0/0 "), &path]).await;
+    }
+}

@@ -85,10 +85,10 @@ fn status(word: &Word, text: &str) -> Result<u16, Diagnostic> {
 fn redispatch(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     if !switched_on(args) {
         args.end()?;
-        draft.back.redispatch = 0;
+        draft.back.redispatch = None;
         return Ok(());
     }
-    draft.back.redispatch = match args.peek() {
+    draft.back.redispatch = Some(match args.peek() {
         None => -1,
         Some(word) => match word.text.strip_prefix('-') {
             Some(_) => {
@@ -102,6 +102,6 @@ fn redispatch(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(
             }
             None => next_number::<i32>(args, 0..=i32::MAX as u64)?,
         },
-    };
+    });
     args.end()
 }

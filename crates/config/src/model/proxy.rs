@@ -201,8 +201,10 @@ pub struct Backend {
     pub httpchk: Option<HttpCheck>,
     /// `retries`. Default 3.
     pub retries: u32,
-    /// `option redispatch [N]`: 0 is off; N: every Nth retry goes elsewhere; -1: the last one only.
-    pub redispatch: i32,
+    /// `option redispatch [N]`; `None`: off. A session that belongs to a server leaves it with every
+    /// Nth retry, counted from the last one for negative N, and never for 0. One that went there by
+    /// round robin leaves with every retry.
+    pub redispatch: Option<i32>,
     /// `retry-on`.
     pub retry_on: RetryOn,
     /// `http-reuse`.
