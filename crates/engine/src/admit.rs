@@ -11,7 +11,7 @@ use crate::listen::pace;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
 use crate::stream::Stream;
-use crate::worker::Worker;
+use crate::worker::{Room, Worker};
 
 /// `tcp-request connection`: right after the accept. `None`: it was refused and is gone.
 pub(crate) fn connection(
@@ -28,13 +28,12 @@ pub(crate) fn connection(
         dst: accepted.carrier.local_address(),
         ..ConnectionFacts::default()
     };
-    let count = |what| frontend.counters.add(worker.index, what, 1);
     for rule in rules {
         match judge(std::slice::from_ref(rule), &facts, frontend, worker) {
             None => {}
             Some(TcpAction::ExpectProxy) => accepted.expects_proxy = true,
             Some(TcpAction::Reject) => {
-                count(Count::DeniedConnections);
+                accepted.room.count(Count::DeniedConnections);
                 pace::give_back_session(frontend, worker);
                 // One packet, a reset, is the least that can be spent on it.
                 Stream::from(accepted.carrier).reset_on_close();
@@ -42,7 +41,7 @@ pub(crate) fn connection(
             }
             Some(TcpAction::SilentDrop) => {
                 // HAProxy counts it there.
-                count(Count::DeniedRequests);
+                accepted.room.count(Count::DeniedRequests);
                 pace::give_back_session(frontend, worker);
                 Stream::from(accepted.carrier).forget();
                 return None;
@@ -57,6 +56,7 @@ pub(crate) fn connection(
 pub(crate) fn session<'r>(
     facts: &ConnectionFacts,
     frontend: &'r FrontendState,
+    room: &Room,
     worker: &Worker,
 ) -> Option<&'r TcpAction> {
     let rules = &frontend.conf().proxy.tcp.session;
@@ -69,7 +69,7 @@ pub(crate) fn session<'r>(
         TcpAction::Reject => Count::DeniedSessions,
         _ => Count::DeniedRequests,
     };
-    frontend.counters.add(worker.index, what, 1);
+    room.count(what);
     Some(action)
 }
 

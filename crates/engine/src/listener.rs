@@ -1,5 +1,6 @@
 //! A listener that is counted on its own (`option socket-stats`): one `bind` of a frontend.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use config::model::{Bind, BindAddress};
@@ -12,7 +13,7 @@ pub(crate) struct ListenerState {
     pub(crate) name: Arc<str>,
     /// Where it listens, as stats show it.
     pub(crate) address: Arc<str>,
-    /// Number in its frontend, from 1.
+    /// Number in its frontend: `id` of the bind, or the next free one from 1.
     pub(crate) id: u32,
     /// `maxconn` of the bind; 0: none of its own.
     pub(crate) sessions_limit: u64,
@@ -23,11 +24,8 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
-    /// All zero. `position` is that of the bind.
-    pub(crate) fn new(bind: &Bind, position: usize, writers: usize) -> Self {
-        let id = u32::try_from(position)
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
+    /// All zero.
+    pub(crate) fn new(bind: &Bind, id: u32, writers: usize) -> Self {
         let address = match &bind.address {
             BindAddress::Inet(address) => address.to_string(),
             BindAddress::Unix(_) | BindAddress::Abstract(_) => "unix".into(),
@@ -45,6 +43,22 @@ impl ListenerState {
             sessions: Gauge::default(),
         }
     }
+}
+
+/// The numbers of a frontend's binds: where none is given, the position, or the next one that is free.
+pub(crate) fn ids(binds: &[Bind]) -> Vec<u32> {
+    let taken: BTreeSet<u32> = binds.iter().filter_map(|bind| bind.id).collect();
+    let mut next = 0u32;
+    let id = |bind: &Bind| {
+        next = next.saturating_add(1);
+        if bind.id.is_none() {
+            while taken.contains(&next) {
+                next = next.saturating_add(1);
+            }
+        }
+        bind.id.unwrap_or(next)
+    };
+    binds.iter().map(id).collect()
 }
 
 /// A connection's place in the books of its listener.

@@ -46,7 +46,6 @@ pub(crate) async fn secure(
         expects_proxy,
         at,
     } = accepted;
-    room.came_by(bind);
     let timeouts = &frontend.conf().proxy.timeouts;
     let client_limit = timeouts.client.unwrap_or(HANDSHAKE_MAX);
     let limit = timeouts
@@ -68,7 +67,7 @@ pub(crate) async fn secure(
     };
     match shaken.unwrap_or(Err(expired)) {
         Ok(stream) => {
-            if let Some(action) = admit::session(&facts, frontend, worker) {
+            if let Some(action) = admit::session(&facts, frontend, &room, worker) {
                 if matches!(action, TcpAction::SilentDrop) {
                     stream.forget();
                 }

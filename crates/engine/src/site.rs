@@ -17,6 +17,7 @@ use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::listen::pace::Pace;
+use crate::listener;
 pub(crate) use crate::listener::ListenerState;
 use crate::server::{ServerOrigin, ServerState};
 use crate::tls::{NodeTls, ServerTlsConfig};
@@ -112,9 +113,9 @@ impl FrontendState {
             .min(maxconn);
         let conf = &config.frontends[index];
         let counted = if conf.socket_stats { &*conf.binds } else { &[] };
-        let listeners = counted.iter().enumerate();
+        let listeners = counted.iter().zip(listener::ids(counted));
         let listeners = listeners
-            .map(|(position, bind)| Arc::new(ListenerState::new(bind, position, writers)))
+            .map(|(bind, id)| Arc::new(ListenerState::new(bind, id, writers)))
             .collect();
         let places = usize::try_from(limit)
             .unwrap_or(usize::MAX)

@@ -48,6 +48,8 @@ pub struct Process {
     pub connection_rate_max: u64,
     /// Limit of connections.
     pub maxconn: u64,
+    /// Other limits of the process; 0: none.
+    pub limits: ProcessLimits,
     /// Requests since start.
     pub requests_total: u64,
     /// TLS connections now.
@@ -102,6 +104,19 @@ pub struct DiscoveryStatus {
     pub last_error: Option<String>,
     /// Times the state file could not be written, since start.
     pub state_file_failures_total: u64,
+}
+
+/// What `maxconnrate` and its kin say; 0: no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessLimits {
+    /// `maxconnrate`.
+    pub connection_rate: u64,
+    /// `maxsessrate`.
+    pub session_rate: u64,
+    /// `maxsslrate`.
+    pub tls_rate: u64,
+    /// `maxsslconn`.
+    pub tls_connections: u64,
 }
 
 /// Counters frontends, backends and servers share. Names follow HAProxy's CSV.
@@ -217,14 +232,14 @@ pub struct FrontendStats {
     pub mode: Mode,
     /// Addresses it listens on.
     pub binds: Vec<Arc<str>>,
-    /// Limit of sessions a second (`rate_lim`); 0: none.
-    pub session_rate_limit: u64,
     /// Its listeners one by one, with `option socket-stats`.
     pub listeners: Vec<ListenerStats>,
     /// Whether it takes connections.
     pub open: bool,
     /// Limit of sessions (`slim`).
     pub sessions_limit: u64,
+    /// `rate_lim`: limit of sessions a second; 0: none.
+    pub session_rate_limit: u64,
     /// Counters.
     pub traffic: Traffic,
     /// Numeric id (`iid`).

@@ -12,7 +12,8 @@ use crate::server::ServerState;
 use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, ListenerState, Site};
 use crate::snapshot::{
-    BackendStats, FrontendStats, ListenerStats, Process, ServerStats, Snapshot, Traffic,
+    BackendStats, FrontendStats, ListenerStats, Process, ProcessLimits, ServerStats, Snapshot,
+    Traffic,
 };
 
 /// Everything at this moment.
@@ -31,6 +32,16 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
         backends: backends.collect(),
         control,
+    }
+}
+
+fn limits(global: &config::model::Global) -> ProcessLimits {
+    let limit = |given: Option<u32>| given.map_or(0, u64::from);
+    ProcessLimits {
+        connection_rate: limit(global.maxconnrate),
+        session_rate: limit(global.maxsessrate),
+        tls_rate: limit(global.maxsslrate),
+        tls_connections: limit(global.maxsslconn),
     }
 }
 
@@ -54,6 +65,7 @@ fn process(shared: &Shared, now: Duration) -> Process {
         connection_rate: shared.connection_rate.last(),
         connection_rate_max: shared.connection_rate.max(),
         maxconn: shared.maxconn,
+        limits: limits(&site.config.global),
         requests_total: requests,
         tls_connections: shared.tls_connections.now(),
         tls_handshakes_total: shared.counters.sum(Count::Handshakes),
@@ -76,7 +88,6 @@ fn frontend(state: &FrontendState) -> FrontendStats {
         name: state.name().clone(),
         mode: conf.proxy.mode,
         binds: conf.binds.iter().map(|bind| bind.text.clone()).collect(),
-        session_rate_limit: conf.session_rate_max.map_or(0, u64::from),
         listeners: state
             .listeners
             .iter()
@@ -84,6 +95,7 @@ fn frontend(state: &FrontendState) -> FrontendStats {
             .collect(),
         open: state.open.load(Relaxed),
         sessions_limit: state.sessions_limit,
+        session_rate_limit: conf.session_rate_max.map_or(0, u64::from),
         traffic,
         id: state.id,
     }

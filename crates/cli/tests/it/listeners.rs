@@ -84,6 +84,34 @@ async fn a_unix_socket_replaces_what_is_there_and_stays() {
 }
 
 #[tokio::test]
+async fn listeners_have_numbers_and_books_of_their_own() {
+    let (_log, balancer) = start(
+        "    option socket-stats
+    tcp-request connection reject if { dst_port <port:b> }
+    bind 127.0.0.1:<port:a>
+    bind 127.0.0.1:<port:b> id 7
+    bind 127.0.0.1:<port:c>",
+    )
+    .await;
+    for port in ["a", "b", "c"] {
+        // The reset may come before the connect has returned here.
+        if let Ok(mut tcp) = TcpStream::connect(balancer.address(port)).await {
+            tcp.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok();
+            tcp.read_to_end(&mut Vec::new()).await.ok();
+        }
+    }
+    let table = balancer.stats("stats").await;
+    for (name, id, denied) in [
+        ("sock-1", "1", "0"),
+        ("sock-7", "7", "1"),
+        ("sock-3", "3", "0"),
+    ] {
+        assert_eq!(table.get("fe", name, "sid"), id);
+        assert_eq!(table.get("fe", name, "dcon"), denied);
+    }
+}
+
+#[tokio::test]
 async fn an_address_has_a_maxconn_of_its_own() {
     let (_log, balancer) =
         start("    bind 127.0.0.1:<port:small> maxconn 1\n    bind 127.0.0.1:<port:large>").await;
@@ -117,7 +145,7 @@ async fn answered(balancer: &Balancer, count: usize) -> Vec<Duration> {
     times
 }
 
-async fn check_rate(global: &str, frontend: &str) {
+async fn check_rate(global: &str, frontend: &str) -> Balancer {
     let log = LogSink::start().await;
     let config = answering(&format!("    bind 127.0.0.1:<port:http>\n{frontend}"));
     let config = format!("global\n{global}\n{config}");
@@ -126,11 +154,13 @@ async fn check_rate(global: &str, frontend: &str) {
     assert!(times[2] < Duration::from_millis(500), "{times:?}");
     assert!(times[6] >= Duration::from_secs(1), "{times:?}");
     assert!(times[6] < SOON, "{times:?}");
+    balancer
 }
 
 #[tokio::test]
 async fn sessions_beyond_the_rate_wait() {
-    check_rate("", "    rate-limit sessions 3").await;
+    let balancer = check_rate("", "    rate-limit sessions 3").await;
+    assert_eq!(counted(&balancer, "rate_lim").await, "3");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use config::model::{Mode, ServerAddress};
 
 use crate::command::Admin;
 use crate::snapshot::{
-    BackendStats, ControlStatus, DiscoveryStatus, FrontendStats, Histogram, Process, ServerStats,
-    Snapshot, Traffic,
+    BackendStats, ControlStatus, DiscoveryStatus, FrontendStats, Histogram, Process, ProcessLimits,
+    ServerStats, Snapshot, Traffic,
 };
 
 fn secs(seconds: u64) -> Duration {
@@ -33,6 +33,7 @@ pub(super) fn process() -> Process {
         connection_rate: 31,
         connection_rate_max: 2_210,
         maxconn: 100_000,
+        limits: ProcessLimits::default(),
         requests_total: 5_882_113,
         tls_connections: 11_020,
         tls_handshakes_total: 1_501_020,
@@ -48,10 +49,10 @@ pub(super) fn frontend(name: &str, id: u32, mode: Mode) -> FrontendStats {
         name: name.into(),
         mode,
         binds: vec!["127.0.0.1:8080".into()],
-        session_rate_limit: 0,
         listeners: Vec::new(),
         open: true,
         sessions_limit: 500,
+        session_rate_limit: 0,
         traffic: Traffic::default(),
         id,
     }

@@ -143,6 +143,7 @@ async fn find_room(
     };
     let mut room = Room::enter(worker, frontend, of_process, of_frontend);
     room.also_hold(of_bind, of_tls);
+    room.came_by(bind);
     Some(room)
 }
 

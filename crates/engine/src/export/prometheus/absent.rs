@@ -5,26 +5,6 @@ use super::families::{counter, gauge};
 use super::{Family, Source};
 
 pub(super) const PROCESS: &[Family] = &[
-    gauge(
-        "haproxy_process_max_ssl_connections",
-        "Most TLS connections at once: no limit of its own.",
-        Source::Process(|_| 0_u64.into()),
-    ),
-    gauge(
-        "haproxy_process_limit_connection_rate",
-        "Limit of connections in a second: none.",
-        Source::Process(|_| 0_u64.into()),
-    ),
-    gauge(
-        "haproxy_process_limit_session_rate",
-        "Limit of sessions in a second: none.",
-        Source::Process(|_| 0_u64.into()),
-    ),
-    gauge(
-        "haproxy_process_limit_ssl_rate",
-        "Limit of TLS connections in a second: none.",
-        Source::Process(|_| 0_u64.into()),
-    ),
     counter(
         "haproxy_process_ssl_cache_lookups_total",
         "Look-ups in a TLS session cache: there are tickets instead.",

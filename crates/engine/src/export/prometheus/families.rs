@@ -85,6 +85,26 @@ const PROCESS: &[Family] = &[
         Source::Process(|snapshot| (snapshot.process.maxconn).into()),
     ),
     gauge(
+        "haproxy_process_max_ssl_connections",
+        "Most TLS connections of clients at once; 0: no limit of their own.",
+        Source::Process(|snapshot| (snapshot.process.limits.tls_connections).into()),
+    ),
+    gauge(
+        "haproxy_process_limit_connection_rate",
+        "Limit of connections in a second; 0: none.",
+        Source::Process(|snapshot| (snapshot.process.limits.connection_rate).into()),
+    ),
+    gauge(
+        "haproxy_process_limit_session_rate",
+        "Limit of sessions in a second; 0: none.",
+        Source::Process(|snapshot| (snapshot.process.limits.session_rate).into()),
+    ),
+    gauge(
+        "haproxy_process_limit_ssl_rate",
+        "Limit of TLS connections in a second; 0: none.",
+        Source::Process(|snapshot| (snapshot.process.limits.tls_rate).into()),
+    ),
+    gauge(
         "haproxy_process_hard_max_connections",
         "Most connections its descriptors allow.",
         Source::Process(|snapshot| (snapshot.process.maxconn).into()),
