@@ -18,6 +18,7 @@ use crate::end::{End, Side, Stage};
 use crate::exchange::{Failure, ServerConnection};
 use crate::observe;
 use crate::queue::{Passed, Ticket, Turn};
+use crate::redir;
 use crate::retry;
 use crate::server::ServerState;
 use crate::session::Session;
@@ -114,6 +115,12 @@ impl<'a> Attempts<'a> {
             let Some(server) = session.server().cloned() else {
                 return Err(no_server());
             };
+            if head.is_some_and(|head| redir::answer(&server, head).is_some()) {
+                return Err(NoServer {
+                    end: End::by(Side::Local, Stage::Connect),
+                    status: 302,
+                });
+            }
             let backend = self.backend.index();
             let alike = Alike {
                 backend,

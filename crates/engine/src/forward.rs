@@ -18,6 +18,7 @@ use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{self, BodyRead, Failure, Order, Outcome, ServerConnection};
+use crate::redir;
 use crate::retry::Kept;
 use crate::session::Session;
 use crate::site::BackendState;
@@ -74,6 +75,11 @@ pub(crate) async fn forward(
             Ok(server) => server,
             Err(NoServer { end, status }) => {
                 request.skip_read(body_read);
+                let place = request.session.server();
+                let redir = place.and_then(|server| redir::answer(server, &request.head));
+                if let (Some(answer), Side::Local) = (redir, end.side) {
+                    return give_answer(client, request, end, answer).await;
+                }
                 return give_up(client, request, end, Some(status)).await;
             }
         };

@@ -6,7 +6,7 @@ use testkit::http::Response;
 use testkit::node::Temper;
 use testkit::{Balancer, Client, LogSink, Node};
 
-use crate::support::{is_haproxy, setup, termination};
+use crate::support::{is_haproxy, one_backend, setup, termination};
 
 struct Lab {
     log: LogSink,
@@ -453,4 +453,38 @@ async fn connections_without_a_word_are_answered_and_logged_unless_they_are_prob
             .count(),
         1
     );
+}
+
+#[tokio::test]
+async fn clients_are_sent_to_a_server_that_says_redir() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let server = "n1 <n1> cookie a redir http://images.example:81/p";
+    let config = one_backend("    cookie SRV insert", &[server]);
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    let away = client.get("/a/b?c=d").await.unwrap();
+    assert_eq!(away.status, 302);
+    let location = "http://images.example:81/p/a/b?c=d";
+    assert_eq!(away.head.get("location"), Some(location));
+    assert_eq!(away.head.get("set-cookie"), None);
+    let line = log.wait_for(&["be/n1"]).await;
+    assert_eq!(termination(&line), "LCNN", "{line}");
+    let mut client = Client::plain(balancer.address("http")).await;
+    client
+        .send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    let served = client.response().await.unwrap();
+    assert_eq!(served.text(), "n1 POST /a\n");
+}
+
+#[tokio::test]
+async fn interim_responses_are_not_for_http_1_0() {
+    if is_haproxy() {
+        return; // It sends them to all.
+    }
+    let lab = lab("", "").await;
+    let mut client = Client::plain(lab.balancer.address("http")).await;
+    client.send("GET /interim HTTP/1.0\r\n\r\n").await;
+    assert_eq!(client.message_to("GET").await.unwrap().status, 200);
 }

@@ -131,11 +131,11 @@ fn body<'a>(
             Body::Section(name, errors::section(name, scope)?)
         }
         "string" => {
-            let text = args.required_text("a text after 'string'")?;
+            let text = args.required("a text after 'string'")?;
             Body::Bytes(text.text.as_bytes().into())
         }
         "lf-string" => {
-            let text = args.required_text("a format after 'lf-string'")?;
+            let text = args.required("a format after 'lf-string'")?;
             Body::Format(format(text, scope, answering.stage)?)
         }
         "file" => Body::Bytes(file(args, scope)?.as_bytes().into()),

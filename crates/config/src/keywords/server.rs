@@ -10,7 +10,7 @@ use crate::draft::{Draft, ServerDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
 use crate::model::{CheckAddress, MappedHost, MappedPort, ServerAddress, Weight};
-use crate::values::{Unit, name, next_duration, next_number};
+use crate::values::{Unit, header_text, name, next_duration, next_number};
 
 type Parse = ParameterParse<ServerDraft>;
 
@@ -160,6 +160,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     }),
     implemented("proto", |_, args, _| params::proto("server", args)),
     implemented("proxy-v2-options", outgoing::v2_options),
+    implemented("redir", |draft, args, _| {
+        let prefix = header_text(args.required("a prefix such as http://host")?)?;
+        draft.server.redir = Some(prefix);
+        Ok(())
+    }),
     implemented("rise", |draft, args, _| {
         draft.server.check_parameters.rise = next_number(args, 1..=i32::MAX as u64)?;
         Ok(())
@@ -278,7 +283,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("name", 1),
     not_yet("pool-conn-name", 1),
     not_yet("quic-cc-algo", 1),
-    not_yet("redir", 1),
     not_yet("resolve-net", 1),
     not_yet("resolve-opts", 1),
     not_yet("resolve-prefer", 1),

@@ -56,6 +56,8 @@ pub struct Server {
     pub id: Option<u32>,
     /// `cookie`: what stands for it in the cookie of its backend.
     pub cookie: Option<Arc<str>>,
+    /// `redir`: where GET and HEAD are sent in its stead, before the path.
+    pub redir: Option<Arc<str>>,
 }
 
 /// The server that another one follows.
