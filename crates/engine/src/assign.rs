@@ -8,16 +8,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use config::model::Backend;
 use routing::balance::{Ask, Balancer, Candidate, Room, ServerKey};
 
 use crate::queue::{Queue, Ticket, Turn};
 use crate::server::ServerState;
+use crate::server_ids::ServerIds;
 use crate::site::BackendState;
 
 /// The servers of a backend and those who wait for one.
 pub(crate) struct Pool {
     /// Whose turn it is.
     pub(crate) balancer: Balancer,
+    /// Which numeric ids are in use.
+    pub(crate) ids: ServerIds,
     members: BTreeMap<ServerKey, Member>,
     by_name: HashMap<Arc<str>, ServerKey>,
     /// Those who may go to any server.
@@ -48,9 +52,10 @@ pub(crate) enum Assigned {
 
 impl Pool {
     /// No servers.
-    pub(crate) fn new(balancer: Balancer) -> Self {
+    pub(crate) fn new(conf: &Backend) -> Self {
         Self {
-            balancer,
+            balancer: Balancer::new(&conf.balancing),
+            ids: ServerIds::new(&conf.servers),
             members: BTreeMap::new(),
             by_name: HashMap::new(),
             queue: Queue::default(),
@@ -86,6 +91,7 @@ impl Pool {
     pub(crate) fn remove(&mut self, server: &ServerState) {
         self.send_away(server.key);
         self.balancer.remove(server.key);
+        self.ids.give_back(server.id);
         self.members.remove(&server.key);
         self.by_name.remove(&server.conf.name);
     }

@@ -44,6 +44,7 @@ mod retry;
 mod secure;
 mod serve;
 mod server;
+mod server_ids;
 mod session;
 mod shared;
 mod silence;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use config::model::{Backend, BindAddress, Config, Frontend, Server};
-use routing::balance::{Balancer, ServerKey};
+use routing::balance::ServerKey;
 use tokio::sync::Semaphore;
 
 use crate::assign::Pool;
@@ -226,7 +226,7 @@ impl BackendState {
                 up: true,
                 ..History::default()
             }),
-            pool: Mutex::new(Pool::new(Balancer::new(&config.backends[index].balancing))),
+            pool: Mutex::new(Pool::new(&config.backends[index])),
             keys: AtomicU32::new(0),
         }
     }
@@ -302,10 +302,12 @@ impl BackendState {
         if pool.server(&server.name).is_some() {
             return Err(Refused::NameTaken(self.name().clone(), server.name));
         }
-        let before = self.keys.fetch_add(1, Relaxed);
-        // As HAProxy counts them: from 1, in the order they were added.
-        let id = server.id.unwrap_or(before + 1);
-        let state = Arc::new(ServerState::new(ServerKey(before), id, server, tls, origin));
+        let key = ServerKey(self.keys.fetch_add(1, Relaxed));
+        let id = match origin.dynamic {
+            false => pool.ids.of_file(server.id),
+            true => pool.ids.of_newcomer(server.id),
+        };
+        let state = Arc::new(ServerState::new(key, id, server, tls, origin));
         pool.insert(&state);
         Ok(state)
     }

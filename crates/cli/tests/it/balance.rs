@@ -2,7 +2,7 @@
 //! HAProxy's for hundreds of keys and weights is tested beside the algorithms
 //! (`routing/tests/balance.rs`); here it is that requests get there.
 
-use testkit::{Balancer, Client, LogSink, Node};
+use testkit::{Balancer, Client, LogSink, Node, Temper};
 
 use crate::support::setup;
 
@@ -162,5 +162,43 @@ backend be
             expected,
             "{option}"
         );
+    }
+}
+
+/// In `mode tcp`, from the first bytes of a Remote Desktop client.
+#[tokio::test]
+async fn an_rdp_cookie_leads_to_its_server() {
+    let log = LogSink::start().await;
+    let nodes = Node::start_many(3).await;
+    let garbage = b"no HTTP\r\n".to_vec();
+    let config = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    mode tcp
+    option tcplog
+    tcp-request inspect-delay 5s
+    tcp-request content accept if { req.rdp_cookie_cnt gt 0 }
+    default_backend be
+backend be
+    mode tcp
+    balance rdp-cookie
+    server n0 <n0>
+    server n1 <n1>
+    server n2 <n2>
+";
+    let mut setup = setup(&log, config);
+    for (number, node) in nodes.iter().enumerate() {
+        node.set_temper(Temper::Exactly(garbage.clone()));
+        setup = setup.set(&format!("n{number}"), node.address());
+    }
+    let balancer = setup.start().await;
+    for (user, server) in [("ann", 1), ("dan", 0), ("bob", 2)] {
+        let mut client = Client::plain(balancer.address("http")).await;
+        let mut hello = b"\x03\x00\x00\x2b\x26\xe0\x00\x00\x00\x00\x00".to_vec();
+        hello.extend_from_slice(format!("Cookie: mstshash={user}\r\n").as_bytes());
+        client.send(hello).await;
+        client.half_close().await;
+        let _ = client.until_closed().await;
+        log.wait_for(&[&format!("be/n{server} ")]).await;
     }
 }

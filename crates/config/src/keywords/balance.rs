@@ -47,11 +47,12 @@ const BALANCE: &[&str] = &[
     "uri",
     "url_param",
     "hdr",
+    "rdp-cookie",
     "hash",
 ];
 
 /// HAProxy knows these algorithms as well.
-const OTHER_BALANCE: &[&str] = &["log-hash", "rdp-cookie", "sticky"];
+const OTHER_BALANCE: &[&str] = &["log-hash", "sticky"];
 
 fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let Some(word) = args.next() else {
@@ -72,6 +73,7 @@ fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<
         ("uri", None) => Balance::Hash(HashKey::Uri(uri(args)?)),
         ("url_param", None) => Balance::Hash(url_param(args)?),
         ("hdr", Some(argument)) => Balance::Hash(header(word, argument, args)?),
+        ("rdp-cookie", argument) => Balance::Hash(rdp_cookie(word, argument, scope)?),
         ("hash", None) => Balance::Hash(sample(args, scope)?),
         _ => return Err(unknown_balance(word, name)),
     };
@@ -167,6 +169,31 @@ fn header(word: &Word, argument: &str, args: &mut Args<'_>) -> Result<HashKey, D
     }
 }
 
+/// `rdp-cookie[(NAME)]`.
+fn rdp_cookie(
+    word: &Word,
+    argument: Option<&str>,
+    scope: &Scope<'_>,
+) -> Result<HashKey, Diagnostic> {
+    let name = match argument {
+        None => Some("mstshash"),
+        Some(argument) => argument.strip_suffix(')').filter(|name| !name.is_empty()),
+    };
+    let Some(name) = name else {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'balance' does not accept '{}'", word.text),
+        )
+        .label("expected the name of a cookie: rdp-cookie(NAME)"));
+    };
+    let fetch = Word {
+        text: format!("req.rdp_cookie({name})"),
+        ..word.clone()
+    };
+    let sample = expr::sample::parse(&fetch, &scope.expressions(Stage::Request))?;
+    Ok(HashKey::RdpCookie(Arc::new(sample)))
+}
+
 /// `hash EXPR`.
 fn sample(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<HashKey, Diagnostic> {
     let word = args.required("a sample expression such as hash path")?;
@@ -194,7 +221,7 @@ fn unknown_balance(word: &Word, name: &str) -> Diagnostic {
     )
     .label(
         "expected roundrobin, static-rr, leastconn, first, random, source, uri, url_param, \
-         hdr(NAME) or hash",
+         hdr(NAME), rdp-cookie or hash",
     );
     let known = BALANCE.iter().chain(OTHER_BALANCE).copied();
     match did_you_mean(name, known) {

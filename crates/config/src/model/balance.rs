@@ -62,6 +62,7 @@ impl Balance {
             Self::Hash(HashKey::Uri(_)) => "uri",
             Self::Hash(HashKey::UrlParam(_)) => "url_param",
             Self::Hash(HashKey::Header { .. }) => "hdr",
+            Self::Hash(HashKey::RdpCookie(_)) => "rdp-cookie",
             Self::Hash(HashKey::Sample(_)) => "hash",
         }
     }
@@ -83,6 +84,8 @@ pub enum HashKey {
         /// Of a host name, the word before the last dot alone.
         domain_only: bool,
     },
+    /// `rdp-cookie(NAME)`, by the fetch of that name.
+    RdpCookie(Arc<Sample>),
     /// `hash EXPR`.
     Sample(Arc<Sample>),
 }

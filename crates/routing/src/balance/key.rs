@@ -34,7 +34,7 @@ pub fn session_hash(balancing: &Balancing, facts: &Facts<'_>) -> Option<u32> {
             };
             (!value.is_empty()).then(|| hash::hash(hashing, value))
         }
-        HashKey::Sample(sample) => {
+        HashKey::RdpCookie(sample) | HashKey::Sample(sample) => {
             let value = sample::eval(sample, facts)?;
             Some(hash_value(hashing, value))
         }
