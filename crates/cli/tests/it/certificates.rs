@@ -1,9 +1,11 @@
 //! Certificates of the balancer: lists, kinds of keys, protocols, sessions, and new ones on disk while
 //! connections go on.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::sys::signal::Signal;
 use rustls::client::Resumption;
@@ -330,4 +332,47 @@ async fn folders_and_lists_gain_and_lose_certificates() {
     })
     .await;
     lab.log.wait_for(&["broken.pem", "it is left out"]).await;
+}
+
+/// A renewal in the middle of traffic: every handshake gets the old one or the new one.
+#[tokio::test]
+async fn no_handshake_fails_while_certificates_are_renewed() {
+    if is_haproxy() {
+        return;
+    }
+    let lab = Lab::new("crt <dir>/cert.pem", &one).await;
+    let address = lab.balancer.address("https");
+    let settings = lab.authority.client_config();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (settings, stop) = (settings.clone(), stop.clone());
+        clients.push(tokio::spawn(async move {
+            let mut shown_so_far = BTreeSet::new();
+            while !stop.load(Relaxed) {
+                let stream = Stream::tls_with(address, settings.clone(), "localhost");
+                shown_so_far.insert(shown(&stream.await.unwrap()));
+            }
+            shown_so_far.len()
+        }));
+    }
+    const RENEWALS: usize = 3;
+    for _ in 0..RENEWALS {
+        let before = lab.shown("localhost").await.unwrap();
+        // As tools do that are careful: beside it, then renamed over it.
+        lab.write("cert.pem.new", &lab.authority.server_pem(&["localhost"]));
+        let folder = lab.balancer.folder();
+        std::fs::rename(folder.join("cert.pem.new"), folder.join("cert.pem")).unwrap();
+        lab.balancer.signal(Signal::SIGHUP);
+        wait_until("the new certificate", PATIENCE, async || {
+            let now = lab.shown("localhost").await.map_err(|it| it.to_string())?;
+            testkit::wait::or_seen(now != before, "the old one".to_owned())
+        })
+        .await;
+    }
+    stop.store(true, Relaxed);
+    for client in clients {
+        let certificates = client.await.unwrap();
+        assert!((1..=RENEWALS + 1).contains(&certificates), "{certificates}");
+    }
 }
