@@ -330,6 +330,34 @@ mod tests {
     }
 
     #[test]
+    fn new_keys_are_taken_over_and_bad_ones_leave_the_old_in_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keys");
+        let [a, b, c, d, e] = ['A', 'B', 'C', 'D', 'E'].map(line);
+        let write = |text: String| std::fs::write(&file, text).expect("writable");
+        write(format!("{a}{b}{c}"));
+        let mut watched = Watched::default();
+        let keys = TicketKeys::load(Some(&file), LIFETIME, &mut watched).map(Arc::new);
+        let keys = keys.expect("three keys");
+        let ours = ticketer(&keys, 1);
+        let now = SystemTime::now();
+        let ticket = ours.seal(b"s", now).expect("a ticket");
+        write("half".into());
+        let error = keys.reload(&file, &mut watched).expect_err("no key");
+        assert!(error.contains("the old keys stay"), "{error}");
+        assert!(ours.open(&ticket, now).is_some());
+        // B has sealed it, and is among the last three as long as only one is appended.
+        for (text, opens) in [
+            (format!("{a}{b}{c}{d}"), true),
+            (format!("{a}{b}{c}{d}{e}"), false),
+        ] {
+            write(text);
+            keys.reload(&file, &mut watched).expect("keys");
+            assert_eq!(ours.open(&ticket, now).is_some(), opens);
+        }
+    }
+
+    #[test]
     fn a_file_of_keys_is_whole_or_refused() {
         let good = line('A').repeat(3);
         for (text, expected) in [
