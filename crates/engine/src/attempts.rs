@@ -138,6 +138,7 @@ impl<'a> Attempts<'a> {
             if let Some((stream, uses)) = found {
                 session.record.connect = Some(Duration::ZERO);
                 session.server_tls = stream.server_tls();
+                session.connected();
                 session.count_at_both(Count::Reuses);
                 self.alike = Some(alike);
                 return Ok(ServerConnection {
@@ -190,6 +191,7 @@ impl<'a> Attempts<'a> {
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
                 session.server_tls = stream.server_tls();
+                session.connected();
                 if let Some(tls) = &session.server_tls {
                     session.count_at_both(Count::Handshakes);
                     if tls.resumed {

@@ -590,6 +590,7 @@ impl Download<'_> {
     fn rewrite(&self, head: &mut ResponseHead) -> Option<Instead> {
         let status = head.status;
         let instead = (self.order.rewrite)(head, self.session)?;
+        self.session.count_answer(status);
         self.seen.head_at.set(Some(self.session.record.elapsed()));
         observe::saw(self.session, Sight::Status(status));
         Some(instead)

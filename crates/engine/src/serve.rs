@@ -114,10 +114,10 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
             }
             Verdict::Own(wanted, service) => {
                 request.session.serve_by(service);
-                let (after, end) = page::serve(&mut client, &mut request, *wanted, worker).await;
-                if end.side == Side::Local {
+                if !wanted.is_denied() {
                     request.session.count_at_frontend(Count::Intercepted);
                 }
+                let (after, end) = page::serve(&mut client, &mut request, *wanted, worker).await;
                 request.session.finish(end);
                 after
             }

@@ -233,15 +233,18 @@ impl Session {
         server.last_session.store(seconds + 1, Relaxed);
         let writer = self.worker().index;
         server.counters.add(writer, Count::Sessions, 1);
-        if self.frontend().conf().proxy.mode == Mode::Http {
-            server.counters.add(writer, Count::Requests, 1);
-        }
-        server
-            .counters
-            .add(writer, Count::BytesIn, self.bytes_in.get());
         self.server = Some(server);
         self.slot = Some(slot);
         self.count_at_both(Count::Balanced);
+    }
+
+    /// There is a connection to its server: what has arrived goes there.
+    pub(crate) fn connected(&self) {
+        let Some(server) = &self.server else { return };
+        let writer = self.worker().index;
+        server
+            .counters
+            .add(writer, Count::BytesIn, self.bytes_in.get());
     }
 
     /// Nothing is to be logged of it.
@@ -340,7 +343,14 @@ impl Session {
     /// Counts the status of a server's answer, at that server as well.
     pub(crate) fn count_response(&self, status: u16) {
         self.count_own_response(status);
+        self.count_answer(status);
+    }
+
+    /// Counts the status of a server's answer for the server alone: a rule has another one sent.
+    pub(crate) fn count_answer(&self, status: u16) {
         self.count_at_server(response_class(status));
+        // As in HAProxy, a request that got no answer was none of the server's.
+        self.count_at_server(Count::Requests);
     }
 
     /// Counts the status of an answer of our own: no server gave it.
@@ -418,6 +428,10 @@ impl Session {
     /// The session is over: statistics and the log line.
     pub(crate) fn finish(mut self: Box<Self>, end: End) {
         let total = self.record.elapsed();
+        if self.record.connect.is_none() {
+            // It never went anywhere, and is the server's that it was tried with last.
+            self.connected();
+        }
         self.count_end(end);
         self.count_times(total);
         // As in HAProxy, the counts of the log line are those after this session has left.
@@ -449,6 +463,14 @@ impl Session {
     fn count_times(&self, total: Duration) {
         let Some(backend) = &self.backend else { return };
         let record = &self.record;
+        // As in HAProxy the averages are those of sessions that got what they came for.
+        let served = match self.is_http() {
+            true => record.response,
+            false => record.connect,
+        };
+        if served.is_none() {
+            return;
+        }
         let mut times = [Duration::ZERO; Average::Len as usize];
         times[Average::Queue as usize] = record.queue.unwrap_or_default();
         times[Average::Connect as usize] = record.connect.unwrap_or_default();

@@ -284,3 +284,74 @@ async fn the_page_runs_nothing_and_may_not_be_framed_or_kept() {
     assert!(!text.contains("transfer-encoding") && text.contains("\r\n\r\n# pxname,"));
     assert!(text.ends_with('\n'));
 }
+
+/// What the server was asked and did not answer is none of its requests, and its times are of those
+/// it did answer.
+#[tokio::test]
+async fn a_server_is_charged_with_what_it_answered() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let gone = testkit::Port::claim();
+    let config = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    http-request return status 200 content-type text/plain string ok if { path /mine }
+    http-response deny if { res.hdr(content-length) 7 }
+    use_backend gone if { path /gone }
+    default_backend be
+backend be
+    server n1 <n1>
+backend gone
+    retries 0
+    server n1 <gone>
+listen stats
+    bind 127.0.0.1:<port:stats>
+    stats uri /stats
+";
+    let balancer = setup(&log, config)
+        .set("n1", node.address())
+        .set("gone", gone.address())
+        .start()
+        .await;
+    for (path, status) in [
+        ("/mine", 200),
+        ("/bytes/5", 200),
+        ("/bytes/7", 502),
+        ("/status/404", 404),
+        ("/gone", 503),
+    ] {
+        let response = testkit::http::get(balancer.address("http"), path).await;
+        assert_eq!(response.unwrap().status, status, "{path}");
+    }
+    // HAProxy counts when it has done with a session, which may be after its answer.
+    let expected = [
+        (
+            "fe",
+            "FRONTEND",
+            "req_tot=5 hrsp_2xx=2 hrsp_4xx=1 hrsp_5xx=2 intercepted=1 dresp=1",
+        ),
+        (
+            "be",
+            "n1",
+            "req_tot=3 hrsp_2xx=2 hrsp_4xx=1 hrsp_5xx=0 lbtot=3 dresp=1",
+        ),
+        (
+            "be",
+            "BACKEND",
+            "req_tot=3 hrsp_2xx=1 hrsp_4xx=1 hrsp_5xx=1 dresp=1",
+        ),
+        ("gone", "n1", "req_tot=0 hrsp_5xx=0 econ=1 ttime=0"),
+        ("gone", "BACKEND", "req_tot=1 hrsp_5xx=1 econ=1"),
+    ];
+    wait_until("the counts", SOON, async || {
+        let table = balancer.stats("stats").await;
+        for (proxy, server, columns) in expected {
+            for (name, value) in columns.split(' ').filter_map(|it| it.split_once('=')) {
+                let seen = table.get(proxy, server, name);
+                or_seen(seen == value, format!("{proxy}/{server} {name}={seen}"))?;
+            }
+        }
+        Ok::<(), String>(())
+    })
+    .await;
+}

@@ -55,6 +55,13 @@ pub(crate) enum Wanted {
     Metrics,
 }
 
+impl Wanted {
+    /// Whether a rule denies it.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(_, end) if end.side == Side::Proxy)
+    }
+}
+
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
