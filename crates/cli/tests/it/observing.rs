@@ -269,6 +269,36 @@ async fn a_request_that_may_be_sent_again_is() {
 }
 
 #[tokio::test]
+async fn an_operator_ends_the_requests_and_websockets_of_a_server() {
+    let settings = "    stats uri /stats\n    stats admin if TRUE";
+    let two = Two::start(settings, ["", "disabled"]).await;
+    let target = Target::plain(two.balancer.address("http"));
+    let mut swarm = Swarm::open(&target, 3).await;
+    two.nodes[0].set_temper(Temper::Hang);
+    let mut client = Client::plain(two.balancer.address("http")).await;
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    wait_until("the request at the node", PATIENCE, async || {
+        let requests = two.nodes[0].requests();
+        testkit::wait::or_seen(requests.iter().any(|it| it.word(1) == "/x"), "none")
+    })
+    .await;
+    let mut operator = Client::plain(two.balancer.address("http")).await;
+    let form = "s=node1&action=shutdown&b=be";
+    let length = form.len();
+    operator
+        .send(format!(
+            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
+        ))
+        .await;
+    assert_eq!(operator.response().await.unwrap().status, 303);
+    assert_eq!(client.response().await.unwrap().status, 502);
+    let line = two.log.wait_for(&["fe be/node1", " 502 "]).await;
+    assert_eq!(termination(&line), "KH--", "{line}");
+    swarm.echo_all().await;
+    assert_eq!(swarm.lost().len(), 3);
+}
+
+#[tokio::test]
 async fn sessions_on_a_backup_end_when_a_server_is_back() {
     let params = ["on-marked-up shutdown-backup-sessions", "backup"];
     let two = Two::start("", params).await;
