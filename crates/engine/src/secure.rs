@@ -109,7 +109,8 @@ async fn handshake(
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));
     };
-    let (stream, tls_facts) = tls.accept(carrier).await?;
+    // Boxed: a handshake takes kilobytes, which the connection's task would keep as long as it lives.
+    let (stream, tls_facts) = Box::pin(tls.accept(carrier)).await?;
     facts.tls = Some(tls_facts);
     Ok(stream)
 }
