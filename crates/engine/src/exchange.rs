@@ -414,11 +414,14 @@ impl Upload<'_> {
 
     async fn read(&mut self) -> Result<(), UploadError> {
         let filling = io::fill(self.client, self.client_buffer, self.pool);
-        let stage = self.progress.stage();
         match within(self.order.client_limit, filling).await {
             Ok(Ok(1..)) => Ok(()),
             Ok(_) => Err(UploadError::Client(End::by(Side::Client, Stage::Data))),
-            Err(Expired) => Err(UploadError::Client(End::by(Side::ClientTimeout, stage))),
+            Err(Expired) => {
+                // The answer may have begun while the client was waited for.
+                let end = End::by(Side::ClientTimeout, self.progress.stage());
+                Err(UploadError::Client(end))
+            }
         }
     }
 }
@@ -591,7 +594,6 @@ impl Download<'_> {
         let status = head.status;
         let instead = (self.order.rewrite)(head, self.session)?;
         self.session.count_answer(status);
-        self.seen.head_at.set(Some(self.session.record.elapsed()));
         observe::saw(self.session, Sight::Status(status));
         Some(instead)
     }

@@ -247,9 +247,14 @@ impl Tunnel {
         }
     }
 
-    /// Who is to blame for silence: the side that still could speak; if both could, the one whose
-    /// time is shorter, else the client.
+    /// Who is to blame for silence: the side that does not take what is there for it, else the one
+    /// that still could speak; if both could, the one whose time is shorter, else the client.
     fn silent_side(&self) -> Side {
+        match (self.down.kept.is_empty(), self.up.kept.is_empty()) {
+            (false, true) => return Side::ClientTimeout,
+            (true, false) => return Side::ServerTimeout,
+            _ => {}
+        }
         let session = self.session.as_ref();
         let servers = session.is_some_and(|session| session.is_tunnel_limit_servers());
         match (self.up.phase == Phase::Open, self.down.phase == Phase::Open) {

@@ -156,13 +156,12 @@ async fn rules_capture_too_and_samples_recall_it() {
 #[tokio::test]
 async fn variables_and_their_flags_are_written_as_haproxy_writes_them() {
     let host = host_name();
-    let plain =
-        format!("%H %HM %HP %HPO %HQ %HU %HV %ci %fi %bi %si %f %ft %b %s %ST %rc %sq %bq %r");
+    let plain = "%H %HM %HP %HPO %HQ %HU %HV %ci %fi %bi %si %f %ft %b %s %ST %rc %sq %bq %r";
     let told = format!(
         "{host} GET /a/b /a/b ?x=1&y=%22#22{{ /a/b?x=1&y=%22#22{{ HTTP/1.1 127.0.0.1 127.0.0.1 127.0.0.1 127.0.0.1 \
          fe fe fe n1 200 0 0 0 GET /a/b?x=1&y=%22#22{{ HTTP/1.1"
     );
-    check("", REQUEST, &plain, &told).await;
+    check("", REQUEST, plain, &told).await;
     check(
         "",
         REQUEST,

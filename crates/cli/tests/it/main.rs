@@ -21,6 +21,7 @@ mod cookies;
 mod demo;
 mod deploy;
 mod discovery;
+mod endings;
 mod exchanges;
 mod faults;
 mod http;

@@ -58,7 +58,7 @@ impl Session {
 
     fn log_once(&self, end: End, total: Duration, early: Option<Early>) {
         let logging = &self.frontend().conf().proxy.log;
-        let null = logging.dontlognull && self.is_null();
+        let null = logging.dontlognull && self.is_null(end);
         if logging.targets.is_empty() || null || self.logged.get() {
             return;
         }
@@ -125,9 +125,10 @@ impl Session {
         self.frontend().conf().proxy.mode == Mode::Http && self.record.request_line.is_empty()
     }
 
-    /// Whether the client never said anything.
-    fn is_null(&self) -> bool {
-        !self.record.heard && self.bytes_in.get() == 0
+    /// Whether the client never said anything. Of a TCP client that got no server nobody knows.
+    fn is_null(&self, end: End) -> bool {
+        let unread = !self.is_http() && matches!(end.stage, Stage::Connect | Stage::Queue);
+        !self.record.heard && self.bytes_in.get() == 0 && !unread
     }
 
     /// Whether it is an error in the sense of manual 8.3.3: an early end, a retry, a redispatch, or
