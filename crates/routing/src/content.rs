@@ -361,6 +361,12 @@ mod tests {
         check(begins, b"a", "wait", "reject");
         check(begins, b"ax", "reject", "reject");
         check(begins, b"ab", "accept", "accept");
+        check(
+            &["accept if { payload(0,1) -m bin 61 }"],
+            b"a",
+            "accept",
+            "accept",
+        );
         check(&["accept if WAIT_END", "reject"], b"", "wait", "accept");
     }
 

@@ -73,7 +73,12 @@ pub enum BlockStart {
 impl Condition {
     /// Whether it looks at bytes as they came.
     pub fn looks_at_bytes(&self) -> bool {
-        self.needs(|needs| matches!(needs, Needs::RequestBytes | Needs::ResponseBytes))
+        self.needs(|needs| {
+            matches!(
+                needs,
+                Needs::RequestBytes | Needs::ResponseBytes | Needs::AnyBytes
+            )
+        })
     }
 
     /// Whether it looks at an HTTP request.
@@ -129,6 +134,14 @@ fn payload(arguments: &mut Arguments, side: Side) -> Result<Fetch, Diagnostic> {
         offset,
         length,
     })
+}
+
+pub(super) fn any_payload(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    payload(arguments, Side::AtHand)
+}
+
+pub(super) fn any_block(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    block(arguments, Side::AtHand)
 }
 
 pub(super) fn request_block(

@@ -17,8 +17,8 @@ use crate::expr::{
 use Build::{Cookie, Header, HeaderName, Plain, With};
 use Kind::{Addr, Bin, Bool, Int, Method, Str};
 use Needs::{
-    AnyHead, RequestBytes, RequestHead, RequestLine, ResponseBytes, ResponseHead, ResponseStatus,
-    Session,
+    AnyBytes, AnyHead, RequestBytes, RequestHead, RequestLine, ResponseBytes, ResponseHead,
+    ResponseStatus, Session,
 };
 
 /// One fetch.
@@ -118,6 +118,8 @@ static ROWS: &[Row] = &[
     row(&["ssl_fc_alpn"], Str, Session, Plain(Fetch::SslFcAlpn)),
     // the first bytes
     row(&["req.len", "req_len"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::Len(Side::Request)))),
+    row(&["payload"], Bin, AnyBytes, With(content::any_payload)),
+    row(&["payload_lv"], Bin, AnyBytes, With(content::any_block)),
     row(&["req.payload"], Bin, RequestBytes, With(content::request_payload)),
     row(&["req.payload_lv"], Bin, RequestBytes, With(content::request_block)),
     row(&["req.ssl_hello_type", "req_ssl_hello_type"], Int, RequestBytes, Plain(Fetch::Content(ContentFetch::ClientHelloType))),

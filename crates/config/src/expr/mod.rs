@@ -91,6 +91,8 @@ pub enum Needs {
     RequestBytes,
     /// Bytes of the server that were not passed on yet.
     ResponseBytes,
+    /// Bytes of the side at hand (`payload`).
+    AnyBytes,
 }
 
 impl Needs {
@@ -103,7 +105,9 @@ impl Needs {
             (Self::RequestHead | Self::RequestBytes, stage) => stage == Stage::Request,
             (Self::ResponseStatus, stage) => stage != Stage::Request,
             (Self::ResponseHead | Self::ResponseBytes, stage) => stage == Stage::Response,
-            (Self::AnyHead, stage) => matches!(stage, Stage::Request | Stage::Response),
+            (Self::AnyHead | Self::AnyBytes, stage) => {
+                matches!(stage, Stage::Request | Stage::Response)
+            }
         }
     }
 }

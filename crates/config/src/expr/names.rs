@@ -25,7 +25,7 @@ const FETCHES: &str = "
     internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
     internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx last_entity
-    last_rule_file last_rule_line lat_ns_avg lat_ns_tot nbproc payload payload_lv pid prio_class
+    last_rule_file last_rule_line lat_ns_avg lat_ns_tot nbproc pid prio_class
     prio_offset proc queue quic_enabled req.body req.body_len req.body_param req.body_size
     req.bytes_in req.bytes_out req.cook_names req.hdrs req.hdrs_bin req.timer.hdr req.timer.idle
     req.timer.queue req.timer.tq request_date res.body res.body_len res.body_size res.bytes_in
