@@ -2,7 +2,8 @@
 //! leads to the nearest one (manual 4.2). A server that comes or goes moves its own associations only.
 //!
 //! Where points lie depends on the server's id (or address, `hash-key`) and on nothing else, as in
-//! HAProxy: 16 for each unit of weight, the n-th at the avalanche hash of 4096·id + n.
+//! HAProxy: 16 for each unit of weight, the n-th at the avalanche hash of 4096·id + n. A server has 4096
+//! of them at most.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};

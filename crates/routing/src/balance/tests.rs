@@ -535,3 +535,125 @@ fn a_pick_looks_at_few_of_three_thousand_servers() {
         assert!(asked.get() <= 20_000, "{balance:?}: {}", asked.get());
     }
 }
+
+/// Asks with so many different keys, and lets every session stay.
+fn fill(balancer: &mut Balancer, keys: u32, sessions: usize) -> Vec<u64> {
+    let mut loads = vec![0; 16];
+    for number in 0..sessions {
+        let ask = Ask {
+            hash: Some(avalanche(number as u32 % keys)),
+            ..Ask::default()
+        };
+        let picked = balancer.pick(&ask, &room).unwrap();
+        loads[picked.0 as usize] += 1;
+        balancer.sessions_changed(picked, loads[picked.0 as usize]);
+    }
+    loads
+}
+
+#[test]
+fn a_balance_factor_bounds_what_a_popular_key_does_to_its_server() {
+    let weights = [1, 1, 2];
+    let unbounded = fill(&mut farm_of(&ring(), &weights), 1, 400);
+    assert_eq!(unbounded.iter().max(), Some(&400));
+    let mut bounded = ring();
+    bounded.hashing.balance_factor = Some(150);
+    let loads = fill(&mut farm_of(&bounded, &weights), 1, 400);
+    for (load, weight) in loads.iter().zip(weights) {
+        // 400 sessions, a quarter of them for each unit of weight, and half as many more.
+        assert!(*load <= 150 * u64::from(weight) + 1, "{loads:?}");
+    }
+}
+
+#[test]
+fn affinity_says_when_a_full_server_is_passed_over() {
+    let own = ServerKey(0);
+    let cases = [
+        // affinity, what its own server has, whether it stays the one
+        (Affinity::Always, Room::None, true),
+        (Affinity::Maxconn, Room::Free, true),
+        (Affinity::Maxconn, Room::Queue, false),
+        (Affinity::Maxqueue, Room::Queue, true),
+        (Affinity::Maxqueue, Room::ShortQueue, true),
+        (Affinity::Maxqueue, Room::None, false),
+    ];
+    for (affinity, has, stays) in cases {
+        for mut balancing in [map(), ring()] {
+            balancing.hashing.affinity = affinity;
+            let mut balancer = farm_of(&balancing, &[1, 1, 1]);
+            let mut hashes = (0..).map(avalanche);
+            let ask = hashes.find_map(|hash| {
+                let ask = Ask {
+                    hash: Some(hash),
+                    ..Ask::default()
+                };
+                (balancer.pick(&ask, &room) == Some(own)).then_some(ask)
+            });
+            let rooms = |key: ServerKey| if key == own { has } else { Room::Free };
+            let picked = balancer.pick(&ask.unwrap(), &rooms);
+            assert_eq!(picked == Some(own), stays, "{affinity:?} {has:?}");
+            // Where all are alike its own is the one to wait for.
+            assert_eq!(balancer.pick(&ask.unwrap(), &|_| Room::None), Some(own));
+        }
+    }
+}
+
+#[test]
+fn all_backups_share_the_load_where_that_is_wanted() {
+    for mut balancing in all() {
+        balancing.allbackups = true;
+        let mut balancer = farm_of(&balancing, &[1]);
+        for key in 1..4 {
+            balancer.upsert(Candidate {
+                backup: true,
+                ..server(key, 2)
+            });
+        }
+        assert!(picks(&mut balancer, 20).iter().all(|key| *key == 0));
+        assert!(!balancer.serves(ServerKey(2)));
+        balancer.remove(ServerKey(0));
+        assert_eq!((balancer.usable_count(), balancer.total_weight()), (3, 6));
+        assert!(balancer.serves(ServerKey(2)));
+        if !matches!(balancing.algorithm, Balance::First) {
+            let loads = fill(&mut balancer, 300, 300);
+            assert!(loads[1..4].iter().all(|load| *load > 0), "{balancing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_warms_up_has_part_of_its_share() {
+    for balancing in [balancing(Balance::RoundRobin), ring()] {
+        let mut balancer = farm_of(&balancing, &[32, 32]);
+        let warming = |ramp| Candidate {
+            ramp,
+            ..server(1, 32)
+        };
+        balancer.upsert(warming(1));
+        assert_eq!(balancer.total_weight(), 34);
+        let share = |balancer: &mut Balancer| {
+            let mut of_1 = 0;
+            for number in 0..3400 {
+                let ask = Ask {
+                    hash: Some(avalanche(number)),
+                    ..Ask::default()
+                };
+                of_1 += usize::from(balancer.pick(&ask, &room) == Some(ServerKey(1)));
+            }
+            of_1
+        };
+        assert!((100..400).contains(&share(&mut balancer)), "{balancing:?}");
+        balancer.upsert(warming(16));
+        assert!(
+            (1300..2100).contains(&share(&mut balancer)),
+            "{balancing:?}"
+        );
+    }
+    // A map is static.
+    let mut balancer = farm_of(&map(), &[1, 1]);
+    balancer.upsert(Candidate {
+        ramp: 1,
+        ..server(1, 1)
+    });
+    assert_eq!(balancer.total_weight(), 2);
+}
