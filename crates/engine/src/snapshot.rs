@@ -363,6 +363,8 @@ pub struct ServerStats {
     pub last_session: Option<Duration>,
     /// Whether it was added while running.
     pub dynamic: bool,
+    /// Most idle connections that are kept (`pool-max-conn`, `src_ilim`).
+    pub idle_limit: Option<u64>,
     /// Idle pooled connections.
     pub idle_connections: u64,
     /// Counters.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use routing::balance::SCALE;
 
+use config::model::IdleMax;
+
 use crate::command::Admin;
 use crate::counters::{Average, Count, Counters, Gauge, Rate};
 use crate::followers;
@@ -101,6 +103,18 @@ fn frontend(state: &FrontendState) -> FrontendStats {
     }
 }
 
+/// The weights, as they were set, of the servers that share the load.
+fn weight_set(servers: &[ServerStats]) -> u64 {
+    let of = |backup: bool| {
+        let usable = servers.iter().filter(|it| it.usable && it.backup == backup);
+        usable.map(|it| it.weight_set).sum::<u64>()
+    };
+    match of(false) {
+        0 => of(true),
+        active => active,
+    }
+}
+
 fn listener(frontend: &FrontendState, state: &ListenerState) -> ListenerStats {
     ListenerStats {
         name: state.name.clone(),
@@ -134,7 +148,7 @@ fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -
         cookie: conf.cookie.as_ref().map(|cookie| cookie.name.clone()),
         up: history.up || serverless,
         weight,
-        weight_set: weight,
+        weight_set: weight_set(&servers),
         active: left.active as u64,
         backup: left.backup as u64,
         last_change: since_change,
@@ -180,6 +194,10 @@ fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> Serve
         checked: health.is_checked(),
         weight: (state.weight.load(Relaxed) * u64::from(ramp)).div_ceil(u64::from(SCALE)),
         weight_set: state.weight.load(Relaxed),
+        idle_limit: match state.conf.pooling.idle_max {
+            IdleMax::Count(most) => Some(most.into()),
+            IdleMax::Default | IdleMax::Unlimited => None,
+        },
         throttle: state.warmth.throttle(),
         cookie: state.conf.cookie.clone(),
         backup: state.conf.backup,

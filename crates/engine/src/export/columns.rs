@@ -331,7 +331,9 @@ pub(super) const COLUMNS: &[Column] = &[
     column("srv_icur", "S", U32, "MGP", |row| {
         row.of_server(|it| number(it.idle_connections))
     }),
-    unused("src_ilim", U32, "CLP"),
+    column("src_ilim", "S", U32, "CLP", |row| {
+        row.of_server(|it| optional(it.idle_limit))
+    }),
     column("qtime_max", "SB", U32, "MMP", |row| {
         milliseconds(row.traffic().queue_time_max)
     }),

@@ -105,7 +105,7 @@ impl Query {
 }
 
 /// Servers written in one step.
-const SERVERS_A_STEP: usize = 128;
+const SERVERS_A_STEP: usize = 32;
 
 /// All metrics of a snapshot that are asked for. A family without a sample is left out.
 pub struct Metrics {

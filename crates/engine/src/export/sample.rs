@@ -99,6 +99,7 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
         weight: 1,
         weight_set: 1,
         throttle: None,
+        idle_limit: None,
         cookie: None,
         backup: false,
         sessions_limit: None,

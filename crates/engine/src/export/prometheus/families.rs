@@ -717,6 +717,11 @@ const SERVERS: &[Family] = &[
         Source::Server(|it| it.idle_connections.into()),
     ),
     gauge(
+        "haproxy_server_idle_connections_limit",
+        "Most idle connections that are kept.",
+        Source::Server(|it| it.idle_limit.into()),
+    ),
+    gauge(
         "haproxy_server_need_connections_current",
         "Connections that are needed, about.",
         Source::Server(|it| needed_connections(it).into()),
