@@ -542,7 +542,8 @@ fn fill(balancer: &mut Balancer, keys: u32, sessions: usize) -> Vec<u64> {
     for number in 0..sessions {
         let ask = Ask {
             hash: Some(avalanche(number as u32 % keys)),
-            ..Ask::default()
+            random: number as u64,
+            avoid: None,
         };
         let picked = balancer.pick(&ask, &room).unwrap();
         loads[picked.0 as usize] += 1;
