@@ -2,16 +2,15 @@
 //!
 //! Strict, because it is sent as it is: one status line, well-formed fields, a length that is true.
 //! Lines may end with CR LF or LF alone, as HAProxy reads them. Framing and connection fields are
-//! dropped: they are the writer's (RFC 9112 section 6).
+//! dropped: they are the writer's (RFC 9112 section 6), to which a Content-Length says its place.
 
 use std::sync::Arc;
 
 use crate::model::{ErrorAnswer, ErrorPage};
 
 /// Fields that say how a message is framed and what becomes of its connection.
-const OWNED: [&str; 7] = [
+const OWNED: [&str; 6] = [
     "connection",
-    "content-length",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -206,7 +205,7 @@ mod tests {
         check("HTTP/1.0 204 X\n\n", "204 X | \"\"");
         check(
             "HTTP/1.0 503 X\nContent-Length: 1\nUpgrade: x\n\nb",
-            "503 X | \"b\"",
+            "503 X | content-length: 1 | \"b\"",
         );
     }
 

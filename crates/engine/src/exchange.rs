@@ -536,7 +536,7 @@ impl Download<'_> {
         }
         let counted = measure::response(&head);
         h1::strip_around_upgrade(&mut head.fields);
-        if let Some(instead) = self.rewrite(&mut head) {
+        if let Some(instead) = self.rewrite(&mut head, counted) {
             return Ok(Outcome::Replaced(instead, self.progress.body_read()));
         }
         let mut out = Vec::with_capacity(256);
@@ -566,7 +566,14 @@ impl Download<'_> {
         self.progress.unframed.set(unframed);
         let counted = measure::response(&head);
         h1::strip_hop_by_hop(&mut head.fields);
-        if let Some(instead) = self.rewrite(&mut head) {
+        let came = match body {
+            BodyLength::Length(length) => {
+                let came = self.server_buffer.bytes().len();
+                came.min(usize::try_from(length).unwrap_or(came))
+            }
+            _ => 0,
+        };
+        if let Some(instead) = self.rewrite(&mut head, counted + came) {
             return Ok(Outcome::Replaced(instead, self.progress.body_read()));
         }
         let mut out = Vec::with_capacity(1024);
@@ -590,10 +597,12 @@ impl Download<'_> {
     }
 
     /// What the configuration does to a response; an answer in its place makes an end of it.
-    fn rewrite(&self, head: &mut ResponseHead) -> Option<Instead> {
+    fn rewrite(&self, head: &mut ResponseHead, counted: usize) -> Option<Instead> {
         let status = head.status;
         let instead = (self.order.rewrite)(head, self.session)?;
         self.session.count_answer(status);
+        // What was replaced counts as received, the time until it came does not.
+        self.session.count_out(counted);
         observe::saw(self.session, Sight::Status(status));
         Some(instead)
     }

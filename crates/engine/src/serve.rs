@@ -153,6 +153,7 @@ async fn tarpit(
     let waited = request.session.record.elapsed();
     let head = request.session.record.request.unwrap_or_default();
     request.session.record.queue = Some(waited.saturating_sub(head));
+    // Its time stands where that of a queue does; that of the request is not told, as in HAProxy.
     request.session.record.request = None;
     let side = if left { Side::Client } else { Side::Proxy };
     // It may have closed its own direction alone: it is told all the same, as HAProxy does it.

@@ -177,6 +177,7 @@ fn errorloc(
         reason: reason.as_bytes().into(),
         fields: vec![
             ("cache-control".into(), (*b"no-cache").into()),
+            ("content-length".into(), (*b"0").into()),
             ("location".into(), url.as_bytes().into()),
         ],
         body: Arc::default(),
