@@ -1,6 +1,7 @@
 //! TLS towards clients: what a `bind … ssl` does with a connection. Its certificates and the like are
 //! exchanged as a whole when files change; connections under way keep what they have.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -322,9 +323,16 @@ impl Loading<'_> {
         let text = String::from_utf8(text).map_err(|_| format!("'{shown}' is not text"))?;
         let list = crt_list::parse(&text, self.bind)
             .map_err(|wrong| format!("crt-list '{shown}', {}", wrong.join("; ")))?;
-        let notices = list.notices.iter();
-        self.told
-            .extend(notices.map(|it| format!("crt-list '{shown}', {it}")));
+        // Said once, at start: thousands of lines tend to say the same.
+        let mut said = HashSet::new();
+        for notice in list.notices.iter().filter(|_| self.at_start) {
+            let text = notice
+                .split_once(": ")
+                .map_or(notice.as_str(), |(_, text)| text);
+            if said.insert(text) {
+                self.told.push(format!("crt-list '{shown}', {notice}"));
+            }
+        }
         for entry in list.entries {
             for file in self.bundle(&entry.crt) {
                 wanted.push(Wanted {
@@ -475,6 +483,31 @@ mod tests {
             assert_eq!(config.ticketer.enabled(), !no_tickets);
             assert_eq!(config.session_storage.can_cache(), no_tickets);
         }
+    }
+
+    #[test]
+    fn what_many_lines_of_a_list_say_is_told_once_and_not_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = write(folder.path(), "a.pem", &["a.example"]);
+        let list = folder.path().join("list");
+        let line = format!("{} [alpn h2,http/1.1]\n", file.display());
+        std::fs::write(&list, line.repeat(50)).expect("writable");
+        let bind = BindTls {
+            certificates: vec![CertificateSource::List(list)],
+            ..BindTls::default()
+        };
+        let common = Common::new(&GlobalTls::default());
+        let mut told = Vec::new();
+        let tls = ServerTlsConfig::load(&bind, Mode::Http, &common, &mut told).expect("a list");
+        assert_eq!(told.len(), 1, "{told:?}");
+        told.clear();
+        tls.reload(&common, &mut told);
+        assert_eq!(told, [""; 0]);
+        assert_eq!(
+            tls.current.load().contexts.len(),
+            2,
+            "equal settings are shared"
+        );
     }
 
     #[test]
