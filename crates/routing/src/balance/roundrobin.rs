@@ -125,7 +125,7 @@ impl RoundRobin {
         turns.sort_unstable_by_key(|turn| turn.place);
         for mut turn in turns {
             if let Some(at) = &mut turn.at {
-                *at = self.now + at.saturating_sub(self.now) * is / was.max(1);
+                *at = self.now + at.saturating_sub(self.now) * is / if was == 0 { is } else { was };
             }
             self.enqueue(turn);
         }

@@ -138,6 +138,31 @@ fn a_new_server_gets_no_burst_in_roundrobin() {
 }
 
 #[test]
+fn a_farm_that_was_all_gone_starts_afresh_in_roundrobin() {
+    for weights in [[256_u16; 5], [1, 1, 1, 1, 1], [1, 256, 1, 256, 1]] {
+        let mut balancer = farm(Balance::RoundRobin, &weights);
+        picks(&mut balancer, 1000);
+        for key in 0..5 {
+            balancer.remove(ServerKey(key));
+        }
+        for (key, weight) in weights.iter().enumerate() {
+            balancer.upsert(server(key as u32, *weight));
+            picks(&mut balancer, 3);
+        }
+        let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+        let shares = counts(&picks(&mut balancer, 10 * total));
+        for (key, weight) in weights.iter().enumerate() {
+            let share = shares.get(&(key as u32)).copied().unwrap_or_default();
+            let fair = 10 * usize::from(*weight);
+            assert!(
+                share.abs_diff(fair) <= 5 + fair / 20,
+                "{weights:?}: {shares:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_full_server_does_not_get_all_it_missed_in_roundrobin() {
     let mut balancer = farm(Balance::RoundRobin, &[1, 1, 1]);
     let only_0_is_full = |key: ServerKey| room_if(key != ServerKey(0));
