@@ -61,31 +61,25 @@ pub(crate) fn ids(binds: &[Bind]) -> Vec<u32> {
     binds.iter().map(id).collect()
 }
 
-/// A connection's place in the books of its listener.
-pub(crate) struct ListenerPlace {
-    listener: Arc<ListenerState>,
-    writer: usize,
-}
+/// A connection's place in the books of its listener. Tunnels have one, too: it is a pointer.
+pub(crate) struct ListenerPlace(Arc<ListenerState>);
 
 impl ListenerPlace {
     /// One more connection.
     pub(crate) fn enter(listener: &Arc<ListenerState>, writer: usize) -> Self {
         listener.sessions.enter();
         listener.counters.add(writer, Count::Sessions, 1);
-        Self {
-            listener: listener.clone(),
-            writer,
-        }
+        Self(listener.clone())
     }
 
     /// Counts for the listener what is counted for its frontend.
-    pub(crate) fn count(&self, what: Count, by: u64) {
-        self.listener.counters.add(self.writer, what, by);
+    pub(crate) fn count(&self, writer: usize, what: Count, by: u64) {
+        self.0.counters.add(writer, what, by);
     }
 }
 
 impl Drop for ListenerPlace {
     fn drop(&mut self) {
-        self.listener.sessions.leave();
+        self.0.sessions.leave();
     }
 }

@@ -285,7 +285,7 @@ impl Session {
     pub(crate) fn count_at_frontend(&self, what: Count) {
         self.frontend().counters.add(self.worker().index, what, 1);
         if let Some(listener) = self.connection.listener() {
-            listener.count(what, 1);
+            listener.count(self.worker().index, what, 1);
         }
     }
 
@@ -330,7 +330,7 @@ impl Session {
         let writer = self.worker().index;
         self.frontend().counters.add(writer, what, bytes);
         if let Some(listener) = self.connection.listener() {
-            listener.count(what, bytes);
+            listener.count(writer, what, bytes);
         }
         if let Some(backend) = &self.backend {
             backend.counters.add(writer, what, bytes);

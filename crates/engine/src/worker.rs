@@ -209,7 +209,7 @@ impl Room {
         let writer = self.worker.index;
         self.frontend.counters.add(writer, what, 1);
         if let Some(listener) = &self.listener {
-            listener.count(what, 1);
+            listener.count(writer, what, 1);
         }
     }
 
