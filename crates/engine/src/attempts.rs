@@ -28,8 +28,8 @@ use crate::timing::{Expired, within};
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::former::{Former, Wanted};
 use crate::upstream::pool::Alike;
-use crate::upstream::proxy_header;
-use crate::worker::Worker;
+use crate::upstream::{proxy_header, source};
+use crate::worker::{Message, Worker};
 
 /// Pause before a connection is tried again on the same server, so that one that restarts is not
 /// asked three times in a millisecond (manual 4.2, "retries"); `timeout connect` may be shorter.
@@ -185,7 +185,19 @@ impl<'a> Attempts<'a> {
             tls: server.tls.as_ref(),
             sni: alike.sni.as_deref(),
         };
-        match connect(&dial, limit).await {
+        let mut connected = connect(&dial, limit).await;
+        if server.conf.outgoing.ports_are_scarce() && connected.as_ref().is_err_and(is_portless) {
+            // Idle connections must not keep new ones out.
+            let (backend, key) = (self.backend.index(), server.key);
+            let worker = session.worker();
+            worker.idle.free_ports(backend, key);
+            worker.shared.tell_workers(&Message::FreePorts {
+                backend,
+                server: key,
+            });
+            connected = connect(&dial, limit).await;
+        }
+        match connected {
             Ok(stream) => {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
@@ -453,6 +465,11 @@ fn placed(assigned: Assigned, session: &mut Session) -> Result<Result<Slot, Tick
             })
         }
     }
+}
+
+/// Whether every port to come from was taken.
+fn is_portless(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Failed(error) if source::is_taken(error))
 }
 
 fn no_server() -> NoServer {

@@ -285,9 +285,11 @@ fn via(shared: &Shared, server: &ServerState, cause: Option<&CheckResult>) -> Op
         return None;
     }
     let (backend, leader) = followers::leader(&shared.site.load(), server)?;
-    let same = leader.health().accepts_new() == server.health().accepts_new();
-    let own = server.health().admin() != Admin::Ready;
-    (same && !own).then(|| format!("{}/{}", backend.name(), leader.conf.name))
+    // One lock after the other.
+    let leads = leader.health().accepts_new();
+    let health = server.health().clone();
+    let inherited = health.admin() == Admin::Ready && health.accepts_new() == leads;
+    inherited.then(|| format!("{}/{}", backend.name(), leader.conf.name))
 }
 
 /// `on-marked-down shutdown-sessions`, `on-marked-up shutdown-backup-sessions` (manual 5.2).

@@ -51,6 +51,13 @@ pub(crate) enum Message {
         /// Server.
         server: ServerKey,
     },
+    /// Give back the ports that idle connections to a server hold (`source ADDR:PORT-PORT`).
+    FreePorts {
+        /// Backend, by position.
+        backend: usize,
+        /// Server.
+        server: ServerKey,
+    },
     /// Close the listeners, end when the last connection has.
     SoftStop,
     /// End now.
@@ -302,6 +309,7 @@ async fn work(
                 by,
             } => worker.close_server(backend, server, by),
             Message::DropIdle { backend, server } => worker.idle.drop_server(backend, server),
+            Message::FreePorts { backend, server } => worker.idle.free_ports(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.stop_waiting.notify_waiters();
@@ -322,7 +330,7 @@ async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {
                 Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
-                Some(Message::SoftStop | Message::DropIdle { .. }) => {}
+                Some(Message::SoftStop | Message::DropIdle { .. } | Message::FreePorts { .. }) => {}
                 Some(Message::HardStop) | None => return,
             }
         }

@@ -17,6 +17,15 @@ pub struct Outgoing {
     pub keepalive: Option<KeepAlive>,
 }
 
+impl Outgoing {
+    /// Whether connections come from ports that were counted out.
+    pub fn ports_are_scarce(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_some_and(|source| source.ports.is_some())
+    }
+}
+
 /// `source ADDR[:PORT[-PORT]] [interface NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {

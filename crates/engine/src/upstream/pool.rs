@@ -127,6 +127,18 @@ impl IdlePool {
             .retain(|alike, _| alike.backend != backend || alike.server != server);
     }
 
+    /// Drops all of a server so that their ports are free at once: an end in good order would keep
+    /// each for a minute. Nothing is on its way on them.
+    pub(crate) fn free_ports(&self, backend: usize, server: ServerKey) {
+        self.by_server.borrow_mut().retain(|alike, pool| {
+            let keep = alike.backend != backend || alike.server != server;
+            if !keep {
+                pool.iter().for_each(|idle| idle.stream.reset_on_close());
+            }
+            keep
+        });
+    }
+
     /// Drops all.
     pub(crate) fn clear(&self) {
         self.by_server.borrow_mut().clear();

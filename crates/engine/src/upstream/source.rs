@@ -41,7 +41,8 @@ pub(crate) async fn connect(
     result
 }
 
-fn is_taken(error: &io::Error) -> bool {
+/// Whether the port, or every one of a range, was taken.
+pub(crate) fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
