@@ -59,7 +59,20 @@ impl Formats {
         let http = draft.proxy.mode == Mode::Http;
         let (format, option) = match &draft.log.format {
             FormatDraft::Default => return LogFormat::Default,
-            FormatDraft::Custom(format) => (format, None),
+            FormatDraft::Custom(format) => {
+                if let (false, true, Some(code)) =
+                    (http, draft.is_front(), expr::format::of_http(format))
+                {
+                    let span = draft.log.format_span.unwrap_or(draft.proxy.span);
+                    let message = format!("format variable '{code}' is reserved for HTTP mode");
+                    report.push(
+                        Diagnostic::alert(span, message)
+                            .label(format!("{} is in mode tcp", draft.title()))
+                            .help("write 'mode http', or leave it out"),
+                    );
+                }
+                (format, None)
+            }
             FormatDraft::Tcplog => (&self.tcplog, None),
             FormatDraft::TcplogClf => (&self.tcplog_clf, None),
             FormatDraft::Httplog => (&self.httplog, Some("httplog")),

@@ -196,6 +196,14 @@ impl<'a> Reading<'a> {
         let span = self.cursor.span(at..at + end.max(1));
         let words = rest[..end].split([',', ' ']);
         for word in words.filter(|word| !word.is_empty()) {
+            if let Some(encoding) = word.strip_prefix('+')
+                && ENCODINGS.contains(&encoding)
+            {
+                let message = format!("the flag '{word}' is not implemented yet");
+                return Err(Diagnostic::alert(span, message).help(
+                    "write the encoding by hand: \\\"client\\\":\\\"%ci\\\" with +E and +Q",
+                ));
+            }
             if let Err(message) = set_flag(flags, word) {
                 context.notices.borrow_mut().push(
                     Diagnostic::warning(span, message)
@@ -229,6 +237,9 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Flags of HAProxy 3.0 that change how a whole line is written.
+const ENCODINGS: [&str; 3] = ["json", "cbor", "bin"];
+
 /// Sets or clears a flag. One without a sign changes nothing in HAProxy, and neither here.
 fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
     let (on, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
@@ -241,7 +252,6 @@ fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
         "X" => flags.hex = on,
         "E" => flags.escape = on,
         "M" => flags.mandatory = on,
-        "json" | "cbor" | "bin" => return Err(format!("the flag '{name}' is not implemented yet")),
         _ => return Err(format!("unknown flag '{name}'")),
     }
     Ok(())
@@ -271,6 +281,38 @@ fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
         ))),
         None => Err(problem.help("for a percent sign itself write '%%'")),
     }
+}
+
+/// The first variable of a format that only has a meaning in `mode http` (manual 8.2.6, "H").
+pub(crate) fn of_http(format: &Format) -> Option<&'static str> {
+    use Variable as V;
+    let variables = format.parts.iter().filter_map(|part| match part {
+        Part::Variable(variable, _) => Some(*variable),
+        _ => None,
+    });
+    let mut of_http = variables.filter(|variable| {
+        matches!(
+            variable,
+            V::CC
+                | V::CS
+                | V::HM
+                | V::HP
+                | V::HPO
+                | V::HQ
+                | V::HU
+                | V::HV
+                | V::TR
+                | V::Ta
+                | V::Ti
+                | V::Tq
+                | V::Tr
+                | V::r
+                | V::tr
+                | V::trg
+                | V::trl
+        )
+    });
+    of_http.next().map(code)
 }
 
 /// The code after the percent sign.
