@@ -234,8 +234,12 @@ impl Client {
         socket
             .bind((from.parse::<std::net::Ipv4Addr>().unwrap(), 0).into())
             .unwrap();
-        let stream = socket.connect(to).await;
-        let stream = stream.unwrap_or_else(|error| panic!("connect to {to}: {error}"));
+        let stream = match socket.connect(to).await {
+            Ok(stream) => stream,
+            // Accepted and reset so soon that connecting itself tells: to the client it is closed.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => closed().await,
+            Err(error) => panic!("connect to {to}: {error}"),
+        };
         stream.set_nodelay(true).unwrap();
         Self {
             reader: Reader::new(stream),
@@ -391,6 +395,14 @@ fn unify_page(response: &mut [String]) {
         }
     }
     response[fields].sort();
+}
+
+/// A connection whose other side has closed.
+async fn closed() -> TcpStream {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+    drop(listener.accept().await.unwrap());
+    stream.unwrap()
 }
 
 /// Whether a response says that its connection ends.
