@@ -122,7 +122,8 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 after
             }
             Verdict::Forward(backend) => {
-                match forward::forward(client, request, &backend, worker).await {
+                // What it takes to forward is as large as all else together: only while it is done.
+                match Box::pin(forward::forward(client, request, &backend, worker)).await {
                     Forwarded::Done(same_client, after) => {
                         client = same_client;
                         after

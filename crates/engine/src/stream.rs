@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::listen::unmapped;
+use crate::tls::TlsStream;
 
 /// A connected stream.
 pub(crate) enum Stream {
@@ -25,15 +26,7 @@ pub(crate) enum Stream {
     /// A Unix socket.
     Unix(UnixStream),
     /// TLS; boxed because its state is a kilobyte that plain streams should not carry.
-    Tls(Box<Tls>),
-}
-
-/// TLS over TCP or Unix, as server or as client.
-pub(crate) enum Tls {
-    /// We are the server: a client's connection.
-    Server(tokio_rustls::server::TlsStream<Carrier>),
-    /// We are the client: a connection to a node.
-    Client(tokio_rustls::client::TlsStream<Carrier>),
+    Tls(Box<TlsStream>),
 }
 
 /// What TLS runs over.
@@ -55,10 +48,7 @@ impl Stream {
         ready!(match self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut read),
             Self::Unix(unix) => Pin::new(unix).poll_read(cx, &mut read),
-            Self::Tls(tls) => match &mut **tls {
-                Tls::Server(tls) => Pin::new(tls).poll_read(cx, &mut read),
-                Tls::Client(tls) => Pin::new(tls).poll_read(cx, &mut read),
-            },
+            Self::Tls(tls) => return tls.poll_read(cx, buffer),
         })?;
         Poll::Ready(Ok(read.filled().len()))
     }
@@ -72,10 +62,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
-            Self::Tls(tls) => match &mut **tls {
-                Tls::Server(tls) => Pin::new(tls).poll_write(cx, bytes),
-                Tls::Client(tls) => Pin::new(tls).poll_write(cx, bytes),
-            },
+            Self::Tls(tls) => tls.poll_write(cx, bytes),
         }
     }
 
@@ -83,10 +70,7 @@ impl Stream {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Tls(tls) => match &mut **tls {
-                Tls::Server(tls) => Pin::new(tls).poll_flush(cx),
-                Tls::Client(tls) => Pin::new(tls).poll_flush(cx),
-            },
+            Self::Tls(tls) => tls.poll_flush(cx),
         }
     }
 
@@ -95,10 +79,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-            Self::Tls(tls) => match &mut **tls {
-                Tls::Server(tls) => Pin::new(tls).poll_shutdown(cx),
-                Tls::Client(tls) => Pin::new(tls).poll_shutdown(cx),
-            },
+            Self::Tls(tls) => tls.poll_shutdown(cx),
         }
     }
 
@@ -107,10 +88,7 @@ impl Stream {
         let carrier = match self {
             Self::Tcp(tcp) => return tcp.as_fd(),
             Self::Unix(unix) => return unix.as_fd(),
-            Self::Tls(tls) => match &**tls {
-                Tls::Server(tls) => tls.get_ref().0,
-                Tls::Client(tls) => tls.get_ref().0,
-            },
+            Self::Tls(tls) => tls.carrier(),
         };
         match carrier {
             Carrier::Tcp(tcp) => tcp.as_fd(),
@@ -152,10 +130,8 @@ impl Stream {
     /// What was agreed on with a server, where it speaks TLS.
     pub(crate) fn server_tls(&self) -> Option<ServerTlsFacts> {
         let Self::Tls(tls) = self else { return None };
-        match &**tls {
-            Tls::Client(tls) => Some(crate::tls::server_facts(tls.get_ref().1)),
-            Tls::Server(_) => None,
-        }
+        tls.is_client()
+            .then(|| crate::tls::server_facts(tls.state()))
     }
 
     /// Whether the kernel alone carries it.

@@ -17,12 +17,12 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::TlsConnector;
 
 use super::certificates::Store;
 use super::files::Watched;
+use super::stream::TlsStream;
 use super::{RootCache, ciphers, trust};
-use crate::stream::{Carrier, Stream, Tls};
+use crate::stream::{Carrier, Stream};
 
 /// Names per server whose sessions are kept for resumption: a server has few, and a request that
 /// chooses the name must not fill memory.
@@ -168,10 +168,8 @@ impl ClientTls {
             }
             Some(Err(_)) | None => nameless(),
         };
-        let tls = TlsConnector::from(self.0.config.load_full())
-            .connect(name, carrier)
-            .await?;
-        Ok(Stream::Tls(Box::new(Tls::Client(tls))))
+        let tls = TlsStream::connect(carrier, self.0.config.load_full(), name).await?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 

@@ -12,11 +12,13 @@ pub(crate) mod reload;
 mod select;
 mod server;
 mod sessions;
+mod stream;
 mod tickets;
 mod trust;
 
 pub(crate) use client::{ClientTls, NodeTls, Shelf};
 pub(crate) use server::{Common, ServerTlsConfig};
+pub(crate) use stream::TlsStream;
 use trust::RootCache;
 
 use routing::sample::{ClientCertificate, ServerTlsFacts, TlsFacts};

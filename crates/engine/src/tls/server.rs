@@ -10,19 +10,19 @@ use arc_swap::ArcSwap;
 use config::crt_list;
 use config::model::{BindTls, CertificateSource, ClientVerify, GlobalTls, Mode, TlsPolicy};
 use routing::sample::{ConnectionError, TlsFacts};
-use rustls::ServerConfig;
-use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
+use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls::{CommonState, ServerConfig};
 use rustls_pki_types::UnixTime;
-use tokio_rustls::LazyConfigAcceptor;
 
 use super::certificates::{BUNDLE, Store};
 use super::client_auth::{ClientAuth, OPEN};
 use super::files::Watched;
 use super::select::{Asked, Entry, Index};
 use super::sessions::{Scoped, SessionCache};
+use super::stream::{self, TlsStream};
 use super::tickets::{TicketKeys, Ticketer};
 use super::{ciphers, failure};
-use crate::stream::{Carrier, Stream, Tls};
+use crate::stream::{Carrier, Stream};
 
 /// What all `bind` lines share.
 pub(crate) struct Common {
@@ -169,13 +169,13 @@ impl ServerTlsConfig {
     /// Shakes hands. The caller sets the time limit.
     pub(crate) async fn accept(
         &self,
-        carrier: Carrier,
+        mut carrier: Carrier,
     ) -> Result<(Stream, TlsFacts), ConnectionError> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), carrier).await;
-        let start = start.map_err(|error| failure::of(&error, 0))?;
+        let start = stream::read_hello(&mut carrier).await;
+        let (accepted, hello_bytes) = start.map_err(|error| failure::of(&error, 0))?;
+        let hello = accepted.client_hello();
         let (config, auth, certificate) = {
             let served = self.current.load();
-            let hello = start.client_hello();
             let entry = served.index.pick(&Asked::of(&hello));
             let position = entry.map_or(0, |entry| entry.context);
             let context = served.contexts.get(position).or(served.contexts.first());
@@ -183,21 +183,23 @@ impl ServerTlsConfig {
             let certificate = entry.map(|entry| entry.certificate.der.clone());
             (context.config(&hello), context.auth.clone(), certificate)
         };
-        let shaken = failure::noting_depth(start.into_stream(config)).await;
+        let sni = hello.server_name().map(str::to_owned);
+        let shaking = TlsStream::accept(carrier, config, hello_bytes);
+        let shaken = failure::noting_depth(shaking).await;
         let tls = shaken.map_err(|(error, depth)| failure::of(&error, depth))?;
-        let (_, connection) = tls.get_ref();
-        let mut facts = super::facts(connection, connection.server_name());
+        let connection = tls.state();
+        let mut facts = super::facts(connection, sni.as_deref());
         facts.certificate = certificate;
         if let Some(mut shown) = super::client_certificate(connection) {
             (shown.error, shown.ca_error, shown.ca_depth) = faults(auth.as_deref(), connection);
             facts.client = Some(Box::new(shown));
         }
-        Ok((Stream::Tls(Box::new(Tls::Server(tls))), facts))
+        Ok((Stream::Tls(Box::new(tls)), facts))
     }
 }
 
 /// What was let pass of a client's certificate: OpenSSL's numbers for itself and for those above it.
-fn faults(auth: Option<&ClientAuth>, connection: &rustls::ServerConnection) -> (u8, u8, u8) {
+fn faults(auth: Option<&ClientAuth>, connection: &CommonState) -> (u8, u8, u8) {
     let chain = connection.peer_certificates().unwrap_or_default();
     let (Some(auth), Some((leaf, above))) = (auth, chain.split_first()) else {
         return (0, 0, 0);

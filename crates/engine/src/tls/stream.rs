@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::server::UnbufferedServerConnection;
+use rustls::server::{Accepted, Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::stream::Carrier;
 
@@ -32,6 +32,9 @@ const ENCRYPT_LEN: usize = 32 * 1024;
 /// Room for what encryption adds to [`ENCRYPT_LEN`]: head, content type and tag of each record, were
 /// they as small as a peer may ask for (RFC 6066 section 4: 512 bytes).
 const OVERHEAD_MAX: usize = ENCRYPT_LEN / 512 * 64;
+
+/// Room for a ClientHello with a post-quantum key share.
+const HELLO_LEN: usize = 2048;
 
 /// Room for an encrypted alert: two bytes, and what encryption adds.
 const ALERT_LEN_MAX: usize = 256;
@@ -230,6 +233,11 @@ impl TlsStream {
             Machine::Server(connection) => connection,
             Machine::Client(connection) => connection,
         }
+    }
+
+    /// Whether the peer is a server.
+    pub(crate) fn is_client(&self) -> bool {
+        matches!(self.machine, Machine::Client(_))
     }
 
     /// What it runs over.
@@ -439,6 +447,37 @@ impl TlsStream {
     }
 }
 
+/// Reads the ClientHello, by which the settings are chosen; returns it with the bytes read, which
+/// belong to the handshake ([`TlsStream::accept`]).
+pub(super) async fn read_hello(carrier: &mut Carrier) -> io::Result<(Accepted, Vec<u8>)> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = Vec::with_capacity(HELLO_LEN);
+    loop {
+        let before = bytes.len();
+        if carrier.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fresh = &bytes[before..];
+        while !fresh.is_empty() {
+            acceptor.read_tls(&mut fresh)?;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => return Ok((accepted, bytes)),
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut words = Vec::new();
+                    alert.write_all(&mut words)?;
+                    // Who speaks no TLS may not care for the reason, nor wait for it.
+                    let _ = carrier.write(&words).await;
+                    return Err(invalid(error));
+                }
+            }
+        }
+        if bytes.len() > INCOMPLETE_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}
+
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -448,7 +487,6 @@ mod tests {
     use std::future::poll_fn;
 
     use rustls::{ClientConnection, RootCertStore};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
