@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::{Accepted, Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::ServerName;
@@ -64,6 +64,8 @@ pub(crate) struct TlsStream {
     ended: bool,
     /// We have said it.
     closed: bool,
+    /// The protocol was broken.
+    failed: bool,
 }
 
 /// The protocol's state, as server or as client.
@@ -143,14 +145,7 @@ macro_rules! drive {
                     }
                     used += more;
                 }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    let at = $encrypted.len();
-                    if let Err(EncodeError::InsufficientSize(short)) = data.encode(&mut []) {
-                        $encrypted.resize(at + short.required_size, 0);
-                        // It fits now: that is the size it asked for.
-                        let _ = data.encode(&mut $encrypted[at..]);
-                    }
-                }
+                ConnectionState::EncodeTlsData(data) => encode(data, &mut $encrypted),
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::BlockedHandshake => break (used, Ok(Step::Blocked)),
                 ConnectionState::WriteTraffic(_) => break (used, Ok(Step::Writable)),
@@ -195,6 +190,7 @@ impl TlsStream {
             sent: 0,
             ended: false,
             closed: false,
+            failed: false,
         };
         let mut first = Some(first);
         poll_fn(|cx| stream.poll_handshake(cx, &mut first)).await?;
@@ -248,6 +244,9 @@ impl TlsStream {
     /// Feeds bytes that arrived, behind none that are incomplete; keeps what is left. Returns how
     /// many decrypted bytes went into `buffer`.
     fn process(&mut self, bytes: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut sink = Sink {
             buffer,
             filled: 0,
@@ -262,10 +261,10 @@ impl TlsStream {
             }
         };
         let filled = sink.filled;
+        let left = &mut bytes[used..];
         if let Err(error) = step {
-            return Err(self.fail(error));
+            return Err(self.fail(error, left));
         }
-        let left = &bytes[used..];
         if left.len() > INCOMPLETE_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -274,23 +273,25 @@ impl TlsStream {
         Ok(filled)
     }
 
-    /// The connection has failed: the peer is told why, as far as it can be told at once.
-    fn fail(&mut self, error: rustls::Error) -> io::Error {
-        let mut nothing = Sink {
-            buffer: &mut [],
-            filled: 0,
-            rest: &mut Vec::new(),
-        };
-        let mut none: [u8; 0] = [];
-        // Puts the alert where it is sent from; that the state is a failure is known.
-        let _ = match &mut self.machine {
+    /// The connection has failed over what is `left`: the peer is told why, as far as it can be told at
+    /// once. The machine is never asked again.
+    fn fail(&mut self, error: rustls::Error, left: &mut [u8]) -> io::Error {
+        self.failed = true;
+        // Only what it has to say: what is left would make it fail anew.
+        match &mut self.machine {
             Machine::Server(connection) => {
-                drive!(connection, none, self.encrypted, nothing, self.ended)
+                while connection.wants_write()
+                    && say(connection.process_tls_records(left), &mut self.encrypted)
+                {
+                }
             }
             Machine::Client(connection) => {
-                drive!(connection, none, self.encrypted, nothing, self.ended)
+                while connection.wants_write()
+                    && say(connection.process_tls_records(left), &mut self.encrypted)
+                {
+                }
             }
-        };
+        }
         let mut context = Context::from_waker(std::task::Waker::noop());
         let _ = self.poll_flush(&mut context);
         invalid(error)
@@ -423,7 +424,7 @@ impl TlsStream {
 
     /// Says that nothing more will be written: `close_notify`, then the end of the carrier.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.closed {
+        if !self.closed && !self.failed {
             self.closed = true;
             self.settle()?;
             let mut alert = [0; ALERT_LEN_MAX];
@@ -444,6 +445,32 @@ impl TlsStream {
             self.taken = 0;
         }
         count
+    }
+}
+
+/// Puts what the protocol has to say where it is sent from.
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, encrypted: &mut Vec<u8>) {
+    let at = encrypted.len();
+    if let Err(EncodeError::InsufficientSize(short)) = data.encode(&mut []) {
+        encrypted.resize(at + short.required_size, 0);
+        // It fits now: that is the size it asked for.
+        let _ = data.encode(&mut encrypted[at..]);
+    }
+}
+
+/// One step of a failed connection: what it has to say is put down, what it has read is dropped.
+/// `false` when it has nothing more.
+fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, encrypted: &mut Vec<u8>) -> bool {
+    match status.state {
+        Ok(ConnectionState::EncodeTlsData(data)) => {
+            encode(data, encrypted);
+            true
+        }
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            while traffic.next_record().is_some() {}
+            true
+        }
+        _ => false,
     }
 }
 
@@ -653,5 +680,39 @@ mod tests {
         let mut alert = Vec::new();
         theirs.read_to_end(&mut alert).await.expect("an end");
         assert_eq!(alert.first(), Some(&21));
+    }
+
+    /// Real handshakes with bytes changed, cut out and put in: an error, and never a panic.
+    #[tokio::test]
+    async fn broken_handshakes_are_errors() {
+        let (server, client) = configs();
+        let mut recorded = Vec::new();
+        let mut tls = ClientConnection::new(client, name()).expect("a client");
+        tls.write_tls(&mut recorded).expect("a vector");
+        let mut dice = fastrand::Rng::with_seed(1);
+        for _ in 0..500 {
+            let mut bytes = recorded.clone();
+            for _ in 0..dice.usize(1..4) {
+                let at = dice.usize(..bytes.len());
+                match dice.u8(..3) {
+                    0 => bytes[at] = dice.u8(..),
+                    1 => drop(bytes.drain(at..(at + dice.usize(..40)).min(bytes.len()))),
+                    _ => bytes.insert(at, dice.u8(20..24)),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            // What follows a hello that passes is no handshake.
+            bytes.extend_from_slice(&[22, 3, 3, 0, 4, 20, 0, 0, 0, 23, 3, 3, 0, 1, 0]);
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            theirs.write_all(&bytes).await.expect("a peer");
+            theirs.shutdown().await.expect("a peer");
+            let mut carrier = Carrier::Unix(ours);
+            if let Ok((_, hello)) = read_hello(&mut carrier).await {
+                let accepted = TlsStream::accept(carrier, server.clone(), hello).await;
+                assert!(accepted.is_err());
+            }
+        }
     }
 }
