@@ -1,0 +1,302 @@
+//! One request and its response across two connections.
+//!
+//! The request's body goes up while the response comes down: a node may answer before it has read
+//! everything. Heads are always written anew and bodies re-framed, so that what a peer reads has
+//! one meaning whatever the other one sent. Nothing is decided here: what went wrong is returned.
+
+mod download;
+mod transcode;
+mod upload;
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::time::Duration;
+
+use wire::h1::{self, BodyLength};
+use wire::head::{RequestHead, ResponseHead};
+use wire::ws::ClientKey;
+
+use crate::answers::Instead;
+use crate::buffer::Buffer;
+use crate::client::{After, Client};
+use crate::end::{End, Side, Stage};
+use crate::exchanges::Underway;
+use crate::retry::{Cause, Kept};
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::watch::Left;
+
+use download::{Download, Seen};
+use upload::{Upload, UploadError};
+
+/// A connection to a server, in use.
+pub(crate) struct ServerConnection {
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// What it sent and nobody used yet.
+    pub(crate) buffer: Buffer,
+    /// How many requests it carried before.
+    pub(crate) uses: u32,
+}
+
+/// What is to be exchanged, with every choice made already.
+pub(crate) struct Order<'a> {
+    /// The head to send.
+    pub(crate) head: &'a RequestHead,
+    /// How the request's body is delimited.
+    pub(crate) body: BodyLength,
+    /// The key of a WebSocket upgrade.
+    pub(crate) upgrade: Option<&'a ClientKey>,
+    /// `Connection` for the server.
+    pub(crate) server_connection: Option<h1::Connection>,
+    /// Whether the client's connection may go on afterwards.
+    pub(crate) keep_client: bool,
+    /// `timeout client` and `timeout server`.
+    pub(crate) client_limit: Option<Duration>,
+    /// See `client_limit`.
+    pub(crate) server_limit: Option<Duration>,
+    /// Answers with which the server is left for another try.
+    pub(crate) retried_statuses: &'a [u16],
+    /// Whether a client that has closed wants no answer any more.
+    pub(crate) abort_on_close: bool,
+    /// What is done to a response head before it is sent.
+    /// An answer takes the response's place.
+    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session) -> Option<Instead>,
+}
+
+/// What became of it.
+pub(crate) enum Outcome {
+    /// The response was relayed to its end.
+    Done {
+        /// Whether the client's connection goes on.
+        client: After,
+        /// Whether the server's connection can carry another request.
+        server_reusable: bool,
+    },
+    /// The server agreed to the upgrade, and the client was told.
+    Switched,
+    /// A rule says that the client gets another answer; nothing was sent yet.
+    Replaced(Instead, BodyRead),
+    /// It broke off.
+    Failed(Failure),
+}
+
+/// How an exchange broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Who, and at what.
+    pub(crate) end: End,
+    /// Whether the server had sent anything of a response.
+    pub(crate) answered: bool,
+    /// What `retry-on` calls it, where the request could be sent again.
+    pub(crate) cause: Option<Cause>,
+    /// Status to answer the client with, when it has not got a response head yet.
+    pub(crate) status: Option<u16>,
+    /// Whether the client has part of a response whose end only the end of the connection marks.
+    pub(crate) unframed: bool,
+    /// How much of the request's body was read from the client.
+    pub(crate) body: BodyRead,
+}
+
+impl Failure {
+    /// Whether the server gave no whole answer: what counts as an error in its responses. One that
+    /// was invalid has been counted when it came.
+    pub(crate) fn is_servers(&self) -> bool {
+        match (self.end.side, self.end.stage) {
+            (Side::Client | Side::ClientTimeout | Side::Proxy | Side::Local, _) => false,
+            // One that stops in its body was an answer; one that breaks off was none.
+            (side, Stage::Data) => side == Side::Server,
+            (_, stage) => stage == Stage::Headers,
+        }
+    }
+}
+
+/// How much of a request's body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum BodyRead {
+    /// Nothing: it may still be skipped.
+    None,
+    /// Some: what comes next on the connection is its rest.
+    Part,
+    /// All: what comes next is another request.
+    Whole,
+}
+
+/// What both directions tell each other.
+#[derive(Default)]
+struct Progress {
+    /// Nothing more of the request will be sent: it was sent whole, or the server took no more.
+    upload_over: Cell<bool>,
+    /// The request's body was read to its end.
+    body_whole: Cell<bool>,
+    /// Body bytes of the request were taken from the client's buffer.
+    body_used: Cell<bool>,
+    /// The rest of the request will not come: the client was to wait for a go-ahead.
+    abandoned: Cell<bool>,
+    /// The request can be sent again whole, and the client has nothing of an answer.
+    repeatable: Cell<bool>,
+    /// Why it would be.
+    cause: Cell<Option<Cause>>,
+    /// Bytes of the response have arrived.
+    answered: Cell<bool>,
+    /// What goes to the client ends with the connection.
+    unframed: Cell<bool>,
+    /// A final response head went to the client.
+    head_sent: Cell<bool>,
+}
+
+impl Progress {
+    fn body_read(&self) -> BodyRead {
+        match (self.body_whole.get(), self.body_used.get()) {
+            (true, _) => BodyRead::Whole,
+            (false, true) => BodyRead::Part,
+            (false, false) => BodyRead::None,
+        }
+    }
+
+    /// What the client is waiting for.
+    fn stage(&self) -> Stage {
+        if self.head_sent.get() {
+            Stage::Data
+        } else {
+            Stage::Headers
+        }
+    }
+}
+
+/// Runs the exchange. Times, status and bytes are entered into `session`. What is sent of the body
+/// is kept in `kept`, and what is there already goes first.
+pub(crate) async fn exchange(
+    client: &mut Client,
+    server: &mut ServerConnection,
+    session: &mut Session,
+    order: &Order<'_>,
+    kept: Option<&mut Kept>,
+) -> Outcome {
+    let worker = client.worker();
+    let progress = Progress::default();
+    progress.repeatable.set(kept.is_some());
+    let started = session.record.elapsed();
+    let seen = Seen {
+        started,
+        ..Seen::default()
+    };
+    let underway = worker.exchanges.enter(session.target());
+    let outcome = {
+        let client_stream = RefCell::new(&mut client.stream);
+        let server_stream = RefCell::new(&mut server.stream);
+        let upload = Upload {
+            client: &client_stream,
+            client_buffer: &mut client.buffer,
+            server: &server_stream,
+            session,
+            order,
+            kept,
+            progress: &progress,
+            pool: &worker.buffers,
+        };
+        let download = Download {
+            client: &client_stream,
+            server: &server_stream,
+            server_buffer: &mut server.buffer,
+            session,
+            order,
+            progress: &progress,
+            seen: &seen,
+            worker: &worker,
+        };
+        both(upload, download, &progress, &underway).await
+    };
+    session.record.status = seen.status.get();
+    session.record.response = seen.head_at.get().map(|at| at.saturating_sub(started));
+    outcome
+}
+
+/// Drives both directions; the response decides when it is over.
+async fn both(
+    mut upload: Upload<'_>,
+    download: Download<'_>,
+    progress: &Progress,
+    underway: &Underway<'_>,
+) -> Outcome {
+    let fail = |end: End, status: Option<u16>| {
+        let status = status.filter(|_| !progress.head_sent.get());
+        Outcome::Failed(Failure {
+            end,
+            answered: progress.answered.get(),
+            cause: progress.cause.get().filter(|_| progress.repeatable.get()),
+            status,
+            unframed: progress.unframed.get(),
+            body: progress.body_read(),
+        })
+    };
+    let mut download = pin!(download.run());
+    let mut upload = pin!(upload.run());
+    let mut ended = pin!(underway.ended());
+    let mut uploading = true;
+    loop {
+        tokio::select! {
+            biased;
+            by = &mut ended => {
+                // To the request it is as if the server had closed.
+                progress.cause.set(Some(Cause::Empty));
+                return fail(End::by(by, progress.stage()), Some(502));
+            }
+            sent = &mut upload, if uploading => match sent {
+                Ok(()) => uploading = false,
+                // A server that closes early has often answered already: look before giving up.
+                Err(UploadError::ServerGone) => {
+                    progress.upload_over.set(true);
+                    uploading = false;
+                }
+                // Once the answer is on its way it is for the client to take it.
+                Err(UploadError::Left(_)) if progress.head_sent.get() => uploading = false,
+                Err(UploadError::Left(Left::Closed)) => {
+                    return fail(End::by(Side::Client, Stage::Headers), Some(400));
+                }
+                Err(UploadError::Left(Left::Broken)) => {
+                    return fail(End::by(Side::Client, Stage::Data), None);
+                }
+                Err(UploadError::ServerExpired) => {
+                    let stage = progress.stage();
+                    return fail(End::by(Side::ServerTimeout, stage), Some(504));
+                }
+                Err(UploadError::Client(end)) => {
+                    let status = match end.side {
+                        Side::ClientTimeout => Some(408),
+                        Side::Proxy => Some(400),
+                        // It has left: nobody is there to be told.
+                        _ => None,
+                    };
+                    return fail(end, status);
+                }
+            },
+            received = &mut download => {
+                let outcome = match received {
+                    Ok(outcome) => outcome,
+                    Err((end, status)) => return fail(end, status),
+                };
+                let early =
+                    uploading && !progress.upload_over.get() && !progress.abandoned.get();
+                let (true, Outcome::Done { .. }) = (early, &outcome) else { return outcome };
+                // The node answered before it had everything, and did not say that it wants no
+                // more: it gets the rest, as HAProxy does it.
+                let rest = tokio::select! {
+                    biased;
+                    by = &mut ended => return fail(End::by(by, Stage::Data), None),
+                    rest = &mut upload => rest,
+                };
+                return match rest {
+                    Ok(()) | Err(UploadError::Left(_)) => outcome,
+                    Err(UploadError::Client(end)) => fail(end, None),
+                    Err(UploadError::ServerGone) => {
+                        fail(End::by(Side::Server, Stage::Data), None)
+                    }
+                    Err(UploadError::ServerExpired) => {
+                        fail(End::by(Side::ServerTimeout, Stage::Data), None)
+                    }
+                };
+            }
+        }
+    }
+}

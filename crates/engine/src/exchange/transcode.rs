@@ -1,0 +1,44 @@
+//! Bodies from a buffer to the other side, framed anew.
+
+use wire::h1::{self, BodyError, BodyReader, BodyStep};
+
+use crate::buffer::{Buffer, BufferPool};
+use crate::measure;
+
+/// Moves what is in `buffer` of a body to `out`, framed anew, and tells `used` what each step counts
+/// (see `measure`). `Ok(true)`: that was the end of it.
+pub(super) fn transcode(
+    buffer: &mut Buffer,
+    reader: &mut BodyReader,
+    chunked: bool,
+    out: &mut Vec<u8>,
+    pool: &BufferPool,
+    mut used: impl FnMut(usize),
+) -> Result<bool, BodyError> {
+    while !reader.is_done() {
+        let (consumed, counted) = match reader.next(buffer.bytes())? {
+            BodyStep::Data { start, end } => {
+                let data = &buffer.bytes()[start..end];
+                if chunked {
+                    h1::write_chunk_head(data.len(), out);
+                    out.extend_from_slice(data);
+                    h1::write_chunk_tail(out);
+                } else {
+                    out.extend_from_slice(data);
+                }
+                (end, end - start)
+            }
+            BodyStep::Skip(count) => (count, 0),
+            BodyStep::End { consumed, trailers } => {
+                if chunked {
+                    h1::write_last_chunk(trailers.as_ref(), out);
+                }
+                (consumed, measure::end(consumed, trailers.as_ref()))
+            }
+            BodyStep::NeedMore => return Ok(false),
+        };
+        used(counted);
+        buffer.consume(consumed, pool);
+    }
+    Ok(true)
+}
