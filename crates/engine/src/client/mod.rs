@@ -1,0 +1,184 @@
+//! The client's side of HTTP/1: request heads in, answers of our own out.
+//!
+//! Relaying a node's response is `exchange`'s.
+
+mod reply;
+mod request;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use wire::h1::{self, BodyLength, Limits};
+use wire::head::{RequestHead, Version};
+use wire::ws::Upgrade;
+
+use crate::buffer::Buffer;
+use crate::exchange::BodyRead;
+use crate::io;
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::timing::within;
+use crate::upstream::former::Former;
+use crate::watch;
+use crate::worker::{Connection, Worker};
+
+/// How long a connection that we close lingers for the client's last bytes, so that a reset does not
+/// destroy the answer on its way (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Sockets of a worker that linger, at most: they stand outside `maxconn`.
+const LINGERING_MAX: usize = 256;
+
+/// Bytes thrown away while lingering, at most.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// A client's connection between and during requests.
+pub(crate) struct Client {
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// What it sent and nobody used yet.
+    pub(crate) buffer: Buffer,
+    /// What is known of it.
+    pub(crate) connection: Rc<Connection>,
+    /// What it remembers of the nodes of its requests.
+    pub(crate) former: Former,
+    requests: u64,
+    /// Whether it is to be cut off, so that nobody takes what was sent for the whole.
+    pub(crate) cut: bool,
+}
+
+/// A request whose head is complete and has one meaning.
+pub(crate) struct Request {
+    /// The head, as rules may change it.
+    pub(crate) head: RequestHead,
+    /// How its body is delimited.
+    pub(crate) body: BodyLength,
+    /// Whether it asks to become a WebSocket.
+    pub(crate) upgrade: Upgrade,
+    /// Whether the client would send another request afterwards.
+    pub(crate) keep_alive: bool,
+    /// Whether its body was read to the end already.
+    pub(crate) body_read: bool,
+    /// Its books.
+    pub(crate) session: Box<Session>,
+}
+
+impl Request {
+    /// That much of its body was read already: what is left may be skipped, if anybody knows where
+    /// it begins.
+    pub(crate) fn skip_read(&mut self, read: BodyRead) {
+        match read {
+            BodyRead::None => {}
+            BodyRead::Part => self.keep_alive = false,
+            BodyRead::Whole => self.body = BodyLength::Empty,
+        }
+    }
+}
+
+/// Whether a connection goes on after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Another request may come.
+    KeepAlive,
+    /// It ends.
+    Close,
+}
+
+impl Client {
+    /// A connection that has not sent anything yet.
+    pub(crate) fn new(stream: Stream, connection: Rc<Connection>) -> Self {
+        Self {
+            stream,
+            buffer: Buffer::default(),
+            connection,
+            former: Former::default(),
+            requests: 0,
+            cut: false,
+        }
+    }
+
+    /// Whether the request at hand is the first one of the connection.
+    pub(crate) fn is_first(&self) -> bool {
+        self.requests <= 1
+    }
+
+    /// The worker it runs on.
+    pub(crate) fn worker(&self) -> Rc<Worker> {
+        self.connection.worker.clone()
+    }
+
+    /// Does something while the client is there; `None` when it left before that was done.
+    pub(crate) async fn unless_left<T>(&mut self, doing: impl Future<Output = T>) -> Option<T> {
+        let worker = self.worker();
+        let stream = RefCell::new(&mut self.stream);
+        tokio::select! {
+            biased;
+            done = doing => Some(done),
+            _ = watch::left(&stream, &mut self.buffer, &worker.buffers) => None,
+        }
+    }
+
+    /// Waits for `limit`, or until the client has left: whether it has.
+    pub(crate) async fn has_left_within(&mut self, limit: Duration) -> bool {
+        let worker = self.worker();
+        let stream = RefCell::new(&mut self.stream);
+        let left = watch::left(&stream, &mut self.buffer, &worker.buffers);
+        within(Some(limit), left).await.is_ok()
+    }
+
+    /// Ends our direction; the socket is kept a moment for the client's last bytes, but its place in
+    /// limits and books is free at once. There is a bound for such sockets: beyond it they are
+    /// closed without waiting.
+    pub(crate) fn close(mut self) {
+        let worker = self.worker();
+        self.buffer.clear(&worker.buffers);
+        if self.cut {
+            self.stream.reset_on_close();
+            return;
+        }
+        if worker.lingering.get() < LINGERING_MAX {
+            worker.lingering.set(worker.lingering.get() + 1);
+            tokio::task::spawn_local(linger(self.stream, worker));
+        }
+    }
+}
+
+async fn linger(mut stream: Stream, worker: Rc<Worker>) {
+    // However it ends, the socket is closed.
+    let _ = within(Some(LINGER), async {
+        if io::shutdown(&mut stream).await.is_err() {
+            return;
+        }
+        let (mut buffer, mut thrown) = (Buffer::default(), 0);
+        let stream = RefCell::new(&mut stream);
+        while thrown < LINGER_BYTES_MAX {
+            match io::fill(&stream, &mut buffer, &worker.buffers).await {
+                Ok(1..) => thrown += buffer.bytes().len(),
+                _ => return,
+            }
+            buffer.clear(&worker.buffers);
+        }
+    })
+    .await;
+    worker.lingering.set(worker.lingering.get() - 1);
+}
+
+/// How large a head may be: it must leave `tune.maxrewrite` of a buffer free (manual 3.2).
+pub(crate) fn head_limits(worker: &Worker) -> Limits {
+    let site = worker.shared.site.load();
+    let tune = &site.config.global.tune;
+    Limits {
+        head_bytes_max: tune.bufsize.saturating_sub(tune.maxrewrite),
+        fields_max: tune.http_maxhdr,
+    }
+}
+
+/// `Connection` for the client: HTTP/1.1 goes on unless told, HTTP/1.0 ends unless told.
+pub(crate) fn connection_field(version: Version, after: After) -> Option<h1::Connection> {
+    match (version, after) {
+        (_, After::Close) => Some(h1::Connection::Close),
+        (Version::Http10, After::KeepAlive) => Some(h1::Connection::KeepAlive),
+        (Version::Http11, After::KeepAlive) => None,
+    }
+}
