@@ -8,9 +8,9 @@ use std::time::Duration;
 use config::model::{MappedHost, MappedPort, Mode, ServerAddress};
 use routing::health::CheckCode;
 
-use super::{Row, frontend_status, listener_status};
+use super::row::Row;
 use crate::command::Admin;
-use crate::snapshot::{BackendStats, ServerStats, Traffic};
+use crate::snapshot::ServerStats;
 
 use Kind::{S32, Str, U32, U64};
 
@@ -414,167 +414,6 @@ pub(super) const COLUMNS: &[Column] = &[
     column("h1_spliced_bytes_out", "FB", U64, "MCP", |_| number(0)),
 ];
 
-impl<'a> Row<'a> {
-    /// Whether a column of these kinds has a value here; small letters need legends.
-    fn fills(&self, kinds: &str, legends: bool) -> bool {
-        let (plain, legend) = match self {
-            Self::Frontend(_) => ('F', 'f'),
-            Self::Listener(..) => ('L', 'l'),
-            Self::Server(..) => ('S', 's'),
-            Self::Backend(_) => ('B', 'b'),
-        };
-        kinds.contains(plain) || legends && kinds.contains(legend)
-    }
-
-    fn kind_number(&self) -> u64 {
-        match self {
-            Self::Frontend(_) => 0,
-            Self::Backend(_) => 1,
-            Self::Server(..) => 2,
-            Self::Listener(..) => 3,
-        }
-    }
-
-    /// Number of a server in its backend, or of a listener in its frontend.
-    pub(super) fn service_id(&self) -> u64 {
-        match self {
-            Self::Server(_, it) => it.id.into(),
-            Self::Listener(_, it) => it.id.into(),
-            Self::Frontend(_) | Self::Backend(_) => 0,
-        }
-    }
-
-    /// What the type is called in JSON.
-    pub(super) fn kind_name(&self) -> &'static str {
-        match self {
-            Self::Frontend(_) => "Frontend",
-            Self::Backend(_) => "Backend",
-            Self::Server(..) => "Server",
-            Self::Listener(..) => "Listener",
-        }
-    }
-
-    /// Connections of HTTP/1 open now.
-    fn open_connections(&self) -> u64 {
-        match self {
-            Self::Backend(it) => {
-                let servers = it.servers.iter();
-                servers
-                    .map(|it| it.idle_connections + it.traffic.sessions)
-                    .sum()
-            }
-            row => row.traffic().sessions,
-        }
-    }
-
-    /// A counter of HTTP/1: there is nothing of it in TCP.
-    fn of_h1(&self, value: fn(&Self) -> u64) -> Cell<'a> {
-        match self.mode() {
-            Mode::Http => number(value(self)),
-            Mode::Tcp => number(0),
-        }
-    }
-
-    fn traffic(&self) -> &'a Traffic {
-        match self {
-            Self::Frontend(it) => &it.traffic,
-            Self::Listener(_, it) => &it.traffic,
-            Self::Server(_, it) => &it.traffic,
-            Self::Backend(it) => &it.traffic,
-        }
-    }
-
-    pub(super) fn proxy_name(&self) -> &'a str {
-        match self {
-            Self::Frontend(it) | Self::Listener(it, _) => &it.name,
-            Self::Server(it, _) | Self::Backend(it) => &it.name,
-        }
-    }
-
-    fn service_name(&self) -> &'a str {
-        match self {
-            Self::Frontend(_) => "FRONTEND",
-            Self::Listener(_, it) => &it.name,
-            Self::Server(_, it) => &it.name,
-            Self::Backend(_) => "BACKEND",
-        }
-    }
-
-    pub(super) fn proxy_id(&self) -> u64 {
-        match self {
-            Self::Frontend(it) | Self::Listener(it, _) => it.id.into(),
-            Self::Server(it, _) | Self::Backend(it) => it.id.into(),
-        }
-    }
-
-    fn mode(&self) -> Mode {
-        match self {
-            Self::Frontend(it) | Self::Listener(it, _) => it.mode,
-            Self::Server(it, _) | Self::Backend(it) => it.mode,
-        }
-    }
-
-    fn status(&self) -> &'a str {
-        match self {
-            Self::Frontend(it) => frontend_status(it),
-            Self::Listener(_, it) => listener_status(it),
-            Self::Server(_, it) => &it.status,
-            Self::Backend(it) => backend_status(it),
-        }
-    }
-
-    fn sessions_limit(&self) -> Option<u64> {
-        match self {
-            Self::Frontend(it) => Some(it.sessions_limit),
-            Self::Listener(_, it) => Some(it.sessions_limit),
-            Self::Server(_, it) => it.sessions_limit,
-            Self::Backend(it) => Some(it.sessions_limit),
-        }
-    }
-
-    fn if_http(&self, value: u64) -> Cell<'a> {
-        match self.mode() {
-            Mode::Http => number(value),
-            Mode::Tcp => Cell::Empty,
-        }
-    }
-
-    fn of_server(&self, cell: fn(&'a ServerStats) -> Cell<'a>) -> Cell<'a> {
-        match self {
-            Self::Server(_, it) => cell(it),
-            _ => Cell::Empty,
-        }
-    }
-
-    fn of_checked(&self, cell: fn(&'a ServerStats) -> Cell<'a>) -> Cell<'a> {
-        match self {
-            Self::Server(_, it) if it.checked => cell(it),
-            _ => Cell::Empty,
-        }
-    }
-
-    /// In maintenance there are no checks to tell of.
-    fn of_running_checks(&self, cell: fn(&'a ServerStats) -> Cell<'a>) -> Cell<'a> {
-        match self {
-            Self::Server(_, it) if it.checked && it.admin != Admin::Maint => cell(it),
-            _ => Cell::Empty,
-        }
-    }
-
-    /// For columns that only backends and servers fill: frontends never get here.
-    fn of_backend_or_server<T: Default>(
-        &self,
-        backend: fn(&'a BackendStats) -> T,
-        server: fn(&'a ServerStats) -> T,
-    ) -> T {
-        match self {
-            Self::Backend(it) => backend(it),
-            Self::Server(_, it) => server(it),
-            Self::Frontend(_) | Self::Listener(..) => T::default(),
-        }
-    }
-}
-
 /// HAProxy's estimate never falls below one for a server in service to which it has ever spoken.
 pub(super) fn needed_connections(server: &ServerStats) -> u64 {
     let seen = server.checked || server.traffic.sessions_total > 0;
@@ -585,7 +424,7 @@ pub(super) fn needed_connections(server: &ServerStats) -> u64 {
     }
 }
 
-fn number<'a>(value: u64) -> Cell<'a> {
+pub(super) fn number<'a>(value: u64) -> Cell<'a> {
     Cell::Number(value)
 }
 
@@ -612,10 +451,6 @@ fn last_code(server: &ServerStats) -> &'static str {
     } else {
         server.check_status
     }
-}
-
-fn backend_status(backend: &BackendStats) -> &'static str {
-    if backend.up { "UP" } else { "DOWN" }
 }
 
 pub(super) fn mode_name(mode: Mode) -> &'static str {

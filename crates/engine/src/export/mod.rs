@@ -5,15 +5,18 @@
 mod columns;
 pub mod page;
 pub mod prometheus;
+mod row;
 #[cfg(test)]
 mod sample;
 pub mod table;
 
 use std::sync::Arc;
 
+use row::Row;
+
 use crate::command::Admin;
 pub(crate) use crate::snapshot::Snapshot;
-use crate::snapshot::{BackendStats, FrontendStats, ListenerStats, ServerStats};
+use crate::snapshot::{BackendStats, ServerStats};
 
 /// Bytes of a piece, about: small enough that a worker writes it between two connections' turns.
 const PIECE: usize = 32 * 1024;
@@ -48,16 +51,7 @@ pub trait Report {
     }
 }
 
-/// One line of the statistics, in HAProxy's order.
-#[derive(Debug, Clone, Copy)]
-enum Row<'a> {
-    Frontend(&'a FrontendStats),
-    Listener(&'a FrontendStats, &'a ListenerStats),
-    Server(&'a BackendStats, &'a ServerStats),
-    Backend(&'a BackendStats),
-}
-
-/// The same by positions, which outlive a borrow.
+/// A [`Row`] by positions, which outlive a borrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Frontend(usize),
@@ -213,28 +207,5 @@ fn condition(server: &ServerStats) -> Condition {
         Admin::Ready if status.starts_with("UP ") => Condition::GoingDown,
         Admin::Ready if !server.checked => Condition::NoCheck,
         Admin::Ready => Condition::Up,
-    }
-}
-
-/// HAProxy's status of a frontend.
-fn frontend_status(frontend: &FrontendStats) -> &'static str {
-    if !frontend.open {
-        "STOP"
-    } else if frontend.traffic.sessions >= frontend.sessions_limit {
-        "FULL"
-    } else {
-        "OPEN"
-    }
-}
-
-/// The same of a listener; 0 is no limit of its own.
-fn listener_status(listener: &ListenerStats) -> &'static str {
-    let limit = listener.sessions_limit;
-    if !listener.open {
-        "STOP"
-    } else if limit > 0 && listener.traffic.sessions >= limit {
-        "FULL"
-    } else {
-        "OPEN"
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::columns::{COLUMNS, Cell, Column, Kind};
-use super::{Place, Report, Row, Selection, places};
+use super::row::Row;
+use super::{Place, Report, Selection, places};
 use crate::snapshot::Snapshot;
 
 /// How a table is written.

@@ -11,7 +11,8 @@ use super::numbers::{Grouped, age, bytes, percent, short, span};
 use super::{Look, Snapshot, admin};
 use crate::command::Admin;
 use crate::export::columns::{address, mode_name};
-use crate::export::{Condition, condition, frontend_status, listener_status};
+use crate::export::row::{frontend_status, listener_status};
+use crate::export::{Condition, condition};
 use crate::snapshot::{BackendStats, FrontendStats, ListenerStats, ServerStats, Traffic};
 
 /// A column of counters, which frontends, servers and backends may share.

@@ -1,6 +1,6 @@
 //! Metrics of listeners, where `option socket-stats` has them counted.
 
-use super::super::listener_status;
+use super::super::row::listener_status;
 use super::families::{counter, gauge};
 use super::{Family, Samples, Source};
 use crate::snapshot::{FrontendStats, ListenerStats};
