@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
-use crate::expr::{Context, Flags, Format, Part, Stage, Variable, sample};
+use crate::expr::{Context, Sample, Stage, sample};
 use crate::lexer::Word;
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -29,6 +29,123 @@ pub const HTTPSLOG: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %
      %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r \
      %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] \
      %[ssl_fc_sni]/%sslv/%sslc";
+
+/// A log-format string (manual 8.2.6, "Custom log format"): what `log-format`, `set-header`,
+/// `redirect` and `return` write.
+#[derive(Debug, Clone, Default)]
+pub struct Format {
+    /// Its parts, in order.
+    pub parts: Vec<Part>,
+    /// Whether it is for a log line: unsafe bytes are written `#XX` there, and as `%XX` in messages.
+    pub log: bool,
+}
+
+impl Format {
+    /// Whether the variable is in it.
+    pub fn has(&self, variable: Variable) -> bool {
+        let is_it = |part: &Part| matches!(part, Part::Variable(it, _) if *it == variable);
+        self.parts.iter().any(is_it)
+    }
+}
+
+/// One part of a log-format string.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Text as it is.
+    Text(Arc<str>),
+    /// A space that separates fields: written once, however many there are. Only in log lines.
+    Space,
+    /// `%ci`-like variable.
+    Variable(Variable, Flags),
+    /// `%[sample]`.
+    Sample(Box<Sample>, Flags),
+}
+
+/// `{+Q,+X,+E}`: how a part is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// `Q`: between double quotes.
+    pub quote: bool,
+    /// `E`: quotes, backslashes and closing brackets are escaped with a backslash.
+    pub escape: bool,
+    /// `X`: numbers and addresses in hexadecimal.
+    pub hex: bool,
+    /// `M`: an empty value is written "-". The default in log lines.
+    pub mandatory: bool,
+}
+
+/// The variables of log formats; the name is the code after `%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(
+    missing_docs,
+    non_camel_case_types,
+    reason = "each is named by HAProxy's manual, 8.2.4; the table of codes below carries the words"
+)]
+pub enum Variable {
+    B,
+    CC,
+    CS,
+    H,
+    HM,
+    HP,
+    HPO,
+    HQ,
+    HU,
+    HV,
+    ID,
+    ST,
+    T,
+    Ta,
+    Tc,
+    Td,
+    Ti,
+    Th,
+    Tl,
+    Tq,
+    TR,
+    Tr,
+    Ts,
+    Tt,
+    Tu,
+    Tw,
+    U,
+    ac,
+    b,
+    bc,
+    bi,
+    bp,
+    bq,
+    ci,
+    cp,
+    f,
+    fc,
+    fi,
+    fp,
+    ft,
+    hr,
+    hrl,
+    hs,
+    hsl,
+    lc,
+    ms,
+    pid,
+    r,
+    rc,
+    rt,
+    s,
+    sc,
+    si,
+    sp,
+    sq,
+    sslc,
+    sslv,
+    t,
+    tr,
+    trg,
+    trl,
+    ts,
+    tsc,
+}
 
 /// Reads a whole word as a log-format string. In [`Stage::Log`] runs of spaces are merged and
 /// empty values are written "-". Fails on variables and samples that do not exist, or that can have

@@ -27,6 +27,7 @@ use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
+pub use format::{Flags, Format, Part, Variable};
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 pub use tls::{CertificatePart, NamePart, TlsFetch, Whose};
 
@@ -555,123 +556,6 @@ pub enum TextMethod {
     Directory,
     /// Contains, between dots, colons, slashes or question marks (a part of a host name).
     Domain,
-}
-
-/// A log-format string (manual 8.2.6, "Custom log format"): what `log-format`, `set-header`,
-/// `redirect` and `return` write.
-#[derive(Debug, Clone, Default)]
-pub struct Format {
-    /// Its parts, in order.
-    pub parts: Vec<Part>,
-    /// Whether it is for a log line: unsafe bytes are written `#XX` there, and as `%XX` in messages.
-    pub log: bool,
-}
-
-impl Format {
-    /// Whether the variable is in it.
-    pub fn has(&self, variable: Variable) -> bool {
-        let is_it = |part: &Part| matches!(part, Part::Variable(it, _) if *it == variable);
-        self.parts.iter().any(is_it)
-    }
-}
-
-/// One part of a log-format string.
-#[derive(Debug, Clone)]
-pub enum Part {
-    /// Text as it is.
-    Text(Arc<str>),
-    /// A space that separates fields: written once, however many there are. Only in log lines.
-    Space,
-    /// `%ci`-like variable.
-    Variable(Variable, Flags),
-    /// `%[sample]`.
-    Sample(Box<Sample>, Flags),
-}
-
-/// `{+Q,+X,+E}`: how a part is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flags {
-    /// `Q`: between double quotes.
-    pub quote: bool,
-    /// `E`: quotes, backslashes and closing brackets are escaped with a backslash.
-    pub escape: bool,
-    /// `X`: numbers and addresses in hexadecimal.
-    pub hex: bool,
-    /// `M`: an empty value is written "-". The default in log lines.
-    pub mandatory: bool,
-}
-
-/// The variables of log formats; the name is the code after `%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(
-    missing_docs,
-    non_camel_case_types,
-    reason = "each is named by HAProxy's manual, 8.2.4; the code table in 'expr::format' carries the words"
-)]
-pub enum Variable {
-    B,
-    CC,
-    CS,
-    H,
-    HM,
-    HP,
-    HPO,
-    HQ,
-    HU,
-    HV,
-    ID,
-    ST,
-    T,
-    Ta,
-    Tc,
-    Td,
-    Ti,
-    Th,
-    Tl,
-    Tq,
-    TR,
-    Tr,
-    Ts,
-    Tt,
-    Tu,
-    Tw,
-    U,
-    ac,
-    b,
-    bc,
-    bi,
-    bp,
-    bq,
-    ci,
-    cp,
-    f,
-    fc,
-    fi,
-    fp,
-    ft,
-    hr,
-    hrl,
-    hs,
-    hsl,
-    lc,
-    ms,
-    pid,
-    r,
-    rc,
-    rt,
-    s,
-    sc,
-    si,
-    sp,
-    sq,
-    sslc,
-    sslv,
-    t,
-    tr,
-    trg,
-    trl,
-    ts,
-    tsc,
 }
 
 /// Bytes written as pairs of hexadecimal digits.
