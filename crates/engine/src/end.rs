@@ -15,6 +15,8 @@ pub(crate) enum Side {
     Proxy,
     /// We served the answer ourselves (stats, metrics, redirect): `L`.
     Local,
+    /// Nothing could be done with it: `I`.
+    Internal,
     /// An operator or a discovery step ended it: `K`.
     Killed,
     /// Its server went DOWN (`on-marked-down shutdown-sessions`): `D`.
@@ -74,6 +76,7 @@ impl End {
             Side::ServerTimeout => b's',
             Side::Proxy => b'P',
             Side::Local => b'L',
+            Side::Internal => b'I',
             Side::Killed => b'K',
             Side::Down => b'D',
             Side::Up => b'U',

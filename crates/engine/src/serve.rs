@@ -66,6 +66,8 @@ enum Verdict {
     Own(Box<Wanted>, &'static str),
     /// Send it to a backend.
     Forward(Arc<BackendState>),
+    /// Close the connection: a request cannot go to a backend of `mode tcp`.
+    Misfit,
     /// Close the connection without an answer.
     Close,
     /// The same, and without telling the client.
@@ -94,7 +96,7 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
         let site = worker.shared.site.load_full();
-        let after = match decide(&site, &mut request).await {
+        let after = match decide(&site, &mut request, client.is_first()).await {
             Verdict::Reply { answer, end } => {
                 if end.side == Side::Local {
                     request.session.count_at_frontend(Count::Intercepted);
@@ -106,6 +108,11 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
             Verdict::Tarpit { answer, wait } => tarpit(&mut client, request, answer, wait).await,
             Verdict::Close => {
                 request.session.finish(DENIED);
+                After::Close
+            }
+            Verdict::Misfit => {
+                let end = End::by(Side::Internal, Stage::Request);
+                request.session.finish(end);
                 After::Close
             }
             Verdict::Drop => {
@@ -165,14 +172,13 @@ async fn tarpit(
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
-async fn decide(site: &Site, request: &mut Request) -> Verdict {
+async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
     let frontend = request.session.frontend().clone();
     let lists = &frontend.conf().proxy.userlists;
     request.session.prove(&request.head.fields, lists).await;
-    // Of a TCP frontend they have been applied to its first bytes.
-    if frontend.conf().proxy.mode == Mode::Http
-        && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy)
-    {
+    // Of a TCP frontend they have been applied to the first request, byte by byte, and to no other.
+    let judged = is_first && frontend.conf().proxy.mode == Mode::Tcp;
+    if !judged && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy) {
         // As in HAProxy it was no request yet.
         request.session.record.request_line = Box::default();
         return verdict;
@@ -201,6 +207,11 @@ async fn decide(site: &Site, request: &mut Request) -> Verdict {
     };
     let backend = &site.backends[index];
     request.session.enter_backend(backend);
+    // Of a TCP frontend a later request may be meant for one that takes bytes: it gets no request.
+    if backend.conf().proxy.mode != Mode::Http {
+        request.session.record.request = None;
+        return Verdict::Misfit;
+    }
     request.session.count_at_backend(Count::Requests);
     if !is_own_half(&frontend, backend) {
         let lists = &backend.conf().proxy.userlists;

@@ -386,3 +386,70 @@ backend be
     let rest = client.until_closed().await.unwrap();
     assert!(!rest.starts_with(b"HTTP/1.1 2"));
 }
+
+/// A frontend in mode tcp that speaks HTTP, and what its requests find behind it.
+async fn http_over_tcp(rules: &str) -> (Balancer, [Node; 2], LogSink) {
+    let log = LogSink::start().await;
+    let nodes = [Node::start("n1").await, Node::start("n2").await];
+    let config = format!(
+        "
+frontend fe
+    mode tcp
+    option tcplog
+    bind 127.0.0.1:<port:tcp>
+    tcp-request inspect-delay 5s
+{rules}
+backend web
+    mode http
+    server n1 <n1>
+backend bytes
+    mode tcp
+    server n2 <n2>
+"
+    );
+    let mut setup = setup(&log, &config);
+    for node in &nodes {
+        setup = setup.set(node.id(), node.address());
+    }
+    (setup.start().await, nodes, log)
+}
+
+/// What the client is told in answer to these requests, one after the other on one connection.
+async fn statuses(balancer: &Balancer, paths: &[&str]) -> Vec<Option<u16>> {
+    let mut client = Client::plain(balancer.address("tcp")).await;
+    let mut statuses = Vec::new();
+    for path in paths {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(&request).await;
+        let response = client.response().await;
+        statuses.push(response.ok().map(|it| it.status));
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn the_second_request_of_a_tcp_frontend_went_past_its_rules() {
+    let (balancer, [n1, _], _log) = http_over_tcp(
+        "    tcp-request content reject if { path_beg /admin }
+    tcp-request content switch-mode http if HTTP
+    default_backend web",
+    )
+    .await;
+    assert_eq!(statuses(&balancer, &["/admin"]).await, [None]);
+    let seen = statuses(&balancer, &["/", "/more", "/admin"]).await;
+    assert_eq!(seen, [Some(200), Some(200), None]);
+    assert_eq!(n1.requests().len(), 2, "{:?}", n1.requests());
+}
+
+#[tokio::test]
+async fn the_second_request_of_a_tcp_frontend_went_to_a_backend_of_bytes() {
+    let (balancer, [n1, n2], log) = http_over_tcp(
+        "    tcp-request content accept if HTTP
+    use_backend web if { path_beg /a }
+    default_backend bytes",
+    )
+    .await;
+    assert_eq!(statuses(&balancer, &["/a", "/b"]).await, [Some(200), None]);
+    assert_eq!((n1.requests().len(), n2.requests().len()), (1, 0));
+    log.wait_for(&["fe bytes/<NOSRV> -1/-1/", " 0 IR "]).await;
+}
