@@ -60,6 +60,8 @@ pub(crate) struct FrontDraft {
     /// `option clitcpka`, and its parameters.
     pub(crate) client_probes: bool,
     pub(crate) client_keepalive: KeepAlive,
+    pub(crate) no_linger: bool,
+    pub(crate) smart_accept: Option<bool>,
     pub(crate) socket_stats: bool,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<UseBackendDraft>,
@@ -91,6 +93,8 @@ pub(crate) struct BackDraft {
     /// `option srvtcpka`, and its parameters.
     pub(crate) server_probes: bool,
     pub(crate) server_keepalive: KeepAlive,
+    pub(crate) no_linger: bool,
+    pub(crate) smart_connect: bool,
     pub(crate) http_reuse: HttpReuse,
     pub(crate) fullconn: Option<u32>,
     pub(crate) persistence: PersistenceDraft,
@@ -116,6 +120,8 @@ impl Default for BackDraft {
             source: None,
             server_probes: false,
             server_keepalive: KeepAlive::default(),
+            no_linger: false,
+            smart_connect: false,
             http_reuse: HttpReuse::default(),
             fullconn: None,
             persistence: PersistenceDraft::default(),

@@ -12,7 +12,7 @@ use crate::draft::{Draft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
 use crate::expr::Variable;
 use crate::formats::Formats;
-use crate::keywords::outgoing::keepalive;
+use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::{Bases, SectionKind, capture, server_load, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
@@ -297,6 +297,8 @@ fn frontend(
         backlog: draft.front.backlog,
         session_rate_max: draft.front.session_rate_max,
         client_keepalive: keepalive(draft.front.client_probes, draft.front.client_keepalive),
+        no_linger: draft.front.no_linger,
+        smart_accept: draft.front.smart_accept,
         socket_stats: draft.front.socket_stats,
         use_backend,
         default_backend,
@@ -317,6 +319,7 @@ fn backend(
     let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for server_draft in &draft.back.servers {
         report.extend(tracking::check_observed(draft, server_draft));
+        report.extend(check_fast_open(draft, server_draft));
         let server = outgoing(server(server_draft, bases, report), draft);
         if let Some(line) = lines.get(&server.name) {
             report.push(
@@ -400,6 +403,8 @@ fn outgoing(mut server: Server, draft: &Draft) -> Server {
     let back = &draft.back;
     let outgoing = &mut server.outgoing;
     outgoing.keepalive = keepalive(back.server_probes, back.server_keepalive);
+    outgoing.no_linger = back.no_linger;
+    outgoing.smart_connect = back.smart_connect;
     if outgoing.source.is_none() {
         outgoing.source = back.source.clone();
     }

@@ -147,7 +147,7 @@ impl<'a> Attempts<'a> {
                     uses,
                 });
             }
-            match self.open(session, &server, &alike).await? {
+            match self.open(session, &server, &alike, head.is_some()).await? {
                 Some(stream) => {
                     self.alike = Some(alike);
                     return Ok(ServerConnection {
@@ -167,6 +167,7 @@ impl<'a> Attempts<'a> {
         session: &mut Session,
         server: &ServerState,
         alike: &Alike,
+        is_http: bool,
     ) -> Result<Option<Stream>, NoServer> {
         let now = session.record.elapsed();
         let started = *self.connecting_since.get_or_insert(now);
@@ -181,6 +182,7 @@ impl<'a> Attempts<'a> {
             target: &target,
             outgoing: &server.conf.outgoing,
             next_port: &server.next_port,
+            speak_first: is_http || !header.is_empty() || server.tls.is_some(),
             header: (!header.is_empty()).then_some(write),
             tls: server.tls.as_ref(),
             sni: alike.sni.as_deref(),

@@ -131,6 +131,8 @@ async fn attempt(
         target: &target,
         outgoing,
         next_port: &server.next_port,
+        // A check is to see the connection, not only what comes by it.
+        speak_first: false,
         header: check.send_proxy.then_some(header),
         tls,
         sni,

@@ -40,6 +40,7 @@ mod retries;
 mod reuse;
 mod rules;
 mod secure;
+mod sockets;
 mod statistics;
 mod strict;
 mod support;

@@ -26,7 +26,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     accepted("option contstats", FRONT, COUNTED),
     accepted("option disable-h2-upgrade", FRONT, NO_HTTP2),
     accepted("option http-no-delay", ALL, SENT_AT_ONCE),
-    accepted("option nolinger", ALL, "closing is the engine's"),
     invertible("option socket-stats", FRONT, |draft, args, _| {
         draft.front.socket_stats = !args.negated() && !args.restores_default();
         Ok(())
@@ -34,8 +33,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     accepted("option splice-auto", ALL, SPLICE),
     accepted("option splice-request", ALL, SPLICE),
     accepted("option splice-response", ALL, SPLICE),
-    accepted("option tcp-smart-accept", FRONT, SENT_AT_ONCE),
-    accepted("option tcp-smart-connect", BACK, SENT_AT_ONCE),
     accepted(
         "option use-small-buffers",
         BACK,

@@ -1,5 +1,5 @@
-//! How connections are made, and kept: `source`, `send-proxy…`, TCP keep-alive, `tcp-ut` (manual 4.2
-//! and 5.2).
+//! How connections are made, kept and ended: `source`, `send-proxy…`, TCP keep-alive, `tcp-ut`,
+//! `option nolinger` and their like (manual 4.2 and 5.2).
 
 use super::options::switched_on;
 use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, implemented, invertible, refused};
@@ -41,6 +41,22 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         args.end()?;
         draft.front.client_probes = true;
         draft.back.server_probes = true;
+        Ok(())
+    }),
+    invertible("option nolinger", ALL, |draft, args, _| {
+        args.end()?;
+        draft.front.no_linger = switched_on(args);
+        draft.back.no_linger = switched_on(args);
+        Ok(())
+    }),
+    invertible("option tcp-smart-accept", FRONT, |draft, args, _| {
+        args.end()?;
+        draft.front.smart_accept = (!args.restores_default()).then(|| switched_on(args));
+        Ok(())
+    }),
+    invertible("option tcp-smart-connect", BACK, |draft, args, _| {
+        args.end()?;
+        draft.back.smart_connect = switched_on(args);
         Ok(())
     }),
     implemented("source", BACK, source),
@@ -223,4 +239,19 @@ pub(crate) fn user_timeout(
 ) -> Result<(), Diagnostic> {
     draft.server.outgoing.user_timeout = limit(next_duration(args, Unit::Milliseconds)?);
     Ok(())
+}
+
+/// With `tfo` a connection only fails once the request is on its way: that is retried where
+/// `retry-on` says so.
+pub(crate) fn check_fast_open(draft: &Draft, server: &ServerDraft) -> Option<Diagnostic> {
+    let retried = &draft.back.retry_on;
+    let covered = retried.no_connection && retried.empty && retried.timeout;
+    (server.server.outgoing.fast_open && !covered).then(|| {
+        let message = format!(
+            "server '{}/{}' has 'tfo', and requests whose connection fails are not sent again",
+            draft.proxy.name, server.server.name
+        );
+        Diagnostic::warning(server.server.span, message)
+            .help("write 'retry-on conn-failure empty-response response-timeout'")
+    })
 }

@@ -143,6 +143,9 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-tlsv11", version_flag),
     implemented("no-tlsv12", version_flag),
     implemented("no-tlsv13", version_flag),
+    implemented("no-tfo", |draft, _, _| {
+        flag(&mut draft.server.outgoing.fast_open, false)
+    }),
     implemented("no-verifyhost", |draft, _, _| {
         draft.tls_parameters.verifyhost = None;
         Ok(())
@@ -226,6 +229,9 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         "it is only allowed after a 'source' statement, and there it is refused as well",
         "tell servers with 'send-proxy' or 'option forwardfor'",
     ),
+    implemented("tfo", |draft, _, _| {
+        flag(&mut draft.server.outgoing.fast_open, true)
+    }),
     implemented("verify", verify),
     implemented("verifyhost", |draft, args, _| {
         let word = args.required("a host name")?;
@@ -254,7 +260,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
     accepted("no-sni-auto", 0, DEFAULT),
-    accepted("no-tfo", 0, DEFAULT),
     accepted("non-stick", 0, NO_COOKIE),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
@@ -264,7 +269,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         "TLS 1.3 has none and it is never asked for",
     ),
     accepted("stick", 0, NO_COOKIE),
-    accepted("tfo", 0, QUICK),
     not_yet("agent-addr", 1),
     not_yet("agent-check", 0),
     not_yet("agent-inter", 1),

@@ -15,6 +15,13 @@ pub struct Outgoing {
     pub user_timeout: Option<Duration>,
     /// `option srvtcpka|tcpka` of its backend.
     pub keepalive: Option<KeepAlive>,
+    /// `option nolinger` of its backend: they end with a reset, and what is not sent yet is lost.
+    pub no_linger: bool,
+    /// `option tcp-smart-connect` of its backend: the request goes along with the last packet of the
+    /// handshake.
+    pub smart_connect: bool,
+    /// `tfo`: and even with the first one.
+    pub fast_open: bool,
 }
 
 impl Outgoing {

@@ -132,6 +132,11 @@ pub struct Frontend {
     pub session_rate_max: Option<u32>,
     /// `option clitcpka|tcpka`: probes to silent clients.
     pub client_keepalive: Option<KeepAlive>,
+    /// `option nolinger`: connections end with a reset, and what is not sent yet is lost.
+    pub no_linger: bool,
+    /// `option tcp-smart-accept`: a request is acknowledged along with its answer. `None`: as the
+    /// mode suggests.
+    pub smart_accept: Option<bool>,
     /// `use_backend` lines, in order.
     pub use_backend: Vec<UseBackend>,
     /// `default_backend`; for `listen` its own back half.
@@ -142,6 +147,16 @@ pub struct Frontend {
     pub unique_id: UniqueId,
     /// Whether this is half of a `listen`.
     pub listen: bool,
+}
+
+impl Frontend {
+    /// Whether requests that come in by `bind` are acknowledged along with their answers: where a
+    /// client speaks first and is answered at once, unless told (manual 4.2, "option
+    /// tcp-smart-accept").
+    pub fn acknowledges_late(&self, bind: &Bind) -> bool {
+        let usual = self.proxy.mode == Mode::Http || bind.tls.is_some();
+        self.smart_accept.unwrap_or(usual)
+    }
 }
 
 /// `use_backend NAME [if …]`.

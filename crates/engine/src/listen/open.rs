@@ -48,6 +48,11 @@ pub(crate) fn open(
             source::keep_alive(SockRef::from(socket), keepalive).map_err(explain)?;
         }
     }
+    if matches!(bind.address, BindAddress::Inet(_)) {
+        for socket in &sockets {
+            options::inherited(SockRef::from(socket), frontend.conf(), bind).map_err(explain)?;
+        }
+    }
     let listener = |socket| Listener {
         socket,
         frontend: frontend.clone(),

@@ -1,7 +1,8 @@
 //! Options of listening TCP sockets (manual 5.1): `mss`, `tcp-ut`, `cc`, `transparent`, `tfo`,
-//! `defer-accept`. Accepted sockets inherit them.
+//! `defer-accept`; and those of their frontend (manual 4.2): `option nolinger`, `tcp-smart-accept`.
+//! Accepted sockets inherit them.
 //!
-//! The last two have no safe call in any library at hand: `set` below is the unsafe one.
+//! `tfo` and `defer-accept` have no safe call in any library at hand: `set` below is the unsafe one.
 #![allow(
     unsafe_code,
     reason = "see above: two options that no safe interface has"
@@ -12,9 +13,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use config::model::SocketOptions;
+use config::model::{Bind, Frontend, SocketOptions};
 use nix::libc;
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 /// Half open connections of Fast Open, at most: they hold data before the client has proven itself.
 const FAST_OPEN_MAX: libc::c_int = 256;
@@ -72,6 +73,17 @@ pub(super) fn listening(socket: &Socket, options: &SocketOptions) -> io::Result<
     if options.defer_accept {
         let done = set(socket, libc::TCP_DEFER_ACCEPT, DEFER_SECONDS);
         done.map_err(|error| asked("defer-accept", &error))?;
+    }
+    Ok(())
+}
+
+/// What its frontend says of all its connections.
+pub(super) fn inherited(socket: SockRef<'_>, frontend: &Frontend, bind: &Bind) -> io::Result<()> {
+    if frontend.no_linger {
+        socket.set_linger(Some(Duration::ZERO))?;
+    }
+    if frontend.acknowledges_late(bind) {
+        socket.set_tcp_quickack(false)?;
     }
     Ok(())
 }

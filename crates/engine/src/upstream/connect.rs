@@ -40,6 +40,8 @@ pub(crate) struct Dial<'a> {
     pub(crate) outgoing: &'a Outgoing,
     /// The next port of a range to come from.
     pub(crate) next_port: &'a AtomicU32,
+    /// Whether we are certain to send something at once.
+    pub(crate) speak_first: bool,
     /// What goes first.
     pub(crate) header: Option<HeaderOf<'a>>,
     /// TLS, and the name asked for.
@@ -71,7 +73,8 @@ pub(crate) async fn connect(
 async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<(Carrier, IpAddr)> {
     let (mut carrier, ip) = match dial.target {
         Target::Inet(address) => {
-            let tcp = source::connect(*address, dial.outgoing, dial.next_port).await?;
+            let (outgoing, first) = (dial.outgoing, dial.speak_first);
+            let tcp = source::connect(*address, outgoing, dial.next_port, first).await?;
             (Carrier::Tcp(tcp), address.ip())
         }
         Target::Unix(path) => {

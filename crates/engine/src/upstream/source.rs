@@ -1,11 +1,13 @@
 //! TCP connections to servers: from which address and port, and how the kernel looks after them
-//! (manual 5.2, "source", "tcp-ut"; 4.2, "option srvtcpka").
+//! (manual 5.2, "source", "tcp-ut", "tfo"; 4.2, "option srvtcpka", "nolinger", "tcp-smart-connect").
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use config::model::{KeepAlive, Outgoing, Source};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -13,14 +15,16 @@ use tokio::net::{TcpSocket, TcpStream};
 /// is too small for its server.
 const PORTS_TRIED_MAX: u32 = 64;
 
-/// Connects, from where `outgoing` says. `next_port` walks through the ports of a range.
+/// Connects, from where `outgoing` says. `next_port` walks through the ports of a range. Where we
+/// `speak_first`, the connection may come about with our first bytes only (`tfo`).
 pub(crate) async fn connect(
     to: SocketAddr,
     outgoing: &Outgoing,
     next_port: &AtomicU32,
+    speak_first: bool,
 ) -> io::Result<TcpStream> {
     let Some(source) = &outgoing.source else {
-        return socket(to, outgoing)?.connect(to).await;
+        return socket(to, outgoing, speak_first)?.connect(to).await;
     };
     let tries = match source.ports {
         Some((first, last)) => (u32::from(last - first) + 1).min(PORTS_TRIED_MAX),
@@ -28,7 +32,9 @@ pub(crate) async fn connect(
     };
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
     for _ in 0..tries {
-        result = match bound(to, outgoing, source, next_port) {
+        result = match socket(to, outgoing, speak_first)
+            .and_then(|socket| bound(socket, to, source, next_port))
+        {
             Ok(socket) => socket.connect(to).await,
             Err(error) => Err(error),
         };
@@ -49,7 +55,7 @@ pub(crate) fn is_taken(error: &io::Error) -> bool {
     )
 }
 
-fn socket(to: SocketAddr, outgoing: &Outgoing) -> io::Result<TcpSocket> {
+fn socket(to: SocketAddr, outgoing: &Outgoing, speak_first: bool) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -62,16 +68,24 @@ fn socket(to: SocketAddr, outgoing: &Outgoing) -> io::Result<TcpSocket> {
     if let Some(timeout) = outgoing.user_timeout {
         SockRef::from(&socket).set_tcp_user_timeout(Some(timeout))?;
     }
+    if outgoing.no_linger {
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    }
+    if speak_first && outgoing.smart_connect {
+        SockRef::from(&socket).set_tcp_quickack(false)?;
+    }
+    if speak_first && outgoing.fast_open {
+        setsockopt(&socket, sockopt::TcpFastOpenConnect, &true)?;
+    }
     Ok(socket)
 }
 
 fn bound(
+    socket: TcpSocket,
     to: SocketAddr,
-    outgoing: &Outgoing,
     source: &Source,
     next_port: &AtomicU32,
 ) -> io::Result<TcpSocket> {
-    let socket = socket(to, outgoing)?;
     if let Some(name) = &source.interface {
         SockRef::from(&socket).bind_device(Some(name.as_bytes()))?;
     }
@@ -92,6 +106,11 @@ fn bound(
     if ip.is_some() || port != 0 {
         // A port of ours is used again as soon as its last connection has ended.
         socket.set_reuseaddr(true)?;
+        if port == 0 {
+            // The system then looks for a port that is free towards this server, not towards all:
+            // there may be more connections than ports. Where it cannot, it does as before.
+            let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+        }
         socket.bind(SocketAddr::new(ip.unwrap_or(any), port))?;
     }
     Ok(socket)
@@ -111,4 +130,52 @@ pub(crate) fn keep_alive(socket: SockRef<'_>, wanted: &KeepAlive) -> io::Result<
     }
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let outgoing = Outgoing {
+            no_linger: true,
+            smart_connect: true,
+            fast_open: true,
+            ..Outgoing::default()
+        };
+        for (speak_first, outgoing, expected) in [
+            (true, &outgoing, (true, false, true)),
+            // Nothing would come to take the place of an acknowledgement or to open it with.
+            (false, &outgoing, (true, true, false)),
+            (true, &Outgoing::default(), (false, true, false)),
+        ] {
+            let socket = socket(to, outgoing, speak_first).expect("a socket");
+            let seen = SockRef::from(&socket);
+            let is = (
+                seen.linger().expect("it can be asked").is_some(),
+                seen.tcp_quickack().expect("it can be asked"),
+                getsockopt(&socket, sockopt::TcpFastOpenConnect).expect("it can be asked"),
+            );
+            assert_eq!(is, expected, "{speak_first} {outgoing:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_is_chosen_when_it_is_known_what_for() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let source = |ports| Source {
+            ip: Some([127, 0, 0, 2].into()),
+            ports,
+            interface: None,
+        };
+        let next = AtomicU32::new(0);
+        let free = socket(to, &Outgoing::default(), true).expect("a socket");
+        let free = bound(free, to, &source(None), &next).expect("it is ours");
+        let here = free.local_addr().expect("it can be asked");
+        assert_eq!(here, SocketAddr::from(([127, 0, 0, 2], 0)));
+    }
 }
