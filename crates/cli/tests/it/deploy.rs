@@ -1,6 +1,7 @@
 //! What is in `deploy/`, run as it stands but for ports and paths: the configuration for
 //! production, the pieces of the compose file, the name `haproxy`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,6 +40,7 @@ fn production(more: &[(&str, &str)]) -> Setup {
         &[
             ("bind :8080", "bind 127.0.0.1:<port:http>"),
             ("bind :8443", "bind 127.0.0.1:<port:https>"),
+            ("bind :8404", "bind 127.0.0.1:<port:operations>"),
             ("/usr/local/etc/haproxy/certs/cert.pem", "<dir>/cert.pem"),
             ("/var/lib/tidegate/nodes.json", "<dir>/nodes.json"),
             ("maxconn 20000", "maxconn 2000"),
@@ -51,7 +53,11 @@ fn production(more: &[(&str, &str)]) -> Setup {
 
 /// The status of a request with these header lines.
 async fn status(balancer: &Balancer, path: &str, headers: &str) -> u16 {
-    let mut client = Client::plain(balancer.address("http")).await;
+    status_at(balancer.address("http"), path, headers).await
+}
+
+async fn status_at(address: SocketAddr, path: &str, headers: &str) -> u16 {
+    let mut client = Client::plain(address).await;
     client
         .send(format!(
             "GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"
@@ -73,17 +79,20 @@ async fn production_serves_and_keeps_its_pages_from_strangers() {
     );
     let start = async |inside: &str| {
         let setup = production(&[
-            ("127.0.0.0/8 ::1", inside),
+            ("src 127.0.0.0/8 ::1", inside),
             ("    # The nodes", server.as_str()),
         ]);
         authority.write_server_pem(setup.folder(), "cert.pem", &["localhost"]);
         setup.variable("API_SERVER", api.address()).start().await
     };
-    let balancer = start("127.0.0.0/8").await;
+    let balancer = start("src 127.0.0.0/8").await;
     assert_eq!(status(&balancer, "/anything", "").await, 200);
     assert_eq!(status(&balancer, "/stats", "").await, 401);
     assert_eq!(status(&balancer, "/stats", CREDENTIALS).await, 200);
-    assert_eq!(status(&balancer, "/metrics", "").await, 200);
+    let operations = balancer.address("operations");
+    assert_eq!(status_at(operations, "/metrics", "").await, 200);
+    assert_eq!(status_at(operations, "/stats", "").await, 401);
+    assert_eq!(status_at(operations, "/health", "").await, 200);
     let address = balancer.address("http");
     let (mut socket, _) = WebSocket::open_greeted(&Target::plain(address))
         .await
@@ -94,7 +103,7 @@ async fn production_serves_and_keeps_its_pages_from_strangers() {
     socket.echo("over TLS").await.unwrap();
     drop(balancer);
     // The same seen by a client that does not come from inside.
-    let balancer = start("127.0.0.77").await;
+    let balancer = start("src 127.0.0.77").await;
     assert_eq!(status(&balancer, "/anything", "").await, 200);
     assert_eq!(status(&balancer, "/stats", CREDENTIALS).await, 403);
     assert_eq!(status(&balancer, "/metrics", "").await, 403);
@@ -183,6 +192,8 @@ async fn the_composition_balances_the_nodes_of_its_registry() {
         if up == 3 { Ok(()) } else { Err(text) }
     })
     .await;
+    let operations = balancer.address("operations");
+    assert!(probe(&format!("http://{operations}/health")).await);
     assert!(probe(&format!("http://{address}/health")).await);
     assert!(!probe(&format!("http://{address}/stats")).await);
     let (mut socket, _) = WebSocket::open_greeted(&Target::plain(address))
