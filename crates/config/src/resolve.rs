@@ -355,6 +355,7 @@ fn backend(
         listen: draft.kind == SectionKind::Listen,
         ..Backend::default()
     };
+    report.extend(draft.back.persistence.notice(draft.proxy.mode));
     draft.back.persistence.settle(&mut backend);
     backend
 }

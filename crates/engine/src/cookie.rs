@@ -24,6 +24,17 @@ pub(crate) struct Persisted {
     pub(crate) forced: bool,
 }
 
+impl Persisted {
+    /// The session belongs to this server, whatever cookies say.
+    pub(crate) fn to(server: Arc<ServerState>, forced: bool) -> Self {
+        Self {
+            presented: Presented::default(),
+            server: Some(server),
+            forced,
+        }
+    }
+}
+
 /// Reads the cookies of a request and leaves in its head what the node sees of them. `None` where the
 /// backend has nothing to do with persistence.
 pub(crate) fn read(request: &mut Request, backend: &BackendState) -> Option<Persisted> {

@@ -37,6 +37,7 @@ mod offload;
 mod page;
 mod prepare;
 mod queue;
+mod rdp;
 mod redir;
 mod relay;
 mod resolver;

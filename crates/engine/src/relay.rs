@@ -12,6 +12,7 @@ use crate::end::{End, Side, Stage};
 use crate::exchange::ServerConnection;
 use crate::inspect::{self, Answer, Verdict};
 use crate::io;
+use crate::rdp;
 use crate::serve;
 use crate::session::{Early, Session};
 use crate::site::BackendState;
@@ -84,6 +85,9 @@ async fn open(
 ) {
     let inspected = session.record.elapsed();
     let mut attempts = Attempts::new(backend);
+    if let Some(persisted) = rdp::read(&session, backend) {
+        attempts.follow(&persisted);
+    }
     let connected = attempts
         .connect(
             &mut session,

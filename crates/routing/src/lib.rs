@@ -16,6 +16,7 @@ pub mod health;
 mod md5_crypt;
 pub mod pages;
 pub mod pattern;
+pub mod rdp;
 pub mod rules;
 pub mod sample;
 mod tls;

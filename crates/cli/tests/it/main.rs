@@ -45,4 +45,5 @@ mod statistics;
 mod strict;
 mod support;
 mod tcp;
+mod terminals;
 mod tls;

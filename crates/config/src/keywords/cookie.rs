@@ -11,7 +11,8 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, ServerDraft};
 use crate::expr::Stage;
 use crate::lexer::Word;
-use crate::model::{Backend, Cookie, CookieMode, PersistRule, Secret};
+use crate::model::{Backend, Cookie, CookieMode, Mode, PersistRule, Secret};
+use crate::source::Span;
 use crate::values::{header_text, limit};
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
@@ -28,6 +29,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("ignore-persist", BACK_ONLY, |draft, args, scope| {
         rule(draft, args, scope, false)
     }),
+    implemented("persist", BACK, rdp_cookie),
     invertible("option persist", BACK, |draft, args, _| {
         args.end()?;
         draft.back.persistence.persist = !args.negated() && !args.restores_default();
@@ -35,22 +37,38 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     }),
 ];
 
+/// What terminal servers call theirs (manual 4.2, "persist rdp-cookie").
+const RDP_COOKIE_DEFAULT: &str = "msts";
+
 /// What a section says of persistence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PersistenceDraft {
     cookie: Option<Cookie>,
     key: Option<Secret>,
     persist: bool,
+    /// The cookie of `persist rdp-cookie`.
+    rdp_cookie: Option<(Arc<str>, Span)>,
     rules: Vec<PersistRule>,
 }
 
 impl PersistenceDraft {
+    /// Where `persist rdp-cookie` is of no use.
+    pub(crate) fn notice(&self, mode: Mode) -> Option<Diagnostic> {
+        let (_, place) = self.rdp_cookie.as_ref()?;
+        (mode == Mode::Http).then(|| {
+            let message = "'persist rdp-cookie' has no effect in 'mode http'";
+            Diagnostic::notice(*place, message).help("write 'mode tcp', or use 'cookie'")
+        })
+    }
+
     /// Enters it into the backend. In `mode tcp` there are no cookies; that was told already.
     pub(crate) fn settle(&self, backend: &mut Backend) {
-        let http = backend.proxy.mode == crate::model::Mode::Http;
+        let http = backend.proxy.mode == Mode::Http;
         backend.cookie = self.cookie.clone().filter(|_| http);
         backend.dynamic_cookie_key = self.key.clone();
         backend.persist = self.persist;
+        let rdp_cookie = self.rdp_cookie.as_ref().filter(|_| !http);
+        backend.persist_rdp_cookie = rdp_cookie.map(|(name, _)| name.clone());
         backend.persist_rules = self.rules.clone();
     }
 }
@@ -66,6 +84,28 @@ const WORDS: [&str; 14] = [
     "rewrite", "insert", "prefix", "indirect", "nocache", "postonly", "preserve", "httponly",
     "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
 ];
+
+/// `persist rdp-cookie[(NAME)]`.
+fn rdp_cookie(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("rdp-cookie or rdp-cookie(NAME)")?;
+    let name = match word.text.strip_prefix("rdp-cookie") {
+        Some("") => Some(RDP_COOKIE_DEFAULT),
+        Some(argument) => argument
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'))
+            .filter(|name| !name.is_empty()),
+        None => None,
+    };
+    let Some(name) = name else {
+        let message = format!("'persist' does not accept '{}'", word.text);
+        return Err(
+            Diagnostic::alert(word.span, message).label("expected rdp-cookie or rdp-cookie(NAME)")
+        );
+    };
+    draft.back.persistence.rdp_cookie = Some((name.into(), args.place()));
+    args.ignore_rest(scope);
+    Ok(())
+}
 
 /// `cookie NAME [words]`.
 fn cookie(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {

@@ -77,7 +77,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("filter", PROXIES),
     not_yet("filter-sequence", PROXIES),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("persist", BACK),
     not_yet("quic-initial", FRONT_RULES),
     not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),

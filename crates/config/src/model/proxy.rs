@@ -232,6 +232,8 @@ pub struct Backend {
     pub dynamic_cookie_key: Option<Secret>,
     /// `option persist`: a cookie is followed to a server that is down.
     pub persist: bool,
+    /// `persist rdp-cookie`: the name of the cookie that names a server, in `mode tcp`.
+    pub persist_rdp_cookie: Option<Arc<str>>,
     /// `force-persist` and `ignore-persist`, in order.
     pub persist_rules: Vec<PersistRule>,
     /// Whether this is half of a `listen`.
