@@ -11,6 +11,7 @@ use std::sync::Arc;
 use config::model::Backend;
 use routing::balance::{Ask, Balancer, Candidate, Room, ServerKey};
 
+use crate::cookie_values::CookieValues;
 use crate::queue::{Queue, Ticket, Turn};
 use crate::server::ServerState;
 use crate::server_ids::ServerIds;
@@ -24,6 +25,8 @@ pub(crate) struct Pool {
     pub(crate) ids: ServerIds,
     members: BTreeMap<ServerKey, Member>,
     by_name: HashMap<Arc<str>, ServerKey>,
+    /// What stands for them in the persistence cookie.
+    pub(crate) cookies: CookieValues,
     /// Those who may go to any server.
     queue: Queue,
     /// Arrivals in all queues so far.
@@ -58,6 +61,7 @@ impl Pool {
             ids: ServerIds::new(&conf.servers),
             members: BTreeMap::new(),
             by_name: HashMap::new(),
+            cookies: CookieValues::default(),
             queue: Queue::default(),
             arrivals: 0,
             has_ramps: false,
@@ -73,6 +77,11 @@ impl Pool {
     pub(crate) fn server(&self, name: &str) -> Option<&Arc<ServerState>> {
         let key = self.by_name.get(name)?;
         self.members.get(key).map(|member| &member.server)
+    }
+
+    /// The server of that key.
+    pub(crate) fn by_key(&self, key: ServerKey) -> Option<&Arc<ServerState>> {
+        self.members.get(&key).map(|member| &member.server)
     }
 
     /// Adds a server whose name is not taken.
@@ -94,6 +103,7 @@ impl Pool {
         self.ids.give_back(server.id);
         self.members.remove(&server.key);
         self.by_name.remove(&server.conf.name);
+        self.cookies.set(server.key, None);
     }
 
     /// The backend's queue.

@@ -9,6 +9,7 @@ use config::model::Cookie;
 use routing::cookie::{self, Chosen, Found, Persistence, Presented};
 use wire::head::{Method, ResponseHead};
 
+use crate::assign::Pool;
 use crate::client::Request;
 use crate::clock;
 use crate::server::{ServerState, Target};
@@ -56,12 +57,12 @@ pub(crate) fn read(request: &mut Request, backend: &BackendState) -> Option<Pers
     if let Some(cookie) = &conf.cookie {
         let now = clock::wall().as_secs();
         let (fields, to_down) = (&mut head.fields, conf.persist);
-        let mut find = |value: &[u8]| backend.find_by_cookie(cookie, value);
+        let mut find = |value: &[u8]| backend.find_by_cookie(value);
         let presented = cookie::read(cookie, persistence, to_down, fields, now, &mut find);
         session.record.cookies.set([presented.given.letter(), b'N']);
         persisted.server = presented.server.and_then(|key| {
             let pool = backend.pool();
-            pool.servers().find(|server| server.key == key).cloned()
+            pool.by_key(key).cloned()
         });
         persisted.presented = presented;
     }
@@ -114,13 +115,11 @@ pub(crate) fn went_elsewhere(session: &Session) {
 
 impl BackendState {
     /// Who has this value: the first one that is up, be it draining, else the first one.
-    fn find_by_cookie(&self, cookie: &Cookie, value: &[u8]) -> Found {
+    fn find_by_cookie(&self, value: &[u8]) -> Found {
         let pool = self.pool();
         let mut down = Found::Unknown;
-        for server in pool.servers() {
-            if self.cookie_value(cookie, server).as_deref() != Some(value) {
-                continue;
-            }
+        let having = pool.cookies.servers(value).iter();
+        for server in having.filter_map(|key| pool.by_key(*key)) {
             if server.is_resolved() && server.health().is_up() {
                 return Found::Usable(server.key);
             }
@@ -129,6 +128,16 @@ impl BackendState {
             }
         }
         down
+    }
+
+    /// To be called when a server has been added or has another address: both may give it another
+    /// value.
+    pub(crate) fn note_cookie_value(&self, pool: &mut Pool, server: &ServerState) {
+        let Some(cookie) = &self.conf().cookie else {
+            return;
+        };
+        let value = self.cookie_value(cookie, server);
+        pool.cookies.set(server.key, value.as_deref());
     }
 
     /// What stands for a server in the cookie.

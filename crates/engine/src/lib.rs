@@ -14,6 +14,7 @@ mod client;
 mod clock;
 pub mod command;
 mod cookie;
+mod cookie_values;
 mod counters;
 mod end;
 mod exchange;

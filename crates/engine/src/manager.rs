@@ -183,7 +183,7 @@ fn take_address(
     if current.is_some_and(|current| addresses.contains(&current)) {
         return;
     }
-    server.set_resolved(*first);
+    backend.set_address(server, *first);
     if let Some(before) = current {
         let (backend_name, server_name) = (backend.name(), &server.conf.name);
         let message = format!(

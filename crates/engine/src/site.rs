@@ -309,7 +309,17 @@ impl BackendState {
         };
         let state = Arc::new(ServerState::new(key, id, server, tls, origin));
         pool.insert(&state);
+        self.note_cookie_value(&mut pool, &state);
         Ok(state)
+    }
+
+    /// Sets the address of a server given by name.
+    pub(crate) fn set_address(&self, server: &ServerState, address: SocketAddr) {
+        let mut pool = self.pool();
+        server.set_resolved(address);
+        if !server.removed.load(Relaxed) {
+            self.note_cookie_value(&mut pool, server);
+        }
     }
 
     /// Removes a server that has no session.

@@ -10,6 +10,11 @@ use super::date::Dates;
 use super::{Given, Persistence, Presented, pair, piece_end};
 use crate::balance::ServerKey;
 
+/// Values of our cookie in one request that are looked up, at most. A browser sends one for each path
+/// and domain that has set it, the closest first: more than two are hardly ever there, and each costs
+/// a look at the backend's servers.
+const LOOK_UPS_MAX: usize = 4;
+
 /// What the backend knows of a cookie's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -36,6 +41,7 @@ pub fn read(
         to_down: to_down || persistence == Persistence::Forced,
         now,
         find,
+        look_ups: 0,
         presented: Presented {
             ignored: persistence == Persistence::Ignored,
             ..Presented::default()
@@ -81,6 +87,7 @@ struct Reader<'a> {
     to_down: bool,
     now: u64,
     find: &'a mut dyn FnMut(&[u8]) -> Found,
+    look_ups: usize,
     presented: Presented,
 }
 
@@ -148,6 +155,10 @@ impl Reader<'_> {
             seen.given = given;
             return skip;
         }
+        if self.look_ups == LOOK_UPS_MAX {
+            return skip;
+        }
+        self.look_ups += 1;
         match (self.find)(own) {
             Found::Usable(server) => {
                 seen.given = Given::Valid;
@@ -337,6 +348,24 @@ mod tests {
         check(&ours, &["SRV=b; y=1; SRV=a; z=2"], "V2", &["y=1; z=2"]);
         check(&ours, &["x=1", "SRV=b; z=1"], "V2", &["x=1", "z=1"]);
         check(&ours, &["SRV=zz", "SRV=a"], "V1", &[]);
+    }
+
+    #[test]
+    fn thousands_of_our_cookie_are_not_all_looked_up() {
+        let ours = cookie(CookieMode::Insert, true);
+        let mut fields = Fields::new();
+        fields.append("cookie", "SRV=x; ".repeat(3700).as_bytes());
+        let mut look_ups = 0;
+        let mut find = |_: &[u8]| {
+            look_ups += 1;
+            Found::Unknown
+        };
+        let presented = read(&ours, Persistence::Usual, false, &mut fields, 0, &mut find);
+        assert_eq!((presented.given, look_ups), (Given::Invalid, LOOK_UPS_MAX));
+        let last = format!("{}SRV=b", "SRV=x; ".repeat(LOOK_UPS_MAX - 1));
+        check(&ours, &[&last], "V2", &[]);
+        let behind = format!("{}SRV=b; y=1", "SRV=x; ".repeat(LOOK_UPS_MAX));
+        check(&ours, &[&behind], "I", &["y=1"]);
     }
 
     #[test]
