@@ -3,9 +3,11 @@
 //!
 //! An exchange takes an entry of a table that is kept, and gives it back: no memory is asked for, no
 //! timer is set, and a message that passes touches nothing. Their number is bounded by the process's
-//! `maxconn`.
+//! `maxconn`; entries at the front are taken first, so that the table gets shorter after a burst.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -22,7 +24,44 @@ pub(crate) struct Exchanges {
 #[derive(Default)]
 struct Table {
     entries: Vec<Entry>,
-    free: Vec<usize>,
+    /// Entries that nobody has, and places that the table has no more: these are forgotten before it
+    /// grows over them.
+    free: BinaryHeap<Reverse<usize>>,
+}
+
+/// Entries whose memory is kept however few are in use: a few kilobytes per worker.
+const SPARE_MAX: usize = 64;
+
+impl Table {
+    fn enter(&mut self, entry: Entry) -> usize {
+        match self.free.pop() {
+            Some(Reverse(at)) if at < self.entries.len() => {
+                self.entries[at] = entry;
+                at
+            }
+            // Where the first one lies behind the end, all do.
+            _ => {
+                self.free.clear();
+                self.entries.push(entry);
+                self.entries.len() - 1
+            }
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        self.entries[at].target = None;
+        self.entries[at].waker = None;
+        self.free.push(Reverse(at));
+        while self.entries.last().is_some_and(|it| it.target.is_none()) {
+            self.entries.pop();
+        }
+        let len = self.entries.len();
+        if self.entries.capacity() > SPARE_MAX.max(4 * len) {
+            self.entries.shrink_to(SPARE_MAX.max(2 * len));
+            self.free.retain(|Reverse(at)| *at < len);
+            self.free.shrink_to(len);
+        }
+    }
 }
 
 struct Entry {
@@ -35,22 +74,12 @@ struct Entry {
 impl Exchanges {
     /// One more with that server of that backend, until the guard is dropped.
     pub(crate) fn enter(&self, target: (usize, ServerKey)) -> Underway<'_> {
-        let mut table = self.table.borrow_mut();
         let entry = Entry {
             target: Some(target),
             ended_by: None,
             waker: None,
         };
-        let at = match table.free.pop() {
-            Some(at) => {
-                table.entries[at] = entry;
-                at
-            }
-            None => {
-                table.entries.push(entry);
-                table.entries.len() - 1
-            }
-        };
+        let at = self.table.borrow_mut().enter(entry);
         Underway { all: self, at }
     }
 
@@ -94,16 +123,43 @@ impl Underway<'_> {
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        let mut table = self.all.table.borrow_mut();
-        table.entries[self.at].target = None;
-        table.entries[self.at].waker = None;
-        table.free.push(self.at);
+        self.all.table.borrow_mut().leave(self.at);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_gets_shorter_after_a_burst_and_no_entry_has_two_owners() {
+        let all = Exchanges::default();
+        let target = (0, ServerKey(1));
+        let first = all.enter(target);
+        let mut burst: Vec<_> = (0..10_000).map(|_| all.enter(target)).collect();
+        // Every other one ends, some come, all end, some come.
+        let mut turn = 0;
+        burst.retain(|_| {
+            turn += 1;
+            turn % 2 == 0
+        });
+        burst.extend((0..100).map(|_| all.enter(target)));
+        let mut places: Vec<_> = burst.iter().map(|it| it.at).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), burst.len());
+        drop(burst);
+        let table = |all: &Exchanges| {
+            let table = all.table.borrow();
+            (table.entries.len(), table.entries.capacity() <= SPARE_MAX)
+        };
+        assert_eq!(table(&all), (1, true));
+        let again: Vec<_> = (0..100).map(|_| all.enter(target)).collect();
+        let places: Vec<_> = again.iter().map(|it| it.at).collect();
+        assert_eq!(places, (1..101).collect::<Vec<_>>());
+        drop((first, again));
+        assert_eq!(table(&all), (0, true));
+    }
 
     #[tokio::test]
     async fn those_of_a_server_end_and_entries_are_used_again() {
@@ -123,7 +179,7 @@ mod tests {
         drop(mine);
         drop(theirs);
         let again = all.enter(one);
-        assert_eq!(all.table.borrow().entries.len(), 2);
+        assert_eq!(all.table.borrow().entries.len(), 1);
         let waits = poll_fn(|cx| {
             let mut ended = std::pin::pin!(again.ended());
             Poll::Ready(ended.as_mut().poll(cx).is_pending())
