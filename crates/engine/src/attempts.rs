@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
+use crate::tls::ClientTls;
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::former::{Former, Wanted};
 use crate::upstream::pool::Alike;
@@ -121,16 +122,13 @@ impl<'a> Attempts<'a> {
                     status: 302,
                 });
             }
-            let backend = self.backend.index();
-            let alike = Alike {
-                backend,
-                server: server.key,
-                sni: server_name(session, head),
-                header: proxy_header::of_session(session, &server.conf.outgoing.send_proxy),
+            let Some(alike) = self.kind_of(session, &server, head, idle.1) else {
+                return Err(no_server());
             };
             let found = match idle.0 {
                 _ if self.only_fresh => None,
                 Wanted::Fresh => None,
+                _ if alike.header.is_some() => idle.1.take(&alike),
                 Wanted::Own => idle.1.take(&alike),
                 Wanted::Proven => worker.idle.take(&alike, true),
                 Wanted::Any => worker.idle.take(&alike, false),
@@ -161,6 +159,25 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// Which connections to a server would do; `None` where nobody knows where it is.
+    fn kind_of(
+        &self,
+        session: &Session,
+        server: &ServerState,
+        head: Option<&RequestHead>,
+        former: &mut Former,
+    ) -> Option<Alike> {
+        let send = &server.conf.outgoing.send_proxy;
+        Some(Alike {
+            backend: self.backend.index(),
+            server: server.key,
+            target: server.target(session.connection().facts.dst)?,
+            tls_reading: server.tls.as_ref().map_or(0, ClientTls::reading),
+            sni: server_name(session, head),
+            header: proxy_header::of_session(session, send, &mut former.certificates),
+        })
+    }
+
     /// A new connection; `None` when it failed and another try is due.
     async fn open(
         &mut self,
@@ -172,14 +189,11 @@ impl<'a> Attempts<'a> {
         let now = session.record.elapsed();
         let started = *self.connecting_since.get_or_insert(now);
         let limit = self.backend.conf().proxy.timeouts.connect;
-        let Some(target) = server.target(session.connection().facts.dst) else {
-            return Err(no_server());
-        };
         session.count_at_both(Count::Connects);
         let header = alike.header.as_deref().unwrap_or_default();
         let write: HeaderOf<'_> = &|_| header.to_vec();
         let dial = Dial {
-            target: &target,
+            target: &alike.target,
             outgoing: &server.conf.outgoing,
             next_port: &server.next_port,
             speak_first: is_http || !header.is_empty() || server.tls.is_some(),
@@ -439,12 +453,16 @@ impl<'a> Attempts<'a> {
     ) {
         former.remember(self.backend, session.server());
         if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
-            let (stream, uses) = (server.stream, server.uses.saturating_add(1));
+            let connection = (server.stream, server.uses.saturating_add(1));
+            let send = &state.conf.outgoing.send_proxy;
             match self.backend.conf().http_reuse {
-                HttpReuse::Never => former.give(alike, state, stream, uses),
-                _ => worker
-                    .idle
-                    .give(alike, state, (stream, uses), &worker.shared),
+                // It names this very request: not even the next one of its client may go by it.
+                _ if alike.header.is_some() && send.unique_id => {}
+                policy if policy == HttpReuse::Never || alike.header.is_some() => {
+                    let (own, shared) = (former.own(), &worker.shared);
+                    worker.idle.give_own(own, alike, state, connection, shared);
+                }
+                _ => worker.idle.give(alike, state, connection, &worker.shared),
             }
         }
     }

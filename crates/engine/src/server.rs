@@ -81,7 +81,7 @@ pub(crate) struct ServerState {
 }
 
 /// Where to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// TCP.
     Inet(SocketAddr),
@@ -217,7 +217,8 @@ impl ServerState {
         }
     }
 
-    /// Sets the address of a server given by name.
+    /// Sets the address of a server given by name. Its backend's
+    /// [`set_address`](crate::site::BackendState::set_address) does, which knows what depends on it.
     pub(crate) fn set_resolved(&self, address: SocketAddr) {
         self.resolved.store(Some(Arc::new(address)));
     }

@@ -6,7 +6,7 @@
 use testkit::websocket::Target;
 use testkit::{Balancer, Client, LogSink, Node, PATIENCE, Port, WebSocket, wait_until};
 
-use crate::support::{one_backend, setup};
+use crate::support::{is_haproxy, one_backend, setup};
 
 /// A frontend that answers with what it knows of the connection.
 fn teller(bind: &str) -> String {
@@ -65,6 +65,40 @@ async fn a_connection_with_such_a_header_serves_its_own_client_alone() {
             let text = client.get("/").await.unwrap().text();
             assert_eq!(text, format!("{} 127.0.0.1", client.local_address()));
         }
+    }
+}
+
+/// Connections opened to the server and used again, and those that are idle now.
+async fn connections(balancer: &Balancer) -> (u64, u64, u64) {
+    let table = balancer.stats("http").await;
+    let number = |column| table.number("be", "s", column);
+    (number("connect"), number("reuse"), number("idle_conn_cur"))
+}
+
+#[tokio::test]
+async fn a_connection_with_such_a_header_is_kept_no_longer_than_its_client() {
+    if is_haproxy() {
+        return; // It counts them elsewhere.
+    }
+    let named = "send-proxy-v2 proxy-v2-options unique-id";
+    // One that names a request is of no use to the next one.
+    for (header, expected) in [("send-proxy", (1, 1, 1)), (named, (2, 0, 0))] {
+        let log = LogSink::start().await;
+        let server = format!("s 127.0.0.1:<port:teller> {header} pool-purge-delay 1h");
+        let bind = "127.0.0.1:<port:teller> accept-proxy";
+        let balancer = start(&log, bind, &server).await;
+        let (mut client, _) = ask(&balancer).await;
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        let shows = async |expected: (u64, u64, u64)| {
+            wait_until(header, PATIENCE, async || {
+                let seen = connections(&balancer).await;
+                testkit::wait::or_seen(seen == expected, format!("{seen:?}"))
+            })
+            .await;
+        };
+        shows(expected).await;
+        drop(client);
+        shows((expected.0, expected.1, 0)).await;
     }
 }
 
@@ -201,6 +235,64 @@ backend be
         })
         .await;
         drop(balancer);
+    }
+}
+
+/// Two ports, and two others as far from each other.
+fn pairs() -> ([Port; 2], [Port; 2]) {
+    let mut pairs: Vec<[Port; 2]> = Vec::new();
+    let apart = |[one, other]: &[Port; 2]| i32::from(other.number()) - i32::from(one.number());
+    loop {
+        let pair = [Port::claim(), Port::claim()];
+        match pairs.iter().position(|known| apart(known) == apart(&pair)) {
+            Some(at) => return (pairs.swap_remove(at), pair),
+            None => pairs.push(pair),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_kept_for_one_port_never_serves_another() {
+    let (outer, inner) = pairs();
+    let offset = i32::from(inner[0].number()) - i32::from(outer[0].number());
+    for host in ["127.0.0.1", "0.0.0.0", "*"] {
+        let log = LogSink::start().await;
+        let mut config = format!(
+            "
+global
+    nbthread 1
+frontend fe
+    bind 127.0.0.1:{}
+    bind 127.0.0.1:{}
+    default_backend be
+backend be
+    http-reuse always
+    server s {host}:{offset:+}
+",
+            outer[0].number(),
+            outer[1].number()
+        );
+        for port in &inner {
+            config += &format!(
+                "
+frontend teller{0}
+    bind 127.0.0.1:{0}
+    http-request return status 200 content-type text/plain string {0}
+",
+                port.number()
+            );
+        }
+        let _balancer = setup(&log, &config).start_unready();
+        for port in &outer {
+            wait_until("an answer", PATIENCE, async || {
+                testkit::http::get(port.address(), "/").await
+            })
+            .await;
+        }
+        for (outer, inner) in outer.iter().zip(&inner).cycle().take(6) {
+            let response = testkit::http::get(outer.address(), "/").await.unwrap();
+            assert_eq!(response.text(), inner.number().to_string(), "{host}");
+        }
     }
 }
 

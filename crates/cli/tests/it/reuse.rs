@@ -1,6 +1,6 @@
 //! Connections to nodes between requests: who may use which again, and how often.
 
-use testkit::{Balancer, Client, LogSink, Node};
+use testkit::{Balancer, Client, LogSink, Node, PATIENCE, wait_until};
 
 use crate::support::{is_haproxy, one_backend, setup};
 
@@ -75,6 +75,32 @@ async fn pools_may_be_forbidden() {
     }
     check("", "pool-max-conn 0", "aa", 2).await;
     check("", "pool-purge-delay 0", "aa", 2).await;
+    // Not for the client that had it either.
+    let never = "    http-reuse never";
+    check(never, "pool-max-conn 0", "aaa", 3).await;
+    check(never, "pool-purge-delay 0", "aaa", 3).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_one_client_has_to_itself_is_counted_and_purged() {
+    if is_haproxy() {
+        return; // There it lives as long as its client.
+    }
+    let lines = "    http-reuse never\n    stats uri /stats";
+    let (balancer, nodes, _log) = start(lines, &["n0 <n0> pool-purge-delay 1s"]).await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    for round in 1..3 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        for expected in [1, 0] {
+            wait_until("the gauge", PATIENCE, async || {
+                let seen = balancer.stats("http").await;
+                let seen = seen.number("be", "n0", "idle_conn_cur");
+                testkit::wait::or_seen(seen == expected, seen.to_string())
+            })
+            .await;
+        }
+        assert_eq!(nodes[0].connections(), round);
+    }
 }
 
 #[tokio::test]

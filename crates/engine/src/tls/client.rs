@@ -1,6 +1,7 @@
 //! TLS towards nodes: `server … ssl verify ca-file crl-file crt sni`, and for their checks.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,8 @@ pub(crate) struct ClientTls(Arc<Inner>);
 struct Inner {
     settings: ServerTls,
     config: ArcSwap<ClientConfig>,
+    /// How often the files were read since the first time.
+    reading: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -105,6 +108,7 @@ impl ClientTls {
         Ok(Self(Arc::new(Inner {
             settings: server.clone(),
             config: ArcSwap::from_pointee(config),
+            reading: AtomicU64::new(0),
             seen: Mutex::new(seen),
         })))
     }
@@ -126,6 +130,7 @@ impl ClientTls {
         match make(settings, shelf, told) {
             Ok((config, seen)) => {
                 self.0.config.store(Arc::new(config));
+                self.0.reading.fetch_add(1, Relaxed);
                 *self.seen() = seen;
                 true
             }
@@ -142,6 +147,12 @@ impl ClientTls {
                 false
             }
         }
+    }
+
+    /// Which reading of the files is in use: a connection made by another one trusts what is not
+    /// trusted any more, and shows what was replaced.
+    pub(crate) fn reading(&self) -> u64 {
+        self.0.reading.load(Relaxed)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

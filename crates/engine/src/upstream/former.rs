@@ -1,6 +1,7 @@
-//! What a client's connection remembers of nodes from one request to the next: a connection that no
-//! other client may use (`http-reuse never`), and the server to prefer (`option prefer-last-server`).
+//! What a client's connection remembers of nodes from one request to the next: connections that no
+//! other client may use, and the server to prefer (`option prefer-last-server`).
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,14 +10,16 @@ use config::model::{Balance, Balancing, HttpReuse};
 use crate::server::ServerState;
 use crate::site::BackendState;
 use crate::stream::Stream;
+use crate::upstream::own::Own;
 use crate::upstream::pool::Alike;
+use crate::upstream::proxy_header::Certificates;
 
 /// Which idle connections a request may go out on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// None: a new one.
     Fresh,
-    /// The one that this client's requests have used before.
+    /// One that this client's requests have used before.
     Own,
     /// Those that have served more than one request.
     Proven,
@@ -39,46 +42,24 @@ impl Wanted {
 /// What is remembered.
 #[derive(Default)]
 pub(crate) struct Former {
-    own: Option<Box<Own>>,
+    own: Option<Rc<Own>>,
+    /// What PROXY headers say of the certificates of this connection.
+    pub(crate) certificates: Option<Box<Certificates>>,
     /// The server of the last request, by the position of its backend, if the next one should go
     /// there too.
     server: Option<(usize, Arc<ServerState>)>,
 }
 
-struct Own {
-    alike: Alike,
-    server: Arc<ServerState>,
-    stream: Stream,
-    uses: u32,
-}
-
 impl Former {
-    /// The connection of one's own, if it is of that kind and still usable, and how many requests it
-    /// has carried.
-    pub(crate) fn take(&mut self, alike: &Alike) -> Option<(Stream, u32)> {
-        let mut own = self.own.take()?;
-        let usable = own.alike == *alike && !own.server.removed.load(Relaxed);
-        (usable && own.stream.is_quiet()).then_some((own.stream, own.uses))
+    /// A connection of one's own that is of that kind and still usable, and how many requests it has
+    /// carried.
+    pub(crate) fn take(&self, alike: &Alike) -> Option<(Stream, u32)> {
+        self.own.as_ref()?.take(alike)
     }
 
-    /// Keeps a connection that has carried so many requests.
-    pub(crate) fn give(
-        &mut self,
-        alike: Alike,
-        server: &Arc<ServerState>,
-        stream: Stream,
-        uses: u32,
-    ) {
-        let pooling = &server.conf.pooling;
-        if pooling.reuse_max.is_some_and(|max| uses > max) {
-            return;
-        }
-        self.own = Some(Box::new(Own {
-            alike,
-            server: server.clone(),
-            stream,
-            uses,
-        }));
+    /// Where one's own connections are kept.
+    pub(crate) fn own(&mut self) -> &Rc<Own> {
+        self.own.get_or_insert_default()
     }
 
     /// The last request is over; its server keeps the connection.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -10,36 +10,91 @@ use std::time::{Duration, Instant};
 use config::model::IdleMax;
 use routing::balance::ServerKey;
 
-use crate::server::ServerState;
+use crate::server::{ServerState, Target};
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::upstream::own::Own;
 
 /// Idle connections per server, at most, over all workers, where `pool-max-conn` says nothing: enough
 /// for any steady load (each serves hundreds of requests a second), and a bound for what a burst
 /// leaves behind.
 const PER_SERVER_MAX: u64 = 256;
 
-/// Which connections are alike: same server, same name in the TLS handshake.
+/// Entries of a table whose memory is kept however few are in use: a few kilobytes per worker, and no
+/// table is made anew for every handful of requests.
+const SPARE_MAX: usize = 64;
+
+/// Which connections are alike: where they go and as whom, with nothing in front that names another
+/// client. `source` and everything else that decides it is the server's own and never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Alike {
     /// Backend, by position.
     pub(crate) backend: usize,
     /// Server.
     pub(crate) server: ServerKey,
+    /// Where it is for this client, now: a server may be where the client came to, and its name may
+    /// get another address.
+    pub(crate) target: Target,
+    /// Which reading of its certificate files decides who it must be and who we are.
+    pub(crate) tls_reading: u64,
     /// The name sent by SNI.
     pub(crate) sni: Option<Rc<str>>,
     /// The PROXY header in front of it: it names one client, and nobody else may go by it.
     pub(crate) header: Option<Rc<[u8]>>,
 }
 
-struct Idle {
+/// A connection between two requests.
+pub(super) struct Idle {
     stream: Stream,
     since: Instant,
-    /// How long it may be idle (`pool-purge-delay`).
-    idle_max: Duration,
     /// How many requests it has carried.
     uses: u32,
-    _counted: Counted,
+    counted: Counted,
+}
+
+/// Who may use a connection next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// Whoever wants such a one.
+    Anybody,
+    /// The client it served.
+    Client,
+}
+
+impl Idle {
+    /// A connection after a whole exchange, when it has carried `uses` requests; `None` where it is
+    /// not to be kept.
+    pub(super) fn new(
+        server: &Arc<ServerState>,
+        (stream, uses): (Stream, u32),
+        next: For,
+        shared: &Arc<Shared>,
+    ) -> Option<Self> {
+        let pooling = &server.conf.pooling;
+        let worn_out = pooling.reuse_max.is_some_and(|max| uses > max);
+        let unwanted = pooling.purge_delay.is_zero() || server.removed.load(Relaxed);
+        if worn_out || unwanted || shared.stopping.load(Relaxed) {
+            return None;
+        }
+        Some(Self {
+            stream,
+            since: Instant::now(),
+            uses,
+            counted: Counted::new(server, next, shared)?,
+        })
+    }
+
+    /// The connection and how many requests it has carried, if it is usable.
+    pub(super) fn into_usable(mut self) -> Option<(Stream, u32)> {
+        let usable = !self.counted.0.removed.load(Relaxed) && self.stream.is_quiet();
+        usable.then_some((self.stream, self.uses))
+    }
+
+    /// Whether it is neither old (`pool-purge-delay`) nor ended by the server.
+    fn is_fresh(&mut self) -> bool {
+        let age_max = self.counted.0.conf.pooling.purge_delay;
+        self.since.elapsed() < age_max && self.stream.is_quiet()
+    }
 }
 
 /// One idle connection in the gauges of its server and of the process.
@@ -47,11 +102,12 @@ struct Counted(Arc<ServerState>, Arc<Shared>);
 
 impl Counted {
     /// `None` where there are enough already.
-    fn new(server: &Arc<ServerState>, shared: &Arc<Shared>) -> Option<Self> {
-        let max = match server.conf.pooling.idle_max {
-            IdleMax::Default => PER_SERVER_MAX,
-            IdleMax::Unlimited => u64::MAX,
-            IdleMax::Count(count) => u64::from(count),
+    fn new(server: &Arc<ServerState>, next: For, shared: &Arc<Shared>) -> Option<Self> {
+        let max = match (server.conf.pooling.idle_max, next) {
+            (IdleMax::Default, For::Anybody) => PER_SERVER_MAX,
+            // There are as many as clients, which have their own limits.
+            (IdleMax::Default, For::Client) | (IdleMax::Unlimited, _) => u64::MAX,
+            (IdleMax::Count(count), _) => u64::from(count),
         };
         let full = server.idle.load(Relaxed) >= max || shared.idle.load(Relaxed) >= shared.idle_max;
         if full {
@@ -74,6 +130,8 @@ impl Drop for Counted {
 #[derive(Default)]
 pub(crate) struct IdlePool {
     by_server: RefCell<HashMap<Alike, Vec<Idle>>>,
+    /// What clients have to themselves.
+    owned: RefCell<Vec<Weak<Own>>>,
 }
 
 impl IdlePool {
@@ -83,9 +141,8 @@ impl IdlePool {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(alike)?;
         while let Some(at) = pool.iter().rposition(|idle| !proven || idle.uses > 1) {
-            let mut idle = pool.remove(at);
-            if idle.stream.is_quiet() {
-                return Some((idle.stream, idle.uses));
+            if let Some(usable) = pool.remove(at).into_usable() {
+                return Some(usable);
             }
         }
         None
@@ -96,44 +153,43 @@ impl IdlePool {
         &self,
         alike: Alike,
         server: &Arc<ServerState>,
-        (stream, uses): (Stream, u32),
+        connection: (Stream, u32),
         shared: &Arc<Shared>,
     ) {
-        let pooling = &server.conf.pooling;
-        let worn_out = pooling.reuse_max.is_some_and(|max| uses > max);
-        if worn_out || pooling.purge_delay.is_zero() || server.removed.load(Relaxed) {
-            return;
+        if let Some(idle) = Idle::new(server, connection, For::Anybody, shared) {
+            let mut pools = self.by_server.borrow_mut();
+            pools.entry(alike).or_default().push(idle);
         }
-        if let Some(counted) = Counted::new(server, shared) {
-            let idle = Idle {
-                stream,
-                since: Instant::now(),
-                idle_max: pooling.purge_delay,
-                uses,
-                _counted: counted,
-            };
-            self.by_server
-                .borrow_mut()
-                .entry(alike)
-                .or_default()
-                .push(idle);
+    }
+
+    /// Keeps a connection for its client alone.
+    pub(crate) fn give_own(
+        &self,
+        own: &Rc<Own>,
+        alike: Alike,
+        server: &Arc<ServerState>,
+        connection: (Stream, u32),
+        shared: &Arc<Shared>,
+    ) {
+        if let Some(idle) = Idle::new(server, connection, For::Client, shared)
+            && own.keep(alike, idle)
+        {
+            self.owned.borrow_mut().push(Rc::downgrade(own));
         }
     }
 
     /// Drops all of a server.
     pub(crate) fn drop_server(&self, backend: usize, server: ServerKey) {
-        self.by_server
-            .borrow_mut()
-            .retain(|alike, _| alike.backend != backend || alike.server != server);
+        self.retain(|alike, _| alike.backend != backend || alike.server != server);
     }
 
     /// Drops all of a server so that their ports are free at once: an end in good order would keep
     /// each for a minute. Nothing is on its way on them.
     pub(crate) fn free_ports(&self, backend: usize, server: ServerKey) {
-        self.by_server.borrow_mut().retain(|alike, pool| {
+        self.retain(|alike, idle| {
             let keep = alike.backend != backend || alike.server != server;
             if !keep {
-                pool.iter().for_each(|idle| idle.stream.reset_on_close());
+                idle.stream.reset_on_close();
             }
             keep
         });
@@ -141,7 +197,7 @@ impl IdlePool {
 
     /// Drops all.
     pub(crate) fn clear(&self) {
-        self.by_server.borrow_mut().clear();
+        self.retain(|_, _| false);
     }
 
     /// Runs for ever: drops what was idle too long. Sleeps through while there is nothing.
@@ -150,13 +206,24 @@ impl IdlePool {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let mut pools = self.by_server.borrow_mut();
-            pools.retain(|_, pool| {
-                pool.retain_mut(|idle| {
-                    idle.since.elapsed() < idle.idle_max && idle.stream.is_quiet()
-                });
-                !pool.is_empty()
-            });
+            self.retain(|_, idle| idle.is_fresh());
+        }
+    }
+
+    /// Drops what `keep` does not want, whoever might use it, and the memory of a burst.
+    fn retain(&self, mut keep: impl FnMut(&Alike, &mut Idle) -> bool) {
+        let mut pools = self.by_server.borrow_mut();
+        pools.retain(|alike, pool| {
+            pool.retain_mut(|idle| keep(alike, idle));
+            !pool.is_empty()
+        });
+        if pools.capacity() > SPARE_MAX.max(4 * pools.len()) {
+            pools.shrink_to_fit();
+        }
+        let mut owned = self.owned.borrow_mut();
+        owned.retain(|own| own.upgrade().is_some_and(|own| own.retain(&mut keep)));
+        if owned.capacity() > SPARE_MAX.max(4 * owned.len()) {
+            owned.shrink_to_fit();
         }
     }
 }

@@ -16,8 +16,13 @@ use crate::session::Session;
 /// Bytes of a unique id at most, by the protocol: a longer one is left out.
 const UNIQUE_ID_LEN_MAX: usize = 128;
 
-/// What stands in front of the connection of `session` to its server; `None`: nothing.
-pub(crate) fn of_session(session: &Session, send: &SendProxy) -> Option<Rc<[u8]>> {
+/// What stands in front of the connection of `session` to its server; `None`: nothing. What the
+/// certificates say stays in `certificates`.
+pub(crate) fn of_session(
+    session: &Session,
+    send: &SendProxy,
+    certificates: &mut Option<Box<Certificates>>,
+) -> Option<Rc<[u8]>> {
     let facts = &session.connection().facts;
     let addresses = facts.src.zip(facts.dst);
     let mut out = Vec::with_capacity(128);
@@ -26,7 +31,10 @@ pub(crate) fn of_session(session: &Session, send: &SendProxy) -> Option<Rc<[u8]>
         ProxyVersion::V2 => {
             let tls = facts.tls.as_ref();
             let unique_id = send.unique_id.then(|| unique_id(session));
-            let certificates = tls.map(|tls| Certificates::new(send, tls));
+            let named = send.cert_cn || send.cert_key || send.cert_sig;
+            let certificates = tls
+                .filter(|_| named)
+                .map(|tls| &**certificates.get_or_insert_with(|| Box::new(Certificates::new(tls))));
             let header = Header {
                 addresses,
                 alpn: tls.and_then(|tls| tls.alpn.as_deref()).map(str::as_bytes),
@@ -38,10 +46,9 @@ pub(crate) fn of_session(session: &Session, send: &SendProxy) -> Option<Rc<[u8]>
                 unique_id: unique_id
                     .as_deref()
                     .filter(|id| id.len() <= UNIQUE_ID_LEN_MAX),
-                ssl: send.ssl.then(|| {
-                    tls.zip(certificates.as_ref())
-                        .map(|(tls, it)| it.ssl(send, tls))
-                }),
+                ssl: send
+                    .ssl
+                    .then(|| tls.map(|tls| ssl(send, tls, certificates))),
             };
             write_v2(&header, &mut out);
         }
@@ -56,35 +63,35 @@ fn unique_id(session: &Session) -> Vec<u8> {
 }
 
 /// What the certificates of both sides say of themselves.
-struct Certificates {
+pub(crate) struct Certificates {
     common_name: Option<Vec<u8>>,
     key: Option<String>,
     signature: Option<&'static str>,
 }
 
 impl Certificates {
-    fn new(send: &SendProxy, tls: &TlsFacts) -> Self {
-        let client = tls.client.as_ref().filter(|_| send.cert_cn);
+    fn new(tls: &TlsFacts) -> Self {
+        let client = tls.client.as_ref();
         let own = tls.certificate.as_ref();
-        let own = own.filter(|_| send.cert_key || send.cert_sig);
         let own = own.and_then(|der| X509Certificate::from_der(der).ok());
         let own = own.as_ref().map(|(_, certificate)| certificate);
         Self {
             common_name: client.and_then(|client| common_name(&client.der)),
-            key: own.filter(|_| send.cert_key).and_then(key),
-            signature: own.filter(|_| send.cert_sig).and_then(signature),
+            key: own.and_then(key),
+            signature: own.and_then(signature),
         }
     }
+}
 
-    fn ssl<'a>(&'a self, send: &SendProxy, tls: &'a TlsFacts) -> Ssl<'a> {
-        Ssl {
-            version: tls.version(),
-            cipher: send.ssl_cipher.then(|| tls.cipher()),
-            certificate: tls.client.is_some(),
-            common_name: self.common_name.as_deref(),
-            key: self.key.as_deref(),
-            signature: self.signature,
-        }
+fn ssl<'a>(send: &SendProxy, tls: &'a TlsFacts, certificates: Option<&'a Certificates>) -> Ssl<'a> {
+    let asked = |wanted: bool| certificates.filter(|_| wanted);
+    Ssl {
+        version: tls.version(),
+        cipher: send.ssl_cipher.then(|| tls.cipher()),
+        certificate: tls.client.is_some(),
+        common_name: asked(send.cert_cn).and_then(|it| it.common_name.as_deref()),
+        key: asked(send.cert_key).and_then(|it| it.key.as_deref()),
+        signature: asked(send.cert_sig).and_then(|it| it.signature),
     }
 }
 
