@@ -17,7 +17,7 @@ use crate::client::{After, Client, Request};
 use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
-use crate::exchange::{self, BodyRead, Failure, Order, Outcome, ServerConnection};
+use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
 use crate::redir;
 use crate::retry::Kept;
 use crate::session::Session;
@@ -49,7 +49,6 @@ pub(crate) async fn forward(
     }
     attempts.prefer(client.former.preferred(backend));
     let mut kept = Kept::of(&request, backend, worker);
-    let mut body_read = BodyRead::None;
     loop {
         let wanted = match may_reuse(&request) {
             true => Wanted::by(backend.conf().http_reuse, client.is_first()),
@@ -74,7 +73,6 @@ pub(crate) async fn forward(
         let mut server = match connected {
             Ok(server) => server,
             Err(NoServer { end, status }) => {
-                request.skip_read(body_read);
                 let place = request.session.server();
                 let redir = place.and_then(|server| redir::answer(server, &request.head));
                 if let (Some(answer), Side::Local) = (redir, end.side) {
@@ -102,7 +100,7 @@ pub(crate) async fn forward(
         )
         .await;
         if let Outcome::Failed(failure) = &outcome {
-            body_read = body_read.max(failure.body);
+            request.body_read = request.body_read.max(failure.body);
         }
         match outcome {
             Outcome::Switched => return Forwarded::Tunnel(open_tunnel(client, server, request)),
@@ -117,7 +115,7 @@ pub(crate) async fn forward(
                 return Forwarded::Done(client, after);
             }
             Outcome::Replaced(Instead { answer, end }, read) => {
-                request.skip_read(body_read.max(read));
+                request.body_read = request.body_read.max(read);
                 return give_answer(client, request, end, answer).await;
             }
             Outcome::Failed(failure)
@@ -135,7 +133,6 @@ pub(crate) async fn forward(
                     // An orderly end would pass for the whole of it.
                     client.cut = true;
                 }
-                request.skip_read(body_read);
                 return give_up(client, request, failure.end, failure.status).await;
             }
         }
@@ -144,8 +141,10 @@ pub(crate) async fn forward(
 
 /// Only a request that changes nothing and can be sent again whole may go out on a connection that
 /// was idle: if that one dies, nobody knows whether the request was seen (RFC 9110 section 9.2.1).
+/// One that a rule has forbidden to send again (`disable-l7-retry`) may not either.
 fn may_reuse(request: &Request) -> bool {
     request.head.method.is_safe()
+        && !request.session.record.sent_once.get()
         && matches!(request.body, BodyLength::Empty | BodyLength::Length(0))
         && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
@@ -187,6 +186,8 @@ async fn run_exchange(
     let order = Order {
         head: &request.head,
         body: request.body,
+        body_read: request.body_read,
+        waits: request.waits,
         upgrade,
         server_connection,
         // `option httpclose` of a backend closes its own side alone, as in HAProxy. Bytes behind a
@@ -227,8 +228,10 @@ impl Rewriter<'_> {
 
 /// What the proxy itself does to a head: hop-by-hop fields go, `X-Forwarded-For` comes.
 fn prepare_head(request: &mut Request, backend: &BackendState) {
-    // A rule that took the Upgrade field away has forbidden the upgrade.
+    // A rule that took the Upgrade field away has forbidden the upgrade. What comes behind may be
+    // frames all the same.
     if !request.head.fields.contains("upgrade") {
+        request.keep_alive &= !matches!(request.upgrade, Upgrade::WebSocket(_));
         request.upgrade = Upgrade::No;
     }
     match request.upgrade {

@@ -8,6 +8,7 @@ mod admit;
 mod answers;
 mod assign;
 mod attempts;
+mod body_read;
 mod buffer;
 mod checks;
 mod client;

@@ -73,13 +73,11 @@ impl Kept {
     }
 
     /// Writes what was sent before behind the head in `out`, and sets `reader` to where it was.
-    /// Whether there was any.
-    pub(crate) fn resume(&self, reader: &mut BodyReader, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn resume(&self, reader: &mut BodyReader, out: &mut Vec<u8>) {
         if let Some(known) = &self.reader {
             *reader = known.clone();
         }
         out.extend_from_slice(&self.sent);
-        !self.sent.is_empty()
     }
 
     /// Keeps what was written to `out` behind `before`. Whether everything so far fits.
@@ -121,7 +119,7 @@ mod tests {
         assert!(kept.add(b"HEADabc", 4, &reader));
         assert!(kept.add(b"def", 0, &reader));
         let mut again = b"HEAD".to_vec();
-        assert!(kept.resume(&mut reader, &mut again));
+        kept.resume(&mut reader, &mut again);
         assert_eq!(again, b"HEADabcdef");
         assert!(!kept.add(b"g", 0, &reader));
         assert!(!kept.add(b"", 0, &reader), "once lost, always lost");

@@ -218,6 +218,13 @@ async fn an_early_response_reaches_a_client_that_still_sends() {
         .await;
     lab.client.send(pattern(100_000)).await;
     assert_eq!(lab.client.response().await.unwrap().status, 413);
+    // What follows belongs to the body, until the connection is closed or the body is over.
+    let hidden = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+    lab.client.try_send(&hidden).await.ok();
+    lab.client.half_close().await;
+    let after = lab.client.until_closed().await.unwrap_or_default();
+    assert!(after.is_empty(), "{}", String::from_utf8_lossy(&after));
+    assert_eq!(lab.node.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ mod retries;
 mod reuse;
 mod rules;
 mod secure;
+mod smuggling;
 mod sockets;
 mod statistics;
 mod strict;

@@ -5,7 +5,7 @@ use testkit::node::Health;
 use testkit::websocket::Target;
 use testkit::{Balancer, Client, LogSink, Node, PATIENCE, Swarm, Temper, WebSocket, wait_until};
 
-use crate::support::{one_backend, setup, termination};
+use crate::support::{is_haproxy, one_backend, setup, termination};
 
 /// One server that is observed, its first check passed, and the next one far away.
 async fn observed(log: &LogSink, node: &Node, params: &str) -> Balancer {
@@ -201,6 +201,29 @@ impl Two {
         let at = self.nodes.iter().position(|node| count(node) == 1);
         (client, at.unwrap())
     }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_has_ended_is_no_error_of_its_server() {
+    if is_haproxy() {
+        return;
+    }
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    node.set_temper(Temper::OneAnswer);
+    let settings = "    default-server check inter 60s observe layer7 error-limit 1 \
+         on-error mark-down\n    stats uri /stats";
+    let balancer = setup(&log, &one_backend(settings, &["n1 <n1>"]))
+        .set("n1", node.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(client.get(path).await.unwrap().status, 200, "{path}");
+    }
+    let requests = node.requests().len();
+    assert!(requests > 3, "{requests}: no idle connection was used");
+    assert!(!log.lines().concat().contains("is DOWN"));
 }
 
 const SHUTDOWN: &str = "    default-server on-marked-down shutdown-sessions";

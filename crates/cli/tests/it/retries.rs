@@ -164,6 +164,23 @@ async fn a_rule_may_forbid_it() {
 }
 
 #[tokio::test]
+async fn what_is_sent_once_goes_out_on_no_connection_that_may_have_ended() {
+    if is_haproxy() {
+        return; // It sends it twice.
+    }
+    let settings = "    http-request disable-l7-retry if { path /once }";
+    let pair = Pair::start(Temper::OneAnswer, settings).await;
+    pair.good.set_temper(Temper::OneAnswer);
+    let mut client = pair.client().await;
+    for path in ["/1", "/2", "/once", "/once"] {
+        assert_eq!(client.get(path).await.unwrap().status, 200, "{path}");
+    }
+    let seen = [&pair.bad, &pair.good].map(|node| node.requests());
+    let once = seen.iter().flatten().filter(|it| it.word(1) == "/once");
+    assert_eq!(once.count(), 2);
+}
+
+#[tokio::test]
 async fn a_websocket_that_was_not_opened_is_opened_elsewhere() {
     for temper in [
         Temper::ResetBeforeResponse,

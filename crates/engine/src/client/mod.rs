@@ -13,8 +13,8 @@ use wire::h1::{self, BodyLength, Limits};
 use wire::head::{RequestHead, Version};
 use wire::ws::Upgrade;
 
+use crate::body_read::{BodyEnd, BodyRead};
 use crate::buffer::Buffer;
-use crate::exchange::BodyRead;
 use crate::io;
 use crate::session::Session;
 use crate::stream::Stream;
@@ -58,30 +58,40 @@ pub(crate) struct Request {
     pub(crate) upgrade: Upgrade,
     /// Whether the client would send another request afterwards.
     pub(crate) keep_alive: bool,
-    /// Whether its body was read to the end already.
-    pub(crate) body_read: bool,
+    /// Whether the client may wait for a go-ahead before it sends the body, whatever rules made of
+    /// the head since.
+    pub(crate) waits: bool,
+    /// How much of its body was read.
+    pub(crate) body_read: BodyRead,
     /// Its books.
     pub(crate) session: Box<Session>,
-}
-
-impl Request {
-    /// That much of its body was read already: what is left may be skipped, if anybody knows where
-    /// it begins.
-    pub(crate) fn skip_read(&mut self, read: BodyRead) {
-        match read {
-            BodyRead::None => {}
-            BodyRead::Part => self.keep_alive = false,
-            BodyRead::Whole => self.body = BodyLength::Empty,
-        }
-    }
 }
 
 /// Whether a connection goes on after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
+    /// Another request may come, now that this one's body was read to its end.
+    KeepAlive(BodyEnd),
+    /// It ends.
+    Close,
+}
+
+impl After {
+    /// What the client is told of it.
+    pub(crate) fn announced(self) -> Announced {
+        match self {
+            Self::KeepAlive(_) => Announced::KeepAlive,
+            Self::Close => Announced::Close,
+        }
+    }
+}
+
+/// What a response's head tells the client of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Announced {
     /// Another request may come.
     KeepAlive,
-    /// It ends.
+    /// It ends behind this response.
     Close,
 }
 
@@ -175,10 +185,10 @@ pub(crate) fn head_limits(worker: &Worker) -> Limits {
 }
 
 /// `Connection` for the client: HTTP/1.1 goes on unless told, HTTP/1.0 ends unless told.
-pub(crate) fn connection_field(version: Version, after: After) -> Option<h1::Connection> {
-    match (version, after) {
-        (_, After::Close) => Some(h1::Connection::Close),
-        (Version::Http10, After::KeepAlive) => Some(h1::Connection::KeepAlive),
-        (Version::Http11, After::KeepAlive) => None,
+pub(crate) fn connection_field(version: Version, announced: Announced) -> Option<h1::Connection> {
+    match (version, announced) {
+        (_, Announced::Close) => Some(h1::Connection::Close),
+        (Version::Http10, Announced::KeepAlive) => Some(h1::Connection::KeepAlive),
+        (Version::Http11, Announced::KeepAlive) => None,
     }
 }

@@ -10,6 +10,7 @@ use wire::ws::Upgrade;
 
 use super::{After, Client, Request, connection_field};
 use crate::answers;
+use crate::body_read::{BodyEnd, BodyRead};
 use crate::export::Report;
 use crate::io;
 use crate::measure;
@@ -40,18 +41,19 @@ impl Client {
     }
 
     /// Whether the connection can go on behind an answer of our own; what is left of the body goes.
-    fn after(&mut self, request: &Request, closes: bool) -> After {
-        let whole = request.body_read || self.skip_body(request);
+    fn after(&mut self, request: &mut Request, closes: bool) -> After {
+        if request.body_read == BodyRead::None {
+            request.body_read = self.skip_body(request);
+        }
         let worker = self.worker();
         // Bytes behind an upgrade that is refused may be frames: they must never become a request.
         let no_upgrade = matches!(request.upgrade, Upgrade::No);
         let mode = self.connection.frontend.conf().proxy.connection;
         let closes = closes || mode == ConnectionMode::Close;
         let keeps = request.keep_alive && no_upgrade && !closes;
-        if whole && keeps && !worker.is_stopping() {
-            After::KeepAlive
-        } else {
-            After::Close
+        match request.body_read {
+            BodyRead::Whole(end) if keeps && !worker.is_stopping() => After::KeepAlive(end),
+            _ => After::Close,
         }
     }
 
@@ -81,7 +83,12 @@ impl Client {
         session.record.status = Some(200);
         session.count_own_response(200);
         let mut out = Vec::with_capacity(1024);
-        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        h1::write_response(
+            &head,
+            framing,
+            connection_field(version, after.announced()),
+            &mut out,
+        );
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
         let stream = RefCell::new(&mut self.stream);
         let mut more = !is_head;
@@ -131,7 +138,12 @@ impl Client {
         };
         let mut out = Vec::with_capacity(256 + body.len());
         let framing = Framing::Length(body.len() as u64);
-        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        h1::write_response(
+            &head,
+            framing,
+            connection_field(version, after.announced()),
+            &mut out,
+        );
         if !is_head {
             out.extend_from_slice(&body);
         }
@@ -147,13 +159,13 @@ impl Client {
         }
     }
 
-    /// Skips a body that nobody wants, as far as it has arrived; whether that was all of it.
-    fn skip_body(&mut self, request: &Request) -> bool {
+    /// Skips a body that nobody wants, as far as it has arrived: how much of it that was.
+    fn skip_body(&mut self, request: &Request) -> BodyRead {
         let worker = self.worker();
         let mut reader = BodyReader::new(request.body);
         loop {
-            if reader.is_done() {
-                return true;
+            if let Some(end) = BodyEnd::of(&reader) {
+                return BodyRead::Whole(end);
             }
             let (used, counted) = match reader.next(self.buffer.bytes()) {
                 Ok(BodyStep::Data { start, end }) => (end, end - start),
@@ -161,7 +173,7 @@ impl Client {
                 Ok(BodyStep::End { consumed, trailers }) => {
                     (consumed, measure::end(consumed, trailers.as_ref()))
                 }
-                Ok(BodyStep::NeedMore) | Err(_) => return false,
+                Ok(BodyStep::NeedMore) | Err(_) => return BodyRead::Part,
             };
             request.session.count_in(counted);
             self.buffer.consume(used, &worker.buffers);

@@ -8,6 +8,7 @@ use wire::head::{RequestHead, Version};
 use wire::ws::{self, Upgrade};
 
 use super::{After, Client, Request, head_limits};
+use crate::body_read::{BodyEnd, BodyRead};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::io;
@@ -211,11 +212,16 @@ impl Client {
     }
 
     /// Reads the body of a request that we answer ourselves; `None` when it is longer than that, or
-    /// does not come in time.
-    pub(crate) async fn read_body(&mut self, request: &Request, most: usize) -> Option<Vec<u8>> {
+    /// does not come in time. Where its rest begins nobody knows then.
+    pub(crate) async fn read_body(
+        &mut self,
+        request: &mut Request,
+        most: usize,
+    ) -> Option<Vec<u8>> {
         let worker = self.worker();
         let timeouts = self.connection.frontend.conf().proxy.timeouts;
         let limit = timeouts.http_request.or(timeouts.client);
+        request.body_read = BodyRead::Part;
         let reading = async {
             let mut reader = BodyReader::new(request.body);
             let mut body = Vec::new();
@@ -242,9 +248,11 @@ impl Client {
                     return None;
                 }
             }
-            Some(body)
+            Some((body, BodyEnd::of(&reader)?))
         };
-        within(limit, reading).await.ok().flatten()
+        let (body, end) = within(limit, reading).await.ok().flatten()?;
+        request.body_read = BodyRead::Whole(end);
+        Some(body)
     }
 }
 
@@ -286,12 +294,14 @@ fn accept_head(
         return Err(refuse(session, status));
     }
     let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
+    let waits = h1::expects_continue(&head);
     Ok(Request {
         head,
         body,
         upgrade,
         keep_alive,
-        body_read: false,
+        waits,
+        body_read: BodyRead::None,
         session,
     })
 }

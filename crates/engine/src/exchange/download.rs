@@ -8,11 +8,13 @@ use wire::h1::{self, BodyLength, BodyReader, Framing, HeadScanner, Parsed};
 use wire::head::{Fields, ResponseHead, Version};
 use wire::ws;
 
+use super::Order;
+use super::progress::{Marked, Progress, Relayed};
 use super::transcode::transcode;
-use super::{Order, Outcome, Progress};
 use crate::answers::Instead;
+use crate::body_read::BodyRead;
 use crate::buffer::Buffer;
-use crate::client::{After, connection_field, head_limits};
+use crate::client::{Announced, connection_field, head_limits};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::io;
@@ -40,6 +42,8 @@ pub(super) struct Download<'a> {
     pub(super) client: &'a io::Shared<'a>,
     pub(super) server: &'a io::Shared<'a>,
     pub(super) server_buffer: &'a mut Buffer,
+    /// Whether the server's connection has carried a request before.
+    pub(super) reused: bool,
     pub(super) session: &'a Session,
     pub(super) order: &'a Order<'a>,
     pub(super) progress: &'a Progress,
@@ -53,13 +57,25 @@ struct Unsent {
     bytes: Vec<u8>,
     /// What it counts: see `measure`.
     counted: usize,
+    /// Where its body ends.
+    marked: Marked,
+}
+
+/// How the response ended.
+pub(super) enum Ended {
+    /// It was relayed whole.
+    Relayed(Relayed),
+    /// The connection has become a tunnel, and the client was told.
+    Switched,
+    /// The client gets another answer; nothing was sent yet.
+    Replaced(Instead),
 }
 
 /// Who ended it, and the status the client should get if it got none yet.
 pub(super) type Broken = (End, Option<u16>);
 
 impl Download<'_> {
-    pub(super) async fn run(mut self) -> Result<Outcome, Broken> {
+    pub(super) async fn run(mut self) -> Result<Ended, Broken> {
         let head = self.read_final_head().await?;
         if head.status == 101 {
             return self.switch(head).await;
@@ -73,20 +89,21 @@ impl Download<'_> {
             let head = self.read_head().await?;
             if head.status == 101 || !head.is_interim() {
                 return match self.order.retried_statuses.contains(&head.status) {
-                    true if self.progress.repeatable.get() => {
+                    true if self.progress.is_repeatable() => {
                         observe::saw(self.session, Sight::Status(head.status));
-                        self.progress.cause.set(Some(Cause::Status(head.status)));
+                        self.progress.blame(Cause::Status(head.status));
                         Err((End::by(Side::Server, Stage::Headers), None))
                     }
                     _ => Ok(head),
                 };
             }
             if self.order.head.version == Version::Http11 {
-                self.progress.repeatable.set(false);
+                self.progress.interim_begins();
                 let mut out = Vec::with_capacity(128);
                 h1::write_response(&head, Framing::None, None, &mut out);
                 self.session.count_out(measure::response(&head));
                 self.write(&out).await?;
+                self.progress.interim_ends();
             }
         }
         Err(self.invalid())
@@ -109,18 +126,26 @@ impl Download<'_> {
             }
             match self.read(Stage::Headers).await? {
                 0 => {
-                    observe::saw(self.session, Sight::Closed);
-                    self.progress.cause.set(Some(self.broke_off()));
+                    self.saw_end(Sight::Closed);
+                    self.progress.blame(self.broke_off());
                     return Err((End::by(Side::Server, Stage::Headers), Some(502)));
                 }
-                _ => self.progress.answered.set(true),
+                _ => self.progress.heard(),
             }
+        }
+    }
+
+    /// The connection has ended. For one that was idle before that is a race with the node's own
+    /// time limit, and says nothing about the node.
+    fn saw_end(&self, sight: Sight) {
+        if !self.reused || self.progress.has_heard() {
+            observe::saw(self.session, sight);
         }
     }
 
     /// The connection ended before the head did.
     fn broke_off(&self) -> Cause {
-        match self.progress.answered.get() {
+        match self.progress.has_heard() {
             true => Cause::Partial,
             false => Cause::Empty,
         }
@@ -128,7 +153,7 @@ impl Download<'_> {
 
     /// What the server sent is no response: the client gets 502, never any of it.
     fn invalid(&self) -> Broken {
-        self.progress.cause.set(Some(Cause::Junk));
+        self.progress.blame(Cause::Junk);
         observe::saw(self.session, Sight::Invalid);
         self.session.count_at_both(Count::ResponseErrors);
         (End::by(Side::Proxy, Stage::Headers), Some(502))
@@ -136,7 +161,7 @@ impl Download<'_> {
 
     /// A 101 opens a tunnel only if an upgrade was asked for and the answer is right in every part
     /// (RFC 6455 section 4.1).
-    async fn switch(mut self, mut head: ResponseHead) -> Result<Outcome, Broken> {
+    async fn switch(mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
         let Some(key) = self.order.upgrade else {
             return Err(self.invalid());
         };
@@ -146,19 +171,19 @@ impl Download<'_> {
         let counted = measure::response(&head);
         h1::strip_around_upgrade(&mut head.fields);
         if let Some(instead) = self.rewrite(&mut head, counted) {
-            return Ok(Outcome::Replaced(instead, self.progress.body_read()));
+            return Ok(Ended::Replaced(instead));
         }
         let mut out = Vec::with_capacity(256);
         let connection = Some(h1::Connection::Upgrade);
         h1::write_response(&head, Framing::None, connection, &mut out);
-        self.announce(101, counted);
+        self.announce(101, counted, Marked::ByItself);
         observe::saw(self.session, Sight::Status(101));
         self.session.count_out(counted);
         self.write(&out).await?;
-        Ok(Outcome::Switched)
+        Ok(Ended::Switched)
     }
 
-    async fn relay(mut self, mut head: ResponseHead) -> Result<Outcome, Broken> {
+    async fn relay(mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
         let method = &self.order.head.method;
         let body = h1::response_body(&head, method).map_err(|_| self.invalid())?;
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
@@ -166,13 +191,14 @@ impl Download<'_> {
         let framing = self.framing(&head, body);
         // A client that waits for a go-ahead and gets this answer instead may send its body or not:
         // what comes next on this connection would have two meanings (RFC 9110 section 10.1.1).
-        let waits = h1::expects_continue(self.order.head) && !self.progress.body_used.get();
-        self.progress
-            .abandoned
-            .set(waits && !self.progress.upload_over.get());
-        let after = self.after(body, framing);
-        let unframed = framing == Framing::UntilClose && body != BodyLength::Empty;
-        self.progress.unframed.set(unframed);
+        if self.order.waits && self.progress.body() == BodyRead::None {
+            self.progress.abandon();
+        }
+        let announced = self.announced(body, framing);
+        let marked = match framing == Framing::UntilClose && body != BodyLength::Empty {
+            true => Marked::ByTheEnd,
+            false => Marked::ByItself,
+        };
         let counted = measure::response(&head);
         h1::strip_hop_by_hop(&mut head.fields);
         let came = match body {
@@ -183,26 +209,31 @@ impl Download<'_> {
             _ => 0,
         };
         if let Some(instead) = self.rewrite(&mut head, counted + came) {
-            return Ok(Outcome::Replaced(instead, self.progress.body_read()));
+            return Ok(Ended::Replaced(instead));
         }
         let mut out = Vec::with_capacity(1024);
         let version = self.order.head.version;
-        h1::write_response(&head, framing, connection_field(version, after), &mut out);
+        h1::write_response(
+            &head,
+            framing,
+            connection_field(version, announced),
+            &mut out,
+        );
         let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
         let unsent = Unsent {
             status: head.status,
             bytes: out,
             counted,
+            marked,
         };
         self.relay_body(body, chunked, unsent).await?;
-        Ok(Outcome::Done {
-            client: after,
-            server_reusable: !self.progress.abandoned.get()
-                && server_keeps
+        Ok(Ended::Relayed(Relayed {
+            client: announced,
+            server_keeps: server_keeps
                 && !bound_to_user
                 && body != BodyLength::UntilClose
                 && self.server_buffer.is_empty(),
-        })
+        }))
     }
 
     /// What the configuration does to a response; an answer in its place makes an end of it.
@@ -234,19 +265,19 @@ impl Download<'_> {
         }
     }
 
-    fn after(&self, body: BodyLength, framing: Framing) -> After {
+    /// What the client is told of its connection. It may come to a worse end.
+    fn announced(&self, body: BodyLength, framing: Framing) -> Announced {
         let ends = framing == Framing::UntilClose && body != BodyLength::Empty;
-        let goes_on = self.order.keep_client && !self.progress.abandoned.get();
+        let goes_on = self.order.keep_client && self.progress.may_end_well();
         if goes_on && !ends && !self.worker.is_stopping() {
-            After::KeepAlive
+            Announced::KeepAlive
         } else {
-            After::Close
+            Announced::Close
         }
     }
 
-    fn announce(&self, status: u16, counted: usize) {
-        self.progress.head_sent.set(true);
-        self.progress.repeatable.set(false);
+    fn announce(&self, status: u16, counted: usize, marked: Marked) {
+        self.progress.begin(marked);
         self.seen.status.set(Some(status));
         let now = self.session.record.elapsed();
         self.seen.head_at.set(Some(now));
@@ -275,6 +306,7 @@ impl Download<'_> {
             status,
             bytes: mut out,
             counted,
+            marked,
         } = head;
         let counts = Cell::new(counted);
         let mut announced = false;
@@ -294,7 +326,7 @@ impl Download<'_> {
                 Err(_) => return Err(broken(Sight::Invalid)),
             };
             if !announced {
-                self.announce(status, counts.get());
+                self.announce(status, counts.get(), marked);
                 announced = true;
             }
             self.session.count_out(counts.take());
@@ -322,20 +354,20 @@ impl Download<'_> {
     /// Reads from the server. Its time runs only while it has the whole request.
     async fn read(&mut self, stage: Stage) -> Result<usize, Broken> {
         loop {
-            let had_all = self.progress.upload_over.get();
+            let had_all = self.progress.is_servers_turn();
             let pool = &self.worker.buffers;
             let filling = io::fill(self.server, self.server_buffer, pool);
             return match within(self.order.server_limit, filling).await {
                 Ok(Ok(count)) => Ok(count),
                 Ok(Err(_)) => {
-                    observe::saw(self.session, Sight::Broken);
-                    self.progress.cause.set(Some(self.broke_off()));
+                    self.saw_end(Sight::Broken);
+                    self.progress.blame(self.broke_off());
                     Err((End::by(Side::Server, stage), Some(502)))
                 }
                 Err(Expired) if !had_all => continue,
                 Err(Expired) => {
                     observe::saw(self.session, Sight::Silent);
-                    self.progress.cause.set(Some(Cause::Timeout));
+                    self.progress.blame(Cause::Timeout);
                     Err((End::by(Side::ServerTimeout, stage), Some(504)))
                 }
             };

@@ -5,10 +5,11 @@
 //! one meaning whatever the other one sent. Nothing is decided here: what went wrong is returned.
 
 mod download;
+mod progress;
 mod transcode;
 mod upload;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use wire::head::{RequestHead, ResponseHead};
 use wire::ws::ClientKey;
 
 use crate::answers::Instead;
+use crate::body_read::BodyRead;
 use crate::buffer::Buffer;
 use crate::client::{After, Client};
 use crate::end::{End, Side, Stage};
@@ -26,7 +28,8 @@ use crate::session::Session;
 use crate::stream::Stream;
 use crate::watch::Left;
 
-use download::{Download, Seen};
+use download::{Download, Ended, Seen};
+use progress::Progress;
 use upload::{Upload, UploadError};
 
 /// A connection to a server, in use.
@@ -45,6 +48,10 @@ pub(crate) struct Order<'a> {
     pub(crate) head: &'a RequestHead,
     /// How the request's body is delimited.
     pub(crate) body: BodyLength,
+    /// How much of it earlier tries have read.
+    pub(crate) body_read: BodyRead,
+    /// Whether the client may wait for a go-ahead before it sends the body.
+    pub(crate) waits: bool,
     /// The key of a WebSocket upgrade.
     pub(crate) upgrade: Option<&'a ClientKey>,
     /// `Connection` for the server.
@@ -111,59 +118,6 @@ impl Failure {
     }
 }
 
-/// How much of a request's body was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum BodyRead {
-    /// Nothing: it may still be skipped.
-    None,
-    /// Some: what comes next on the connection is its rest.
-    Part,
-    /// All: what comes next is another request.
-    Whole,
-}
-
-/// What both directions tell each other.
-#[derive(Default)]
-struct Progress {
-    /// Nothing more of the request will be sent: it was sent whole, or the server took no more.
-    upload_over: Cell<bool>,
-    /// The request's body was read to its end.
-    body_whole: Cell<bool>,
-    /// Body bytes of the request were taken from the client's buffer.
-    body_used: Cell<bool>,
-    /// The rest of the request will not come: the client was to wait for a go-ahead.
-    abandoned: Cell<bool>,
-    /// The request can be sent again whole, and the client has nothing of an answer.
-    repeatable: Cell<bool>,
-    /// Why it would be.
-    cause: Cell<Option<Cause>>,
-    /// Bytes of the response have arrived.
-    answered: Cell<bool>,
-    /// What goes to the client ends with the connection.
-    unframed: Cell<bool>,
-    /// A final response head went to the client.
-    head_sent: Cell<bool>,
-}
-
-impl Progress {
-    fn body_read(&self) -> BodyRead {
-        match (self.body_whole.get(), self.body_used.get()) {
-            (true, _) => BodyRead::Whole,
-            (false, true) => BodyRead::Part,
-            (false, false) => BodyRead::None,
-        }
-    }
-
-    /// What the client is waiting for.
-    fn stage(&self) -> Stage {
-        if self.head_sent.get() {
-            Stage::Data
-        } else {
-            Stage::Headers
-        }
-    }
-}
-
 /// Runs the exchange. Times, status and bytes are entered into `session`. What is sent of the body
 /// is kept in `kept`, and what is there already goes first.
 pub(crate) async fn exchange(
@@ -174,8 +128,7 @@ pub(crate) async fn exchange(
     kept: Option<&mut Kept>,
 ) -> Outcome {
     let worker = client.worker();
-    let progress = Progress::default();
-    progress.repeatable.set(kept.is_some());
+    let progress = Progress::new(order.body_read, kept.is_some());
     let started = session.record.elapsed();
     let seen = Seen {
         started,
@@ -199,6 +152,7 @@ pub(crate) async fn exchange(
             client: &client_stream,
             server: &server_stream,
             server_buffer: &mut server.buffer,
+            reused: server.uses > 0,
             session,
             order,
             progress: &progress,
@@ -219,17 +173,7 @@ async fn both(
     progress: &Progress,
     underway: &Underway<'_>,
 ) -> Outcome {
-    let fail = |end: End, status: Option<u16>| {
-        let status = status.filter(|_| !progress.head_sent.get());
-        Outcome::Failed(Failure {
-            end,
-            answered: progress.answered.get(),
-            cause: progress.cause.get().filter(|_| progress.repeatable.get()),
-            status,
-            unframed: progress.unframed.get(),
-            body: progress.body_read(),
-        })
-    };
+    let fail = |end: End, status: Option<u16>| progress.fail(end, status);
     let mut download = pin!(download.run());
     let mut upload = pin!(upload.run());
     let mut ended = pin!(underway.ended());
@@ -239,18 +183,18 @@ async fn both(
             biased;
             by = &mut ended => {
                 // To the request it is as if the server had closed.
-                progress.cause.set(Some(Cause::Empty));
+                progress.blame(Cause::Empty);
                 return fail(End::by(by, progress.stage()), Some(502));
             }
             sent = &mut upload, if uploading => match sent {
                 Ok(()) => uploading = false,
                 // A server that closes early has often answered already: look before giving up.
                 Err(UploadError::ServerGone) => {
-                    progress.upload_over.set(true);
+                    progress.refused();
                     uploading = false;
                 }
                 // Once the answer is on its way it is for the client to take it.
-                Err(UploadError::Left(_)) if progress.head_sent.get() => uploading = false,
+                Err(UploadError::Left(_)) if progress.has_begun() => uploading = false,
                 Err(UploadError::Left(Left::Closed)) => {
                     return fail(End::by(Side::Client, Stage::Headers), Some(400));
                 }
@@ -272,13 +216,17 @@ async fn both(
                 }
             },
             received = &mut download => {
-                let outcome = match received {
-                    Ok(outcome) => outcome,
+                let relayed = match received {
+                    Ok(Ended::Relayed(relayed)) => relayed,
+                    Ok(Ended::Switched) => return Outcome::Switched,
+                    Ok(Ended::Replaced(instead)) => {
+                        return Outcome::Replaced(instead, progress.body());
+                    }
                     Err((end, status)) => return fail(end, status),
                 };
-                let early =
-                    uploading && !progress.upload_over.get() && !progress.abandoned.get();
-                let (true, Outcome::Done { .. }) = (early, &outcome) else { return outcome };
+                if !progress.has_more_to_send() {
+                    return progress.done(&relayed);
+                }
                 // The node answered before it had everything, and did not say that it wants no
                 // more: it gets the rest, as HAProxy does it.
                 let rest = tokio::select! {
@@ -287,7 +235,7 @@ async fn both(
                     rest = &mut upload => rest,
                 };
                 return match rest {
-                    Ok(()) | Err(UploadError::Left(_)) => outcome,
+                    Ok(()) | Err(UploadError::Left(_)) => progress.done(&relayed),
                     Err(UploadError::Client(end)) => fail(end, None),
                     Err(UploadError::ServerGone) => {
                         fail(End::by(Side::Server, Stage::Data), None)

@@ -4,6 +4,7 @@ use wire::h1::{self, BodyError, BodyLength, BodyReader, Framing};
 
 use super::transcode::transcode;
 use super::{Order, Progress};
+use crate::body_read::{BodyEnd, BodyRead};
 use crate::buffer::{Buffer, BufferPool};
 use crate::end::{End, Side, Stage};
 use crate::io;
@@ -52,9 +53,7 @@ impl Upload<'_> {
         );
         let mut reader = BodyReader::new(self.order.body);
         if let Some(kept) = &self.kept {
-            self.progress
-                .body_used
-                .set(kept.resume(&mut reader, &mut out));
+            kept.resume(&mut reader, &mut out);
         }
         let chunked = framing == Framing::Chunked;
         loop {
@@ -62,17 +61,20 @@ impl Upload<'_> {
             let whole = self
                 .transcode(&mut reader, chunked, &mut out)
                 .map_err(|_| UploadError::Client(End::by(Side::Proxy, self.progress.stage())))?;
-            self.progress.body_whole.set(whole);
-            if let Some(kept) = &mut self.kept {
-                let fits = kept.add(&out, before, &reader);
-                self.progress.repeatable.set(fits);
+            if let Some(end) = BodyEnd::of(&reader) {
+                self.progress.read(BodyRead::Whole(end));
+            }
+            if let Some(kept) = &mut self.kept
+                && !kept.add(&out, before, &reader)
+            {
+                self.progress.lose_copy();
             }
             if !out.is_empty() {
                 self.write(&out).await?;
                 out.clear();
             }
             if whole {
-                self.progress.upload_over.set(true);
+                self.progress.sent();
                 if !self.order.abort_on_close {
                     return Ok(());
                 }
@@ -98,7 +100,7 @@ impl Upload<'_> {
             self.pool,
             |counted| {
                 session.count_in(counted);
-                progress.body_used.set(true);
+                progress.read(BodyRead::Part);
             },
         )
     }

@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use routing::rules::Answer;
-use wire::h1;
 use wire::head::Fields;
 
+use crate::body_read::BodyRead;
 use crate::client::{Client, Request};
 use crate::command::{Admin, Command, Forced, Refused};
 use crate::export::Selection;
 use crate::export::page::Outcome;
 use crate::handle::Handle;
 use crate::io;
+use crate::timing::within;
 use crate::worker::Worker;
 
 /// Whether the request does not come from a page of somebody else. Scripts that say nothing of where
@@ -101,19 +102,19 @@ pub(super) async fn change(
 ) -> Outcome {
     let tune = &worker.shared.site.load().config.global.tune;
     let most = tune.bufsize.saturating_sub(tune.maxrewrite);
-    if h1::expects_continue(&request.head) {
+    if request.waits {
+        let limit = client.connection.frontend.conf().proxy.timeouts.client;
         let stream = RefCell::new(&mut client.stream);
-        if io::write_all(&stream, b"HTTP/1.1 100 Continue\r\n\r\n")
-            .await
-            .is_err()
-        {
+        let telling = io::write_all(&stream, b"HTTP/1.1 100 Continue\r\n\r\n");
+        if !matches!(within(limit, telling).await, Ok(Ok(()))) {
+            // What it sends now is a body or not: nobody knows.
+            request.body_read = BodyRead::Part;
             return Outcome::Failed;
         }
     }
     let Some(body) = client.read_body(request, most).await else {
         return Outcome::TooLong;
     };
-    request.body_read = true;
     carry_out(
         &Form::read(&body),
         selection,
