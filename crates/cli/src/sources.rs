@@ -23,6 +23,19 @@ impl Surroundings for System {
         std::fs::read(path).map_err(|error| error.to_string())
     }
 
+    fn socket(&self, descriptor: i32) -> Result<(), String> {
+        match std::fs::read_link(format!("/proc/self/fd/{descriptor}")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err("it is not open".into())
+            }
+            Ok(link) if !link.to_string_lossy().starts_with("socket:") => {
+                Err("it is no socket".into())
+            }
+            // Without /proc it shows when it is used.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     fn user_id(&self, name: &str) -> Option<u32> {
         let found = User::from_name(name).ok()?.map(|user| user.uid.as_raw());
         found.or_else(|| unchanged(Uid::effective().as_raw()))

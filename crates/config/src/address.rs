@@ -307,6 +307,22 @@ fn bad(word: &Word, keyword: &str, text: &str, why: &str) -> Diagnostic {
 }
 
 fn foreign(word: &Word, keyword: &str, prefix: &str) -> Diagnostic {
+    let refused = |why: &str, instead: &str| {
+        let message = format!("'{keyword}' : address type '{prefix}' is refused: {why}");
+        Diagnostic::alert(word.span, message).help(instead)
+    };
+    if prefix == "sockpair" {
+        return refused(
+            "no connections are taken from, or handed to, another process of the same machine",
+            "write unix@ or abns@, and a 'send-proxy' on the side that connects",
+        );
+    }
+    if prefix.starts_with("mptcp") {
+        return refused(
+            "no Multipath TCP is spoken",
+            "write an address without it: both ends then use plain TCP",
+        );
+    }
     Diagnostic::alert(
         word.span,
         format!("'{keyword}' : address type '{prefix}' is not implemented yet"),

@@ -153,6 +153,10 @@ impl Surroundings for Environment<'_> {
         self.outside.read_bytes(path)
     }
 
+    fn socket(&self, descriptor: i32) -> Result<(), String> {
+        self.outside.socket(descriptor)
+    }
+
     fn user_id(&self, name: &str) -> Option<u32> {
         self.outside.user_id(name)
     }

@@ -91,6 +91,11 @@ pub trait Surroundings {
     fn user_id(&self, _name: &str) -> Option<u32> {
         None
     }
+    /// Whether this descriptor is an open socket (`bind fd@N`), or why it is not; it is, unless said
+    /// otherwise.
+    fn socket(&self, _descriptor: i32) -> Result<(), String> {
+        Ok(())
+    }
     /// The number of a group, likewise.
     fn group_id(&self, _name: &str) -> Option<u32> {
         None

@@ -31,6 +31,12 @@ impl config::Surroundings for Described {
         let file = self.files.get(path).cloned();
         file.ok_or_else(|| "no such file".to_owned())
     }
+    fn socket(&self, descriptor: i32) -> Result<(), String> {
+        match descriptor {
+            77 => Err("it is not open".into()),
+            _ => Ok(()),
+        }
+    }
     fn user_id(&self, name: &str) -> Option<u32> {
         ["haproxy", "www-data"].contains(&name).then_some(33)
     }

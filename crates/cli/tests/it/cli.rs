@@ -394,6 +394,24 @@ async fn a_daemon_that_cannot_write_its_pid_file_says_so_and_leaves_nothing_behi
     connected.expect_err("somebody still listens");
 }
 
+#[test]
+fn a_descriptor_that_is_no_open_socket_is_told() {
+    // Nobody hands over 77; standard input is no socket.
+    for number in [77, 0] {
+        let config = GOOD.replace("127.0.0.1:1", &format!("fd@{number}"));
+        let folder = folder_with(&[("a.cfg", &config)]);
+        let mut command = Command::new(program());
+        command
+            .args(["-c", "-f", "a.cfg"])
+            .current_dir(folder.path());
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{number}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("'bind' : cannot use file descriptor '{number}'");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_listening_descriptor_can_be_inherited() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

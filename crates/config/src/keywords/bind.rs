@@ -387,6 +387,13 @@ fn addresses(word: &Word, scope: &Scope<'_>) -> Result<Vec<(BindAddress, Arc<str
     // A comma at the end separates nothing, as in HAProxy.
     for part in text.strip_suffix(',').unwrap_or(&text).split(',') {
         one_address(part, word, &mut all)?;
+        if let Some((BindAddress::Fd(number), _)) = all.last() {
+            scope.environment.socket(*number).map_err(|why| {
+                let message = format!("'bind' : cannot use file descriptor '{number}' : {why}");
+                Diagnostic::alert(word.span, message)
+                    .help("whoever starts the program has to leave a socket open at that number")
+            })?;
+        }
         if all.len() > ADDRESSES_MAX {
             return Err(Diagnostic::alert(
                 word.span,

@@ -1,8 +1,8 @@
 //! Section `global` (manual 3).
 
 use super::{
-    Bases, Keyword, Scope, accepted, accepted_either_way, implemented, invertible, log,
-    not_in_force, not_yet, refused, removed, sockets,
+    Bases, Keyword, Scope, Status, accepted, accepted_either_way, implemented, invertible, log,
+    not_yet, refused, removed, sockets, verdict,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
@@ -331,7 +331,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("profiling.tasks", (), DEBUG),
     accepted("quiet", (), "the flag -q says it"),
     accepted_either_way("set-dumpable", (), DEBUG),
-    not_in_force("ssl-dh-param-file", (), NO_DHE),
+    implemented("ssl-dh-param-file", (), dh_parameters),
     accepted("ssl-mode-async", (), "rustls has no engines"),
     accepted(
         "ssl-skip-self-issued-ca",
@@ -642,3 +642,28 @@ pub(crate) const MISSING: &[Entry] = &[
         NO_DATABASE_INSTEAD,
     ),
 ];
+
+/// `ssl-dh-param-file FILE`: a file that would not do is told, though nothing is done with it.
+fn dh_parameters(
+    _: &mut GlobalDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("the path of a file with DH parameters")?;
+    let cannot = |why: &str| {
+        let message = format!("'ssl-dh-param-file' : cannot use '{}' : {why}", word.text);
+        Diagnostic::alert(word.span, message)
+    };
+    let text = scope
+        .environment
+        .read(&word.text)
+        .map_err(|why| cannot(&why))?;
+    if !text.contains("DH PARAMETERS-----") {
+        return Err(cannot("there are no DH parameters in it"));
+    }
+    let (name, status) = (args.keyword, Status::<()>::NotInForce(NO_DHE));
+    if let Some(told) = verdict(name, &status, args.place()) {
+        scope.report_verdict(name, &status, told);
+    }
+    args.end()
+}

@@ -143,15 +143,6 @@ pub(crate) const fn accepted<P, S>(
     entry(name, sections, Status::Accepted(why), is_option(name))
 }
 
-/// Accepted with a warning: it would restrict something, and does not.
-pub(crate) const fn not_in_force<P, S>(
-    name: &'static str,
-    sections: S,
-    instead: &'static str,
-) -> Keyword<P, S> {
-    entry(name, sections, Status::NotInForce(instead), false)
-}
-
 /// Accepted, and `no …` and `default …` may be written though it is no option.
 pub(crate) const fn accepted_either_way<P, S>(
     name: &'static str,
