@@ -100,18 +100,13 @@ fn make_map(
         .map(|(key, weight)| (*key, usize::from((weight / divisor).max(1))))
         .collect();
     let total: usize = weights.iter().map(|(_, weight)| weight).sum();
-    let mut grows_at: Vec<Vec<usize>> = vec![Vec::new(); total + 1];
-    for (index, (_, weight)) in weights.iter().enumerate() {
-        for position in 1..=*weight {
-            grows_at[(position * total).div_ceil(*weight)].push(index);
-        }
-    }
+    let growth = Growth::of(&weights, total);
     let mut credit = vec![0_isize; weights.len()];
     let mut by_credit: BTreeMap<isize, BTreeSet<usize>> = BTreeMap::new();
     by_credit.insert(0, (0..weights.len()).collect());
     let mut map = Vec::with_capacity(total);
-    for growing in grows_at.iter().skip(1) {
-        for index in growing {
+    for position in 1..=total {
+        for index in growth.at(position) {
             change_credit(&mut by_credit, &mut credit[*index], *index, 1);
         }
         let Some(best) = by_credit
@@ -124,6 +119,44 @@ fn make_map(
         change_credit(&mut by_credit, &mut credit[best], best, -1);
     }
     map
+}
+
+/// Whose credit grows at which position: as many entries as the map is long, sorted by position, in one
+/// vector. A list a position would be some hundred thousand lists.
+struct Growth {
+    /// Where the entries of each position begin.
+    starts: Vec<usize>,
+    /// Servers, by their place in the list of weights.
+    servers: Vec<usize>,
+}
+
+impl Growth {
+    fn of(weights: &[(ServerKey, usize)], total: usize) -> Self {
+        let growths = || {
+            let each = weights.iter().enumerate();
+            each.flat_map(|(index, (_, weight))| {
+                (1..=*weight).map(move |turn| (index, (turn * total).div_ceil(*weight)))
+            })
+        };
+        let mut starts = vec![0; total + 2];
+        for (_, position) in growths() {
+            starts[position + 1] += 1;
+        }
+        for position in 1..starts.len() {
+            starts[position] += starts[position - 1];
+        }
+        let mut servers = vec![0; total];
+        let mut next = starts.clone();
+        for (index, position) in growths() {
+            servers[next[position]] = index;
+            next[position] += 1;
+        }
+        Self { starts, servers }
+    }
+
+    fn at(&self, position: usize) -> &[usize] {
+        &self.servers[self.starts[position]..self.starts[position + 1]]
+    }
 }
 
 fn change_credit(

@@ -17,6 +17,7 @@ mod roundrobin;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 
 use config::model::{Affinity, Balance, Balancing, Hashing};
@@ -136,6 +137,17 @@ struct Group {
     /// In units of 1/[`SCALE`].
     weight: u64,
     sessions: u64,
+    /// Nobody had room when last asked, and nothing has left since.
+    full: Full,
+}
+
+/// What need not be asked again of a group until one of its servers has fewer sessions.
+#[derive(Debug, Clone, Copy, Default)]
+struct Full {
+    /// No server is [`Room::Free`].
+    servers: bool,
+    /// Nor has one the room that affinity asks for.
+    queues: bool,
 }
 
 #[derive(Debug)]
@@ -176,6 +188,7 @@ impl Balancer {
         match was {
             Some(was) if is && was.backup == candidate.backup => {
                 if let Some(group) = self.group_of(&candidate) {
+                    group.full = Full::default();
                     group.update(&was, &candidate);
                 }
             }
@@ -232,11 +245,21 @@ impl Balancer {
         }
     }
 
+    /// Servers may have room though none has lost a session: their limits have risen.
+    pub fn limits_risen(&mut self) {
+        for group in [Some(&mut self.active), self.all_backups.as_mut()] {
+            if let Some(group) = group {
+                group.full = Full::default();
+            }
+        }
+    }
+
     /// The server for a session, and its turn is over. `None`: no server takes sessions, or none of
     /// those that do has room, and the session must wait for any of them. Where a hash decides, the
     /// server may be full, and the session must wait for this very one.
     ///
-    /// `room` is asked for few servers as long as most have room.
+    /// `room` is asked for few servers as long as most have room. When none has, it is not asked again
+    /// before a server has fewer sessions, [`Self::upsert`] or [`Self::limits_risen`] was called.
     pub fn pick(&mut self, ask: &Ask, room: &dyn Fn(ServerKey) -> Room) -> Option<ServerKey> {
         let hashing = self.hashing;
         let group = match (&mut self.all_backups, self.active.count) {
@@ -336,10 +359,12 @@ impl Group {
             count: 0,
             weight: 0,
             sessions: 0,
+            full: Full::default(),
         }
     }
 
     fn insert(&mut self, member: &Member) {
+        self.full = Full::default();
         self.count += 1;
         self.weight += u64::from(member.weight);
         self.sessions += member.sessions;
@@ -355,6 +380,9 @@ impl Group {
 
     fn update(&mut self, was: &Candidate, is: &Candidate) {
         let (was, is) = (was.member(), is.member());
+        if is.sessions < was.sessions {
+            self.full = Full::default();
+        }
         self.weight = self.weight - u64::from(was.weight) + u64::from(is.weight);
         self.sessions = self.sessions - was.sessions + is.sessions;
         if was.weight != is.weight || was.sessions != is.sessions || was.point != is.point {
@@ -370,6 +398,7 @@ impl Group {
         room: &dyn Fn(ServerKey) -> Room,
     ) -> Option<ServerKey> {
         let other = |key: ServerKey| ask.avoid != Some(key);
+        let is_ring = matches!(self.algorithm, Algorithm::Ring(_));
         let free = |key: ServerKey| other(key) && room(key) == Room::Free;
         let patient = |key: ServerKey| match hashing.affinity {
             Affinity::Always => other(key),
@@ -384,32 +413,50 @@ impl Group {
             }
             _ => true,
         };
-        match &mut self.algorithm {
-            Algorithm::RoundRobin(it) => it.pick(&free),
-            Algorithm::LeastConn(it) => {
-                it.pick(&|key| other(key) && matches!(room(key), Room::Free | Room::ShortQueue))
+        // Who avoids a server has not asked all of them.
+        let asks_all = ask.avoid.is_none();
+        if let Algorithm::Map(_) | Algorithm::Ring(_) = &self.algorithm
+            && let Some(hash) = ask.hash
+        {
+            let algorithm = &mut self.algorithm;
+            let mut find = |may: &dyn Fn(ServerKey) -> bool| match algorithm {
+                Algorithm::Map(it) => it.find(hash, may),
+                Algorithm::Ring(it) => it.find(hash, may),
+                _ => None,
+            };
+            if self.full.queues {
+                return find(&other);
             }
+            let any = Cell::new(false);
+            let factor_counts = |key: ServerKey| !is_ring || is_light(key);
+            let picked = find(&|key| {
+                let is_patient = patient(key);
+                any.set(any.get() || is_patient);
+                is_patient && factor_counts(key)
+            });
+            self.full.queues = asks_all && !any.get();
+            return picked.or_else(|| find(&other));
+        }
+        if let Algorithm::LeastConn(it) = &mut self.algorithm {
+            let may_wait = |key| matches!(room(key), Room::Free | Room::ShortQueue);
+            return it.pick(&|key| other(key) && may_wait(key));
+        }
+        if self.full.servers {
+            return None;
+        }
+        let picked = match &mut self.algorithm {
+            Algorithm::RoundRobin(it) => it.pick(&free),
             Algorithm::First(it) => it.pick(&free),
-            Algorithm::Turns(it) => it.pick(&free),
             Algorithm::Random(it) => {
                 let picked = it.pick(ask.random, &|key| free(key) && is_light(key));
                 picked.or_else(|| factor.and_then(|_| it.pick(ask.random, &free)))
             }
-            Algorithm::Map(it) => match ask.hash {
-                Some(hash) => {
-                    let picked = it.find(hash, &patient);
-                    picked.or_else(|| it.find(hash, &other))
-                }
-                None => it.pick(&free),
-            },
-            Algorithm::Ring(it) => match ask.hash {
-                Some(hash) => {
-                    let picked = it.find(hash, &|key| patient(key) && is_light(key));
-                    picked.or_else(|| it.find(hash, &other))
-                }
-                None => it.pick(&free),
-            },
-        }
+            Algorithm::Turns(it) | Algorithm::Map(it) => it.pick(&free),
+            Algorithm::Ring(it) => it.pick(&free),
+            Algorithm::LeastConn(_) => None,
+        };
+        self.full.servers = asks_all && picked.is_none();
+        picked
     }
 }
 

@@ -485,6 +485,8 @@ proptest! {
                 Event::Pick { ask, full } => {
                     let eligible = eligible(&model, &ask, full, is_hashing(&balance));
                     let has_room = |key: ServerKey| room_if(full >> key.0 & 1 == 0);
+                    // Who is full is drawn anew for each pick.
+                    balancer.limits_risen();
                     match balancer.pick(&ask, &has_room) {
                         Some(picked) => prop_assert!(is_right(&balance.algorithm, &eligible, picked)),
                         None => prop_assert!(eligible.is_empty()),
@@ -682,4 +684,41 @@ fn a_server_that_warms_up_has_part_of_its_share() {
         ..server(1, 1)
     });
     assert_eq!(balancer.total_weight(), 2);
+}
+
+/// Where all are full, what is not to be had is not looked for again by everybody who comes.
+#[test]
+fn every_session_asked_all_servers_that_were_full() {
+    for mut balancing in all() {
+        if matches!(balancing.algorithm, Balance::LeastConn) {
+            continue;
+        }
+        balancing.hashing.affinity = Affinity::Maxqueue;
+        let mut balancer = farm_of(&balancing, &[4; 300]);
+        let asked = Cell::new(0);
+        let none = |_: ServerKey| {
+            asked.set(asked.get() + 1);
+            Room::None
+        };
+        for hash in [Some(7), None] {
+            let ask = Ask {
+                hash,
+                ..Ask::default()
+            };
+            for _ in 0..100 {
+                balancer.pick(&ask, &none);
+            }
+        }
+        assert!(asked.get() <= 2 * 301 + 1, "{balancing:?}: {}", asked.get());
+        let free = |key: ServerKey| room_if(key == ServerKey(5));
+        let by_turns = Ask::default();
+        balancer.sessions_changed(ServerKey(5), 9);
+        assert_eq!(balancer.pick(&by_turns, &free), None, "{balancing:?}");
+        balancer.sessions_changed(ServerKey(5), 8);
+        assert_eq!(balancer.pick(&by_turns, &free), Some(ServerKey(5)));
+        let taken = |_: ServerKey| Room::None;
+        assert_eq!(balancer.pick(&by_turns, &taken), None);
+        balancer.limits_risen();
+        assert_eq!(balancer.pick(&by_turns, &free), Some(ServerKey(5)));
+    }
 }
