@@ -5,7 +5,7 @@
 //! both has waited longest (manual 5.2, "maxconn"). Which server it is for those who do not wait is
 //! the choice of [`routing::balance`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use config::model::Backend;
@@ -31,8 +31,10 @@ pub(crate) struct Pool {
     queue: Queue,
     /// Arrivals in all queues so far.
     arrivals: u64,
-    /// Whether any server ever had a `minconn`.
-    has_ramps: bool,
+    /// `maxconn` of all servers that ever had a `minconn`: how their limits rise with the backend's load.
+    ramps: BTreeSet<u32>,
+    /// The backend's sessions when it was last asked who has room; 0 after a place has fallen free.
+    load_seen: u64,
 }
 
 struct Member {
@@ -64,7 +66,8 @@ impl Pool {
             cookies: CookieValues::default(),
             queue: Queue::default(),
             arrivals: 0,
-            has_ramps: false,
+            ramps: BTreeSet::new(),
+            load_seen: 0,
         }
     }
 
@@ -87,7 +90,9 @@ impl Pool {
     /// Adds a server whose name is not taken.
     pub(crate) fn insert(&mut self, server: &Arc<ServerState>) {
         self.by_name.insert(server.conf.name.clone(), server.key);
-        self.has_ramps |= server.conf.minconn.is_some();
+        if let (Some(_), Some(max)) = (server.conf.minconn, server.conf.maxconn) {
+            self.ramps.insert(max);
+        }
         let member = Member {
             server: server.clone(),
             queue: Queue::default(),
@@ -147,6 +152,26 @@ impl Pool {
         if let Some(member) = self.members.get(&key) {
             self.balancer.sessions_changed(key, member.load());
         }
+    }
+
+    /// The same, and there may be room where there was none.
+    pub(crate) fn freed(&mut self, key: ServerKey) {
+        self.load_seen = 0;
+        self.tell_balancer(key);
+    }
+
+    /// Whether the backend's load has raised a limit since last asked (`minconn`). Most sessions raise
+    /// none, and need not look for one.
+    fn limits_risen(&mut self, load: &Load) -> bool {
+        if self.ramps.is_empty() || load.sessions <= self.load_seen {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.load_seen, load.sessions);
+        let risen = load.has_raised(&self.ramps, before);
+        if risen {
+            self.balancer.limits_risen();
+        }
+        risen
     }
 
     /// A place on that server, or in its queue.
@@ -250,6 +275,16 @@ struct Load {
     fullconn: u64,
 }
 
+impl Load {
+    /// Whether it raises a limit of `max` that `before` sessions did not (see `ServerState::has_room`).
+    fn has_raised(&self, ramps: &BTreeSet<u32>, before: u64) -> bool {
+        let full = self.fullconn.max(1);
+        let limit = |sessions: u64, max: u32| sessions.min(full) * u64::from(max) / full;
+        let mut ramps = ramps.iter();
+        before == 0 || ramps.any(|max| limit(self.sessions, *max) > limit(before, *max))
+    }
+}
+
 impl Member {
     /// Whether its limit of sessions is reached.
     fn is_full(&self, load: &Load) -> bool {
@@ -299,6 +334,7 @@ impl BackendState {
     /// Finds a server for a session by balancing, or a place in a queue.
     pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
         let mut pool = self.pool();
+        let risen = pool.limits_risen(&self.load());
         // Who comes later does not overtake those who wait.
         if pool.queue.is_empty()
             && let Some(key) = pool.pick(self, ask)
@@ -311,8 +347,7 @@ impl BackendState {
         pool.arrivals += 1;
         let number = pool.arrivals;
         let ticket = Ticket::join(&mut pool.queue, number, self, None);
-        if pool.has_ramps {
-            // One more session in the backend may have raised a limit.
+        if risen {
             pool.serve_anywhere(self);
         }
         Assigned::Wait(ticket)
@@ -341,7 +376,7 @@ impl BackendState {
             pool.balancer.upsert(candidate);
             if !candidate.usable && self.conf().redispatch.is_some() {
                 sent_away = pool.send_away(server.key);
-                pool.tell_balancer(server.key);
+                pool.freed(server.key);
             }
             pool.serve_at(self, server.key);
         }
@@ -367,7 +402,7 @@ impl Slot {
     fn vacate(mut self, pool: &mut Pool) {
         self.occupied = false;
         self.server.sessions.leave();
-        pool.tell_balancer(self.server.key);
+        pool.freed(self.server.key);
     }
 }
 
@@ -378,7 +413,30 @@ impl Drop for Slot {
         }
         let mut pool = self.backend.pool();
         self.server.sessions.leave();
-        pool.tell_balancer(self.server.key);
+        pool.freed(self.server.key);
         pool.serve_at(&self.backend, self.server.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everybody who joined the queue of a backend with `minconn` looked at all its servers.
+    #[test]
+    fn every_queued_session_looked_for_a_limit_that_had_risen() {
+        let ramps = BTreeSet::from([10]);
+        let load = |sessions| Load {
+            sessions,
+            fullconn: 1000,
+        };
+        let looks = (2..5000_u64).filter(|it| load(*it).has_raised(&ramps, it - 1));
+        assert_eq!(
+            looks.collect::<Vec<_>>(),
+            [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]
+        );
+        assert!(load(1).has_raised(&ramps, 0), "a place has fallen free");
+        assert!(load(250).has_raised(&ramps, 130), "many came at once");
+        assert!(!load(190).has_raised(&ramps, 130));
     }
 }

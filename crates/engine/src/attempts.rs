@@ -145,7 +145,21 @@ impl<'a> Attempts<'a> {
                     uses,
                 });
             }
-            match self.open(session, &server, &alike, head.is_some()).await? {
+            // Who ends the sessions of a server ends those that are on their way to it as well.
+            let underway = worker.exchanges.enter(session.target());
+            let opened = tokio::select! {
+                biased;
+                by = underway.ended() => Err(by),
+                opened = self.open(session, &server, &alike, head.is_some()) => Ok(opened?),
+            };
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(by) => {
+                    self.after_shutdown(session, by)?;
+                    None
+                }
+            };
+            match opened {
                 Some(stream) => {
                     self.alike = Some(alike);
                     return Ok(ServerConnection {
@@ -336,7 +350,14 @@ impl<'a> Attempts<'a> {
             let mut waiting = Waiting { ticket, session };
             match waiting.ticket.turn().await {
                 Some(Turn::Slot(slot)) => return Ok(slot),
-                Some(Turn::Again) => self.left = waiting.ticket.server().cloned(),
+                Some(Turn::Again) => {
+                    let left = waiting.ticket.server().cloned();
+                    // A rule has bound the session to it for good (`force-persist`).
+                    match self.forced && self.belongs {
+                        true => self.bound = left,
+                        false => self.left = left,
+                    }
+                }
                 None => return Err(no_server()),
             }
             drop(waiting);
@@ -376,6 +397,22 @@ impl<'a> Attempts<'a> {
             tokio::time::sleep(limit.map_or(RETRY_PAUSE, |limit| limit.min(RETRY_PAUSE))).await;
         }
         Ok(())
+    }
+
+    /// The sessions of the server were ended before there was a connection to it: elsewhere, if a
+    /// failed connection would go there.
+    fn after_shutdown(&mut self, session: &mut Session, by: Side) -> Result<(), NoServer> {
+        if self.retries_left > 0 && self.backend.conf().retry_on.no_connection {
+            self.retry(session);
+            if session.server().is_none() {
+                return Ok(());
+            }
+        }
+        session.count_at_both(Count::ConnectErrors);
+        Err(NoServer {
+            end: End::by(by, Stage::Connect),
+            status: 503,
+        })
     }
 
     /// Answers that are not passed on as long as there are tries left.

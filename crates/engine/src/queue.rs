@@ -161,6 +161,9 @@ impl Drop for Ticket {
         if let Some(queue) = queue {
             queue.give_up(self.number, gauge);
         }
+        if let Some(server) = &self.server {
+            pool.freed(server.key);
+        }
         // A place that was just handed over falls with the receiver, when the lock is free again.
     }
 }

@@ -110,8 +110,16 @@ async fn open(
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.response.is_empty() {
         let (rules, delay) = (&tcp.response, tcp.response_delay);
-        let answer =
-            inspect::response(&mut client, &mut server, &mut session, rules, delay, worker).await;
+        let underway = worker.exchanges.enter(session.target());
+        let answer = tokio::select! {
+            biased;
+            by = underway.ended() => Err(by),
+            answer = inspect::response(&mut client, &mut server, &mut session, rules, delay, worker) => Ok(answer),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(by) => return session.finish(End::by(by, Stage::Data)),
+        };
         match answer {
             Answer::Pass => {}
             Answer::Close => return deliver(client, server, session, worker).await,

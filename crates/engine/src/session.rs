@@ -169,6 +169,12 @@ impl Session {
         self.logins = prover.prove(fields, lists, before).await;
     }
 
+    /// No rule will ask any more who the client is: a tunnel does not keep its password for days. Log
+    /// lines cannot ask, since they are written without the request.
+    pub(crate) fn forget_credentials(&mut self) {
+        self.logins = None;
+    }
+
     /// The client's connection.
     pub(crate) fn connection(&self) -> &Rc<Connection> {
         &self.connection

@@ -162,8 +162,9 @@ impl Tunnel {
         server: Stream,
         early_up: Vec<u8>,
         early_down: Vec<u8>,
-        session: Box<Session>,
+        mut session: Box<Session>,
     ) -> Self {
+        session.forget_credentials();
         let worker = session.worker().clone();
         session.tunnel_opened();
         session.count_in(early_up.len());

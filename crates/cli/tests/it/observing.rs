@@ -4,6 +4,7 @@
 use testkit::node::Health;
 use testkit::websocket::Target;
 use testkit::{Balancer, Client, LogSink, Node, PATIENCE, Swarm, Temper, WebSocket, wait_until};
+use tokio::net::TcpListener;
 
 use crate::support::{is_haproxy, one_backend, setup, termination};
 
@@ -319,6 +320,75 @@ async fn an_operator_ends_the_requests_and_websockets_of_a_server() {
     assert_eq!(termination(&line), "KH--", "{line}");
     swarm.echo_all().await;
     assert_eq!(swarm.lost().len(), 3);
+}
+
+/// What an operator who looks at the stats page posts to end the sessions of `be/n1`.
+async fn shut_down(balancer: &Balancer) {
+    let mut operator = Client::plain(balancer.address("stats")).await;
+    let form = "s=n1&action=shutdown&b=be";
+    let length = form.len();
+    operator
+        .send(format!(
+            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
+        ))
+        .await;
+    assert_eq!(operator.response().await.unwrap().status, 303);
+}
+
+const OPERATED: &str = "
+listen stats
+    bind 127.0.0.1:<port:stats>
+    stats uri /stats
+    stats admin if TRUE
+frontend fe
+    bind 127.0.0.1:<port:fe>
+    default_backend be
+";
+
+#[tokio::test]
+async fn a_session_on_its_way_to_a_server_outlived_the_end_of_its_sessions() {
+    let log = LogSink::start().await;
+    let config = format!("{OPERATED}backend be\n    retries 100\n    server n1 127.0.0.1:1\n");
+    let balancer = setup(&log, &config).start().await;
+    let mut client = Client::plain(balancer.address("fe")).await;
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    wait_until("a second try", PATIENCE, async || {
+        let tries = balancer.stats("stats").await.number("be", "n1", "wretr");
+        testkit::wait::or_seen(tries > 0, tries)
+    })
+    .await;
+    shut_down(&balancer).await;
+    assert_eq!(client.response().await.unwrap().status, 503);
+    let line = log.wait_for(&["fe be/n1", " 503 "]).await;
+    assert_eq!(termination(&line), "KC--", "{line}");
+}
+
+#[tokio::test]
+async fn a_session_whose_server_was_listened_to_outlived_the_end_of_its_sessions() {
+    let log = LogSink::start().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!(
+        "{OPERATED}    mode tcp
+    option tcplog
+backend be
+    mode tcp
+    tcp-response inspect-delay 60s
+    tcp-response content reject if {{ res.len ge 1000 }}
+    server n1 <n1>
+"
+    );
+    let address = silent.local_addr().unwrap();
+    let balancer = setup(&log, &config).set("n1", address).start().await;
+    let mut client = Client::plain(balancer.address("fe")).await;
+    let (_server, _) = silent.accept().await.unwrap();
+    wait_until("the session at its server", PATIENCE, async || {
+        let open = balancer.stats("stats").await.number("be", "n1", "scur");
+        testkit::wait::or_seen(open == 1, open)
+    })
+    .await;
+    shut_down(&balancer).await;
+    assert!(client.until_closed().await.unwrap().is_empty());
+    log.wait_for(&["fe be/n1", " K"]).await;
 }
 
 #[tokio::test]
