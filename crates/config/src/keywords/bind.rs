@@ -14,8 +14,10 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
 use crate::model::{Bind, BindAddress, BindTls, CertificateSource, ClientVerify, SocketOptions};
-use crate::source::Span;
 use crate::values::next_number;
+
+/// Stands for an address that is read last.
+const UNREAD: BindAddress = BindAddress::Fd(0);
 
 /// A `bind` line under way: one set of parameters for all its addresses.
 pub(crate) struct BindDraft {
@@ -28,7 +30,7 @@ impl BindDraft {
     /// For lines of a `crt-list`, which speak of TLS alone.
     pub(crate) fn of_tls(tls: BindTls) -> Self {
         Self {
-            bind: unbound(),
+            bind: Bind::at(UNREAD),
             tls,
             ssl: true,
         }
@@ -242,7 +244,7 @@ pub(crate) fn bind(
         bind: Bind {
             text: word.text.as_str().into(),
             span: word.span,
-            ..unbound()
+            ..Bind::at(UNREAD)
         },
         tls: BindTls {
             crt_base: scope.bases.crt.clone(),
@@ -266,27 +268,6 @@ pub(crate) fn bind(
         draft.front.binds.push(bind);
     }
     Ok(())
-}
-
-/// A line that says nothing yet.
-fn unbound() -> Bind {
-    Bind {
-        address: BindAddress::Fd(0),
-        text: "".into(),
-        span: Span::default(),
-        name: None,
-        accept_proxy: false,
-        tls: None,
-        maxconn: None,
-        backlog: None,
-        unix_mode: None,
-        unix_uid: None,
-        unix_gid: None,
-        interface: None,
-        v6only: None,
-        id: None,
-        socket: SocketOptions::default(),
-    }
 }
 
 /// An `id` is one socket's (manual 5.1).

@@ -43,6 +43,29 @@ pub struct Bind {
     pub socket: SocketOptions,
 }
 
+impl Bind {
+    /// A line that says nothing but where to listen.
+    pub fn at(address: BindAddress) -> Self {
+        Self {
+            address,
+            text: "".into(),
+            span: Span::default(),
+            name: None,
+            accept_proxy: false,
+            tls: None,
+            maxconn: None,
+            backlog: None,
+            unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
+            interface: None,
+            v6only: None,
+            id: None,
+            socket: SocketOptions::default(),
+        }
+    }
+}
+
 /// What a `bind` line asks of TCP (manual 5.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocketOptions {

@@ -176,26 +176,6 @@ mod tests {
 
     use super::*;
 
-    fn bind() -> Bind {
-        Bind {
-            address: BindAddress::Fd(0),
-            text: "".into(),
-            span: Default::default(),
-            name: None,
-            accept_proxy: false,
-            tls: None,
-            maxconn: None,
-            backlog: None,
-            unix_mode: None,
-            unix_uid: None,
-            unix_gid: None,
-            interface: None,
-            v6only: None,
-            id: None,
-            socket: Default::default(),
-        }
-    }
-
     #[test]
     fn a_unix_socket_gets_its_owner_and_mode() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -209,7 +189,7 @@ mod tests {
             unix_mode: Some(0o640),
             unix_uid: Some(uid),
             unix_gid: Some(gid),
-            ..bind()
+            ..Bind::at(BindAddress::Fd(0))
         };
         let path = folder.path().join("s");
         let _socket = open_unix(&bind, &path, 1).expect("a socket");
@@ -226,7 +206,7 @@ mod tests {
         let on = |name: &str| {
             let bind = Bind {
                 interface: Some(name.into()),
-                ..bind()
+                ..Bind::at(BindAddress::Fd(0))
             };
             inet_socket(&bind, address, false)
         };
