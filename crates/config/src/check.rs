@@ -16,7 +16,7 @@ use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
-    self, Bases, Defaults, Keyword, ProxyKeyword, Scope, SectionKind, Status, proxy_tables, tls,
+    self, Bases, Defaults, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind, Status, tls,
 };
 use crate::lexer::Word;
 use crate::model::{Config, Global};
@@ -458,15 +458,15 @@ impl Checker<'_> {
         let scope = self.scope();
         let uses_before = self.uses.borrow().len();
         declare_acls(section, draft, &scope);
-        let tables = proxy_tables();
         let name = section.kind.name();
         for line in &section.lines {
-            let outcome = allowed(&tables, line, draft).and_then(|is_allowed| match is_allowed {
-                true => apply(&tables, line, name, &scope, |parse, args| {
-                    parse(draft, args, &scope)
-                }),
-                false => Ok(()),
-            });
+            let outcome =
+                allowed(PROXY_TABLES, line, draft).and_then(|is_allowed| match is_allowed {
+                    true => apply(PROXY_TABLES, line, name, &scope, |parse, args| {
+                        parse(draft, args, &scope)
+                    }),
+                    false => Ok(()),
+                });
             if let Err(problem) = outcome {
                 scope.report(problem);
             }

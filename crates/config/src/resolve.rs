@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::expr::Variable;
 use crate::formats::Formats;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
+use crate::keywords::own::RegistryDraft;
 use crate::keywords::{Bases, SectionKind, capture, server_load, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
@@ -51,19 +52,10 @@ pub(crate) fn resolve(
             .and_then(|named| names.named(named, "discovery", report)),
         ..draft.discovery
     });
-    let registry = drafts.registry.take().and_then(|draft| match draft.bind {
-        Some(bind) => Some(Registry {
-            bind,
-            expire: draft.expire.unwrap_or(EXPIRE_DEFAULT),
-        }),
-        None => {
-            report.push(
-                Diagnostic::alert(draft.span, "section 'registry' has no 'bind'")
-                    .help("add 'bind 127.0.0.1:8090'"),
-            );
-            None
-        }
-    });
+    let registry = drafts
+        .registry
+        .take()
+        .and_then(|draft| registry(draft, report));
     let userlists = userlists(&mut drafts, report);
     let mut config = Config {
         userlists,
@@ -93,6 +85,21 @@ pub(crate) fn resolve(
         warnings::look(&config, environment, report);
     }
     config
+}
+
+/// Section `registry`.
+fn registry(draft: RegistryDraft, report: &mut Vec<Diagnostic>) -> Option<Registry> {
+    let Some(bind) = draft.bind else {
+        report.push(
+            Diagnostic::alert(draft.span, "section 'registry' has no 'bind'")
+                .help("add 'bind 127.0.0.1:8090'"),
+        );
+        return None;
+    };
+    Some(Registry {
+        bind,
+        expire: draft.expire.unwrap_or(EXPIRE_DEFAULT),
+    })
 }
 
 /// Sections `userlist`; what expressions say of them is checked.

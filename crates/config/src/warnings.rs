@@ -51,6 +51,17 @@ pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
     if draft.proxy.mode == Mode::Http || draft.proxy.tcp.switches_to_http() {
         return;
     }
+    warn_of_http(draft, report);
+    draft.stats.page = None;
+    draft.proxy.http_request.clear();
+    draft.proxy.http_response.clear();
+    draft.proxy.http_after_response.clear();
+    draft.redirects.clear();
+    draft.proxy.forwardfor = None;
+}
+
+/// What a proxy in TCP mode says of HTTP is ignored.
+fn warn_of_http(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
     let http_only = std::mem::take(&mut draft.http_only);
     for (keyword, span) in http_only {
         if own(draft, span) && tells(keyword) {
@@ -89,12 +100,6 @@ pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
             .help("write 'mode http' if this is HTTP"),
         );
     }
-    draft.stats.page = None;
-    draft.proxy.http_request.clear();
-    draft.proxy.http_response.clear();
-    draft.proxy.http_after_response.clear();
-    draft.redirects.clear();
-    draft.proxy.forwardfor = None;
 }
 
 /// Connection modes in tcp mode are ignored without a word, as in HAProxy.

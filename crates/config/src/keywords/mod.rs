@@ -329,26 +329,24 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
 }
 
 /// All tables of proxy sections.
-pub(crate) fn proxy_tables() -> [&'static [ProxyKeyword]; 16] {
-    [
-        proxy::KEYWORDS,
-        balance::KEYWORDS,
-        timeouts::KEYWORDS,
-        options::KEYWORDS,
-        outgoing::KEYWORDS,
-        retries::KEYWORDS,
-        rules::KEYWORDS,
-        tcp_rules::KEYWORDS,
-        capture::KEYWORDS,
-        checks::KEYWORDS,
-        conduct::KEYWORDS,
-        cookie::KEYWORDS,
-        errors::KEYWORDS,
-        stats::KEYWORDS,
-        log::KEYWORDS,
-        removed::KEYWORDS,
-    ]
-}
+pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
+    proxy::KEYWORDS,
+    balance::KEYWORDS,
+    timeouts::KEYWORDS,
+    options::KEYWORDS,
+    outgoing::KEYWORDS,
+    retries::KEYWORDS,
+    rules::KEYWORDS,
+    tcp_rules::KEYWORDS,
+    capture::KEYWORDS,
+    checks::KEYWORDS,
+    conduct::KEYWORDS,
+    cookie::KEYWORDS,
+    errors::KEYWORDS,
+    stats::KEYWORDS,
+    log::KEYWORDS,
+    removed::KEYWORDS,
+];
 
 /// Whether some keyword of that kind of section begins with this word.
 pub(crate) fn is_first_word(kind: SectionKind, word: &str) -> bool {
@@ -371,7 +369,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         SectionKind::Defaults
         | SectionKind::Frontend
         | SectionKind::Listen
-        | SectionKind::Backend => Box::new(proxy_tables().into_iter().flat_map(firsts)),
+        | SectionKind::Backend => Box::new(PROXY_TABLES.iter().copied().flat_map(firsts)),
         SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
         SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
@@ -473,7 +471,7 @@ mod tests {
                 assert!(seen.insert(name), "'{name}' has two entries");
             }
         }
-        check(proxy_tables().into_iter().flatten().map(|it| it.name));
+        check(PROXY_TABLES.iter().copied().flatten().map(|it| it.name));
         let global = [
             global::KEYWORDS,
             tls::global::KEYWORDS,

@@ -179,30 +179,7 @@ impl Draft<'_> {
         };
         // A denied request gets the page of its status, unless anything else is said of the answer.
         let bare = !self.plain_status && self.headers.is_empty() && self.content_type.is_none();
-        let body = match self.body {
-            None if answering.denies && bare => Body::Default,
-            None => Body::Bytes(Arc::default()),
-            Some(body) => body,
-        };
-        let by_status = matches!(body, Body::Default | Body::Section(..));
-        if by_status && !errors::is_known(status) {
-            return Err(Diagnostic::alert(
-                args.missing_place(),
-                format!("status code '{status}' has no page of its own"),
-            )
-            .help(errors::known()));
-        }
-        let body = match body {
-            Body::Default => ReplyBody::Default,
-            Body::File(page) => ReplyBody::Page(page),
-            Body::Section(name, section) => match section.page(status, name, scope) {
-                Some(page) => ReplyBody::Page(page),
-                None if answering.status.is_none() => ReplyBody::Default,
-                None => ReplyBody::Bytes(Arc::default()),
-            },
-            Body::Bytes(bytes) => ReplyBody::Bytes(bytes),
-            Body::Format(format) => ReplyBody::Format(format),
-        };
+        let body = settled(self.body, bare, status, args, scope, answering)?;
         let empty = matches!(&body, ReplyBody::Bytes(bytes) if bytes.is_empty());
         let whole = matches!(body, ReplyBody::Default | ReplyBody::Page(_));
         let warn = |place: Option<Span>, message: &str| {
@@ -238,6 +215,41 @@ impl Draft<'_> {
             body,
         })
     }
+}
+
+/// The body that an answer of this status gets; `bare`: nothing else is said of it.
+fn settled(
+    read: Option<Body<'_>>,
+    bare: bool,
+    status: u16,
+    args: &Args<'_>,
+    scope: &Scope<'_>,
+    answering: Answering,
+) -> Result<ReplyBody, Diagnostic> {
+    let body = match read {
+        None if answering.denies && bare => Body::Default,
+        None => Body::Bytes(Arc::default()),
+        Some(body) => body,
+    };
+    let by_status = matches!(body, Body::Default | Body::Section(..));
+    if by_status && !errors::is_known(status) {
+        return Err(Diagnostic::alert(
+            args.missing_place(),
+            format!("status code '{status}' has no page of its own"),
+        )
+        .help(errors::known()));
+    }
+    Ok(match body {
+        Body::Default => ReplyBody::Default,
+        Body::File(page) => ReplyBody::Page(page),
+        Body::Section(name, section) => match section.page(status, name, scope) {
+            Some(page) => ReplyBody::Page(page),
+            None if answering.status.is_none() => ReplyBody::Default,
+            None => ReplyBody::Bytes(Arc::default()),
+        },
+        Body::Bytes(bytes) => ReplyBody::Bytes(bytes),
+        Body::Format(format) => ReplyBody::Format(format),
+    })
 }
 
 fn unknown(args: &Args<'_>, word: &Word, answering: Answering) -> Diagnostic {

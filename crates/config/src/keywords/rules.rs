@@ -1,6 +1,6 @@
 //! Rule lines: `acl`, `http-request`, `http-response`, `redirect` and their like (manual 4.2).
 
-use super::actions::{self, AFTER, REQUEST, RESPONSE};
+use super::actions::{self, AFTER, Action, REQUEST, RESPONSE, ResponseParse};
 use super::proxy::condition;
 use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
 use crate::args::Args;
@@ -61,24 +61,15 @@ fn http_response(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    let span = args.place();
-    let word = args.required("an action such as set-header")?;
-    let parse = look_up(word, "http-response", RESPONSE, actions::OTHER_RESPONSE)?;
-    args.keyword = actions::title(RESPONSE, word).unwrap_or("http-response");
-    let action = parse(args, scope)?;
-    let condition = condition(draft, args, scope, Stage::Response)?;
+    let known = (RESPONSE, actions::OTHER_RESPONSE);
+    let rule = response_rule("http-response", known, draft, args, scope)?;
     if let Some(last) = draft.proxy.http_response.last()
         && last.condition.is_none()
         && is_final_response(&last.action)
     {
-        warn_after_final(draft, "http-response", last.span, span, scope);
+        warn_after_final(draft, "http-response", last.span, rule.span, scope);
     }
-    draft.proxy.http_response.push(ResponseRule {
-        action,
-        condition,
-        span,
-    });
-    draft.http_only.entry("http-response").or_insert(span);
+    draft.proxy.http_response.push(rule);
     Ok(())
 }
 
@@ -87,19 +78,32 @@ fn http_after_response(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    let known = (AFTER, actions::OTHER_AFTER);
+    let rule = response_rule("http-after-response", known, draft, args, scope)?;
+    draft.proxy.http_after_response.push(rule);
+    Ok(())
+}
+
+/// A rule over responses, of those that this keyword knows.
+fn response_rule(
+    keyword: &'static str,
+    (table, others): (&[Action<ResponseParse>], &[&'static str]),
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<ResponseRule, Diagnostic> {
     let span = args.place();
     let word = args.required("an action such as set-header")?;
-    let parse = look_up(word, "http-after-response", AFTER, actions::OTHER_AFTER)?;
-    args.keyword = actions::title(AFTER, word).unwrap_or("http-after-response");
+    let parse = look_up(word, keyword, table, others)?;
+    args.keyword = actions::title(table, word).unwrap_or(keyword);
     let action = parse(args, scope)?;
     let condition = condition(draft, args, scope, Stage::Response)?;
-    draft.proxy.http_after_response.push(ResponseRule {
+    draft.http_only.entry(keyword).or_insert(span);
+    Ok(ResponseRule {
         action,
         condition,
         span,
-    });
-    draft.http_only.entry("http-after-response").or_insert(span);
-    Ok(())
+    })
 }
 
 fn redirect(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
@@ -119,7 +123,7 @@ fn redirect(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result
 fn look_up<A: Copy>(
     word: &Word,
     keyword: &str,
-    table: &[actions::Action<A>],
+    table: &[Action<A>],
     others: &[&'static str],
 ) -> Result<A, Diagnostic> {
     let base = word.text.split('(').next().unwrap_or_default();
