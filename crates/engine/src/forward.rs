@@ -50,44 +50,19 @@ pub(crate) async fn forward(
     attempts.prefer(client.former.preferred(backend));
     let mut kept = Kept::of(&request, backend, worker);
     loop {
-        let wanted = match may_reuse(&request) {
-            true => Wanted::by(backend.conf().http_reuse, client.is_first()),
-            false => Wanted::Fresh,
-        };
-        let Request { head, session, .. } = &mut request;
-        // In hand meanwhile, because the client is watched.
-        let mut former = std::mem::take(&mut client.former);
-        let connecting = attempts.connect(session, Some(&*head), (wanted, &mut former), worker);
-        let connected = match backend.conf().proxy.conduct.abort_on_close {
-            false => Some(connecting.await),
-            true => client.unless_left(connecting).await,
-        };
-        client.former = former;
-        let Some(connected) = connected else {
-            let stage = match session.has_place() {
-                true => Stage::Connect,
-                false => Stage::Queue,
-            };
-            return give_up(client, request, End::by(Side::Client, stage), None).await;
-        };
+        let connected = connect(&mut client, &mut request, &mut attempts, backend, worker).await;
         let mut server = match connected {
-            Ok(server) => server,
-            Err(NoServer { end, status }) => {
-                let place = request.session.server();
-                let redir = place.and_then(|server| redir::answer(server, &request.head));
-                if let (Some(answer), Side::Local) = (redir, end.side) {
-                    return give_answer(client, request, end, answer).await;
-                }
-                return give_up(client, request, end, Some(status)).await;
+            Some(Ok(server)) => server,
+            Some(Err(none)) => {
+                return without_server(client, request, none).await;
+            }
+            None => {
+                let end = End::by(Side::Client, waiting_stage(&request.session));
+                return give_up(client, request, end, None).await;
             }
         };
         worker.shared.note_routed();
-        if let Some(name) = &backend.conf().proxy.conduct.send_name_header
-            && let Some(server) = session.server()
-        {
-            head.fields.set(name, server.conf.name.as_bytes());
-        }
-        request.session.note_source(&server.stream);
+        prepare_for_server(&mut request, &server, backend);
         let retried_statuses = attempts.retried_statuses();
         let outcome = run_exchange(
             &mut client,
@@ -122,21 +97,69 @@ pub(crate) async fn forward(
                 if is_stale(&failure, &server) && attempts.retry_fresh(&mut request.session) => {}
             Outcome::Failed(failure) if attempts.retry_after(&failure, &mut request.session) => {}
             Outcome::Failed(failure) => {
-                if failure.is_servers() {
-                    request.session.count_at_both(Count::ResponseErrors);
-                }
                 if failure.end.side == Side::Client && backend.conf().proxy.conduct.abort_on_close {
                     // The node need not finish what nobody waits for.
                     server.stream.reset_on_close();
                 }
-                if failure.unframed {
-                    // An orderly end would pass for the whole of it.
-                    client.cut = true;
-                }
-                return give_up(client, request, failure.end, failure.status).await;
+                return broken_off(client, request, failure).await;
             }
         }
     }
+}
+
+/// A connection for a request; `None` when the client left meanwhile and is not to be waited for.
+async fn connect(
+    client: &mut Client,
+    request: &mut Request,
+    attempts: &mut Attempts<'_>,
+    backend: &BackendState,
+    worker: &Rc<Worker>,
+) -> Option<Result<ServerConnection, NoServer>> {
+    let wanted = match may_reuse(request) {
+        true => Wanted::by(backend.conf().http_reuse, client.is_first()),
+        false => Wanted::Fresh,
+    };
+    let Request { head, session, .. } = request;
+    // In hand meanwhile, because the client is watched.
+    let mut former = std::mem::take(&mut client.former);
+    let connecting = attempts.connect(session, Some(&*head), (wanted, &mut former), worker);
+    let connected = match backend.conf().proxy.conduct.abort_on_close {
+        false => Some(connecting.await),
+        true => client.unless_left(connecting).await,
+    };
+    client.former = former;
+    connected
+}
+
+/// What a request waits for before it has a server.
+fn waiting_stage(session: &Session) -> Stage {
+    match session.has_place() {
+        true => Stage::Connect,
+        false => Stage::Queue,
+    }
+}
+
+/// No server takes the request: an error, or a redirection to the one it was meant for.
+async fn without_server(client: Client, request: Request, none: NoServer) -> Forwarded {
+    let NoServer { end, status } = none;
+    let place = request.session.server();
+    let redir = place.and_then(|server| redir::answer(server, &request.head));
+    match (redir, end.side) {
+        (Some(answer), Side::Local) => give_answer(client, request, end, answer).await,
+        _ => give_up(client, request, end, Some(status)).await,
+    }
+}
+
+/// An exchange broke off for good.
+async fn broken_off(mut client: Client, request: Request, failure: Failure) -> Forwarded {
+    if failure.is_servers() {
+        request.session.count_at_both(Count::ResponseErrors);
+    }
+    if failure.unframed {
+        // An orderly end would pass for the whole of it.
+        client.cut = true;
+    }
+    give_up(client, request, failure.end, failure.status).await
 }
 
 /// Only a request that changes nothing and can be sent again whole may go out on a connection that
@@ -255,6 +278,16 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     if let Some(dst) = request.session.connection().facts.dst {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), dst);
     }
+}
+
+/// What is known only now that there is a server.
+fn prepare_for_server(request: &mut Request, server: &ServerConnection, backend: &BackendState) {
+    if let Some(name) = &backend.conf().proxy.conduct.send_name_header
+        && let Some(server) = request.session.server()
+    {
+        request.head.fields.set(name, server.conf.name.as_bytes());
+    }
+    request.session.note_source(&server.stream);
 }
 
 /// `option forwardfor`, or `originalto`, of backend and frontend together (manual 4.2): either asks for the header,

@@ -308,25 +308,7 @@ impl Bound {
     fn share(&self, workers: usize) -> std::io::Result<Shared> {
         let clock = Clock::new();
         let backends = self.backends(workers);
-        let tags = self
-            .config
-            .frontends
-            .iter()
-            .map(|frontend| &frontend.proxy)
-            .chain(self.config.backends.iter().map(|backend| &backend.proxy))
-            .filter_map(|proxy| proxy.log.tag.as_ref());
         let global = &self.config.global;
-        let origin = Origin {
-            tag: global
-                .log_tag
-                .clone()
-                .unwrap_or_else(|| self.presence.tag.clone()),
-            host: global
-                .log_send_hostname
-                .clone()
-                .map(|name| name.unwrap_or_else(host_name)),
-            pid: std::process::id(),
-        };
         let places = usize::try_from(self.maxconn).unwrap_or(usize::MAX);
         Ok(Shared {
             site: ArcSwap::from_pointee(Site {
@@ -359,7 +341,7 @@ impl Bound {
             hostname: host_name(),
             workers,
             logger: Logger::start(&self.config, &self.presence.resolver)?,
-            origins: Origins::new(origin, tags),
+            origins: self.origins(),
             to_stderr: self.presence.to_stderr,
             snapshots: Offload::new(
                 "snapshots",
@@ -377,6 +359,22 @@ impl Bound {
             inboxes: OnceLock::new(),
             manager: OnceLock::new(),
         })
+    }
+
+    /// What log lines say of us, by tag.
+    fn origins(&self) -> Origins {
+        let fronts = self.config.frontends.iter().map(|it| &it.proxy);
+        let backs = self.config.backends.iter().map(|it| &it.proxy);
+        let tags = fronts.chain(backs).filter_map(|it| it.log.tag.as_ref());
+        let global = &self.config.global;
+        let tag = global.log_tag.as_ref().unwrap_or(&self.presence.tag);
+        let host = global.log_send_hostname.clone();
+        let origin = Origin {
+            tag: tag.clone(),
+            host: host.map(|name| name.unwrap_or_else(host_name)),
+            pid: std::process::id(),
+        };
+        Origins::new(origin, tags)
     }
 
     /// `fullconn`, or a tenth of what the frontends that may lead to the backend let in (manual 4.2).
