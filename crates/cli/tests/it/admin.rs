@@ -1,8 +1,8 @@
 //! Changing servers from the stats page: `stats admin`, its form, and whom it obeys.
 
-use testkit::{Client, LogSink, Node};
+use testkit::Client;
 
-use crate::support::{is_haproxy, setup};
+use crate::support::{DEFAULTS, Lab, is_haproxy};
 
 const CONFIG: &str = "
 frontend fe
@@ -30,22 +30,10 @@ listen scoped
     stats admin if { src 127.0.0.0/8 }
 ";
 
-struct Lab {
-    balancer: testkit::Balancer,
-    log: LogSink,
-    _node: Node,
-}
-
 async fn lab() -> Lab {
-    let log = LogSink::start().await;
-    let node = Node::start("n1").await;
-    let balancer = setup(&log, CONFIG).set("n1", node.address()).start().await;
-    balancer.wait_status("stats", "be", "n1", "UP").await;
-    Lab {
-        balancer,
-        log,
-        _node: node,
-    }
+    let lab = Lab::start(&format!("{DEFAULTS}{CONFIG}")).await;
+    lab.balancer.wait_status("stats", "be", "n1", "UP").await;
+    lab
 }
 
 impl Lab {

@@ -1,10 +1,10 @@
 //! What log lines tell of a session: variables and their flags, captured headers and cookies, unique
 //! ids; and the levels that rules give them.
 
+use testkit::Client;
 use testkit::node::Temper;
-use testkit::{Balancer, Client, LogSink, Node};
 
-use crate::support::{is_haproxy, program};
+use crate::support::{Lab, is_haproxy};
 
 const REQUEST: &str = "GET /a/b?x=1&y=%22\"{ HTTP/1.1\r\nHost: h\r\nCookie: A=1; SIDX=xyz; SID=2\r\n\
     User-Agent: first\r\nUser-Agent: a\"b|c{d}e\\f]g\r\nX-List: one, two\r\nConnection: close\r\n\r\n";
@@ -20,16 +20,8 @@ const CAPTURES: &str = "
     unique-id-header X-Id
 ";
 
-struct Running {
-    log: LogSink,
-    node: Node,
-    balancer: Balancer,
-}
-
 /// `settings` of a frontend in front of a node; each session has a line in this format.
-async fn start(settings: &str, format: &str) -> Running {
-    let log = LogSink::start().await;
-    let node = Node::start("n1").await;
+async fn start(settings: &str, format: &str) -> Lab {
     let quoted = format.replace('"', "\\\"");
     let config = format!(
         "
@@ -48,20 +40,12 @@ listen fe
 "
     );
     let answer = "HTTP/1.1 200 OK\r\nserver: py|x\r\ncontent-length: 2\r\n\r\nhi";
-    node.set_temper(Temper::Exactly(answer.into()));
-    let balancer = Balancer::setup(program(), &config)
-        .set("log", log.address())
-        .set("n1", node.address())
-        .start()
-        .await;
-    Running {
-        log,
-        node,
-        balancer,
-    }
+    let lab = Lab::start(&config).await;
+    lab.node.set_temper(Temper::Exactly(answer.into()));
+    lab
 }
 
-impl Running {
+impl Lab {
     /// The line of one request, without what every line ends in.
     async fn line_of(&self, request: &str) -> String {
         let mut client = Client::plain(self.balancer.address("http")).await;

@@ -137,10 +137,25 @@ async fn http(settings: &str, at: At, temper: Temper, bytes: &str, then: Then, e
     check("http", "%ST %tsc %TR/%Tw/%Tc/%Tr %s", case, expected).await;
 }
 
+/// The same of one request to a node like that.
+async fn http_get(temper: Temper, expected: &str) {
+    http("", At::Node, temper, GET, Read, expected).await;
+}
+
+/// The same of a client like that, where all else is well.
+async fn http_from(bytes: &str, then: Then, expected: &str) {
+    http("", At::Node, Temper::Normal, bytes, then, expected).await;
+}
+
 /// Termination state, Tw/Tc, server.
 async fn tcp(settings: &str, at: At, temper: Temper, bytes: &str, then: Then, expected: &str) {
     let case = (settings, at, temper, bytes, then);
     check("tcp", "%ts %Tw/%Tc %s", case, expected).await;
+}
+
+/// The same of one request to a node like that.
+async fn tcp_get(temper: Temper, expected: &str) {
+    tcp("", At::Node, temper, GET, Read, expected).await;
 }
 
 fn exactly(text: &str) -> Temper {
@@ -184,79 +199,23 @@ async fn exchanges_that_go_well() {
     )
     .await;
     let unframed = then_close("HTTP/1.0 200 OK\r\n\r\nhi");
-    http("", At::Node, unframed, GET, Read, "200 ---- t/t/t/t n1").await;
+    http_get(unframed, "200 ---- t/t/t/t n1").await;
     let slow = Temper::Slow(Duration::from_millis(100));
     http("", At::Node, slow, GET, HalfClose, "200 ---- t/t/t/t n1").await;
 }
 
 #[tokio::test]
 async fn what_servers_do_wrong() {
-    http(
-        "",
-        At::Node,
-        Temper::CloseBeforeResponse,
-        GET,
-        Read,
-        "502 SH-- t/t/t/- n1",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        Temper::ResetBeforeResponse,
-        GET,
-        Read,
-        "502 SH-- t/t/t/- n1",
-    )
-    .await;
-    http("", At::Node, Temper::Hang, GET, Read, "504 sH-- t/t/t/- n1").await;
-    http(
-        "",
-        At::Node,
-        then_close("HTTP/1.1 200 OK\r\ncont"),
-        GET,
-        Read,
-        "502 SH-- t/t/t/- n1",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        exactly("HTTP/1.1 200 OK\r\ncont"),
-        GET,
-        Read,
-        "504 sH-- t/t/t/- n1",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        Temper::garbage(),
-        GET,
-        Read,
-        "502 PH-- t/t/t/- n1",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        then_close(HALF),
-        GET,
-        Read,
-        "200 SD-- t/t/t/t n1",
-    )
-    .await;
+    http_get(Temper::CloseBeforeResponse, "502 SH-- t/t/t/- n1").await;
+    http_get(Temper::ResetBeforeResponse, "502 SH-- t/t/t/- n1").await;
+    http_get(Temper::Hang, "504 sH-- t/t/t/- n1").await;
+    http_get(then_close("HTTP/1.1 200 OK\r\ncont"), "502 SH-- t/t/t/- n1").await;
+    http_get(exactly("HTTP/1.1 200 OK\r\ncont"), "504 sH-- t/t/t/- n1").await;
+    http_get(Temper::garbage(), "502 PH-- t/t/t/- n1").await;
+    http_get(then_close(HALF), "200 SD-- t/t/t/t n1").await;
     let reset = Temper::ExactlyThenReset(HALF.into());
-    http("", At::Node, reset, GET, Read, "200 SD-- t/t/t/t n1").await;
-    http(
-        "",
-        At::Node,
-        exactly(HALF),
-        GET,
-        Read,
-        "200 sD-- t/t/t/t n1",
-    )
-    .await;
+    http_get(reset, "200 SD-- t/t/t/t n1").await;
+    http_get(exactly(HALF), "200 sD-- t/t/t/t n1").await;
     http(
         "",
         At::Nowhere,
@@ -270,42 +229,10 @@ async fn what_servers_do_wrong() {
 
 #[tokio::test]
 async fn what_clients_do_wrong() {
-    http(
-        "",
-        At::Node,
-        Temper::Normal,
-        "BAD\r\n\r\n",
-        Read,
-        "400 PR-- -/-/-/- <NOSRV>",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        Temper::Normal,
-        "GET / HT",
-        Close,
-        "400 CR-- -/-/-/- <NOSRV>",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        Temper::Normal,
-        "GET / HT",
-        HalfClose,
-        "400 CR-- -/-/-/- <NOSRV>",
-    )
-    .await;
-    http(
-        "",
-        At::Node,
-        Temper::Normal,
-        "GET / HT",
-        Read,
-        "408 cR-- -/-/-/- <NOSRV>",
-    )
-    .await;
+    http_from("BAD\r\n\r\n", Read, "400 PR-- -/-/-/- <NOSRV>").await;
+    http_from("GET / HT", Close, "400 CR-- -/-/-/- <NOSRV>").await;
+    http_from("GET / HT", HalfClose, "400 CR-- -/-/-/- <NOSRV>").await;
+    http_from("GET / HT", Read, "408 cR-- -/-/-/- <NOSRV>").await;
     let short = "timeout http-request 200ms";
     http(
         short,
@@ -423,17 +350,9 @@ async fn plain_tcp() {
         "CD t/t n1",
     )
     .await;
-    tcp("", At::Node, then_close(WHOLE), GET, Read, "-- t/t n1").await;
-    tcp(
-        "",
-        At::Node,
-        Temper::ResetBeforeResponse,
-        GET,
-        Read,
-        "SD t/t n1",
-    )
-    .await;
-    tcp("", At::Node, Temper::Hang, GET, Read, "sD t/t n1").await;
+    tcp_get(then_close(WHOLE), "-- t/t n1").await;
+    tcp_get(Temper::ResetBeforeResponse, "SD t/t n1").await;
+    tcp_get(Temper::Hang, "sD t/t n1").await;
     if !is_haproxy() {
         // HAProxy ends the client's direction alone and waits for the server's end.
         tcp(

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use testkit::websocket::Target;
 use testkit::{Authority, Balancer, Client, LogSink, Node, WebSocket};
 
-use crate::support::{NEVER, SOON, is_haproxy, program};
+use crate::support::{Lab, NEVER, SOON, is_haproxy, program};
 
 /// A frontend `fe` with these settings, a node behind it.
 fn config(global: &str, settings: &str) -> String {
@@ -28,28 +28,11 @@ listen fe
     )
 }
 
-struct Running {
-    log: LogSink,
-    node: Node,
-    balancer: Balancer,
+async fn start(global: &str, settings: &str) -> Lab {
+    Lab::start(&config(global, settings)).await
 }
 
-async fn start(global: &str, settings: &str) -> Running {
-    let log = LogSink::start().await;
-    let node = Node::start("n1").await;
-    let balancer = Balancer::setup(program(), &config(global, settings))
-        .set("log", log.address())
-        .set("n1", node.address())
-        .start()
-        .await;
-    Running {
-        log,
-        node,
-        balancer,
-    }
-}
-
-impl Running {
+impl Lab {
     async fn get(&self, path: &str) -> u16 {
         let address = self.balancer.address("http");
         testkit::http::get(address, path).await.unwrap().status
@@ -230,7 +213,7 @@ async fn normal_traffic_may_be_left_out_and_errors_may_stand_out() {
 }
 
 /// Waits until these are the lines of all sessions, in whatever order.
-async fn wait_for_lines(running: &Running, expected: &[&str]) {
+async fn wait_for_lines(running: &Lab, expected: &[&str]) {
     testkit::wait_until("the lines of all sessions", SOON, async || {
         let lines = running.log.lines();
         let sessions = lines.iter().filter(|line| line.contains(">/"));
@@ -394,8 +377,6 @@ listen own
 
 #[tokio::test]
 async fn each_check_is_told_where_that_is_asked_for() {
-    let log = LogSink::start().await;
-    let node = Node::start("n1").await;
     let config = "
 global
     log <log> format short local0
@@ -411,11 +392,11 @@ listen fe
     option log-health-checks
     server n1 <n1> check inter 100ms rise 2 fall 2
 ";
-    let _balancer = Balancer::setup(program(), config)
-        .set("log", log.address())
-        .set("n1", node.address())
-        .start()
-        .await;
+    let Lab {
+        log,
+        node,
+        balancer: _balancer,
+    } = Lab::start(config).await;
     let passed = "Health check for server fe/n1 succeeded, reason: Layer7 check passed, code: 200, check duration: ";
     log.wait_for(&["<5>", passed, "ms, status: 2/2 UP.\n"])
         .await;

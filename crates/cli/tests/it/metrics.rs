@@ -1,10 +1,10 @@
 //! The metrics: the names, labels and values of HAProxy's exporter, and what of them is asked for.
 
+use testkit::Client;
 use testkit::stats::Metrics;
 use testkit::wait::{or_seen, wait_until};
-use testkit::{Client, LogSink, Node};
 
-use crate::support::{SOON, is_haproxy, setup};
+use crate::support::{DEFAULTS, Lab, SOON, is_haproxy};
 
 const CONFIG: &str = "
 frontend fe
@@ -21,28 +21,16 @@ frontend metrics
     http-request use-service prometheus-exporter if { path /metrics }
 ";
 
-struct Lab {
-    balancer: testkit::Balancer,
-    _log: LogSink,
-    _node: Node,
-}
-
 async fn lab() -> Lab {
-    let log = LogSink::start().await;
-    let node = Node::start("n1").await;
-    let balancer = setup(&log, CONFIG).set("n1", node.address()).start().await;
+    let lab = Lab::start(&format!("{DEFAULTS}{CONFIG}")).await;
     let labels = ["proxy=\"be\"", "server=\"n1\"", "state=\"L7OK\""];
     wait_until("a check to pass", SOON, async || {
-        let metrics = balancer.metrics("metrics").await;
+        let metrics = lab.balancer.metrics("metrics").await;
         let seen = metrics.sum("haproxy_server_check_status", &labels);
         or_seen(seen == Some(1.0), format!("{seen:?}"))
     })
     .await;
-    Lab {
-        balancer,
-        _log: log,
-        _node: node,
-    }
+    lab
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use testkit::balancer::Setup;
-use testkit::{Balancer, LogSink, Process};
+use testkit::{Balancer, LogSink, Node, Process};
 
 /// For answers that must come "at once": generous, because a busy machine runs many tests.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -57,6 +57,34 @@ backend be
         config.push_str(&format!("    server {server}\n"));
     }
     config
+}
+
+/// A balancer in front of one node, and what it logs.
+pub(crate) struct Lab {
+    /// What it logs.
+    pub(crate) log: LogSink,
+    /// The node.
+    pub(crate) node: Node,
+    /// The balancer.
+    pub(crate) balancer: Balancer,
+}
+
+impl Lab {
+    /// Starts all three; the configuration is whole, and has `<log>` and `<n1>` in it.
+    pub(crate) async fn start(config: &str) -> Self {
+        let log = LogSink::start().await;
+        let node = Node::start("n1").await;
+        let balancer = Balancer::setup(program(), config)
+            .set("log", log.address())
+            .set("n1", node.address())
+            .start()
+            .await;
+        Self {
+            log,
+            node,
+            balancer,
+        }
+    }
 }
 
 /// A node as a process of its own, to be killed and stopped with real signals.
