@@ -69,6 +69,18 @@ async fn the_name_that_is_sent_is_the_name_that_is_checked() {
     check(&format!("{trusted} {wrong}"), 503, finding).await;
 }
 
+/// `sni req.hdr(host)` and a request by address: the client does not choose whether the node is
+/// verified.
+#[tokio::test]
+async fn an_address_for_a_name_does_not_turn_the_look_at_the_name_off() {
+    let trusted = "verify required ca-file <dir>/ca.pem";
+    for address in ["10.1.2.3", "0.0.0.0", "127.0.0.1"] {
+        let sent = format!("sni str({address})");
+        let finding = if is_haproxy() { "L6OK" } else { "L6RSP" };
+        check(&format!("{trusted} {sent}"), 503, finding).await;
+    }
+}
+
 /// A balancer before this node with these `server` parameters.
 async fn before(node: &Node, settings: &str, files: &[(&str, &str)]) -> (Balancer, LogSink) {
     let log = LogSink::start().await;

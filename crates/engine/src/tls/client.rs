@@ -22,7 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::certificates::Store;
 use super::files::Watched;
 use super::stream::TlsStream;
-use super::{RootCache, ciphers, trust};
+use super::{RootCache, chain, ciphers, trust};
 use crate::stream::{Carrier, Stream};
 
 /// Names per server whose sessions are kept for resumption: a server has few, and a request that
@@ -163,14 +163,7 @@ impl ClientTls {
     }
 
     /// Shakes hands, naming `sni` where there is one. The caller sets the time limit.
-    pub(crate) async fn connect(
-        &self,
-        carrier: Carrier,
-        sni: Option<&str>,
-        address: std::net::IpAddr,
-    ) -> io::Result<Stream> {
-        // An address is never sent as a name: that is how rustls is told to send none.
-        let nameless = || ServerName::IpAddress(address.into());
+    pub(crate) async fn connect(&self, carrier: Carrier, sni: Option<&str>) -> io::Result<Stream> {
         let name = match sni.map(name_of) {
             Some(Ok(name)) => name,
             // `sni req.hdr(host)` with what is no name: nothing to send, and nothing to verify by.
@@ -251,8 +244,16 @@ fn name_of(sni: &str) -> Result<ServerName<'static>, String> {
     host_name(host).or_else(|_| host_name(sni))
 }
 
+/// A name of a node, or its address; never [`nameless`].
 fn host_name(name: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(name.to_owned()).map_err(|_| format!("'{name}' is no host name"))
+    let known = ServerName::try_from(name.to_owned()).ok();
+    let named = known.filter(|known| *known != nameless());
+    named.ok_or_else(|| format!("'{name}' is no host name"))
+}
+
+/// That no name was given. rustls wants one; an address is never sent, and this one is nobody's.
+fn nameless() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// What a node's certificate must be (manual 5.2): with `verify required` signed by a trusted root
@@ -291,8 +292,7 @@ impl Verifier {
         };
         // The name comes last there, and is looked at here: that it does not fit says that all
         // before did.
-        let nobody = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
-        match revocation.verify_server_cert(certificate, intermediates, &nobody, &[], now) {
+        match revocation.verify_server_cert(certificate, intermediates, &nameless(), &[], now) {
             Ok(_)
             | Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -312,10 +312,11 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Some(roots) = &self.roots {
+            let intermediates = &chain::bounded(intermediates)?;
             self.verify_chain(roots, certificate, intermediates, now)?;
             let parsed = ParsedCertificate::try_from(certificate)?;
             match (name, &self.verifyhost) {
-                (ServerName::DnsName(_), _) => verify_server_name(&parsed, name)?,
+                (name, _) if *name != nameless() => verify_server_name(&parsed, name)?,
                 (_, Some(expected)) => verify_server_name(&parsed, expected)?,
                 (_, None) => {}
             }

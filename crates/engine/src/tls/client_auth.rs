@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use config::model::{BindTls, ClientVerify, IgnoredErrors, TlsPolicy};
@@ -19,28 +20,31 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::Link;
 use super::files::Watched;
+use super::handshake::Passed;
+use super::revocation::Lists;
 use super::tickets::Scope;
-use super::{ciphers, failure, trust};
+use super::{chain, ciphers, handshake, trust};
 
 const UNSPECIFIED: u8 = 1;
-const CRL_MISSING: u8 = 3;
+pub(super) const CRL_MISSING: u8 = 3;
 const BAD_SIGNATURE: u8 = 7;
 const NOT_YET_VALID: u8 = 9;
 const EXPIRED: u8 = 10;
-const CRL_EXPIRED: u8 = 12;
+pub(super) const CRL_EXPIRED: u8 = 12;
 const SELF_SIGNED: u8 = 18;
 const SELF_SIGNED_IN_CHAIN: u8 = 19;
 const NO_ISSUER: u8 = 20;
-const REVOKED: u8 = 23;
+pub(super) const REVOKED: u8 = 23;
 const INVALID_PURPOSE: u8 = 26;
 const REJECTED: u8 = 28;
 
 /// What is wrong with a chain: how far above the client's own certificate, and OpenSSL's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) depth: u8,
-    pub(super) code: u8,
+struct Fault {
+    depth: u8,
+    code: u8,
 }
 
 fn of_leaf(code: u8) -> Fault {
@@ -53,7 +57,8 @@ pub(super) struct ClientAuth {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Without revocation lists, to see what else is wrong where "revoked" is ignored.
     plain: Arc<dyn ClientCertVerifier>,
-    has_crls: bool,
+    /// To tell what they say against whom; only where something is ignored.
+    lists: Option<Lists>,
     schemes: Option<Vec<SignatureScheme>>,
     crt_ignore: IgnoredErrors,
     ca_ignore: IgnoredErrors,
@@ -94,10 +99,11 @@ impl ClientAuth {
             names,
             provider,
             optional,
-            ignored: bind.crt_ignore_err,
         };
+        let is_lenient = !bind.crt_ignore_err.is_empty() || !bind.ca_ignore_err.is_empty();
+        let lists = (is_lenient && !crls.is_empty()).then(|| Lists::new(&crls));
         Ok(Some(Arc::new(Self {
-            has_crls: !crls.is_empty(),
+            lists,
             verifier: make.verifier(crls)?,
             plain: make.verifier(Vec::new())?,
             schemes: policy
@@ -129,55 +135,154 @@ impl ClientAuth {
         ignored.contains(fault.code)
     }
 
-    /// All that is wrong with a chain as far as it can be told; the first is what OpenSSL would have
-    /// met first.
-    pub(super) fn faults(
+    /// All that is wrong with a chain, as far as it can be told, when verifying it has failed with
+    /// `error`. Whatever the peer has sent it is verified twice more at the most: at a time at which
+    /// all of it was in force, and without revocation lists. Only the last step can say that nobody
+    /// we know has signed it.
+    fn faults(
         &self,
+        error: &Error,
         leaf: &CertificateDer<'_>,
         above: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut at = now;
-        let mut verifier = &self.verifier;
-        let mut all_seen = false;
-        // Each turn steps past one fault: a time for each certificate, and revocation.
-        for _ in 0..above.len() + 3 {
-            let Err(error) = verifier.verify_client_cert(leaf, above, at) else {
-                all_seen = true;
-                break;
-            };
-            let fault = fault(&error, leaf, above, at);
-            faults.push(fault);
-            match fault.code {
-                EXPIRED | NOT_YET_VALID => match valid_time(leaf, above, fault, at) {
-                    Some(time) => at = time,
-                    None => break,
-                },
-                REVOKED => verifier = &self.plain,
-                NO_ISSUER | SELF_SIGNED | SELF_SIGNED_IN_CHAIN => {
-                    // Who has no issuer has no revocation list either.
-                    if self.has_crls {
-                        faults.push(of_leaf(CRL_MISSING));
-                    }
-                    all_seen = true;
-                    break;
-                }
-                _ => break,
+        let links = chain::links(leaf, above);
+        let mut faults = out_of_time(&links, now);
+        let stepped = common_time(&links, now);
+        let at = stepped.unwrap_or(now);
+        let mut last = Some(error.clone());
+        if stepped.is_some() {
+            last = self.verifier.verify_client_cert(leaf, above, at).err();
+        }
+        let mut by_list = self.against(&links, now);
+        let listed = last.as_ref().map(|error| fault(error, leaf, above));
+        if let Some(listed) = listed
+            && [REVOKED, CRL_MISSING, CRL_EXPIRED].contains(&listed.code)
+        {
+            last = self.plain.verify_client_cert(leaf, above, at).err();
+            if by_list.is_empty() {
+                // rustls says so, and we cannot tell of which: it may be any.
+                let any = links.iter().map(|link| link.depth);
+                by_list.extend(any.map(|depth| Fault {
+                    depth,
+                    code: listed.code,
+                }));
             }
         }
-        if !all_seen {
-            // Whether anybody we trust has signed it is not known: to pass, that must be ignored too.
-            faults.push(of_leaf(UNSPECIFIED));
+        if let Some(error) = &last {
+            let fault = fault(error, leaf, above);
+            let no_issuer = [NO_ISSUER, SELF_SIGNED, SELF_SIGNED_IN_CHAIN].contains(&fault.code);
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+            if no_issuer && self.lists.is_some() && by_list.is_empty() {
+                // Who has no issuer has no revocation list either.
+                by_list.push(of_leaf(CRL_MISSING));
+            }
+            if !no_issuer {
+                // Whether anybody we trust has signed it is not known: to pass, that must be ignored
+                // too.
+                faults.push(of_leaf(UNSPECIFIED));
+            }
         }
-        // Past an unknown issuer nothing was looked at: what can be seen is the time.
-        if let Some(fault) = own_time(leaf, now)
-            && !faults.iter().any(|it| it.code == fault.code)
-        {
-            faults.push(fault);
-        }
+        faults.extend(by_list);
         faults
     }
+
+    /// What revocation lists say now, whatever time the rest was looked at.
+    fn against(&self, links: &[Link<'_>], now: UnixTime) -> Vec<Fault> {
+        let Some(lists) = &self.lists else {
+            return Vec::new();
+        };
+        // A root that was sent along is trusted or not; nobody above it can take it back.
+        let links = links
+            .iter()
+            .filter(|link| link.depth == 0 || !link.is_self_issued);
+        links
+            .flat_map(|link| {
+                let depth = link.depth;
+                let codes = lists.against(link, now);
+                codes.map(move |code| Fault { depth, code })
+            })
+            .collect()
+    }
+
+    /// What is let pass of a chain that is not in order; the error refuses it.
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Passed, Error> {
+        let above = &chain::bounded(above)?;
+        let verified = self.verifier.verify_client_cert(leaf, above, now);
+        let Err(error) = verified else {
+            let links = chain::links(leaf, above);
+            let until = links.iter().map(|link| link.until).min();
+            handshake::note_good_until(until.unwrap_or(handshake::FOR_EVER));
+            return Ok(Passed::default());
+        };
+        if self.is_lenient() {
+            let faults = self.faults(&error, leaf, above, now);
+            if !faults.is_empty() && faults.iter().all(|fault| self.ignores(*fault)) {
+                return Ok(passed(&faults));
+            }
+        }
+        let first = fault(&error, leaf, above);
+        let is_other = |fault: &Fault| ![EXPIRED, NOT_YET_VALID].contains(&fault.code);
+        let out_of_time = out_of_time(&chain::links(leaf, above), now);
+        let guilty = Some(first)
+            .filter(is_other)
+            .or(out_of_time.first().copied());
+        handshake::note_depth(guilty.unwrap_or(first).depth);
+        Err(error)
+    }
+
+    /// What is let pass today of the certificate that a session was begun with; `None`: it no longer
+    /// lets anybody in. For sessions of places that are lenient: nothing limits those.
+    pub(super) fn passed_again(&self, chain: &[CertificateDer<'_>]) -> Option<Passed> {
+        match chain.split_first() {
+            Some((leaf, above)) if self.is_lenient() => {
+                self.judge(leaf, above, UnixTime::now()).ok()
+            }
+            _ => Some(Passed::default()),
+        }
+    }
+}
+
+/// The first of the leaf, and of those above it.
+fn passed(faults: &[Fault]) -> Passed {
+    let first = |own: bool| faults.iter().find(|it| (it.depth == 0) == own);
+    let (own, ca) = (first(true), first(false));
+    Passed {
+        own: own.map_or(0, |it| it.code),
+        ca: ca.map_or(0, |it| it.code),
+        ca_depth: ca.map_or(0, |it| it.depth),
+    }
+}
+
+/// Whatever is not in force now, wherever it stands.
+fn out_of_time(links: &[Link<'_>], now: UnixTime) -> Vec<Fault> {
+    let faults = links.iter().filter_map(|link| {
+        let code = match link.has_expired(now)? {
+            true => EXPIRED,
+            false => NOT_YET_VALID,
+        };
+        Some(Fault {
+            depth: link.depth,
+            code,
+        })
+    });
+    faults.collect()
+}
+
+/// The time nearest to now at which all of it was in force; `None` where it is now, or never was.
+fn common_time(links: &[Link<'_>], now: UnixTime) -> Option<UnixTime> {
+    let from = links.iter().map(|link| link.from).max()?;
+    let until = links.iter().map(|link| link.until).min()?;
+    let seconds = now.as_secs().min(until).max(from);
+    let is_other = seconds != now.as_secs() && seconds <= until;
+    is_other.then(|| UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
 
 struct Making<'a> {
@@ -185,7 +290,6 @@ struct Making<'a> {
     names: Vec<DistinguishedName>,
     provider: &'a Arc<CryptoProvider>,
     optional: bool,
-    ignored: IgnoredErrors,
 }
 
 impl Making<'_> {
@@ -198,14 +302,7 @@ impl Making<'_> {
                 .clear_root_hint_subjects()
                 .add_root_hint_subjects(self.names.iter().cloned());
         if !crls.is_empty() {
-            builder = builder.with_crls(crls);
-            // Lists are checked for all that is not ignored, as OpenSSL does.
-            if !self.ignored.contains(CRL_EXPIRED) {
-                builder = builder.enforce_revocation_expiration();
-            }
-            if self.ignored.contains(CRL_MISSING) {
-                builder = builder.allow_unknown_revocation_status();
-            }
+            builder = builder.with_crls(crls).enforce_revocation_expiration();
         }
         if self.optional {
             builder = builder.allow_unauthenticated();
@@ -245,22 +342,14 @@ fn scope(
     scope
 }
 
-/// OpenSSL's number for an error, and where in the chain it is.
-fn fault(
-    error: &Error,
-    leaf: &CertificateDer<'_>,
-    above: &[CertificateDer<'_>],
-    at: UnixTime,
-) -> Fault {
+/// OpenSSL's number for an error, and where in the chain it is, if that can be told from it
+/// alone.
+fn fault(error: &Error, leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Fault {
     use CertificateError as E;
-    let in_time = |code| Fault {
-        depth: u8::from(own_time(leaf, at).is_none()),
-        code,
-    };
     match error {
         Error::InvalidCertificate(error) => match error {
-            E::Expired | E::ExpiredContext { .. } => in_time(EXPIRED),
-            E::NotValidYet | E::NotValidYetContext { .. } => in_time(NOT_YET_VALID),
+            E::Expired | E::ExpiredContext { .. } => of_leaf(EXPIRED),
+            E::NotValidYet | E::NotValidYetContext { .. } => of_leaf(NOT_YET_VALID),
             E::UnknownIssuer => no_issuer(leaf, above),
             E::Revoked => of_leaf(REVOKED),
             E::UnknownRevocationStatus => of_leaf(CRL_MISSING),
@@ -303,46 +392,6 @@ fn is_self_signed(der: &CertificateDer<'_>) -> bool {
         .is_ok_and(|(_, it)| it.subject().as_raw() == it.issuer().as_raw())
 }
 
-/// What is wrong with a certificate's time, by itself.
-fn own_time(der: &CertificateDer<'_>, at: UnixTime) -> Option<Fault> {
-    let (from, until) = validity(der)?;
-    let code = match at.as_secs() {
-        time if time < from => NOT_YET_VALID,
-        time if time > until => EXPIRED,
-        _ => return None,
-    };
-    Some(Fault { depth: 0, code })
-}
-
-/// First and last second of a certificate.
-fn validity(der: &CertificateDer<'_>) -> Option<(u64, u64)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let validity = certificate.validity();
-    let from = u64::try_from(validity.not_before.timestamp()).unwrap_or(0);
-    let until = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
-    Some((from, until))
-}
-
-/// The nearest time at which the certificate that is out of its time was in it.
-fn valid_time(
-    leaf: &CertificateDer<'_>,
-    above: &[CertificateDer<'_>],
-    fault: Fault,
-    at: UnixTime,
-) -> Option<UnixTime> {
-    let all = std::iter::once(leaf).chain(above);
-    let guilty = all
-        .filter(|der| own_time(der, at).is_some_and(|it| it.code == fault.code))
-        .filter_map(validity);
-    let seconds = match fault.code {
-        EXPIRED => guilty.map(|(_, until)| until).min(),
-        _ => guilty.map(|(from, _)| from).max(),
-    }?;
-    Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        seconds,
-    )))
-}
-
 impl ClientCertVerifier for ClientAuth {
     fn client_auth_mandatory(&self) -> bool {
         self.verifier.client_auth_mandatory()
@@ -358,21 +407,9 @@ impl ClientCertVerifier for ClientAuth {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self
-            .verifier
-            .verify_client_cert(end_entity, intermediates, now);
-        let Err(error) = verified else {
-            return verified;
-        };
-        let lenient = self.is_lenient() && {
-            let faults = self.faults(end_entity, intermediates, now);
-            !faults.is_empty() && faults.iter().all(|fault| self.ignores(*fault))
-        };
-        if lenient {
-            return Ok(ClientCertVerified::assertion());
-        }
-        failure::note_depth(fault(&error, end_entity, intermediates, now).depth);
-        Err(error)
+        let passed = self.judge(end_entity, intermediates, now)?;
+        handshake::note_passed(passed);
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -408,85 +445,4 @@ impl ClientCertVerifier for ClientAuth {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-
-    use super::*;
-
-    type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-    /// An authority, signed by another one or by itself.
-    fn authority(name: &str, above: Option<&Issuer>) -> Issuer {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let name_of = rcgen::DnType::CommonName;
-        params.distinguished_name.push(name_of, name);
-        let key = KeyPair::generate().expect("a key");
-        match above {
-            None => CertifiedIssuer::self_signed(params, key),
-            Some(above) => CertifiedIssuer::signed_by(params, key, above),
-        }
-        .expect("a certificate")
-    }
-
-    fn leaf(signer: Option<&Issuer>, expired: bool) -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        if expired {
-            params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        }
-        let key = KeyPair::generate().expect("a key");
-        let made = match signer {
-            Some(signer) => params.signed_by(&key, signer),
-            None => params.self_signed(&key),
-        };
-        made.expect("a certificate").der().clone()
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_found_and_numbered_as_openssl_does() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ca_file = folder.path().join("ca.pem");
-        let [ours, other] = ["ours", "other"].map(|name| authority(name, None));
-        std::fs::write(&ca_file, ours.pem()).expect("writable");
-        let policy = TlsPolicy {
-            verify: ClientVerify::Required,
-            ca_file: Some(ca_file),
-            ..TlsPolicy::default()
-        };
-        let provider = Arc::new(ciphers::provider(&policy.choice));
-        let (bind, mut watched) = (BindTls::default(), Watched::default());
-        let auth = ClientAuth::load(&policy, &bind, &provider, &mut watched);
-        let auth = auth.expect("it loads").expect("clients are asked");
-        let middle = authority("middle", Some(&ours));
-        let lost = authority("lost", Some(&other));
-        let [middle_der, lost_der] = [&middle, &lost].map(|it| it.der().clone());
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
-        for (leaf, above, expected) in [
-            (leaf(Some(&ours), false), vec![], vec![]),
-            (leaf(Some(&middle), false), vec![middle_der], vec![]),
-            (leaf(Some(&middle), false), vec![], vec![(0, NO_ISSUER)]),
-            (leaf(Some(&other), false), vec![], vec![(0, NO_ISSUER)]),
-            (
-                leaf(Some(&lost), false),
-                vec![lost_der],
-                vec![(1, NO_ISSUER)],
-            ),
-            (leaf(None, false), vec![], vec![(0, SELF_SIGNED)]),
-            (leaf(Some(&ours), true), vec![], vec![(0, EXPIRED)]),
-            (
-                leaf(Some(&other), true),
-                vec![],
-                vec![(0, EXPIRED), (0, NO_ISSUER)],
-            ),
-        ] {
-            let faults = auth.faults(&leaf, &above, now);
-            let found: Vec<_> = faults.iter().map(|it| (it.depth, it.code)).collect();
-            assert_eq!(found, expected);
-            let verified = auth.verify_client_cert(&leaf, &above, now);
-            assert_eq!(verified.is_ok(), expected.is_empty());
-        }
-    }
-}
+mod tests;

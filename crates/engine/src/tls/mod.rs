@@ -2,13 +2,16 @@
 //! this module but the finished streams.
 
 mod certificates;
+mod chain;
 mod ciphers;
 mod client;
 mod client_auth;
 mod failure;
 mod files;
+mod handshake;
 mod ocsp;
 pub(crate) mod reload;
+mod revocation;
 mod select;
 mod server;
 mod sessions;

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, SignatureAlgorithm, SignatureScheme};
 
 use super::certificates::Certificate;
-use super::ciphers;
+use super::{ciphers, handshake};
 
 /// A certificate under the names it answers to.
 #[derive(Debug)]
@@ -150,7 +150,8 @@ impl Entry {
 
 impl ResolvesServerCert for Index {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.pick(&Asked::of(&hello)).map(|entry| entry.key.clone())
+        // Chosen when the greeting was read, for its settings: the key must be of the same entry.
+        handshake::picked().or_else(|| self.pick(&Asked::of(&hello)).map(|entry| entry.key.clone()))
     }
 }
 

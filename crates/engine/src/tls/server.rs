@@ -1,7 +1,7 @@
 //! TLS towards clients: what a `bind … ssl` does with a connection. Its certificates and the like are
 //! exchanged as a whole when files change; connections under way keep what they have.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -10,9 +10,8 @@ use arc_swap::ArcSwap;
 use config::crt_list;
 use config::model::{BindTls, CertificateSource, ClientVerify, GlobalTls, Mode, TlsPolicy};
 use routing::sample::{ConnectionError, TlsFacts};
+use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage};
-use rustls::{CommonState, ServerConfig};
-use rustls_pki_types::UnixTime;
 
 use super::certificates::{BUNDLE, Store};
 use super::client_auth::{ClientAuth, OPEN};
@@ -21,7 +20,7 @@ use super::select::{Asked, Entry, Index};
 use super::sessions::{Scoped, SessionCache};
 use super::stream::{self, TlsStream};
 use super::tickets::{TicketKeys, Ticketer};
-use super::{ciphers, failure};
+use super::{ciphers, failure, handshake};
 use crate::stream::{Carrier, Stream};
 
 /// What all `bind` lines share.
@@ -174,6 +173,7 @@ impl ServerTlsConfig {
         let start = stream::read_hello(&mut carrier).await;
         let (accepted, hello_bytes) = start.map_err(|error| failure::of(&error, 0))?;
         let hello = accepted.client_hello();
+        let picked;
         let (config, auth, certificate) = {
             let served = self.current.load();
             let entry = served.index.pick(&Asked::of(&hello));
@@ -181,40 +181,29 @@ impl ServerTlsConfig {
             let context = served.contexts.get(position).or(served.contexts.first());
             let context = context.ok_or(ConnectionError::Handshake)?;
             let certificate = entry.map(|entry| entry.certificate.der.clone());
+            picked = entry.map(|entry| entry.key.clone());
             (context.config(&hello), context.auth.clone(), certificate)
         };
         let sni = hello.server_name().map(str::to_owned);
         let shaking = TlsStream::accept(carrier, config, hello_bytes);
-        let shaken = failure::noting_depth(shaking).await;
-        let tls = shaken.map_err(|(error, depth)| failure::of(&error, depth))?;
+        let shaken = handshake::noting(picked, shaking).await;
+        let (tls, mut passed) = shaken.map_err(|(error, depth)| failure::of(&error, depth))?;
         let connection = tls.state();
         let mut facts = super::facts(connection, sni.as_deref());
         facts.certificate = certificate;
         if let Some(mut shown) = super::client_certificate(connection) {
-            (shown.error, shown.ca_error, shown.ca_depth) = faults(auth.as_deref(), connection);
+            // Nobody has looked at the certificate of an earlier session.
+            if let Some(auth) = auth.filter(|_| facts.resumed) {
+                let chain = connection.peer_certificates().unwrap_or_default();
+                let again = auth.passed_again(chain);
+                passed = again.ok_or(ConnectionError::ClientCertificate)?;
+            }
+            shown.error = passed.own;
+            (shown.ca_error, shown.ca_depth) = (passed.ca, passed.ca_depth);
             facts.client = Some(Box::new(shown));
         }
         Ok((Stream::Tls(Box::new(tls)), facts))
     }
-}
-
-/// What was let pass of a client's certificate: OpenSSL's numbers for itself and for those above it.
-fn faults(auth: Option<&ClientAuth>, connection: &CommonState) -> (u8, u8, u8) {
-    let chain = connection.peer_certificates().unwrap_or_default();
-    let (Some(auth), Some((leaf, above))) = (auth, chain.split_first()) else {
-        return (0, 0, 0);
-    };
-    if !auth.is_lenient() {
-        return (0, 0, 0);
-    }
-    let faults = auth.faults(leaf, above, UnixTime::now());
-    let first = |own: bool| faults.iter().find(|it| (it.depth == 0) == own);
-    let (own, ca) = (first(true), first(false));
-    (
-        own.map_or(0, |it| it.code),
-        ca.map_or(0, |it| it.code),
-        ca.map_or(0, |it| it.depth),
-    )
 }
 
 /// Reading what a `bind` line names.
@@ -241,11 +230,13 @@ impl Loading<'_> {
     fn served(&mut self) -> Result<Served, String> {
         let wanted = self.wanted()?;
         let mut policies = vec![self.bind.policy.clone()];
+        let mut positions = HashMap::from([(self.bind.policy.clone(), 0)]);
         let mut index = Index::new(self.bind.strict_sni);
         for one in wanted {
             let policy = one.policy.as_deref().unwrap_or(&self.bind.policy);
-            let known = policies.iter().position(|known| known == policy);
-            let context = known.unwrap_or_else(|| {
+            // Looked up, not compared with all: a list may have 200,000 lines.
+            let context = positions.get(policy).copied().unwrap_or_else(|| {
+                positions.insert(policy.clone(), policies.len());
                 policies.push(policy.clone());
                 policies.len() - 1
             });

@@ -1,7 +1,7 @@
 //! A new connection to a server.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub(crate) async fn connect(
     limit: Option<Duration>,
 ) -> Result<Stream, ConnectError> {
     let started = Instant::now();
-    let (carrier, ip) = match within(limit, carrier_at_leisure(dial)).await {
+    let carrier = match within(limit, carrier_at_leisure(dial)).await {
         Ok(connected) => connected.map_err(ConnectError::Failed)?,
         Err(_) => return Err(ConnectError::Expired),
     };
@@ -64,34 +64,34 @@ pub(crate) async fn connect(
         return Ok(Stream::from(carrier));
     };
     let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-    match within(left, tls.connect(carrier, dial.sni, ip)).await {
+    match within(left, tls.connect(carrier, dial.sni)).await {
         Ok(shaken) => shaken.map_err(ConnectError::HandshakeFailed),
         Err(_) => Err(ConnectError::HandshakeExpired),
     }
 }
 
-async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<(Carrier, IpAddr)> {
-    let (mut carrier, ip) = match dial.target {
+async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<Carrier> {
+    let mut carrier = match dial.target {
         Target::Inet(address) => {
             let (outgoing, first) = (dial.outgoing, dial.speak_first);
             let tcp = source::connect(*address, outgoing, dial.next_port, first).await?;
-            (Carrier::Tcp(tcp), address.ip())
+            Carrier::Tcp(tcp)
         }
         Target::Unix(path) => {
             let unix = UnixStream::connect(path).await?;
-            (Carrier::Unix(unix), Ipv4Addr::LOCALHOST.into())
+            Carrier::Unix(unix)
         }
         Target::Abstract(name) => {
             // Such names begin with a zero byte; HAProxy's fill the whole address.
             let unix = UnixStream::connect(std::ffi::OsStr::from_bytes(name)).await?;
-            (Carrier::Unix(unix), Ipv4Addr::LOCALHOST.into())
+            Carrier::Unix(unix)
         }
     };
     if let Some(header) = dial.header {
         // A new socket has room for it.
         carrier.write_all(&header(ends(&carrier))).await?;
     }
-    Ok((carrier, ip))
+    Ok(carrier)
 }
 
 fn ends(carrier: &Carrier) -> Option<(SocketAddr, SocketAddr)> {
