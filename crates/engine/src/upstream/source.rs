@@ -104,12 +104,13 @@ fn bound(
     // An address of the other family cannot be where it comes from: the system chooses.
     let ip = source.ip.filter(|ip| ip.is_ipv4() == to.is_ipv4());
     if ip.is_some() || port != 0 {
-        // A port of ours is used again as soon as its last connection has ended.
-        socket.set_reuseaddr(true)?;
-        if port == 0 {
+        match port {
             // The system then looks for a port that is free towards this server, not towards all:
-            // there may be more connections than ports. Where it cannot, it does as before.
-            let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+            // there may be more connections than ports. Where it cannot, it chooses now; that it
+            // must not share a port with another socket then is left as it is.
+            0 => drop(setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)),
+            // A port of ours is used again as soon as its last connection has ended.
+            _ => socket.set_reuseaddr(true)?,
         }
         socket.bind(SocketAddr::new(ip.unwrap_or(any), port))?;
     }
