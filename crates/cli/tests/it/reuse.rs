@@ -1,6 +1,9 @@
 //! Connections to nodes between requests: who may use which again, and how often.
 
+use nix::sys::signal::Signal;
 use testkit::{Balancer, Client, LogSink, Node, PATIENCE, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{is_haproxy, one_backend, setup};
 
@@ -124,4 +127,53 @@ async fn a_client_stays_with_its_last_server_where_that_is_preferred() {
         }
         assert_eq!(seen, expected, "{lines}");
     }
+}
+
+/// Accepts a connection and reads a request from it.
+async fn asked(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    stream
+}
+
+#[tokio::test]
+async fn an_exchange_that_outlives_a_soft_stop_leaves_no_connection_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let log = LogSink::start().await;
+    let server = "n0 <n0> pool-purge-delay 1h";
+    let config = one_backend("    http-reuse always", &[server]);
+    let config = config.replacen("frontend fe", "global\n    nbthread 1\nfrontend fe", 1);
+    let node = listener.local_addr().unwrap();
+    let mut balancer = setup(&log, &config).set("n0", node).start().await;
+    let address = balancer.address("http");
+    let mut clients = Vec::new();
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::plain(address).await;
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        connections.push(asked(&listener).await);
+        clients.push(client);
+    }
+    balancer.signal(Signal::SIGUSR1);
+    wait_until(
+        "the port to refuse",
+        PATIENCE,
+        async || match TcpStream::connect(address).await {
+            Ok(_) => Err("it still accepts"),
+            Err(_) => Ok(()),
+        },
+    )
+    .await;
+    // The other exchange goes on, and the process with it.
+    for (client, connection) in clients.iter_mut().zip(&mut connections) {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        connection.write_all(answer).await.unwrap();
+        assert_eq!(client.response().await.unwrap().text(), "ok");
+        let end = tokio::time::timeout(PATIENCE, connection.read_u8()).await;
+        assert!(end.expect("an end").is_err(), "more than a request");
+    }
+    assert_eq!(balancer.wait_exit().await.code(), Some(0));
 }
