@@ -276,6 +276,8 @@ impl<'a> Attempts<'a> {
             Err(ticket) => {
                 let timeouts = &self.backend.conf().proxy.timeouts;
                 let limit = timeouts.queue.or(timeouts.connect);
+                // Without either of them nobody but a place that falls free, or the client's leaving
+                // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.
                 // However often the server that is waited for leaves, the wait is one.
                 let waited = within(limit, self.wait(session, head, ticket)).await;
                 waited.unwrap_or_else(|Expired| Err(stuck_in_queue()))

@@ -2,7 +2,9 @@
 //!
 //! Who comes too early is not accepted before it is time: it waits in the kernel's backlog. What is
 //! counted is a second that slides: of the last whole one, the part that lies in it, and all of the
-//! one under way, so that any second sees no more than the limit, and the first burst passes at once.
+//! one under way, and the first burst passes at once. It is an estimate: it takes what came in the whole
+//! second for evenly spread, so a burst at its end may be followed by another one after half a second,
+//! but twice the limit never comes in less than that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -247,10 +247,9 @@ impl Balancer {
 
     /// Servers may have room though none has lost a session: their limits have risen.
     pub fn limits_risen(&mut self) {
-        for group in [Some(&mut self.active), self.all_backups.as_mut()] {
-            if let Some(group) = group {
-                group.full = Full::default();
-            }
+        self.active.full = Full::default();
+        if let Some(all) = &mut self.all_backups {
+            all.full = Full::default();
         }
     }
 
