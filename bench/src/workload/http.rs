@@ -30,10 +30,5 @@ pub(super) async fn run(scene: &Scene<'_>, connections: usize, rate: u32) -> Res
             })
         })
         .collect();
-    let meter = span.watch(scene.proxy).await?;
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await??);
-    }
-    Ok(meter.outcome(latencies))
+    span.outcome(scene.proxy, tasks).await
 }

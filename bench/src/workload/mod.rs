@@ -10,6 +10,7 @@ mod relay;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tokio::task::JoinHandle;
 
 use crate::client::Target;
 use crate::node::Node;
@@ -279,6 +280,20 @@ impl Span {
             after,
             took: ended - began,
         })
+    }
+
+    /// Sleeps through it while clients are at work; each gives the times that it counted.
+    async fn outcome(
+        &self,
+        proxy: &Process,
+        clients: Vec<JoinHandle<Result<Vec<u32>>>>,
+    ) -> Result<Outcome> {
+        let meter = self.watch(proxy).await?;
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.await??);
+        }
+        Ok(meter.outcome(latencies))
     }
 }
 

@@ -41,10 +41,5 @@ pub(super) async fn run(
             anyhow::Ok(latencies)
         }));
     }
-    let meter = span.watch(scene.proxy).await?;
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await??);
-    }
-    Ok(meter.outcome(latencies))
+    span.outcome(scene.proxy, tasks).await
 }
