@@ -207,6 +207,7 @@ pub fn reply(
             ..Answer::empty(reply.status)
         },
     };
+    answer.line = bare_line(reply.status);
     for (name, value) in &reply.headers {
         if !FRAMING.contains(&&**name) && **name != *"content-type" {
             answer.fields.append(name, &text(value, facts, variables));
@@ -222,6 +223,16 @@ pub fn reply(
         answer.fields.set("content-type", content_type.as_bytes());
     }
     answer
+}
+
+/// The status line of an answer that is no page. HAProxy has other phrases for it than in redirects and
+/// pages.
+fn bare_line(status: u16) -> StatusLine {
+    match status {
+        302 => StatusLine::Titled("Moved Temporarily"),
+        502 => StatusLine::Titled("Bad Gateway or Proxy Error"),
+        _ => StatusLine::Usual,
+    }
 }
 
 /// Where the answer's own formats ask for the status, it is the one they are written for.

@@ -188,6 +188,14 @@ impl Draft<'_> {
                 scope.report(Diagnostic::warning(place, message));
             }
         };
+        if matches!(status, 204 | 304) && !empty && !whole {
+            // A client would take it for the beginning of the next answer (RFC 9112 section 6.3).
+            return Err(Diagnostic::alert(
+                args.place(),
+                format!("'{}' : an answer {status} has no body", args.keyword),
+            )
+            .help("leave the body out, or write 'status 200'"));
+        }
         let place = self.content_type.as_ref().map(|(_, place)| *place);
         let content_type = self.content_type.map(|(text, _)| text);
         if empty || whole {

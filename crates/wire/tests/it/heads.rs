@@ -126,6 +126,8 @@ fn methods_are_known_by_name() {
 fn statuses_have_phrases() {
     let mut head = ResponseHead::new(503);
     assert_eq!(head.reason(), b"Service Unavailable");
+    head.set_status(418, None);
+    assert_eq!(head.reason(), b"I'm a teapot");
     head.set_status(599, None);
     assert_eq!((head.status, head.reason()), (599, &b"Server Error"[..]));
     head.set_status(200, Some(b"Fine\r\nX: y"));
