@@ -1,8 +1,9 @@
-//! Proves that a request comes from a user of a `userlist`, before rules ask for it.
+//! Proves that a request comes from a user of a `userlist`, once a rule asks for it.
 //!
 //! Hashes take long to check, so that is done on other threads, and what was right once is
 //! remembered: as a keyed digest, which tells nobody a password. What was wrong is not remembered, so
-//! guessing fills no memory; and when more guesses come than can be checked, they count as wrong.
+//! guessing fills no memory; and when more guesses come than can be checked, they are told to come
+//! again: a password that could not be checked is not a wrong one.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,10 @@ pub(crate) struct Prover {
     remembered: Mutex<Remembered>,
 }
 
+/// More is being checked than can be.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
 #[derive(Default)]
 struct Remembered {
     digests: HashSet<Digest>,
@@ -52,15 +57,15 @@ impl Prover {
     }
 
     /// As which users of these lists the request proves to come. `before` is what was proven of it
-    /// for other lists. `None`: it gives nothing to prove.
+    /// for other lists. `None`: it gives nothing to prove. An error: too much is being checked already.
     pub(crate) async fn prove(
         &self,
         fields: &Fields,
         lists: &[Arc<Userlist>],
         before: Option<Box<Logins>>,
-    ) -> Option<Box<Logins>> {
+    ) -> Result<Option<Box<Logins>>, Busy> {
         let Some(credentials) = auth::basic(fields) else {
-            return before;
+            return Ok(before);
         };
         let given = fields.get("authorization").unwrap_or_default();
         let mut logins = before
@@ -74,25 +79,25 @@ impl Prover {
             let Some(candidate) = auth::candidate(list, &credentials) else {
                 continue;
             };
-            logins.proven.extend(self.check(candidate).await);
+            logins.proven.extend(self.check(candidate).await?);
         }
-        Some(logins)
+        Ok(Some(logins))
     }
 
-    async fn check(&self, candidate: Candidate) -> Option<auth::Proven> {
+    async fn check(&self, candidate: Candidate) -> Result<Option<auth::Proven>, Busy> {
         if !candidate.is_slow() {
-            return candidate.check().then(|| candidate.into_proven());
+            return Ok(candidate.check().then(|| candidate.into_proven()));
         }
         let digest = self.digest(&candidate);
         if digest.is_some_and(|digest| self.remembered().digests.contains(&digest)) {
-            return Some(candidate.into_proven());
+            return Ok(Some(candidate.into_proven()));
         }
         let job = move || candidate.check().then(|| candidate.into_proven());
-        let proven = self.checks.run(job).await.flatten()?;
-        if let Some(digest) = digest {
+        let proven = self.checks.run(job).await.ok_or(Busy)?;
+        if let (Some(digest), Some(_)) = (digest, &proven) {
             self.remembered().insert(digest);
         }
-        Some(proven)
+        Ok(proven)
     }
 
     fn digest(&self, candidate: &Candidate) -> Option<Digest> {
@@ -155,6 +160,7 @@ mod tests {
             let logins = prover
                 .prove(&right, &lists, None)
                 .await
+                .expect("nobody else asks")
                 .expect("credentials");
             assert_eq!(logins.proven.len(), 1);
         }
@@ -163,6 +169,7 @@ mod tests {
         let logins = prover
             .prove(&wrong, &lists, None)
             .await
+            .expect("nobody else asks")
             .expect("credentials");
         assert!(logins.proven.is_empty());
         assert_eq!(prover.remembered().order.len(), 1);
@@ -170,7 +177,7 @@ mod tests {
             prover
                 .prove(&fields("Bearer x"), &lists, None)
                 .await
-                .is_none()
+                .is_ok_and(|logins| logins.is_none())
         );
     }
 

@@ -35,8 +35,10 @@ impl Offload {
     ) -> Option<T> {
         let (answer, result) = oneshot::channel();
         let job = Box::new(move || {
-            // Whoever asked may have gone.
-            let _ = answer.send(job());
+            // Whoever asked may have gone, before it or meanwhile.
+            if !answer.is_closed() {
+                let _ = answer.send(job());
+            }
         });
         let sender = self.sender.get_or_init(|| self.start());
         sender.try_send(job).ok()?;

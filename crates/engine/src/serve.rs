@@ -15,8 +15,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::model::{BackendId, Mode};
+use config::model::{BackendId, Mode, Proxy};
 use routing::rules::{Outcome as Ruled, Stopped};
+use routing::sample::Memory as _;
 
 use crate::admit;
 use crate::client::{After, Client, Request};
@@ -72,6 +73,16 @@ enum Verdict {
     Close,
     /// The same, and without telling the client.
     Drop,
+}
+
+/// What a proxy's rules have made of a request.
+enum Applied {
+    /// It goes on.
+    Passed,
+    /// That is what becomes of it.
+    Ended(Verdict),
+    /// The rule at this position asks who the client is.
+    Unproven(usize),
 }
 
 /// Serves one client connection until it ends or becomes a tunnel.
@@ -174,8 +185,6 @@ async fn tarpit(
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
 async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
     let frontend = request.session.frontend().clone();
-    let lists = &frontend.conf().proxy.userlists;
-    request.session.prove(&request.head.fields, lists).await;
     // Of a TCP frontend they have been applied to the first request, byte by byte, and to no other.
     let judged = is_first && frontend.conf().proxy.mode == Mode::Tcp;
     if !judged && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy) {
@@ -189,13 +198,17 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
         let end = End::by(Side::Local, Stage::Request);
         return Verdict::Reply { answer, end };
     }
-    if let Some(verdict) = apply_rules(request, &frontend.conf().proxy) {
+    if let Some(verdict) = judge(request, &frontend.conf().proxy, site).await {
         return verdict;
     }
-    if let Some(wanted) = page::stats(&frontend.conf().proxy, site, request) {
-        return Verdict::Own(Box::new(wanted), page::STATS);
+    let mut chosen = choose_backend(&frontend, request);
+    if request.session.is_login_wanted() {
+        if let Some(busy) = prove(request, &frontend.conf().proxy).await {
+            return busy;
+        }
+        chosen = choose_backend(&frontend, request);
     }
-    let Some(BackendId(index)) = choose_backend(&frontend, request) else {
+    let Some(BackendId(index)) = chosen else {
         request.session.count_at_frontend(Count::RequestErrors);
         // HAProxy has not finished with the request then: "-1".
         request.session.record.request = None;
@@ -214,19 +227,53 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
     }
     request.session.count_at_backend(Count::Requests);
     if !is_own_half(&frontend, backend) {
-        let lists = &backend.conf().proxy.userlists;
-        request.session.prove(&request.head.fields, lists).await;
+        request.session.forget_login();
         if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy) {
             return verdict;
         }
-        if let Some(verdict) = apply_rules(request, &backend.conf().proxy) {
+        if let Some(verdict) = judge(request, &backend.conf().proxy, site).await {
             return verdict;
-        }
-        if let Some(wanted) = page::stats(&backend.conf().proxy, site, request) {
-            return Verdict::Own(Box::new(wanted), page::STATS);
         }
     }
     Verdict::Forward(backend.clone())
+}
+
+/// A proxy's `http-request` rules and its statistics page. Who the client is gets proven when a rule
+/// asks for it, and not before: what is denied anyway costs no check of a password.
+async fn judge(request: &mut Request, proxy: &Proxy, site: &Site) -> Option<Verdict> {
+    let mut from = 0;
+    loop {
+        match apply_rules(request, proxy, from) {
+            Applied::Passed => break,
+            Applied::Ended(verdict) => return Some(verdict),
+            Applied::Unproven(position) => from = position,
+        }
+        if let Some(busy) = prove(request, proxy).await {
+            return Some(busy);
+        }
+    }
+    let mut wanted = page::stats(proxy, site, request);
+    if request.session.is_login_wanted() {
+        if let Some(busy) = prove(request, proxy).await {
+            return Some(busy);
+        }
+        wanted = page::stats(proxy, site, request);
+    }
+    wanted.map(|wanted| Verdict::Own(Box::new(wanted), page::STATS))
+}
+
+/// Proves who the client is; an answer when too many ask at once.
+async fn prove(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
+    let Request { head, session, .. } = &mut *request;
+    if session.prove(&head.fields, &proxy.userlists).await {
+        return None;
+    }
+    let mut answer = session.error_page(503, Some(&*head));
+    answer.fields.append("retry-after", b"1");
+    Some(Verdict::Reply {
+        answer,
+        end: DENIED,
+    })
 }
 
 fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<BackendId> {
@@ -240,7 +287,7 @@ fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<Backend
 const DENIED: End = End::by(Side::Proxy, Stage::Request);
 
 /// Applies a proxy's `tcp-request content` rules to a request; a verdict when one of them ends it.
-fn apply_tcp_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Verdict> {
+fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
     if proxy.tcp.request.is_empty() {
         return None;
     }
@@ -259,9 +306,9 @@ fn apply_tcp_rules(request: &mut Request, proxy: &config::model::Proxy) -> Optio
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.
-fn apply_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Verdict> {
+fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
     if proxy.http_request.is_empty() {
-        return None;
+        return Applied::Passed;
     }
     let ruled = {
         let Request { head, session, .. } = &mut *request;
@@ -269,25 +316,26 @@ fn apply_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Ve
         let facts = session.facts(&usable, None, None);
         let pages = session.error_pages();
         let rules = &proxy.http_request;
-        routing::rules::request(rules, head, &facts, &**session, &pages)
+        routing::rules::request(rules, from, head, &facts, &**session, &pages)
     };
     let denied = End::by(Side::Proxy, Stage::Request);
     match ruled {
-        Ruled::Continue => None,
+        Ruled::Continue => Applied::Passed,
+        Ruled::Unproven(position) => Applied::Unproven(position),
         Ruled::Stop(Stopped::Tarpit(answer)) => {
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);
             let wait = proxy.timeouts.tarpit.or(proxy.timeouts.connect);
             let wait = wait.unwrap_or_default();
-            Some(Verdict::Tarpit { answer, wait })
+            Applied::Ended(Verdict::Tarpit { answer, wait })
         }
         Ruled::Stop(Stopped::Deny(answer)) => {
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);
             request.session.note_cookie(&request.head);
-            Some(Verdict::Reply {
+            Applied::Ended(Verdict::Reply {
                 answer,
                 end: denied,
             })
@@ -296,10 +344,10 @@ fn apply_rules(request: &mut Request, proxy: &config::model::Proxy) -> Option<Ve
             Stopped::Return(answer) | Stopped::Redirect(answer) | Stopped::Auth(answer),
         ) => {
             let end = End::by(Side::Local, Stage::Request);
-            Some(Verdict::Reply { answer, end })
+            Applied::Ended(Verdict::Reply { answer, end })
         }
         Ruled::Stop(Stopped::PrometheusExporter) => {
-            Some(Verdict::Own(Box::new(Wanted::Metrics), page::METRICS))
+            Applied::Ended(Verdict::Own(Box::new(Wanted::Metrics), page::METRICS))
         }
     }
 }

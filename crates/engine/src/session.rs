@@ -30,6 +30,7 @@ use crate::end::{End, Side};
 use crate::inspect::Inspected;
 use crate::server::ServerState;
 use crate::site::{BackendState, FrontendState};
+use crate::timing::within;
 use crate::worker::{Connection, Worker};
 
 /// One request, or one TCP session.
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     service: &'static str,
     /// What was proven of the client's user and password.
     logins: Option<Box<Logins>>,
+    /// Whether that was asked for.
+    login: Cell<Login>,
     /// TLS towards the server in use.
     pub(crate) server_tls: Option<ServerTlsFacts>,
     /// What is kept for its log line beyond what every session has.
@@ -57,6 +60,17 @@ pub(crate) struct Session {
     pub(crate) inspected: Option<Box<Inspected>>,
     /// What the log line says.
     pub(crate) record: Record,
+}
+
+/// Whether it was asked who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Login {
+    /// Not yet.
+    Unasked,
+    /// By a rule, which waits for the answer.
+    Wanted,
+    /// It was, and is known as far as it can be.
+    Asked,
 }
 
 /// Facts for the log line and the averages. A time of `None` was not reached: "-1".
@@ -137,6 +151,7 @@ impl Session {
             server: None,
             service: "<NOSRV>",
             logins: None,
+            login: Cell::new(Login::Unasked),
             server_tls: None,
             notes: RefCell::default(),
             logged: Cell::new(false),
@@ -159,14 +174,24 @@ impl Session {
         &self.connection.worker
     }
 
-    /// Proves who the client is as a user of these lists, before rules ask for it.
-    pub(crate) async fn prove(&mut self, fields: &Fields, lists: &[Arc<Userlist>]) {
-        if lists.is_empty() {
-            return;
-        }
+    /// Proves who the client is as a user of these lists, which a rule has asked for. `false`: too many
+    /// ask at once.
+    pub(crate) async fn prove(&mut self, fields: &Fields, lists: &[Arc<Userlist>]) -> bool {
+        self.login.set(Login::Asked);
         let before = self.logins.take();
+        let limits = self.frontend().conf().proxy.timeouts;
+        let limit = limits.http_request.or(limits.client);
         let prover = &self.connection.worker.shared.prover;
-        self.logins = prover.prove(fields, lists, before).await;
+        let Ok(Ok(logins)) = within(limit, prover.prove(fields, lists, before)).await else {
+            return false;
+        };
+        self.logins = logins;
+        true
+    }
+
+    /// Other lists count from now on.
+    pub(crate) fn forget_login(&self) {
+        self.login.set(Login::Unasked);
     }
 
     /// No rule will ask any more who the client is: a tunnel does not keep its password for days. Log

@@ -25,6 +25,9 @@ pub enum Outcome {
     Continue,
     /// It is answered here.
     Stop(Stopped),
+    /// The rule at this position asks who the client is, which is not proven yet. Rules before it have
+    /// done their work, and it has not: go on from here after the proof.
+    Unproven(usize),
 }
 
 /// Why a request is answered here, and with what.
@@ -44,21 +47,27 @@ pub enum Stopped {
     PrometheusExporter,
 }
 
-/// Runs `http-request` rules over a request. `facts.request` is ignored: rules see the head as the
-/// rules before them left it. `proxies` may have pages for what is denied.
+/// Runs `http-request` rules over a request, from the one at `from` on. `facts.request` is ignored:
+/// rules see the head as the rules before them left it. `proxies` may have pages for what is denied.
 pub fn request(
     rules: &[RequestRule],
+    from: usize,
     head: &mut RequestHead,
     facts: &Facts<'_>,
     variables: &dyn Variables,
     proxies: &[&ErrorPages],
 ) -> Outcome {
-    for rule in rules {
+    for (position, rule) in rules.iter().enumerate().skip(from) {
         let seen = Facts {
             request: Some(head),
             ..*facts
         };
-        if !condition::holds(rule.condition.as_ref(), &seen) {
+        let unproven = || facts.memory.is_login_wanted();
+        let holds = condition::holds(rule.condition.as_ref(), &seen);
+        if unproven() {
+            return Outcome::Unproven(position);
+        }
+        if !holds {
             continue;
         }
         let stopped = match &rule.action {
@@ -81,11 +90,17 @@ pub fn request(
             RequestAction::PrometheusExporter => Stopped::PrometheusExporter,
             RequestAction::SetHeader(name, value) => {
                 let value = text(value, &seen, variables);
+                if unproven() {
+                    return Outcome::Unproven(position);
+                }
                 head.fields.set(name, &value);
                 continue;
             }
             RequestAction::AddHeader(name, value) => {
                 let value = text(value, &seen, variables);
+                if unproven() {
+                    return Outcome::Unproven(position);
+                }
                 head.fields.append(name, &value);
                 continue;
             }
@@ -110,6 +125,9 @@ pub fn request(
                 continue;
             }
         };
+        if unproven() {
+            return Outcome::Unproven(position);
+        }
         return Outcome::Stop(stopped);
     }
     Outcome::Continue

@@ -65,6 +65,13 @@ pub trait Memory {
 
     /// `set-log-level`.
     fn set_log_level(&self, level: LogLevel);
+
+    /// Whether the client is who it says was asked, and is not proven yet: what came of it means
+    /// nothing, and is to be asked again after the proof.
+    fn is_login_wanted(&self) -> bool;
+
+    /// Asks for that proof.
+    fn want_login(&self);
 }
 
 /// Remembers nothing.
@@ -85,6 +92,12 @@ impl Memory for NoMemory {
     fn keep_of_response(&self, _: usize, _: &[u8]) {}
 
     fn set_log_level(&self, _: LogLevel) {}
+
+    fn is_login_wanted(&self) -> bool {
+        false
+    }
+
+    fn want_login(&self) {}
 }
 
 /// What is known of the client's connection.
@@ -482,7 +495,11 @@ fn port_of(address: Option<SocketAddr>) -> Option<Value<'static>> {
 
 /// The groups of the client as a user of that list, if it is one.
 fn logged_in<'a>(list: &str, facts: &Facts<'a>) -> Option<&'a [Arc<str>]> {
-    facts.logins?.groups(list, &facts.request?.fields)
+    let fields = &facts.request?.fields;
+    if fields.contains("authorization") {
+        facts.memory.want_login();
+    }
+    facts.logins?.groups(list, fields)
 }
 
 /// Servers of a backend that can be used.

@@ -236,10 +236,11 @@ fn ruled(lines: &str, request: &str) -> String {
     let seen = head.clone();
     let rules = frontend(lines).proxy.http_request;
     let outcome = with_facts(&seen, |facts| {
-        rules::request(&rules, &mut head, facts, &NoVariables, &[])
+        rules::request(&rules, 0, &mut head, facts, &NoVariables, &[])
     });
     match outcome {
         Outcome::Continue => listed(&head.fields),
+        Outcome::Unproven(position) => format!("unproven at {position}"),
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
         Outcome::Stop(
             Stopped::Deny(answer)

@@ -111,3 +111,30 @@ async fn credentials_that_a_rule_puts_in_prove_nothing() {
     let response = ask(&mut client, "/", "Basic dGlnZXI6c2VjcmV0").await;
     assert_eq!(response.status, 401);
 }
+
+/// A rule in front denies without a look at who it is: guesses there are no work, and take nobody's
+/// place in the queue of those who are checked.
+#[tokio::test]
+async fn guesses_that_are_denied_anyway_keep_nobody_out() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let config = CONFIG.replace(
+        "    http-request allow if { path /open }",
+        "    http-request deny if { path /denied }",
+    );
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    let address = balancer.address("http");
+    let mut guessing = Vec::new();
+    for _ in 0..150 {
+        let mut client = Client::plain(address).await;
+        let guess = "GET /denied HTTP/1.1\r\nHost: a\r\nAuthorization: Basic dGlnZXI6U2VjcmV0\r\n\r\n";
+        client.send(guess).await;
+        guessing.push(client);
+    }
+    let mut client = Client::plain(address).await;
+    let response = ask(&mut client, "/", "Basic dGlnZXI6c2VjcmV0").await;
+    assert_eq!(response.status, 200);
+    for mut client in guessing {
+        assert_eq!(client.response().await.unwrap().status, 403);
+    }
+}

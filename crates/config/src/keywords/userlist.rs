@@ -148,6 +148,10 @@ fn names(word: &Word) -> Vec<Spanned> {
 /// The most work a hash may ask for: about a second on a slow machine. More would let anybody who
 /// knows a user's name keep the machine busy.
 const BCRYPT_COST_MAX: u32 = 15;
+/// Memory that checking a yescrypt hash may take: four times what mkpasswd's hashes take, and two are
+/// checked at once.
+const YESCRYPT_MEMORY_MAX: u64 = 64 << 20;
+
 /// See [`BCRYPT_COST_MAX`].
 const SHA_ROUNDS_MAX: u32 = 1_000_000;
 
@@ -195,15 +199,51 @@ fn scheme(word: &Word) -> Result<Scheme, Diagnostic> {
         Scheme::Bcrypt => BCRYPT_COST_MAX,
         _ => SHA_ROUNDS_MAX,
     };
-    let rounds = rounds.map(str::parse::<u32>);
-    if rounds.is_some_and(|rounds| rounds.is_ok_and(|rounds| rounds > most)) {
-        return Err(Diagnostic::alert(
+    let costly = || {
+        let limit = match scheme {
+            Scheme::Bcrypt => format!("its cost may be {most} at most"),
+            Scheme::Yescrypt => format!("it may take {YESCRYPT_MEMORY_MAX} bytes at most"),
+            _ => format!("it may have {most} rounds at most"),
+        };
+        Diagnostic::alert(
             word.span,
-            format!("this hash costs more than {most} rounds to check"),
+            format!("this hash is too costly to check: {limit}"),
         )
-        .label("anybody could keep this machine busy with it"));
+        .label("anybody could keep this machine busy with it")
+    };
+    match rounds.map(str::parse::<u32>) {
+        Some(Ok(rounds)) if rounds > most => return Err(costly()),
+        Some(Err(_)) => {
+            return Err(
+                Diagnostic::alert(word.span, "this hash does not say how costly it is")
+                    .label("nobody could log in with it"),
+            );
+        }
+        _ => {}
+    }
+    if scheme == Scheme::Yescrypt {
+        match parts.first().and_then(|word| yescrypt_memory(word)) {
+            Some(bytes) if bytes <= YESCRYPT_MEMORY_MAX => {}
+            _ => return Err(costly()),
+        }
     }
     Ok(scheme)
+}
+
+/// Bytes of memory that checking a yescrypt hash takes, from its parameters: flavour, log2 of the
+/// blocks, size of a block, in the digits of crypt(5). `None`: parameters that mkpasswd does not make.
+fn yescrypt_memory(parameters: &str) -> Option<u64> {
+    const DIGITS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digit = |byte: u8| DIGITS.iter().position(|known| *known == byte);
+    let &[_flavour, blocks, size] = parameters.as_bytes() else {
+        return None;
+    };
+    // Both are counted from 1, and one digit holds all that anybody uses (up to 47).
+    let (blocks, size) = (digit(blocks)? + 1, digit(size)? + 1);
+    if blocks >= 48 || size >= 48 {
+        return None;
+    }
+    Some((128 * size as u64) << blocks)
 }
 
 /// Ties users to groups; names that are nobody's are told.

@@ -168,7 +168,8 @@ fn refuse(conf: &StatsPage, request: &Request) -> Option<Wanted> {
     let facts = session.facts(&usable, None, None);
     // The rules of the page change nothing: a copy is only made because others may.
     let mut head = request.head.clone();
-    let ruled = routing::rules::request(&conf.http_request, &mut head, &facts, &**session, &pages);
+    let ruled =
+        routing::rules::request(&conf.http_request, 0, &mut head, &facts, &**session, &pages);
     match ruled {
         Ruled::Stop(Stopped::Deny(answer)) => {
             session.count_at_frontend(Count::DeniedRequests);

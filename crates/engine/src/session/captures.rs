@@ -11,7 +11,7 @@ use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
 use routing::sample::{Memory, Value};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
-use super::Session;
+use super::{Login, Session};
 use crate::stream::Stream;
 
 /// The notes of one session.
@@ -190,6 +190,16 @@ fn keep(slots: &[CaptureSlot], kept: &mut Vec<Option<Box<[u8]>>>, slot: usize, v
 }
 
 impl Memory for Session {
+    fn is_login_wanted(&self) -> bool {
+        self.login.get() == Login::Wanted
+    }
+
+    fn want_login(&self) {
+        if self.login.get() == Login::Unasked {
+            self.login.set(Login::Wanted);
+        }
+    }
+
     fn recall(&self, what: Recalled) -> Option<Value<'static>> {
         let text = |text: &[u8]| Some(Value::made(text.to_vec()));
         let line = &self.record.request_line;
