@@ -44,7 +44,7 @@ impl Certificate {
     }
 
     /// The same without its staple.
-    fn unstapled(&self) -> Self {
+    pub(super) fn unstapled(&self) -> Self {
         let mut certified = CertifiedKey::clone(&self.certified);
         certified.ocsp = None;
         Self {
@@ -68,8 +68,9 @@ impl Certificate {
         self.certified.ocsp.is_some()
     }
 
-    fn is_overtaken(&self, now: SystemTime) -> bool {
-        self.staple_until.is_some_and(|until| until < now)
+    /// Whether its staple must go.
+    pub(super) fn is_overtaken(&self, now: SystemTime) -> bool {
+        ocsp::has_expired(self.staple_until, now)
     }
 }
 
@@ -158,6 +159,20 @@ impl Store {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         known.retain(|file, _| used(file));
+    }
+
+    /// Takes off staples that have run out, without a look at the files.
+    pub(super) fn drop_overtaken(&self, now: SystemTime) {
+        let mut known = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let certificates = known
+            .values_mut()
+            .filter_map(|stored| stored.certificate.as_mut());
+        for certificate in certificates.filter(|it| it.is_overtaken(now)) {
+            *certificate = Arc::new(certificate.unstapled());
+        }
     }
 
     /// Whether a staple has run out since it was read.
@@ -436,6 +451,40 @@ pub(super) mod tests {
         std::fs::write(folder.path().join("a.pem.ocsp"), revoked).expect("writable");
         assert!(!get(&store, &file, &mut told).expect("a pair").is_stapled());
         assert!(told[0].contains("not stapled"), "{told:?}");
+    }
+
+    /// Within the skew that was granted at reading it had run out and was read again, every two seconds.
+    #[test]
+    fn a_staple_that_has_just_run_out_is_not_taken_for_one_to_be_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = write(folder.path(), "a.pem", &["a"]);
+        let der = CertificateDer::from_pem_file(&file).expect("a certificate");
+        let ended = SystemTime::now() - std::time::Duration::from_secs(60);
+        let ended = jiff::Timestamp::try_from(ended).expect("a time");
+        let ended = ended.strftime("%Y%m%d%H%M%SZ").to_string();
+        let response = ocsp::tests::response(&der, &der, 0x80, &ended);
+        std::fs::write(folder.path().join("a.pem.ocsp"), response).expect("writable");
+        std::fs::copy(&file, folder.path().join("a.pem.issuer")).expect("writable");
+        let (store, mut told) = (Store::default(), Vec::new());
+        assert!(!get(&store, &file, &mut told).expect("a pair").is_stapled());
+        assert!(told[0].contains("expired"), "{told:?}");
+        assert!(!store.is_overtaken());
+    }
+
+    #[test]
+    fn a_staple_that_has_run_out_goes_without_its_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = write(folder.path(), "a.pem", &["a"]);
+        let der = CertificateDer::from_pem_file(&file).expect("a certificate");
+        let response = ocsp::tests::response(&der, &der, 0x80, "20990101000000Z");
+        std::fs::write(folder.path().join("a.pem.ocsp"), response).expect("writable");
+        std::fs::copy(&file, folder.path().join("a.pem.issuer")).expect("writable");
+        let (store, mut told) = (Store::default(), Vec::new());
+        assert!(get(&store, &file, &mut told).expect("a pair").is_stapled());
+        // In the year 2100.
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_102_444_800);
+        store.drop_overtaken(later);
+        assert!(!get(&store, &file, &mut told).expect("a pair").is_stapled());
     }
 
     /// Private CAs still make certificates of version 1, and HAProxy takes them.

@@ -127,6 +127,8 @@ impl ClientTls {
                 return false;
             }
         }
+        // What it looks at if this goes wrong: all that it did, for one of them must change.
+        let renewed = self.seen().watched.renewed();
         match make(settings, shelf, told) {
             Ok((config, seen)) => {
                 self.0.config.store(Arc::new(config));
@@ -137,13 +139,10 @@ impl ClientTls {
             Err(why) => {
                 told.push(format!("{why}; what was in use stays"));
                 // Told once: the next change is one from here.
-                let mut watched = Watched::default();
-                let files = [&settings.crl_file, &settings.crt];
-                files
-                    .into_iter()
-                    .flatten()
-                    .for_each(|file| watched.note(file));
-                self.seen().watched = watched;
+                let roots = settings.verify.then(roots).flatten();
+                let mut seen = self.seen();
+                seen.watched = renewed;
+                seen.roots = roots.or(seen.roots.take());
                 false
             }
         }
@@ -363,6 +362,69 @@ impl ServerCertVerifier for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::certificates::tests::write;
+
+    /// A revocation list of anybody.
+    fn crl() -> String {
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2010, 1, 1),
+            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut of = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        of.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let issuer = rcgen::CertifiedIssuer::self_signed(of, key).expect("an issuer");
+        let made = params.signed_by(&issuer).expect("a list");
+        made.pem().expect("a list")
+    }
+
+    #[test]
+    fn what_is_repaired_after_an_error_is_taken_over_whatever_was_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let crt = write(folder.path(), "a.crt", &["a"]);
+        let pem = std::fs::read_to_string(&crt).expect("just written");
+        let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").expect("a key"));
+        let beside = folder.path().join("a.crt.key");
+        let put = |path: &std::path::Path, text: &str| {
+            let new = folder.path().join("new");
+            std::fs::write(&new, text).expect("writable");
+            std::fs::rename(&new, path).expect("the same folder");
+        };
+        put(&crt, certificate);
+        put(&beside, key);
+        let ca_file = folder.path().join("ca.pem");
+        put(&ca_file, certificate);
+        let crl_file = folder.path().join("crl.pem");
+        put(&crl_file, &crl());
+        let settings = ServerTls {
+            verify: true,
+            ca_file: Some(ca_file.clone()),
+            crl_file: Some(crl_file.clone()),
+            crt: Some(crt),
+            ..ServerTls::default()
+        };
+        let shelf = Shelf::new(&GlobalTls::default());
+        let tls = ClientTls::load(&settings, &shelf).expect("good files");
+        let look = || {
+            let mut told = Vec::new();
+            shelf.roots.refresh(&mut told);
+            (tls.reload(&shelf, &mut told), told.len())
+        };
+        assert_eq!(look(), (false, 0));
+        put(&crl_file, "half");
+        put(&ca_file, certificate);
+        assert_eq!(look(), (false, 1), "told once");
+        assert_eq!(look(), (false, 0));
+        // The key beside the certificate is looked at though the list was wrong.
+        put(&beside, key);
+        assert_eq!(look(), (false, 1));
+        put(&crl_file, &crl());
+        assert_eq!(look(), (true, 0));
+    }
 
     #[test]
     fn a_name_to_send_has_no_port() {

@@ -218,7 +218,9 @@ impl ClientAuth {
         let verified = self.verifier.verify_client_cert(leaf, above, now);
         let Err(error) = verified else {
             let links = chain::links(leaf, above);
-            let until = links.iter().map(|link| link.until).min();
+            // It is in order without those that are not in force.
+            let used = links.iter().filter(|link| link.has_expired(now).is_none());
+            let until = used.map(|link| link.until).min();
             handshake::note_good_until(until.unwrap_or(handshake::FOR_EVER));
             return Ok(Passed::default());
         };

@@ -75,6 +75,12 @@ impl Watched {
         Ok(files)
     }
 
+    /// The same files in their states of now; to be called before they are read again.
+    pub(super) fn renewed(&self) -> Self {
+        let files = self.0.keys();
+        Self(files.map(|path| (path.clone(), Stamp::of(path))).collect())
+    }
+
     /// Takes over what another has seen.
     pub(super) fn extend(&mut self, other: &Self) {
         for (path, stamp) in &other.0 {

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::Error;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::sign::CertifiedKey;
 
@@ -69,8 +70,29 @@ pub(super) fn note_good_until(seconds: u64) {
 }
 
 /// Until when a session of this handshake may be resumed.
-pub(super) fn good_until() -> u64 {
+fn good_until() -> u64 {
     NOTES.try_with(|it| it.good_until.get()).unwrap_or(FOR_EVER)
+}
+
+/// What a stored session begins with: until when it may be resumed.
+const LIMIT_LEN: usize = 8;
+
+/// A session to be kept, with the limit of this handshake before it: it must not outlive the
+/// certificate of the client.
+pub(super) fn limited(session: &[u8]) -> Vec<u8> {
+    [&good_until().to_be_bytes(), session].concat()
+}
+
+/// The session again, if it may be resumed. Those that follow it in this handshake have its limit.
+pub(super) fn within_limit(kept: &[u8], now: SystemTime) -> Option<&[u8]> {
+    let (limit, session) = kept.split_first_chunk::<LIMIT_LEN>()?;
+    let limit = u64::from_be_bytes(*limit);
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    if now > limit {
+        return None;
+    }
+    note_good_until(limit);
+    Some(session)
 }
 
 /// The certificate that was picked when the client's greeting was read.

@@ -7,11 +7,16 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// How much a clock may differ from the responder's, as OpenSSL's callers allow.
+/// How far ahead the responder's clock may be, as OpenSSL's callers allow.
 const SKEW: Duration = Duration::from_secs(300);
 
 /// When a response stops being valid; `None`: it does not say.
 pub(super) type ValidUntil = Option<SystemTime>;
+
+/// Whether a response must go: clients go by their own clocks, so nothing is added to it.
+pub(super) fn has_expired(until: ValidUntil, now: SystemTime) -> bool {
+    until.is_some_and(|until| until < now)
+}
 
 /// Checks a response for the certificate and its issuer. The error says why it is not stapled.
 pub(super) fn check(
@@ -35,7 +40,7 @@ pub(super) fn check(
     if single.this_update > now + SKEW {
         return Err("it is not valid yet".into());
     }
-    if single.next_update.is_some_and(|until| until + SKEW < now) {
+    if has_expired(single.next_update, now) {
         return Err("it has expired".into());
     }
     Ok(single.next_update)

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -102,6 +102,7 @@ fn look(shared: &Shared) -> Outcome {
         .iter()
         .flat_map(|it| it.tls.iter().flatten())
         .collect();
+    let now = SystemTime::now();
     let overtaken = common.store.is_overtaken();
     for bind in &binds {
         bind.rotate();
@@ -109,11 +110,15 @@ fn look(shared: &Shared) -> Outcome {
             continue;
         }
         if bind.is_out_of_reach() {
+            bind.drop_overtaken(now);
             outcome.out_of_reach = true;
             continue;
         }
         bind.reload(common, &mut outcome.told);
         outcome.reloaded += 1;
+    }
+    if outcome.out_of_reach {
+        common.store.drop_overtaken(now);
     }
     if outcome.reloaded > 0 {
         let used: std::collections::HashSet<_> = binds.iter().flat_map(|it| it.files()).collect();

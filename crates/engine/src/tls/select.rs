@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use config::model::TlsChoice;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -13,7 +14,7 @@ use super::certificates::Certificate;
 use super::{ciphers, handshake};
 
 /// A certificate under the names it answers to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// What is shown.
     pub(super) key: Arc<CertifiedKey>,
@@ -45,7 +46,7 @@ impl<'a> Asked<'a> {
 }
 
 /// All certificates of a `bind`, by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Index {
     entries: Vec<Entry>,
     exact: HashMap<String, Vec<usize>>,
@@ -92,6 +93,20 @@ impl Index {
     /// What is known of all of them.
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The same without staples that have run out; `None`: there are none.
+    pub(super) fn without_overtaken(&self, now: SystemTime) -> Option<Self> {
+        let is_overtaken = |entry: &Entry| entry.certificate.is_overtaken(now);
+        if !self.entries.iter().any(is_overtaken) {
+            return None;
+        }
+        let mut new = self.clone();
+        for entry in new.entries.iter_mut().filter(|entry| is_overtaken(entry)) {
+            entry.certificate = Arc::new(entry.certificate.unstapled());
+            entry.key = entry.certificate.certified(entry.choice.sigalgs.as_deref());
+        }
+        Some(new)
     }
 
     /// The certificate for a client; `None` ends the handshake.

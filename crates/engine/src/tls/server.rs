@@ -141,6 +141,27 @@ impl ServerTlsConfig {
         self.keys.rotate(SystemTime::now());
     }
 
+    /// Takes off staples that have run out where files cannot be read again.
+    pub(super) fn drop_overtaken(&self, now: SystemTime) {
+        let current = self.current.load();
+        let Some(index) = current.index.without_overtaken(now) else {
+            return;
+        };
+        let index = Arc::new(index);
+        let with_index = |config: &Arc<ServerConfig>| {
+            let mut config = ServerConfig::clone(config);
+            config.cert_resolver = index.clone();
+            Arc::new(config)
+        };
+        let contexts = current.contexts.iter().map(|context| Context {
+            with_alpn: with_index(&context.with_alpn),
+            without_alpn: with_index(&context.without_alpn),
+            auth: context.auth.clone(),
+        });
+        let contexts = contexts.collect();
+        self.current.store(Arc::new(Served { index, contexts }));
+    }
+
     /// Reads everything again. What cannot be used stays as it was and is told.
     pub(super) fn reload(&self, common: &Common, told: &mut Vec<String>) {
         let mut watched = Watched::default();

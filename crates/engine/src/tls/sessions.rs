@@ -3,10 +3,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::server::StoresServerSessions;
 
+use super::handshake;
 use super::tickets::Scope;
 
 /// Parts, each behind a lock of its own, so that workers seldom meet.
@@ -134,17 +135,20 @@ impl Scoped {
 
 impl StoresServerSessions for Scoped {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let value = handshake::limited(&value);
         self.cache.put(self.key(&key), value, Instant::now())
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.cache.get(&self.key(key), Instant::now())
+        let kept = self.cache.get(&self.key(key), Instant::now())?;
+        handshake::within_limit(&kept, SystemTime::now()).map(<[u8]>::to_vec)
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
         let key = self.key(key);
         let session = self.cache.part(&key).remove(&key)?;
-        (Instant::now() < session.until).then_some(session.value)
+        let kept = Some(session.value).filter(|_| Instant::now() < session.until)?;
+        handshake::within_limit(&kept, SystemTime::now()).map(<[u8]>::to_vec)
     }
 
     fn can_cache(&self) -> bool {
@@ -173,6 +177,36 @@ mod tests {
         assert_eq!(one.take(&[7]), Some(vec![1, 2, 3]));
         assert!(one.get(&[7]).is_none());
         assert!(!scoped(&Arc::new(SessionCache::new(0, Duration::ZERO)), 1).can_cache());
+    }
+
+    /// A session of a client whose certificate ends at that second.
+    async fn resumed(until: u64, now: u64) -> bool {
+        let cache = Arc::new(SessionCache::new(1000, Duration::from_secs(60)));
+        let scoped = scoped(&cache, 1);
+        let made = async {
+            handshake::note_good_until(until);
+            Ok(scoped.put(vec![7], vec![1]))
+        };
+        assert_eq!(
+            handshake::noting(None, made).await.ok().map(|it| it.0),
+            Some(true)
+        );
+        let kept = cache.get(&scoped.key(&[7]), Instant::now()).expect("kept");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+        let again = async {
+            let found = handshake::within_limit(&kept, now).is_some();
+            // What follows the session in the same handshake ends with it.
+            let next = handshake::limited(&[2]);
+            assert_eq!(found, next.starts_with(&until.to_be_bytes()));
+            Ok(found)
+        };
+        handshake::noting(None, again).await.is_ok_and(|it| it.0)
+    }
+
+    #[tokio::test]
+    async fn a_session_does_not_outlive_the_certificate_it_was_begun_with() {
+        assert!(resumed(100, 99).await && resumed(100, 100).await);
+        assert!(!resumed(100, 101).await);
     }
 
     #[test]

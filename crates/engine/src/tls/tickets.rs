@@ -1,7 +1,8 @@
 //! Session tickets (RFC 5077, RFC 8446 section 4.6.1) under keys of our own or of `tls-ticket-keys`
 //! (manual 5.1), which several processes may share.
 //!
-//! A ticket is `name (16) | salt (16) | AES-256-GCM(time | session)`. The key of each is derived by
+//! A ticket is `name (16) | salt (16) | AES-256-GCM(time | limit | session)`; the limit is
+//! the end of the client's certificate. The key of each is derived by
 //! HKDF from the ring's secret, its salt, and the *scope*: what clients must prove to get in. So a
 //! session of a place that asks for no certificate cannot be resumed where one is required, however
 //! keys are shared (CVE-2025-23419).
@@ -16,6 +17,7 @@ use aws_lc_rs::hkdf;
 use rustls::server::ProducesTickets;
 
 use super::files::Watched;
+use super::handshake;
 
 /// What a session was admitted by; sessions are resumed in their own scope alone.
 pub(super) type Scope = [u8; 32];
@@ -42,7 +44,7 @@ struct Key {
 
 impl Key {
     fn new(name: [u8; NAME_LEN], secret: &[u8]) -> Self {
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tidegate session tickets");
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tidegate session tickets 2");
         Self {
             name,
             secret: salt.extract(secret),
@@ -209,7 +211,7 @@ impl Ticketer {
         let mut salt = [0; SALT_LEN];
         aws_lc_rs::rand::fill(&mut salt).ok()?;
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        let mut sealed = [&seconds.to_be_bytes(), session].concat();
+        let mut sealed = [&seconds.to_be_bytes()[..], &handshake::limited(session)].concat();
         // Each key seals one ticket, so its nonce may be fixed.
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let cipher = key.cipher(&salt, &self.scope)?;
@@ -232,9 +234,11 @@ impl Ticketer {
             .ok()?;
         let (seconds, session) = plain.split_first_chunk::<8>()?;
         let made = Duration::from_secs(u64::from_be_bytes(*seconds));
+        let at = now;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         let alive = made <= now + SKEW && now <= made + self.keys.lifetime;
-        alive.then(|| session.to_vec())
+        let session = Some(session).filter(|_| alive)?;
+        handshake::within_limit(session, at).map(<[u8]>::to_vec)
     }
 }
 

@@ -337,3 +337,32 @@ fn of_what_a_peer_sends_few_of_one_subject_are_looked_at_and_each_once() {
     assert!(chain::bounded(&vec![a.clone(); chain::ABOVE_MAX]).is_ok());
     assert!(chain::bounded(&vec![a; chain::ABOVE_MAX + 1]).is_err());
 }
+
+#[tokio::test]
+async fn a_session_ends_with_the_first_certificate_of_the_client_to_end() {
+    let ours = authority("ours", None, FRESH);
+    let middle = authority("middle", Some(&ours), (8, 2001, 2030));
+    let late = (7, 2018, 2020);
+    let seconds = |year| u64::try_from(date_time_ymd(year, 1, 1).unix_timestamp()).expect("later");
+    for (signer, made, expected) in [
+        (&ours, FRESH, seconds(2090)),
+        (&middle, FRESH, seconds(2030)),
+        (&middle, (7, 2001, 2025), seconds(2025)),
+        // It is over, and let in all the same: it is judged again when it comes back.
+        (&ours, late, handshake::FOR_EVER),
+    ] {
+        let auth = auth(&ours, &[], &[EXPIRED], &[]);
+        let shaking = async {
+            assert!(lets_in(
+                &auth,
+                &leaf(Some(signer), made),
+                &[middle.der().clone()]
+            ));
+            Ok(handshake::limited(b"session"))
+        };
+        let shaken = handshake::noting(None, shaking).await.ok();
+        let (kept, passed) = shaken.expect("it never fails");
+        assert!(kept.starts_with(&expected.to_be_bytes()), "{kept:?}");
+        assert_eq!(passed.own == EXPIRED, made == late);
+    }
+}
