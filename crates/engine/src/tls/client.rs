@@ -361,6 +361,8 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use config::model::TlsChoice;
+
     use super::*;
     use crate::tls::certificates::tests::write;
 
@@ -424,6 +426,26 @@ mod tests {
         assert_eq!(look(), (false, 1));
         put(&crl_file, &crl());
         assert_eq!(look(), (true, 0));
+    }
+
+    #[test]
+    fn a_node_that_sends_a_hostile_chain_is_refused_before_it_is_looked_at() {
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).expect("a pair");
+        let der = made.cert.der().clone();
+        let verifier = Verifier {
+            provider: Arc::new(ciphers::provider(&TlsChoice::default())),
+            roots: Some(Arc::new(RootCertStore::empty())),
+            revocation: None,
+            verifyhost: None,
+            schemes: None,
+        };
+        for (count, expected) in [(chain::ABOVE_MAX, false), (chain::ABOVE_MAX + 1, true)] {
+            let above = vec![der.clone(); count];
+            let now = UnixTime::now();
+            let verified = verifier.verify_server_cert(&der, &above, &nameless(), &[], now);
+            let error = verified.expect_err("nobody is trusted").to_string();
+            assert_eq!(error.contains("TooLong"), expected, "{error}");
+        }
     }
 
     #[test]
