@@ -127,7 +127,8 @@ async fn guesses_that_are_denied_anyway_keep_nobody_out() {
     let mut guessing = Vec::new();
     for _ in 0..150 {
         let mut client = Client::plain(address).await;
-        let guess = "GET /denied HTTP/1.1\r\nHost: a\r\nAuthorization: Basic dGlnZXI6U2VjcmV0\r\n\r\n";
+        let guess =
+            "GET /denied HTTP/1.1\r\nHost: a\r\nAuthorization: Basic dGlnZXI6U2VjcmV0\r\n\r\n";
         client.send(guess).await;
         guessing.push(client);
     }
