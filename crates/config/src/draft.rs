@@ -85,6 +85,10 @@ pub(crate) struct BackDraft {
     pub(crate) check_span: Option<Span>,
     /// Whether this very section has `http-check expect` lines: they replace inherited ones.
     pub(crate) own_expects: bool,
+    /// Whether this very section says what its checks send: that replaces what was inherited.
+    pub(crate) own_request: bool,
+    /// Whether it does so with `http-check send`, which a later `option httpchk` leaves in force.
+    pub(crate) own_send: bool,
     pub(crate) retries: u32,
     pub(crate) redispatch: Option<i32>,
     pub(crate) retry_on: RetryOn,
@@ -114,6 +118,8 @@ impl Default for BackDraft {
             check: HttpCheck::default(),
             check_span: None,
             own_expects: false,
+            own_request: false,
+            own_send: false,
             retries: RETRIES_DEFAULT,
             redispatch: None,
             retry_on: RetryOn::default(),
@@ -230,6 +236,8 @@ impl Draft {
         heir.proxy.id = None;
         heir.proxy.description = None;
         heir.back.own_expects = false;
+        heir.back.own_request = false;
+        heir.back.own_send = false;
         heir
     }
 

@@ -300,10 +300,11 @@ fn checks_are_put_together_from_their_lines() {
     let check = backend(&config, "a").httpchk.as_ref().expect("inherited");
     assert_eq!(
         (&*check.method, &*check.uri, &*check.version),
-        ("GET", "/inherited", "HTTP/1.1")
+        ("OPTIONS", "/", "HTTP/1.1"),
+        "its own lines replace inherited ones"
     );
     assert_eq!(check.headers, [("host".into(), "example.com".into())]);
-    assert_eq!(check.expect.len(), 1);
+    assert!(check.expect.is_empty());
     let check = backend(&config, "b").httpchk.as_ref().expect("its own");
     assert_eq!((&*check.method, &*check.version), ("HEAD", "HTTP/1.1"));
     assert_eq!(check.headers, [("host".into(), "example.org".into())]);
@@ -313,6 +314,53 @@ fn checks_are_put_together_from_their_lines() {
         "its own lines replace inherited ones"
     );
     assert!(check.expect[0].negated);
+}
+
+/// What HAProxy 2.6 sends with these lines.
+#[test]
+fn option_httpchk_keeps_what_http_check_send_of_its_section_says() {
+    const SEND: &str = " http-check send meth GET uri /health hdr X y body b\n";
+    for (lines, method, uri, version, kept) in [
+        ("SEND option httpchk\n", "GET", "/health", "1.0", true),
+        ("SEND option httpchk /x\n", "GET", "/x", "1.0", true),
+        (
+            "SEND option httpchk HEAD /x HTTP/1.1\n",
+            "HEAD",
+            "/x",
+            "1.1",
+            true,
+        ),
+        (
+            " option httpchk /a\nSEND option httpchk\n",
+            "GET",
+            "/health",
+            "1.0",
+            true,
+        ),
+        (
+            " option httpchk GET /a HTTP/1.1\n option httpchk\n",
+            "OPTIONS",
+            "/",
+            "1.0",
+            false,
+        ),
+    ] {
+        for inherited in [
+            "",
+            " option httpchk HEAD /inherited\n http-check send hdr A b\n",
+        ] {
+            let lines = lines.replace("SEND", SEND);
+            let config = usual(&format!(
+                "defaults two\n timeout connect 5s\n timeout server 5s\n{inherited}\
+                 backend a from two\n server s 127.0.0.1:1\n{lines}"
+            ));
+            let check = backend(&config, "a").httpchk.as_ref().expect("its own");
+            assert_eq!((&*check.method, &*check.uri), (method, uri), "{lines}");
+            assert_eq!(&*check.version, format!("HTTP/{version}"), "{lines}");
+            assert_eq!(check.headers.len(), usize::from(kept), "{lines}");
+            assert_eq!(check.body.is_some(), kept, "{lines}");
+        }
+    }
 }
 
 #[test]

@@ -288,6 +288,9 @@ impl<'a> Attempts<'a> {
         session.record.queue = Some(waited);
         self.connecting_since = None;
         session.occupy(placed?);
+        if !self.belongs {
+            session.count_at_both(Count::Balanced);
+        }
         Ok(())
     }
 

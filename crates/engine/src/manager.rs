@@ -356,8 +356,10 @@ pub(crate) fn note_capacity(shared: &Shared, backend: &BackendState) {
         history.last_change = now;
         up
     };
-    // The back half of a `listen` without servers was never meant to have one.
-    let meant = !(backend.conf().listen && backend.never_had_servers());
+    // Without a `server` line a backend was never meant to have one, unless discovery fills it.
+    let filled = |it: &crate::snapshot::DiscoveryStatus| it.backend == *backend.name();
+    let filled = shared.control().discovery.as_ref().is_some_and(filled);
+    let meant = filled || !backend.never_had_servers();
     if !up && meant {
         let conf = backend.conf();
         let line = words::no_server_line(backend.name(), conf.listen);

@@ -50,6 +50,7 @@ pub(crate) async fn relay(mut client: Client, worker: &Rc<Worker>) -> Relayed {
     }
     let site = worker.shared.site.load_full();
     let Some(backend) = serve::tcp_backend(&site, &session) else {
+        client.close();
         session.finish(End::by(Side::Server, Stage::Connect));
         return Relayed::Done;
     };
@@ -102,7 +103,11 @@ async fn open(
     }
     let mut server = match connected {
         Ok(server) => server,
-        Err(NoServer { end, .. }) => return session.finish(end),
+        Err(NoServer { end, .. }) => {
+            // With bytes of the client's that nobody read, closing outright would be a reset.
+            client.close();
+            return session.finish(end);
+        }
     };
     worker.shared.note_routed();
     session.note_source(&server.stream);

@@ -32,7 +32,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const PROXY_HEADER_MAX: usize = proxy_protocol::V2_LEN_MAX + 16;
 
 /// Makes a client of a socket. `None`: it left, or did not do as the `bind` line asks, which is
-/// counted as a request error of the frontend and logged; or a rule refused it.
+/// logged, and counts neither as a session nor as a request, as in HAProxy; or a rule refused it.
 pub(crate) async fn secure(
     accepted: Accepted,
     frontend: &Arc<FrontendState>,
@@ -83,12 +83,11 @@ pub(crate) async fn secure(
             Some(Client::new(stream, connection))
         }
         Err(error) => {
-            frontend.counters.add(worker.index, Count::RequestErrors, 1);
             if frontend.tls[bind].is_some() {
                 room.count(Count::FailedHandshakes);
             }
             facts.error = error;
-            let unfit = room.into_connection(facts, took, peer);
+            let unfit = room.into_unfit_connection(facts, took, peer);
             Session::log_unfit(&unfit, bind, at);
             None
         }

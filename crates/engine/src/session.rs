@@ -266,7 +266,6 @@ impl Session {
         server.counters.add(writer, Count::Sessions, 1);
         self.server = Some(server);
         self.slot = Some(slot);
-        self.count_at_both(Count::Balanced);
     }
 
     /// There is a connection to its server: what has arrived goes there.

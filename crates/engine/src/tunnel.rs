@@ -239,6 +239,7 @@ impl Tunnel {
             }
             (_, Poll::Ready(Err(broken))) => {
                 if broken.reading {
+                    session.count_at_both(Count::ResponseErrors);
                     self.client.reset_on_close();
                 }
                 Poll::Ready(broken.blame(Side::Server, Side::Client))

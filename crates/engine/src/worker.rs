@@ -240,6 +240,16 @@ impl Room {
     ) -> Rc<Connection> {
         let writer = self.worker.index;
         self.frontend.counters.add(writer, Count::Sessions, 1);
+        self.into_unfit_connection(facts, handshake, peer)
+    }
+
+    /// The connection has failed before it became a session.
+    pub(crate) fn into_unfit_connection(
+        self,
+        facts: ConnectionFacts,
+        handshake: Duration,
+        peer: Option<SocketAddr>,
+    ) -> Rc<Connection> {
         Rc::new(Connection {
             worker: self.worker.clone(),
             frontend: self.frontend.clone(),

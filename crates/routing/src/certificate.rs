@@ -121,7 +121,9 @@ fn name(name: &X509Name<'_>, part: &NamePart) -> Option<Value<'static>> {
     }
     let hides = |value: &[u8]| value.contains(&0);
     if !part.entry.is_empty() {
-        let mut same = entries.iter().filter(|(entry, _)| *entry == *part.entry);
+        let mut same = entries
+            .iter()
+            .filter(|(entry, _)| entry.eq_ignore_ascii_case(&part.entry));
         let index = usize::try_from(part.occurrence.unsigned_abs())
             .ok()?
             .checked_sub(1)?;
@@ -205,6 +207,8 @@ mod tests {
                 "emailAddress=x@y.z,CN=client one,OU=b,OU=a,O=Org\\, Inc,C=DE",
             ),
             (dn("CN", 1, false), "client one"),
+            (dn("cn", 1, false), "client one"),
+            (dn("eMailAddress", 1, false), "x@y.z"),
             (dn("OU", 2, false), "b"),
             (dn("OU", -2, false), "a"),
             (

@@ -50,10 +50,18 @@ pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out
             }
             Part::Sample(sample, flags) => write_sample(sample, *flags, format.log, facts, out),
         }
-        if out.len() > before {
+        // As in HAProxy an empty variable stands between two spaces, an empty list of captures does not.
+        let empty = out.len() == before && !matches!(part, Part::Variable(it, _) if !is_list(*it));
+        if !empty {
             after_space = matches!(part, Part::Space);
         }
     }
+}
+
+/// Whether it is a list of captured headers.
+fn is_list(variable: Variable) -> bool {
+    use Variable as V;
+    matches!(variable, V::hr | V::hrl | V::hs | V::hsl)
 }
 
 fn write_sample(sample: &Sample, flags: Flags, log: bool, facts: &Facts<'_>, out: &mut Vec<u8>) {

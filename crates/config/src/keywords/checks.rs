@@ -26,10 +26,13 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("http-check unset-var", BACK),
 ];
 
-/// `[uri]`, `method uri` or `method uri version [host]`. Begins afresh: what an inherited section said of
-/// its checks is forgotten.
+/// `[uri]`, `method uri` or `method uri version [host]`. Begins afresh, unless this very section has an
+/// `http-check send` before it: that is kept but for what is said here.
 fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let mut check = HttpCheck::default();
+    let mut check = match draft.back.own_send {
+        true => draft.back.check.clone(),
+        false => HttpCheck::default(),
+    };
     match args.rest() {
         [] => {}
         [uri] => check.uri = header_text(uri)?,
@@ -60,6 +63,7 @@ fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<
         check.expect = previous.clone();
     }
     draft.back.check = check;
+    draft.back.own_request = true;
     draft.back.httpchk = true;
     Ok(())
 }
@@ -123,9 +127,16 @@ fn token(word: &Word) -> Result<Arc<str>, Diagnostic> {
     Ok(word.text.as_str().into())
 }
 
-/// `[meth M] [uri U] [ver V] [hdr N V]… [body B] [comment C]`.
+/// `[meth M] [uri U] [ver V] [hdr N V]… [body B] [comment C]`. The first line of a section about its
+/// checks replaces what was inherited, as in HAProxy.
 fn send(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let mut check = draft.back.check.clone();
+    let mut check = match draft.back.own_request {
+        true => draft.back.check.clone(),
+        false => HttpCheck::default(),
+    };
+    if draft.back.own_expects {
+        check.expect.clone_from(&draft.back.check.expect);
+    }
     check.headers.clear();
     check.body = None;
     while let Some(word) = args.next() {
@@ -164,6 +175,8 @@ fn send(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
         }
     }
     draft.back.check = check;
+    draft.back.own_request = true;
+    draft.back.own_send = true;
     draft.back.check_span = Some(args.place());
     Ok(())
 }

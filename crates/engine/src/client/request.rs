@@ -43,9 +43,11 @@ impl Client {
                 None
             }
             Err(NoRequest::Left { mut session, end }) => {
-                // Nobody was told, but this is what is logged, as for a connection without a word.
+                // Nobody was told, but this is what is logged and counted, as in HAProxy.
                 session.record.status = Some(400);
                 session.count_at_frontend(Count::RequestErrors);
+                session.count_at_frontend(Count::Requests);
+                session.count_own_response(400);
                 session.finish(end);
                 None
             }
@@ -131,6 +133,11 @@ impl Client {
             Ok(Ok(0)) if first => Err(NoRequest::Refused {
                 session: Session::start(&self.connection).started_at(since),
                 status: 400,
+                end: End::by(Side::Client, Stage::Request),
+            }),
+            // A probe that resets instead of closing.
+            Ok(Err(_)) if first => Err(NoRequest::Left {
+                session: Session::start(&self.connection).started_at(since),
                 end: End::by(Side::Client, Stage::Request),
             }),
             Ok(_) => Err(NoRequest::Silent(End::by(Side::Client, Stage::Request))),

@@ -184,10 +184,11 @@ fn make(
     let choice = &server.choice;
     let provider = Arc::new(ciphers::provider(choice));
     let mut watched = Watched::default();
-    let roots = server
-        .verify
+    // A file that is named must be there, believed or not, as in HAProxy.
+    let roots = (server.verify || server.ca_file.is_some())
         .then(|| shelf.roots.roots(server.ca_file.as_deref()))
-        .transpose()?;
+        .transpose()?
+        .filter(|_| server.verify);
     let verifyhost = server.verifyhost.as_deref().map(host_name).transpose()?;
     let crl = |path: &std::path::PathBuf| trust::crls(path, &mut watched);
     let crls = server.crl_file.as_ref().map(crl).transpose()?;
