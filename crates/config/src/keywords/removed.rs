@@ -8,7 +8,12 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     removed("block", PROXIES, "'http-request deny'"),
     removed("clitimeout", FRONT, "'timeout client'"),
     removed("contimeout", BACK, "'timeout connect'"),
-    removed("dispatch", BACK, "'server' with the same address"),
+    refused(
+        "dispatch",
+        BACK,
+        "newer versions of HAProxy do not know it",
+        "write 'server' with the same address",
+    ),
     removed("grace", ALL, "'hard-stop-after' in 'global'"),
     removed(
         "monitor-net",
@@ -24,10 +29,11 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     removed("option http-use-htx", ALL, "nothing: it is the only way"),
     removed("option http_proxy", PROXIES, "'server' lines"),
     removed("option tcpsplice", ALL, "'option splice-auto'"),
-    removed(
+    refused(
         "option transparent",
         BACK,
-        "'server' with the address to connect to",
+        "newer versions of HAProxy do not know it",
+        "write 'server' with the address to connect to",
     ),
     removed("redisp", BACK, "'option redispatch'"),
     removed("redispatch", BACK, "'option redispatch'"),
