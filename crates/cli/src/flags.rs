@@ -125,7 +125,7 @@ pub(crate) fn help() -> String {
     }
     text.push_str(
         "\nsignals: USR1 stop taking connections and end with the last one; TERM, INT end now;\n         \
-         HUP write the state of all servers to the log.\n\
+         HUP write the state of all servers to the log, read certificates again.\n\
          environment: WS_UPDATES_URL, API_KEY, UPDATE_INTERVAL (discovery of nodes; 30s).\n",
     );
     text

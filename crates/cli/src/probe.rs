@@ -32,9 +32,9 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn probe(url: &str) -> Result<()> {
-    let rest = url
-        .strip_prefix("http://")
-        .with_context(|| format!("'{url}' does not begin with http://"))?;
+    let rest = url.strip_prefix("http://").with_context(|| {
+        format!("'{url}' does not begin with http://; usage: tidegate probe URL")
+    })?;
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, "/"),

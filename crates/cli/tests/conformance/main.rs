@@ -16,6 +16,7 @@
 
 mod client;
 mod exceptions;
+mod kept;
 mod mask;
 mod node;
 mod oracle;
@@ -30,6 +31,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::exceptions::Exceptions;
+use crate::kept::Kept;
 use crate::report::{Finding, Report};
 use crate::table::{Group, Kind};
 
@@ -47,9 +49,15 @@ fn haproxy_and_tidegate_agree() {
     if let Some(filter) = &filter {
         groups.iter_mut().for_each(|group| group.keep_only(filter));
         groups.retain(|group| !group.cases.is_empty());
+        assert!(!groups.is_empty(), "no group or case contains '{filter}'");
     }
     let findings = run_all(&haproxy, &groups);
-    let report = Report::new(&findings, &exceptions, &all_ids, filter.is_some());
+    let mut kept = Kept::load();
+    let partial = filter.is_some();
+    let report = Report::new(&findings, &exceptions, &mut kept, &all_ids, partial);
+    if !partial {
+        kept.write();
+    }
     report.print();
     assert!(report.is_clean(), "{}", report.summary());
 }

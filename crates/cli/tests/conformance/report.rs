@@ -1,6 +1,7 @@
 //! What was found, told in one go.
 
 use crate::exceptions::Exceptions;
+use crate::kept::Kept;
 
 /// One case: its parts as both sides gave them.
 pub(crate) struct Finding {
@@ -50,6 +51,7 @@ impl Report {
     pub(crate) fn new(
         findings: &[Finding],
         exceptions: &Exceptions,
+        kept: &mut Kept,
         all_cases: &[String],
         partial: bool,
     ) -> Self {
@@ -60,7 +62,7 @@ impl Report {
             wrong: 0,
         };
         for finding in findings {
-            report.judge(finding, exceptions, partial);
+            report.judge(finding, exceptions, kept, partial);
         }
         for (case, part) in exceptions.all() {
             if !all_cases.iter().any(|known| known == case) {
@@ -77,7 +79,13 @@ impl Report {
         self.texts.push(text);
     }
 
-    fn judge(&mut self, finding: &Finding, exceptions: &Exceptions, show_all: bool) {
+    fn judge(
+        &mut self,
+        finding: &Finding,
+        exceptions: &Exceptions,
+        kept: &mut Kept,
+        show_all: bool,
+    ) {
         let case = &finding.case;
         let mut excepted = false;
         for part in &finding.parts {
@@ -90,7 +98,16 @@ impl Report {
                 (false, false) => {
                     self.fault(format!("{case} [{name}]\n{}", difference(part)));
                 }
-                (false, true) => excepted = true,
+                (false, true) => {
+                    excepted = true;
+                    let difference = difference(part);
+                    if !kept.is_known(case, name, &difference) {
+                        self.fault(format!(
+                            "{case} [{name}]: an exception, but not the difference that was kept \
+                             (conformance/differences.txt)\n{difference}"
+                        ));
+                    }
+                }
                 (true, false) => {}
             }
             if show_all && (agree || allowed) {

@@ -1,7 +1,7 @@
 //! Configurations that both programs are asked about with `-c`.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::report::Finding;
 use crate::table::Group;
@@ -52,11 +52,16 @@ fn ask(program: &str, path: &Path) -> Verdict {
     let mut command = Command::new(program);
     command.arg("-c").arg("-f").arg(path);
     command.current_dir(path.parent().unwrap());
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("run {program}: {error}"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn();
+    let child = child.unwrap_or_else(|error| panic!("run {program}: {error}"));
+    let pid = format!("({})", child.id());
+    let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let folder = path.parent().unwrap().display().to_string();
     Verdict {
         accepted: output.status.success(),
-        output: String::from_utf8_lossy(&text).into_owned(),
+        output: text.replace(&pid, "(PID)").replace(&folder, "<dir>"),
     }
 }
