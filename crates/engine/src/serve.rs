@@ -187,13 +187,20 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
     let frontend = request.session.frontend().clone();
     // Of a TCP frontend they have been applied to the first request, byte by byte, and to no other.
     let judged = is_first && frontend.conf().proxy.mode == Mode::Tcp;
-    if !judged && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy) {
+    if !judged && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy).await {
         // As in HAProxy it was no request yet.
         request.session.record.request_line = Box::default();
         return verdict;
     }
     request.session.count_at_frontend(Count::Requests);
-    if let Some(answer) = monitor::answer(request) {
+    let mut monitored = monitor::answer(request);
+    if request.session.is_login_wanted() {
+        if let Some(busy) = prove(request, &frontend.conf().proxy).await {
+            return busy;
+        }
+        monitored = monitor::answer(request);
+    }
+    if let Some(answer) = monitored {
         request.session.keep_quiet();
         let end = End::by(Side::Local, Stage::Request);
         return Verdict::Reply { answer, end };
@@ -228,7 +235,7 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
     request.session.count_at_backend(Count::Requests);
     if !is_own_half(&frontend, backend) {
         request.session.forget_login();
-        if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy) {
+        if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy).await {
             return verdict;
         }
         if let Some(verdict) = judge(request, &backend.conf().proxy, site).await {
@@ -287,22 +294,34 @@ fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<Backend
 const DENIED: End = End::by(Side::Proxy, Stage::Request);
 
 /// Applies a proxy's `tcp-request content` rules to a request; a verdict when one of them ends it.
-fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
+async fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
     if proxy.tcp.request.is_empty() {
         return None;
     }
-    let Request { head, session, .. } = request;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let mut facts = session.facts(&usable, Some(head), None);
-    facts.content.request_len = session.received();
-    let verdict = match inspect::understood(&proxy.tcp.request, &facts) {
+    let mut judged = judge_as_bytes(request, proxy);
+    if request.session.is_login_wanted() {
+        if let Some(busy) = prove(request, proxy).await {
+            return Some(busy);
+        }
+        judged = judge_as_bytes(request, proxy);
+    }
+    let verdict = match judged {
         inspect::Verdict::Pass | inspect::Verdict::Http => return None,
         inspect::Verdict::Reject => Verdict::Close,
         inspect::Verdict::Drop => Verdict::Drop,
     };
-    session.record.request = None;
-    session.count_at_frontend(Count::DeniedRequests);
+    request.session.record.request = None;
+    request.session.count_at_frontend(Count::DeniedRequests);
     Some(verdict)
+}
+
+/// What these rules say; asked twice they say it twice, and nothing else comes of it.
+fn judge_as_bytes(request: &Request, proxy: &Proxy) -> inspect::Verdict {
+    let Request { head, session, .. } = request;
+    let usable = |name: Option<&str>| session.usable_servers(name);
+    let mut facts = session.facts(&usable, Some(head), None);
+    facts.content.request_len = session.received();
+    inspect::understood(&proxy.tcp.request, &facts)
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.

@@ -105,7 +105,11 @@ pub fn request(
                 continue;
             }
             RequestAction::Capture(capture) => {
-                if let Some(value) = sample::eval(&capture.sample, &seen) {
+                let value = sample::eval(&capture.sample, &seen);
+                if unproven() {
+                    return Outcome::Unproven(position);
+                }
+                if let Some(value) = value {
                     facts
                         .memory
                         .keep_of_request(capture.slot, &value.into_text());

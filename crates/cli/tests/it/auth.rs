@@ -139,3 +139,58 @@ async fn guesses_that_are_denied_anyway_keep_nobody_out() {
         assert_eq!(client.response().await.unwrap().status, 403);
     }
 }
+
+/// Who asks first does not matter: a rule over the first bytes, a monitor or a capture gets the answer
+/// that `http-request` rules get.
+#[tokio::test]
+async fn every_place_that_asks_gets_an_answer() {
+    let lists = CONFIG.split("frontend fe").next().unwrap();
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let tail = "    default_backend be\nbackend be\n    server n1 <n1>\n";
+    for (settings, path, known, stranger) in [
+        (
+            "tcp-request content reject unless { http_auth(people) }",
+            "/",
+            Some(200),
+            None,
+        ),
+        (
+            "monitor-uri /up\n    monitor fail unless { http_auth(people) }",
+            "/up",
+            Some(200),
+            Some(503),
+        ),
+        (
+            "use_backend none unless { http_auth(people) }",
+            "/",
+            Some(200),
+            Some(503),
+        ),
+    ] {
+        let config = format!(
+            "{lists}frontend fe\n    bind 127.0.0.1:<port:http>\n    {settings}\n{tail}backend none\n"
+        );
+        let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+        for (credentials, expected) in [
+            ("Basic dGlnZXI6c2VjcmV0", known), // tiger:secret
+            ("Basic dGlnZXI6U2VjcmV0", stranger),
+        ] {
+            let mut client = Client::plain(balancer.address("http")).await;
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n");
+            client.send(request).await;
+            let status = client.response().await.ok().map(|response| response.status);
+            assert_eq!(status, expected, "{settings} {credentials}");
+        }
+    }
+    let config = format!(
+        "{lists}frontend fe\n    bind 127.0.0.1:<port:http>\n    \
+         http-request capture http_auth_group(people) len 20\n{tail}"
+    );
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    let response = ask(&mut client, "/captured", "Basic dGlnZXI6c2VjcmV0").await;
+    assert_eq!(response.status, 200);
+    log.wait_for(&["{tiger}", "/captured"]).await;
+}
