@@ -124,9 +124,16 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     pub(crate) async fn run(mut self, mut events: broadcast::Receiver<Event>) {
         let mut fetch: Option<Fetch> = None;
         let mut saving: Option<Saving> = None;
+        let mut list_came: Option<Instant> = None;
         self.input(Input::ConfigLoaded);
         loop {
+            let changes = self.report.changes();
             self.turn().await;
+            if let Some(came) = list_came.take()
+                && self.report.changes() > changes
+            {
+                self.report.applied(came.elapsed());
+            }
             self.begin_fetch(&mut fetch);
             self.begin_save(&mut saving);
             self.publish();
@@ -146,7 +153,10 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                     self.on_event(event.ok());
                     self.on_more_events(&mut events);
                 }
-                Woken::Fetched(fetched) => self.on_fetched(fetched),
+                Woken::Fetched(fetched) => {
+                    list_came = Some(Instant::now());
+                    self.on_fetched(fetched);
+                }
                 Woken::Saved(fleet, result) => self.on_saved(fleet, result),
                 Woken::Hint => self.hurry(),
                 Woken::Time => {}

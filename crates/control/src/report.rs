@@ -42,6 +42,7 @@ pub(crate) struct Report {
     failures: BTreeMap<&'static str, u64>,
     skipped: u64,
     changes: u64,
+    apply_time: Option<Duration>,
     state_file_failures: u64,
     last_error: Option<String>,
     last_good: Option<Duration>,
@@ -71,6 +72,16 @@ impl Report {
     /// A step was carried out.
     pub(crate) fn changed(&mut self) {
         self.changes += 1;
+    }
+
+    /// Steps carried out so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// A list that changed something is in force that long after it came.
+    pub(crate) fn applied(&mut self, time: Duration) {
+        self.apply_time = Some(time);
     }
 
     /// Entries of a list were left out: counted each time, named when they are others than before.
@@ -140,6 +151,7 @@ impl Report {
                 .collect(),
             entries_skipped_total: self.skipped,
             changes_total: self.changes,
+            apply_time: self.apply_time,
             last_error: self.last_error.clone(),
             state_file_failures_total: self.state_file_failures,
         }

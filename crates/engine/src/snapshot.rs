@@ -100,6 +100,9 @@ pub struct DiscoveryStatus {
     pub entries_skipped_total: u64,
     /// Changes (servers added, drained, removed) since start.
     pub changes_total: u64,
+    /// How long the last list that changed something took from its coming until its last step was
+    /// carried out; `None`: none has changed anything.
+    pub apply_time: Option<Duration>,
     /// What went wrong in the last fetch, if it failed.
     pub last_error: Option<String>,
     /// Times the state file could not be written, since start.

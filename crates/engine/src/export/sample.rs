@@ -431,6 +431,7 @@ fn control() -> ControlStatus {
             failures_total: vec![("timeout", 3), ("status", 1)],
             entries_skipped_total: 2,
             changes_total: 48,
+            apply_time: Some(Duration::from_micros(1_250)),
             last_error: Some("GET /nodes: no answer within 5s".into()),
             ..DiscoveryStatus::default()
         }),

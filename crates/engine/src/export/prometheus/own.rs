@@ -58,6 +58,11 @@ pub(super) const OWN: &[Family] = &[
         "Servers added, drained or removed because the node list changed.",
         Source::Process(|snapshot| discovery(snapshot, |it| it.changes_total.into())),
     ),
+    gauge(
+        "tidegate_discovery_apply_seconds",
+        "Time the last list that changed something took until it was in force.",
+        Source::Process(|snapshot| discovery(snapshot, |it| it.apply_time.into())),
+    ),
     counter(
         "tidegate_discovery_state_file_failures_total",
         "Times the state file could not be written.",

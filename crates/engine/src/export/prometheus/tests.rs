@@ -218,6 +218,7 @@ fn our_own_metrics_are_there() {
         "tidegate_discovery_from_state_file 0",
         "tidegate_discovery_failures_total{cause=\"timeout\"} 3",
         "tidegate_discovery_skipped_entries_total 2",
+        "tidegate_discovery_apply_seconds 0.001250",
         "tidegate_process_current_tunnels 12202",
         "tidegate_server_current_tunnels{proxy=\"ws_backend\",server=\"node-1\"} 3000",
         "tidegate_backend_response_time_seconds_bucket{proxy=\"ws_backend\",le=\"0.005000\"} 901165",
