@@ -29,6 +29,7 @@ use crate::server::ServerOrigin;
 use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, Site};
 use crate::snapshot::ControlStatus;
+use crate::spread::Spread;
 use crate::tls::reload::Reloading;
 use crate::tls::{Common, NodeTls, ServerTlsConfig, Shelf};
 use crate::worker;
@@ -273,7 +274,9 @@ impl Bound {
     /// Starts all threads. Fails only when the system gives no threads or no event queues.
     pub fn run(self) -> std::io::Result<Engine> {
         let workers = self.listeners.len();
-        let shared = Arc::new(self.share(workers)?);
+        let how = self.config.global.tune.multi_queue;
+        let (spread, arrivals) = Spread::new(how, workers);
+        let shared = Arc::new(self.share(workers, spread)?);
         let mut threads = Vec::new();
         followers::settle_all(&shared);
         let (manager, manager_inbox) = mpsc::unbounded_channel();
@@ -290,12 +293,13 @@ impl Bound {
             move || manager::run(shared, manager_inbox)
         })?);
         let mut inboxes = Vec::new();
-        for (index, listeners) in self.listeners.into_iter().enumerate() {
+        let places = self.listeners.into_iter().zip(arrivals).enumerate();
+        for (index, (listeners, arrivals)) in places {
             let (sender, inbox) = mpsc::unbounded_channel();
             inboxes.push(sender);
             threads.push(spawn(&format!("worker-{index}"), {
                 let shared = shared.clone();
-                move || worker::run(index, shared, listeners, inbox)
+                move || worker::run(index, shared, listeners, inbox, arrivals)
             })?);
         }
         let _ = shared.inboxes.set(inboxes);
@@ -305,7 +309,7 @@ impl Bound {
         })
     }
 
-    fn share(&self, workers: usize) -> std::io::Result<Shared> {
+    fn share(&self, workers: usize, spread: Spread) -> std::io::Result<Shared> {
         let clock = Clock::new();
         let backends = self.backends(workers);
         let global = &self.config.global;
@@ -321,6 +325,7 @@ impl Bound {
             clock,
             counters: Counters::new(Shared::writers(workers)),
             connections: Gauge::default(),
+            spread,
             connection_rate: Rate::default(),
             tls_connections: Gauge::default(),
             tunnels: Gauge::default(),

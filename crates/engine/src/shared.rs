@@ -18,6 +18,7 @@ use crate::offload::Offload;
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
+use crate::spread::Spread;
 use crate::tls::reload::Reloading;
 use crate::worker::Message;
 
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Client connections now.
     pub(crate) connections: Gauge,
+    /// Who of the workers has how many of them, and who gets the next one.
+    pub(crate) spread: Spread,
     /// Connections a second.
     pub(crate) connection_rate: Rate,
     /// TLS connections of clients now.

@@ -38,6 +38,8 @@ pub struct Process {
     pub started: Duration,
     /// Workers.
     pub workers: usize,
+    /// Connections that each of them has now.
+    pub worker_connections: Vec<u64>,
     /// Connections now.
     pub connections: u64,
     /// Connections since start.

@@ -62,6 +62,7 @@ fn process(shared: &Shared, now: Duration) -> Process {
         uptime: now,
         started: shared.started,
         workers: shared.workers,
+        worker_connections: shared.spread.all_connections(),
         connections: shared.connections.now(),
         connections_total: shared.counters.sum(Count::Sessions),
         connection_rate: shared.connection_rate.last(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use routing::balance::ServerKey;
 use routing::sample::ConnectionFacts;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use crate::buffer::BufferPool;
 use crate::clock::Clock;
@@ -19,9 +19,11 @@ use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
 use crate::listener::ListenerPlace;
+use crate::places::Places;
 use crate::session::Scratch;
 use crate::shared::Shared;
 use crate::site::FrontendState;
+use crate::spread::Handed;
 use crate::tunnels::Tunnels;
 use crate::upstream::pool::IdlePool;
 
@@ -86,7 +88,6 @@ pub(crate) struct Worker {
     pub(crate) stop_waiting: Notify,
     /// Sockets that are closed but for the client's last bytes.
     pub(crate) lingering: Cell<usize>,
-    connections: Cell<usize>,
     drained: Notify,
 }
 
@@ -103,7 +104,6 @@ impl Worker {
             idle: IdlePool::default(),
             stop_waiting: Notify::new(),
             lingering: Cell::new(0),
-            connections: Cell::new(0),
             drained: Notify::new(),
             shared,
         }
@@ -155,60 +155,31 @@ pub(crate) struct Room {
     frontend: Arc<FrontendState>,
     tls: bool,
     listener: Option<ListenerPlace>,
-    _process: OwnedSemaphorePermit,
-    _frontend: OwnedSemaphorePermit,
-    /// Places below limits that few configurations have.
-    rare: Option<Box<RarePlaces>>,
-}
-
-/// A place on an address with a `maxconn` of its own, and one below `maxsslconn`.
-struct RarePlaces {
-    _bind: Option<OwnedSemaphorePermit>,
-    _tls: Option<OwnedSemaphorePermit>,
+    _places: Places,
 }
 
 impl Room {
-    /// Takes a new connection into the books.
+    /// Takes a new connection into the books, which came in by this bind of its frontend.
     pub(crate) fn enter(
         worker: &Rc<Worker>,
         frontend: &Arc<FrontendState>,
-        process_place: OwnedSemaphorePermit,
-        frontend_place: OwnedSemaphorePermit,
+        bind: usize,
+        places: Places,
     ) -> Self {
-        worker.connections.set(worker.connections.get() + 1);
-        worker.shared.connections.enter();
-        worker.shared.counters.add(worker.index, Count::Sessions, 1);
+        let (shared, writer) = (&worker.shared, worker.index);
+        shared.spread.enter(writer);
+        shared.connections.enter();
+        shared.counters.add(writer, Count::Sessions, 1);
         frontend.sessions.enter();
-        frontend.counters.add(worker.index, Count::Connections, 1);
+        frontend.counters.add(writer, Count::Connections, 1);
+        let listener = frontend.listeners.get(bind);
         Self {
             worker: worker.clone(),
             frontend: frontend.clone(),
             tls: false,
-            listener: None,
-            _process: process_place,
-            _frontend: frontend_place,
-            rare: None,
+            listener: listener.map(|it| ListenerPlace::enter(it, writer)),
+            _places: places,
         }
-    }
-
-    /// Holds these places as long, if there are any.
-    pub(crate) fn also_hold(
-        &mut self,
-        bind: Option<OwnedSemaphorePermit>,
-        tls: Option<OwnedSemaphorePermit>,
-    ) {
-        if bind.is_some() || tls.is_some() {
-            self.rare = Some(Box::new(RarePlaces {
-                _bind: bind,
-                _tls: tls,
-            }));
-        }
-    }
-
-    /// The connection came in by this bind of its frontend.
-    pub(crate) fn came_by(&mut self, bind: usize) {
-        let listener = self.frontend.listeners.get(bind);
-        self.listener = listener.map(|it| ListenerPlace::enter(it, self.worker.index));
     }
 
     /// Counts an event before the first request.
@@ -268,9 +239,7 @@ impl Drop for Room {
         if self.tls {
             self.worker.shared.tls_connections.leave();
         }
-        let left = self.worker.connections.get() - 1;
-        self.worker.connections.set(left);
-        if left == 0 {
+        if self.worker.shared.spread.leave(self.worker.index) == 0 {
             self.worker.drained.notify_one();
         }
     }
@@ -282,13 +251,14 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     listeners: Vec<Listener>,
     inbox: mpsc::UnboundedReceiver<Message>,
+    arrivals: Option<mpsc::Receiver<Handed>>,
 ) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let worker = Rc::new(Worker::new(index, shared));
-        work(worker, listeners, inbox).await;
+        work(worker, listeners, inbox, arrivals).await;
     });
     Ok(())
 }
@@ -297,6 +267,7 @@ async fn work(
     worker: Rc<Worker>,
     listeners: Vec<Listener>,
     mut inbox: mpsc::UnboundedReceiver<Message>,
+    mut arrivals: Option<mpsc::Receiver<Handed>>,
 ) {
     let mut accepting = Vec::new();
     for listener in listeners {
@@ -311,7 +282,15 @@ async fn work(
             tokio::join!(worker.tunnels.run(), worker.idle.sweep_every(SWEEP));
         })
     };
-    while let Some(message) = inbox.recv().await {
+    loop {
+        let message = tokio::select! {
+            message = inbox.recv() => message,
+            Some(handed) = next(&mut arrivals) => {
+                listen::take_over(handed, &worker);
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
         match message {
             Message::CloseServer {
                 backend,
@@ -322,6 +301,7 @@ async fn work(
             Message::FreePorts { backend, server } => worker.idle.free_ports(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
+                take_the_last(&mut arrivals, &worker).await;
                 worker.stop_waiting.notify_waiters();
                 worker.idle.clear();
                 drain(&worker, &mut inbox).await;
@@ -333,9 +313,27 @@ async fn work(
     housekeeping.abort();
 }
 
+/// What another worker hands over next; never, where nothing can come.
+async fn next(arrivals: &mut Option<mpsc::Receiver<Handed>>) -> Option<Handed> {
+    match arrivals {
+        Some(arrivals) => arrivals.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves what has been handed over already. Whoever tries it from now on keeps the connection, which
+/// is so never lost between two workers.
+async fn take_the_last(arrivals: &mut Option<mpsc::Receiver<Handed>>, worker: &Rc<Worker>) {
+    let Some(arrivals) = arrivals else { return };
+    arrivals.close();
+    while let Some(handed) = arrivals.recv().await {
+        listen::take_over(handed, worker);
+    }
+}
+
 /// Waits for the last connection to end, or for a hard stop.
 async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
-    while worker.connections.get() > 0 {
+    while worker.shared.spread.connections(worker.index) > 0 {
         tokio::select! {
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {

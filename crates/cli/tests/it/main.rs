@@ -48,3 +48,4 @@ mod support;
 mod tcp;
 mod terminals;
 mod tls;
+mod workers;

@@ -1,5 +1,6 @@
 //! Section `global` (manual 3).
 
+use super::server_health::choice;
 use super::{
     Bases, Keyword, Scope, Status, accepted, accepted_either_way, implemented, invertible, log,
     not_yet, refused, removed, sockets, verdict,
@@ -8,7 +9,7 @@ use crate::Surroundings as _;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
-use crate::model::{Account, Global};
+use crate::model::{Account, Global, MultiQueue};
 use crate::values::{Unit, limit, next_duration, next_number, size};
 
 /// Section `global` under way.
@@ -151,6 +152,15 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     }),
     implemented("tune.http.maxhdr", (), |draft, args, _| {
         draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
+        args.end()
+    }),
+    implemented("tune.listener.multi-queue", (), |draft, args, _| {
+        let modes = [
+            ("on", MultiQueue::On),
+            ("fair", MultiQueue::Fair),
+            ("off", MultiQueue::Off),
+        ];
+        draft.global.tune.multi_queue = choice(args, &modes)?;
         args.end()
     }),
     implemented("tune.maxrewrite", (), |draft, args, _| {
@@ -395,7 +405,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.idle-pool.shared", (), MEMORY),
     accepted("tune.idletimer", (), MEMORY),
     accepted("tune.listener.default-shards", (), THREADS),
-    accepted("tune.listener.multi-queue", (), THREADS),
     accepted("tune.lua.bool-sample-conversion", (), NO_LUA),
     accepted("tune.lua.burst-timeout", (), NO_LUA),
     accepted("tune.lua.forced-yield", (), NO_LUA),

@@ -9,7 +9,7 @@ use crate::model::{ObservedLayer, OnError};
 use crate::values::next_number;
 
 /// Takes the next word, which is one of those in `choices`.
-fn choice<T: Copy>(args: &mut Args<'_>, choices: &[(&str, T)]) -> Result<T, Diagnostic> {
+pub(crate) fn choice<T: Copy>(args: &mut Args<'_>, choices: &[(&str, T)]) -> Result<T, Diagnostic> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let expected = match &names[..] {
         [only] => format!("'{only}'"),

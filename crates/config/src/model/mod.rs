@@ -148,6 +148,20 @@ pub struct Tune {
     pub maxrewrite: usize,
     /// `tune.http.maxhdr`: headers in a message. Default 101.
     pub http_maxhdr: usize,
+    /// `tune.listener.multi-queue`. Default `on`.
+    pub multi_queue: MultiQueue,
+}
+
+/// Which worker serves a connection (`tune.listener.multi-queue`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MultiQueue {
+    /// The one that accepted it, unless another has noticeably less to do.
+    #[default]
+    On,
+    /// One after the other.
+    Fair,
+    /// The one that accepted it.
+    Off,
 }
 
 impl Default for Tune {
@@ -156,6 +170,7 @@ impl Default for Tune {
             bufsize: 16384,
             maxrewrite: 1024,
             http_maxhdr: 101,
+            multi_queue: MultiQueue::default(),
         }
     }
 }

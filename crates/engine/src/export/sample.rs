@@ -28,6 +28,7 @@ pub(super) fn process() -> Process {
         uptime: secs(273_906),
         started: secs(1_790_000_000),
         workers: 4,
+        worker_connections: vec![0; 4],
         connections: 12_411,
         connections_total: 1_904_332,
         connection_rate: 31,

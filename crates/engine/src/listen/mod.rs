@@ -15,11 +15,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::log::Level;
+use crate::places::Places;
 use crate::serve::{self, Accepted};
 use crate::site::FrontendState;
+use crate::spread::{Handed, Socket};
 use crate::stream::Carrier;
 use crate::worker::{Room, Worker};
 
@@ -101,20 +102,21 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
         pace::wait(&frontend, &worker, secure).await;
         match accepting.accept().await {
             Ok((carrier, peer)) => {
-                let Some(room) = find_room(&frontend, bind, &worker).await else {
+                let Some(places) = Places::find(&worker.shared, &frontend, bind).await else {
                     return;
                 };
                 pace::take(&frontend, &worker, secure).await;
-                let accepted = Accepted {
-                    carrier,
+                let newcomer = Newcomer {
                     peer,
                     bind,
-                    room,
-                    expects_proxy: false,
+                    places,
                     at: Instant::now(),
                 };
-                let serving = serve::serve(accepted, frontend.clone(), worker.clone());
-                tokio::task::spawn_local(serving);
+                let elsewhere = worker.shared.spread.elsewhere(worker.index);
+                match elsewhere.filter(|_| !worker.is_stopping()) {
+                    None => serve(carrier, newcomer, &frontend, &worker),
+                    Some(other) => hand_over(other, carrier, newcomer, &frontend, &worker),
+                }
             }
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
@@ -125,34 +127,87 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
     }
 }
 
-/// Waits for a place below `maxconn` of address, frontend and process, and below `maxsslconn`. While
-/// there is none, this one client waits for its first byte and the next ones in the kernel's backlog,
-/// as with HAProxy. `None` when the engine stops.
-async fn find_room(
-    frontend: &Arc<FrontendState>,
+/// What is known of a connection that has just been accepted, its socket aside.
+pub(crate) struct Newcomer {
+    /// Who connected; `None` on a Unix socket.
+    peer: Option<SocketAddr>,
+    /// Which `bind` of the frontend.
     bind: usize,
-    worker: &Rc<Worker>,
-) -> Option<Room> {
-    let shared = &worker.shared;
-    let of_bind = place_in(frontend.bind_rooms[bind].as_ref()).await?;
-    let of_frontend = frontend.room.clone().acquire_owned().await.ok()?;
-    let of_process = shared.room.clone().acquire_owned().await.ok()?;
-    let of_tls = match frontend.tls[bind] {
-        Some(_) => place_in(shared.tls_room.as_ref()).await?,
-        None => None,
-    };
-    let mut room = Room::enter(worker, frontend, of_process, of_frontend);
-    room.also_hold(of_bind, of_tls);
-    room.came_by(bind);
-    Some(room)
+    /// Its places in the limits.
+    places: Places,
+    /// When it was accepted.
+    at: Instant,
 }
 
-/// A place where there is a limit at all.
-async fn place_in(room: Option<&Arc<Semaphore>>) -> Option<Option<OwnedSemaphorePermit>> {
-    match room {
-        Some(room) => Some(Some(room.clone().acquire_owned().await.ok()?)),
-        None => Some(None),
+/// Serves a connection on this worker.
+fn serve(carrier: Carrier, newcomer: Newcomer, frontend: &Arc<FrontendState>, worker: &Rc<Worker>) {
+    let Newcomer {
+        peer,
+        bind,
+        places,
+        at,
+    } = newcomer;
+    let accepted = Accepted {
+        carrier,
+        peer,
+        bind,
+        room: Room::enter(worker, frontend, bind, places),
+        expects_proxy: false,
+        at,
+    };
+    let serving = serve::serve(accepted, frontend.clone(), worker.clone());
+    tokio::task::spawn_local(serving);
+}
+
+/// Gives a connection to another worker; one that takes no more leaves it to this one.
+fn hand_over(
+    other: usize,
+    carrier: Carrier,
+    newcomer: Newcomer,
+    frontend: &Arc<FrontendState>,
+    worker: &Rc<Worker>,
+) {
+    let socket = match Socket::leave(carrier) {
+        Ok(socket) => socket,
+        Err(error) => return say_lost(&error, frontend, worker),
+    };
+    let handed = Handed {
+        socket,
+        newcomer,
+        frontend: frontend.clone(),
+    };
+    if let Err(handed) = worker.shared.spread.hand_over(other, handed) {
+        join(handed, worker);
     }
+}
+
+/// Serves a connection that another worker has accepted.
+pub(crate) fn take_over(handed: Handed, worker: &Rc<Worker>) {
+    worker.shared.spread.arrived(worker.index);
+    join(handed, worker);
+}
+
+fn join(handed: Handed, worker: &Rc<Worker>) {
+    let Handed {
+        socket,
+        newcomer,
+        frontend,
+    } = handed;
+    match socket.join() {
+        Ok(carrier) => serve(carrier, newcomer, &frontend, worker),
+        Err(error) => say_lost(&error, &frontend, worker),
+    }
+}
+
+/// The kernel has no room for one more in a queue of events, which accepting it had.
+fn say_lost(error: &io::Error, frontend: &FrontendState, worker: &Worker) {
+    let message = format!(
+        "Proxy {} closed a connection just accepted: no worker can wait on it: {error}",
+        frontend.name()
+    );
+    worker
+        .shared
+        .say_to(&frontend.conf().proxy.log, Level::Alert, &message);
 }
 
 /// A client that was gone before it could be accepted is no fault of ours.

@@ -19,6 +19,15 @@ pub(super) const OWN: &[Family] = &[
         Source::Labelled(lifecycle),
     ),
     gauge(
+        "tidegate_worker_connections",
+        "Connections of clients that a worker thread has now.",
+        Source::Labelled(|snapshot, samples| {
+            for (worker, connections) in snapshot.process.worker_connections.iter().enumerate() {
+                samples.add(&[("worker", &worker.to_string())], *connections);
+            }
+        }),
+    ),
+    gauge(
         "tidegate_waiting",
         "Things the control loop waits for.",
         Source::Process(|snapshot| (snapshot.control.waiting.len() as u64).into()),
