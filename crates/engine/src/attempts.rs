@@ -147,10 +147,11 @@ impl<'a> Attempts<'a> {
             }
             // Who ends the sessions of a server ends those that are on their way to it as well.
             let underway = worker.exchanges.enter(session.target());
+            // What it takes to open one is large, and most requests need none of it.
             let opened = tokio::select! {
                 biased;
                 by = underway.ended() => Err(by),
-                opened = self.open(session, &server, &alike, head.is_some()) => Ok(opened?),
+                opened = Box::pin(self.open(session, &server, &alike, head.is_some())) => Ok(opened?),
             };
             let opened = match opened {
                 Ok(opened) => opened,
@@ -279,7 +280,7 @@ impl<'a> Attempts<'a> {
                 // Without either of them nobody but a place that falls free, or the client's leaving
                 // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.
                 // However often the server that is waited for leaves, the wait is one.
-                let waited = within(limit, self.wait(session, head, ticket)).await;
+                let waited = within(limit, Box::pin(self.wait(session, head, ticket))).await;
                 waited.unwrap_or_else(|Expired| Err(stuck_in_queue()))
             }
         };

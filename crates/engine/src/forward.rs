@@ -54,11 +54,11 @@ pub(crate) async fn forward(
         let mut server = match connected {
             Some(Ok(server)) => server,
             Some(Err(none)) => {
-                return without_server(client, request, none).await;
+                return Box::pin(without_server(client, request, none)).await;
             }
             None => {
                 let end = End::by(Side::Client, waiting_stage(&request.session));
-                return give_up(client, request, end, None).await;
+                return Box::pin(give_up(client, request, end, None)).await;
             }
         };
         worker.shared.note_routed();
@@ -91,7 +91,7 @@ pub(crate) async fn forward(
             }
             Outcome::Replaced(Instead { answer, end }, read) => {
                 request.body_read = request.body_read.max(read);
-                return give_answer(client, request, end, answer).await;
+                return Box::pin(give_answer(client, request, end, answer)).await;
             }
             Outcome::Failed(failure)
                 if is_stale(&failure, &server) && attempts.retry_fresh(&mut request.session) => {}
@@ -101,7 +101,7 @@ pub(crate) async fn forward(
                     // The node need not finish what nobody waits for.
                     server.stream.reset_on_close();
                 }
-                return broken_off(client, request, failure).await;
+                return Box::pin(broken_off(client, request, failure)).await;
             }
         }
     }

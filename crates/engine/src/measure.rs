@@ -46,15 +46,15 @@ pub(crate) fn end(framing: usize, trailers: Option<&Fields>) -> usize {
 
 fn fields(fields: &Fields) -> usize {
     let counted = fields
-        .iter()
+        .lines()
         .filter(|(name, value)| !speaks_of_connection(name, value));
     counted.map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// HAProxy takes this off before it counts.
-fn speaks_of_connection(name: &str, value: &[u8]) -> bool {
+fn speaks_of_connection(name: &[u8], value: &[u8]) -> bool {
     let options: [&[u8]; 2] = [b"close", b"keep-alive"];
-    name == "connection"
+    name == b"connection"
         && options
             .iter()
             .any(|option| value.eq_ignore_ascii_case(option))

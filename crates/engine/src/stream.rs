@@ -113,18 +113,38 @@ impl Stream {
         Some(SocketAddr::new(unmapped(here.ip()), here.port()))
     }
 
-    /// Whether the peer has neither closed nor sent anything that was not read. The kernel is
-    /// asked, since the runtime may not have looked yet; of TLS also what is decrypted already.
+    /// Whether the peer has neither closed nor sent anything that was not read, as far as the runtime
+    /// was told; where it was told of something the kernel is asked whether that was read meanwhile. Of
+    /// TLS also what is decrypted already.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        if rustix::net::recv(self.socket(), &mut byte, flags).err() != Some(Errno::AGAIN) {
+        if self.may_be_readable()
+            && rustix::net::recv(self.socket(), &mut byte, flags).err() != Some(Errno::AGAIN)
+        {
             return false;
         }
+        if !self.is_tls() {
+            return true;
+        }
         let read = poll_fn(|cx| Poll::Ready(self.poll_read(cx, &mut byte).is_pending()));
-        let mut unhurried = std::pin::pin!(tokio::task::coop::unconstrained(read));
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(unhurried.as_mut().poll(&mut context), Poll::Ready(true))
+        answer_now(read) == Some(true)
+    }
+
+    /// Whether the runtime has been told of bytes, or of an end, and nobody has found none since.
+    fn may_be_readable(&self) -> bool {
+        let ready = poll_fn(|cx| {
+            let carrier = match self {
+                Self::Tcp(tcp) => return Poll::Ready(tcp.poll_read_ready(cx).is_ready()),
+                Self::Unix(unix) => return Poll::Ready(unix.poll_read_ready(cx).is_ready()),
+                Self::Tls(tls) => tls.carrier(),
+            };
+            Poll::Ready(match carrier {
+                Carrier::Tcp(tcp) => tcp.poll_read_ready(cx).is_ready(),
+                Carrier::Unix(unix) => unix.poll_read_ready(cx).is_ready(),
+            })
+        });
+        answer_now(ready) != Some(false)
     }
 
     /// What was agreed on with a server, where it speaks TLS.
@@ -148,6 +168,16 @@ impl Stream {
     pub(crate) fn reset_on_close(&self) {
         // Failing to set it, on a Unix socket say, leaves an ordinary close.
         let _ = socket2::SockRef::from(&self.socket()).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// Asks once, whatever is left of the task's budget, and waits for nothing.
+fn answer_now<T>(asked: impl Future<Output = T>) -> Option<T> {
+    let mut unhurried = std::pin::pin!(tokio::task::coop::unconstrained(asked));
+    let mut context = Context::from_waker(Waker::noop());
+    match unhurried.as_mut().poll(&mut context) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
     }
 }
 

@@ -58,6 +58,13 @@ impl Fields {
             .map(|span| (self.name_str(span), self.value(span)))
     }
 
+    /// The same, names as bytes: for who looks at every field of every message.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
+        self.spans
+            .iter()
+            .map(|span| (self.name(span), self.value(span)))
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -85,14 +92,15 @@ impl Fields {
             return false;
         }
         let start = self.text.len();
-        self.text
-            .extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+        self.text.extend_from_slice(name.as_bytes());
+        self.text[start..].make_ascii_lowercase();
         let middle = self.text.len();
-        self.text.extend(
-            value
-                .iter()
-                .map(|&b| if syntax::is_value_byte(b) { b } else { b' ' }),
-        );
+        self.text.extend_from_slice(value);
+        for byte in &mut self.text[middle..] {
+            if !syntax::is_value_byte(*byte) {
+                *byte = b' ';
+            }
+        }
         self.push(start..middle, middle..self.text.len());
         true
     }
@@ -106,7 +114,7 @@ impl Fields {
     /// Removes all fields `name`; tells how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
         let before = self.len();
-        self.retain(|other, _| !other.eq_ignore_ascii_case(name));
+        self.retain_lines(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
         before - self.len()
     }
 
@@ -114,6 +122,13 @@ impl Fields {
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
         let mut spans = std::mem::take(&mut self.spans);
         spans.retain(|span| keep(self.name_str(span), self.value(span)));
+        self.spans = spans;
+    }
+
+    /// The same, names as bytes.
+    pub(crate) fn retain_lines(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.retain(|span| keep(self.name(span), self.value(span)));
         self.spans = spans;
     }
 

@@ -18,7 +18,7 @@ use crate::buffer::Buffer;
 use crate::io;
 use crate::session::Session;
 use crate::stream::Stream;
-use crate::timing::within;
+use crate::timing::{Alarm, within};
 use crate::upstream::former::Former;
 use crate::watch;
 use crate::worker::{Connection, Worker};
@@ -41,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) buffer: Buffer,
     /// What is known of it.
     pub(crate) connection: Rc<Connection>,
+    /// What ends its waits for what does not come.
+    pub(crate) alarm: Alarm,
     /// What it remembers of the nodes of its requests.
     pub(crate) former: Former,
     requests: u64,
@@ -102,6 +104,7 @@ impl Client {
             stream,
             buffer: Buffer::default(),
             connection,
+            alarm: Alarm::default(),
             former: Former::default(),
             requests: 0,
             cut: false,

@@ -153,7 +153,8 @@ impl Client {
         }
         let limit = self.connection.frontend.conf().proxy.timeouts.client;
         let stream = RefCell::new(&mut self.stream);
-        match within(limit, io::write_all(&stream, &out)).await {
+        let writing = io::write_all(&stream, &out);
+        match self.alarm.within(limit, writing).await {
             Ok(Ok(())) => after,
             _ => After::Close,
         }

@@ -118,7 +118,7 @@ impl Client {
         let stream = RefCell::new(&mut self.stream);
         let filled = tokio::select! {
             biased;
-            filled = within(limit, io::fill(&stream, &mut self.buffer, &worker.buffers)) => filled,
+            filled = self.alarm.within(limit, io::fill(&stream, &mut self.buffer, &worker.buffers)) => filled,
             () = worker.stop_waiting.notified(), if !first => {
                 return Err(NoRequest::Silent(End::NORMAL));
             }
@@ -181,7 +181,7 @@ impl Client {
             let limit = shorter(left, self.connection.frontend.conf().proxy.timeouts.client);
             let stream = RefCell::new(&mut self.stream);
             let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
-            match within(limit, filling).await {
+            match self.alarm.within(limit, filling).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0)) => {
                     // Half a request and a half-closed connection: HAProxy answers 400.

@@ -22,7 +22,7 @@ use crate::measure;
 use crate::observe;
 use crate::retry::Cause;
 use crate::session::{Early, Session};
-use crate::timing::{Expired, within};
+use crate::timing::{Alarm, Expired};
 use crate::worker::Worker;
 
 /// Interim responses before the final one, at most: a node that goes on for ever is broken.
@@ -39,6 +39,7 @@ pub(super) struct Seen {
 
 /// The response on its way down.
 pub(super) struct Download<'a> {
+    pub(super) alarm: &'a Alarm,
     pub(super) client: &'a io::Shared<'a>,
     pub(super) server: &'a io::Shared<'a>,
     pub(super) server_buffer: &'a mut Buffer,
@@ -357,7 +358,7 @@ impl Download<'_> {
             let had_all = self.progress.is_servers_turn();
             let pool = &self.worker.buffers;
             let filling = io::fill(self.server, self.server_buffer, pool);
-            return match within(self.order.server_limit, filling).await {
+            return match self.alarm.within(self.order.server_limit, filling).await {
                 Ok(Ok(count)) => Ok(count),
                 Ok(Err(_)) => {
                     self.saw_end(Sight::Broken);
@@ -375,7 +376,11 @@ impl Download<'_> {
     }
 
     async fn write(&mut self, out: &[u8]) -> Result<(), Broken> {
-        match within(self.order.client_limit, io::write_all(self.client, out)).await {
+        match self
+            .alarm
+            .within(self.order.client_limit, io::write_all(self.client, out))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err((End::by(Side::Client, Stage::Data), None)),
             Err(Expired) => Err((End::by(Side::ClientTimeout, Stage::Data), None)),

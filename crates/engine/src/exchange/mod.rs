@@ -139,6 +139,7 @@ pub(crate) async fn exchange(
         let client_stream = RefCell::new(&mut client.stream);
         let server_stream = RefCell::new(&mut server.stream);
         let upload = Upload {
+            alarm: &client.alarm,
             client: &client_stream,
             client_buffer: &mut client.buffer,
             server: &server_stream,
@@ -149,6 +150,7 @@ pub(crate) async fn exchange(
             pool: &worker.buffers,
         };
         let download = Download {
+            alarm: &client.alarm,
             client: &client_stream,
             server: &server_stream,
             server_buffer: &mut server.buffer,

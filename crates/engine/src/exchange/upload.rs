@@ -10,7 +10,7 @@ use crate::end::{End, Side, Stage};
 use crate::io;
 use crate::retry::Kept;
 use crate::session::Session;
-use crate::timing::{Expired, within};
+use crate::timing::{Alarm, Expired};
 use crate::watch::{self, Left};
 
 /// Why the request could not be sent whole.
@@ -27,6 +27,7 @@ pub(super) enum UploadError {
 
 /// The request on its way up.
 pub(super) struct Upload<'a> {
+    pub(super) alarm: &'a Alarm,
     pub(super) client: &'a io::Shared<'a>,
     pub(super) client_buffer: &'a mut Buffer,
     pub(super) server: &'a io::Shared<'a>,
@@ -106,7 +107,11 @@ impl Upload<'_> {
     }
 
     async fn write(&mut self, out: &[u8]) -> Result<(), UploadError> {
-        match within(self.order.server_limit, io::write_all(self.server, out)).await {
+        match self
+            .alarm
+            .within(self.order.server_limit, io::write_all(self.server, out))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(UploadError::ServerGone),
             Err(Expired) => Err(UploadError::ServerExpired),
@@ -115,7 +120,7 @@ impl Upload<'_> {
 
     async fn read(&mut self) -> Result<(), UploadError> {
         let filling = io::fill(self.client, self.client_buffer, self.pool);
-        match within(self.order.client_limit, filling).await {
+        match self.alarm.within(self.order.client_limit, filling).await {
             Ok(Ok(1..)) => Ok(()),
             Ok(_) => Err(UploadError::Client(End::by(Side::Client, Stage::Data))),
             Err(Expired) => {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +27,7 @@ const SPARE_MAX: usize = 64;
 
 /// Which connections are alike: where they go and as whom, with nothing in front that names another
 /// client. `source` and everything else that decides it is the server's own and never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Alike {
     /// Backend, by position.
     pub(crate) backend: usize,
@@ -42,6 +43,38 @@ pub(crate) struct Alike {
     /// The PROXY header in front of it: it names one client, and nobody else may go by it.
     pub(crate) header: Option<Rc<[u8]>>,
 }
+
+/// Backend and server alone: what else decides is the same for all but a few connections of a server,
+/// and a server has few.
+impl Hash for Alike {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64((self.backend as u64) << 32 ^ u64::from(self.server.0));
+    }
+}
+
+/// Spreads positions of backends and servers, which nobody outside can choose.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio; a table looks at the highest and at the lowest bits.
+        let spread = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ spread >> 32;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Pools = HashMap<Alike, Vec<Idle>, BuildHasherDefault<Spread>>;
 
 /// A connection between two requests.
 pub(super) struct Idle {
@@ -129,7 +162,7 @@ impl Drop for Counted {
 /// A worker's idle connections.
 #[derive(Default)]
 pub(crate) struct IdlePool {
-    by_server: RefCell<HashMap<Alike, Vec<Idle>>>,
+    by_server: RefCell<Pools>,
     /// What clients have to themselves.
     owned: RefCell<Vec<Weak<Own>>>,
 }

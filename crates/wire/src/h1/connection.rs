@@ -33,39 +33,42 @@ pub(super) fn check_expect(head: &RequestHead) -> Result<(), Rejected> {
 
 /// Fields that never go further than the next hop. Transfer-Encoding and Content-Length are the
 /// writer's.
-const HOP_BY_HOP: [&str; 6] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "upgrade",
-    "http2-settings",
-];
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"te"
+            | b"upgrade"
+            | b"http2-settings"
+    )
+}
 
 /// What usually stands in Connection and names no field that is not gone anyway.
 const CONNECTION_OPTIONS: [&str; 4] = ["close", "keep-alive", "upgrade", "te"];
 
 /// Fields that stay even if Connection names them: the message would change its meaning, or what
 /// the proxies before us vouch for would be lost. No honest sender names them.
-const END_TO_END: [&str; 14] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "content-type",
-    "content-encoding",
-    "content-range",
-    "authorization",
-    "cookie",
-    "set-cookie",
-    "cache-control",
-    "expect",
-    "origin",
-    "forwarded",
-    "via",
+const END_TO_END: [&[u8]; 14] = [
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"content-encoding",
+    b"content-range",
+    b"authorization",
+    b"cookie",
+    b"set-cookie",
+    b"cache-control",
+    b"expect",
+    b"origin",
+    b"forwarded",
+    b"via",
 ];
 
 /// Families of fields to which the same applies.
-const END_TO_END_FAMILIES: [&str; 3] = ["x-forwarded-", "x-real-", "sec-websocket-"];
+const END_TO_END_FAMILIES: [&[u8]; 3] = [b"x-forwarded-", b"x-real-", b"sec-websocket-"];
 
 /// Removes Connection, the fields it names, and those that are known to concern one hop only.
 ///
@@ -78,10 +81,10 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
 /// The same for a request or a response that upgrades: Connection and Upgrade stay, not for what
 /// they say, but to tell the writer where to put its own.
 pub fn strip_around_upgrade(fields: &mut Fields) {
-    strip(fields, |name| matches!(name, "connection" | "upgrade"));
+    strip(fields, |name| matches!(name, b"connection" | b"upgrade"));
 }
 
-fn strip(fields: &mut Fields, is_place: impl Fn(&str) -> bool) {
+fn strip(fields: &mut Fields, is_place: impl Fn(&[u8]) -> bool) {
     let names_field = |token: &&[u8]| {
         !CONNECTION_OPTIONS
             .iter()
@@ -92,18 +95,14 @@ fn strip(fields: &mut Fields, is_place: impl Fn(&str) -> bool) {
         .filter(names_field)
         .map(<[u8]>::to_vec)
         .collect();
-    let is_named = |name: &str| {
-        named
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    fields.retain(|name, _| {
-        let stays = !HOP_BY_HOP.contains(&name) && (!is_named(name) || is_end_to_end(name));
+    let is_named = |name: &[u8]| named.iter().any(|other| other.eq_ignore_ascii_case(name));
+    fields.retain_lines(|name, _| {
+        let stays = !is_hop_by_hop(name) && (!is_named(name) || is_end_to_end(name));
         stays || is_place(name)
     });
 }
 
-fn is_end_to_end(name: &str) -> bool {
+fn is_end_to_end(name: &[u8]) -> bool {
     END_TO_END.contains(&name)
         || END_TO_END_FAMILIES
             .iter()

@@ -21,14 +21,17 @@ pub enum Connection {
 }
 
 /// Fields that are written for what is so, not for what stands in the head.
-const OWNED: [&str; 6] = [
-    "connection",
-    "upgrade",
-    "content-length",
-    "transfer-encoding",
-    "keep-alive",
-    "proxy-connection",
-];
+fn is_owned(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"upgrade"
+            | b"content-length"
+            | b"transfer-encoding"
+            | b"keep-alive"
+            | b"proxy-connection"
+    )
+}
 
 /// Writes the head of a request, always as HTTP/1.1 and to an origin server: an absolute target is
 /// sent as its path (RFC 9112 §3.2.1). Host and framing stand where the head has them, as HAProxy
@@ -50,7 +53,7 @@ pub fn write_request(
     }
     let host = head.fields.get("host");
     if host.is_none() {
-        write_field("host", head.host().unwrap_or_default(), out);
+        write_field(b"host", head.host().unwrap_or_default(), out);
     }
     let own = Own {
         host,
@@ -137,24 +140,24 @@ fn write_with(own: Own<'_>, fields: &Fields, out: &mut Vec<u8>) {
     let upgrades = own.connection == Some(Connection::Upgrade);
     let (mut host, mut framing) = (own.host, Some(own.framing));
     let (mut connection, mut upgrade) = (own.connection, upgrades);
-    for (name, value) in fields.iter() {
+    for (name, value) in fields.lines() {
         match name {
-            "content-length" | "transfer-encoding" => {
+            b"content-length" | b"transfer-encoding" => {
                 if let Some(framing) = framing.take() {
                     write_framing(framing, out);
                 }
             }
-            "host" if is_request => {
+            b"host" if is_request => {
                 if let Some(host) = host.take() {
-                    write_field("host", host, out);
+                    write_field(b"host", host, out);
                 }
             }
-            "connection" if upgrades => write_connection(connection.take(), out),
-            "upgrade" if upgrade => {
+            b"connection" if upgrades => write_connection(connection.take(), out),
+            b"upgrade" if upgrade => {
                 upgrade = false;
-                write_field("upgrade", b"websocket", out);
+                write_field(b"upgrade", b"websocket", out);
             }
-            _ if OWNED.contains(&name) => {}
+            _ if is_owned(name) => {}
             _ => write_field(name, value, out),
         }
     }
@@ -163,20 +166,20 @@ fn write_with(own: Own<'_>, fields: &Fields, out: &mut Vec<u8>) {
     }
     write_connection(connection, out);
     if upgrade {
-        write_field("upgrade", b"websocket", out);
+        write_field(b"upgrade", b"websocket", out);
     }
 }
 
 fn write_fields(fields: &Fields, wanted: impl Fn(&str) -> bool, out: &mut Vec<u8>) {
     for (name, value) in fields.iter() {
-        if wanted(name) && !OWNED.contains(&name) {
-            write_field(name, value, out);
+        if wanted(name) && !is_owned(name.as_bytes()) {
+            write_field(name.as_bytes(), value, out);
         }
     }
 }
 
-fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    for part in [name, b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
     }
 }
@@ -184,10 +187,10 @@ fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
 fn write_framing(framing: Framing, out: &mut Vec<u8>) {
     match framing {
         Framing::None | Framing::UntilClose => {}
-        Framing::Chunked => write_field("transfer-encoding", b"chunked", out),
+        Framing::Chunked => write_field(b"transfer-encoding", b"chunked", out),
         Framing::Length(length) => {
             write_field(
-                "content-length",
+                b"content-length",
                 itoa::Buffer::new().format(length).as_bytes(),
                 out,
             );
@@ -198,8 +201,8 @@ fn write_framing(framing: Framing, out: &mut Vec<u8>) {
 fn write_connection(connection: Option<Connection>, out: &mut Vec<u8>) {
     match connection {
         None => {}
-        Some(Connection::Close) => write_field("connection", b"close", out),
-        Some(Connection::KeepAlive) => write_field("connection", b"keep-alive", out),
-        Some(Connection::Upgrade) => write_field("connection", b"Upgrade", out),
+        Some(Connection::Close) => write_field(b"connection", b"close", out),
+        Some(Connection::KeepAlive) => write_field(b"connection", b"keep-alive", out),
+        Some(Connection::Upgrade) => write_field(b"connection", b"Upgrade", out),
     }
 }
