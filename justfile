@@ -24,6 +24,14 @@ it filter="":
 oracle filter="" haproxy="/usr/sbin/haproxy":
     TIDEGATE_IT_PROGRAM={{haproxy}} cargo test --package cli --test it -- {{filter}}
 
+# instructions each hot path takes, against the stored figures; with --accept: store them
+count *arguments:
+    ./run count {{arguments}}
+
+# how long each hot path takes on this machine now
+times *names:
+    cargo bench --package hotpaths -- {{names}}
+
 # the program as it should be run in earnest
 release:
     cargo build --release --locked --package cli

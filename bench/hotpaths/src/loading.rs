@@ -1,0 +1,38 @@
+//! Reading a configuration: not on the way of a connection, but on that of a reload.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use crate::scene::configuration;
+use crate::{HotPath, Step, path};
+
+pub(crate) const PATHS: &[HotPath] = &[
+    path("load-reference", 5, || load(|_| {})),
+    path("load-3000-servers", 1, || {
+        load(|text| {
+            for n in 0..3000 {
+                line(
+                    text,
+                    &format!(" server node-{n} 10.1.{}.{}:8080 check", n / 250, n % 250),
+                );
+            }
+        })
+    }),
+];
+
+/// The start of a configuration as they are, and what is appended to it.
+fn load(append: impl Fn(&mut String)) -> Step {
+    let mut text = "global\n maxconn 20000\ndefaults\n mode http\n option httplog\n timeout connect 5s\n \
+                    timeout client 30s\n timeout server 30s\n timeout tunnel 1h\nfrontend www\n bind *:8080\n \
+                    acl is_websocket hdr(Upgrade) -i WebSocket\n use_backend nodes if is_websocket\n \
+                    default_backend nodes\nbackend nodes\n balance leastconn\n option httpchk GET /health\n"
+        .to_owned();
+    append(&mut text);
+    Box::new(move || {
+        black_box(configuration(black_box(&text)));
+    })
+}
+
+fn line(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("a String takes all that is written");
+}
