@@ -17,8 +17,8 @@ use crate::keywords::own::RegistryDraft;
 use crate::keywords::{Bases, SectionKind, capture, server_load, tls, userlist};
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
-    LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, Server, ServerAddress,
-    ServerTls, Target, UseBackend, Userlist,
+    LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, RuleList, Server,
+    ServerAddress, ServerTls, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -585,7 +585,7 @@ fn share_listen_rules(config: &mut Config) {
     }
     for (backend, led_to) in config.backends.iter_mut().zip(led_to) {
         if backend.listen && !led_to {
-            backend.proxy.http_request = Vec::new();
+            backend.proxy.http_request = RuleList::default();
             backend.proxy.http_response = Vec::new();
             backend.proxy.http_after_response = Vec::new();
             backend.proxy.tcp.request = Vec::new();

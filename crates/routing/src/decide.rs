@@ -2,6 +2,7 @@
 
 use config::model::{BackendId, Frontend, Target};
 
+use crate::candidates::Candidates;
 use crate::condition;
 use crate::format::{self, Variables};
 use crate::sample::Facts;
@@ -14,11 +15,18 @@ pub fn backend(
     facts: &Facts<'_>,
     variables: &dyn Variables,
 ) -> Option<BackendId> {
-    let holds = |condition: Option<&_>| condition::holds(condition, facts);
-    let chosen = frontend
-        .use_backend
-        .iter()
-        .find(|rule| holds(rule.condition.as_ref()));
+    let rules = &frontend.use_backend;
+    let candidates = Candidates::new(rules.index(), facts);
+    let mut next = 0;
+    let mut chosen = None;
+    while let Some(position) = candidates.next(next) {
+        let rule = &rules[position];
+        if condition::holds(rule.condition.as_ref(), facts) {
+            chosen = Some(rule);
+            break;
+        }
+        next = position + 1;
+    }
     let chosen = chosen.and_then(|rule| match &rule.target {
         Target::Known(id) => Some(*id),
         Target::Computed(format, names) => {

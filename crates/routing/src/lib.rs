@@ -3,6 +3,7 @@
 pub mod access;
 pub mod auth;
 pub mod balance;
+mod candidates;
 mod certificate;
 pub mod condition;
 pub mod content;

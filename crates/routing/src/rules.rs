@@ -6,11 +6,12 @@
 use config::expr::{Flags, Format, Variable};
 use config::model::{
     ErrorPage, ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule,
-    ResponseAction, ResponseRule,
+    ResponseAction, ResponseRule, RuleList,
 };
 use wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::access;
+use crate::candidates::Candidates;
 use crate::condition;
 use crate::format::{self, Variables};
 use crate::pages::{self, StatusLine};
@@ -50,18 +51,26 @@ pub enum Stopped {
 /// Runs `http-request` rules over a request, from the one at `from` on. `facts.request` is ignored:
 /// rules see the head as the rules before them left it. `proxies` may have pages for what is denied.
 pub fn request(
-    rules: &[RequestRule],
+    rules: &RuleList<RequestRule>,
     from: usize,
     head: &mut RequestHead,
     facts: &Facts<'_>,
     variables: &dyn Variables,
     proxies: &[&ErrorPages],
 ) -> Outcome {
-    for (position, rule) in rules.iter().enumerate().skip(from) {
+    let mut candidates = None;
+    let mut next = from;
+    loop {
         let seen = Facts {
             request: Some(head),
             ..*facts
         };
+        let look = || Candidates::new(rules.index(), &seen);
+        let Some(position) = candidates.get_or_insert_with(look).next(next) else {
+            return Outcome::Continue;
+        };
+        let rule = &rules[position];
+        next = position + 1;
         let unproven = || facts.memory.is_login_wanted();
         let holds = condition::holds(rule.condition.as_ref(), &seen);
         if unproven() {
@@ -94,6 +103,8 @@ pub fn request(
                     return Outcome::Unproven(position);
                 }
                 head.fields.set(name, &value);
+                // What rules depend on may be another text now.
+                candidates = None;
                 continue;
             }
             RequestAction::AddHeader(name, value) => {
@@ -102,6 +113,8 @@ pub fn request(
                     return Outcome::Unproven(position);
                 }
                 head.fields.append(name, &value);
+                // What rules depend on may be another text now.
+                candidates = None;
                 continue;
             }
             RequestAction::Capture(capture) => {
@@ -126,6 +139,8 @@ pub fn request(
             }
             RequestAction::DelHeader(name) => {
                 head.fields.remove(name);
+                // What rules depend on may be another text now.
+                candidates = None;
                 continue;
             }
         };
@@ -134,7 +149,6 @@ pub fn request(
         }
         return Outcome::Stop(stopped);
     }
-    Outcome::Continue
 }
 
 /// Runs `http-response` or `http-after-response` rules over a response. `facts.response` is ignored, as

@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::expr::Stage;
-use crate::model::{Reply, ReplyBody, RequestAction, RequestRule, Secret, StatsPage};
+use crate::model::{Reply, ReplyBody, RequestAction, RequestRule, RuleList, Secret, StatsPage};
 use crate::values::{Unit, limit, next_duration};
 
 /// HAProxy's own defaults, so that bookmarks and scripts stay valid.
@@ -73,7 +73,7 @@ fn page<'d>(draft: &'d mut Draft, args: &Args<'_>) -> &'d mut StatsPage {
         uri: URI_DEFAULT.into(),
         realm: REALM_DEFAULT.into(),
         auth: Vec::new(),
-        http_request: Vec::new(),
+        http_request: RuleList::default(),
         admin: Vec::new(),
         scope: Vec::new(),
         show_modules: false,

@@ -16,6 +16,7 @@ mod outgoing;
 mod own;
 mod proxy;
 mod retry;
+mod rule_list;
 mod rules;
 mod server;
 mod stats;
@@ -44,6 +45,7 @@ pub use proxy::{
     Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Target, Timeouts, UseBackend,
 };
 pub use retry::{RETRIED_STATUSES, RetryOn};
+pub use rule_list::{Conditional, RuleIndex, RuleList, RuleTable};
 pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,

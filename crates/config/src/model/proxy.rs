@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{
     BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpCheck, HttpReuse,
-    KeepAlive, Logging, PersistRule, RequestRule, ResponseRule, RetryOn, Secret, Server, ServerTls,
-    StatsPage, TcpRules, UniqueId, Userlist,
+    KeepAlive, Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server,
+    ServerTls, StatsPage, TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -44,7 +44,7 @@ pub struct Proxy {
     /// `monitor-uri`, `option abortonclose` and their like.
     pub conduct: Conduct,
     /// `http-request` rules, in order.
-    pub http_request: Vec<RequestRule>,
+    pub http_request: RuleList<RequestRule>,
     /// `http-response` rules, in order.
     pub http_response: Vec<ResponseRule>,
     /// `http-after-response` rules, in order; none of them answers.
@@ -138,7 +138,7 @@ pub struct Frontend {
     /// mode suggests.
     pub smart_accept: Option<bool>,
     /// `use_backend` lines, in order.
-    pub use_backend: Vec<UseBackend>,
+    pub use_backend: RuleList<UseBackend>,
     /// `default_backend`; for `listen` its own back half.
     pub default_backend: Option<BackendId>,
     /// `capture`, `declare capture`: what is kept for the log line.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RequestRule;
+use super::{RequestRule, RuleList};
 use crate::expr::Condition;
 
 /// `stats …` (manual 4.2).
@@ -16,7 +16,7 @@ pub struct StatsPage {
     /// `stats auth user:password`, any of them.
     pub auth: Vec<(Arc<str>, Secret)>,
     /// `stats http-request allow|deny|auth`: who sees the page. The first that holds decides.
-    pub http_request: Vec<RequestRule>,
+    pub http_request: RuleList<RequestRule>,
     /// `stats admin`: when servers may be changed from the page; any of them is enough.
     pub admin: Vec<Condition>,
     /// `stats scope`: names of the proxies that are shown; empty: all. `.` has become a name.
