@@ -172,7 +172,7 @@ impl ClientTls {
             Some(Err(_)) | None => nameless(),
         };
         let tls = TlsStream::connect(carrier, self.0.config.load_full(), name).await?;
-        Ok(Stream::Tls(Box::new(tls)))
+        Ok(Stream::Tls(tls))
     }
 }
 

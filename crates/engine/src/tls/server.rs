@@ -2,8 +2,10 @@
 //! exchanged as a whole when files change; connections under way keep what they have.
 
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -12,13 +14,14 @@ use config::model::{BindTls, CertificateSource, ClientVerify, GlobalTls, Mode, T
 use routing::sample::{ConnectionError, TlsFacts};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls::sign::CertifiedKey;
 
 use super::certificates::{BUNDLE, Store};
 use super::client_auth::{ClientAuth, OPEN};
 use super::files::Watched;
 use super::select::{Asked, Entry, Index};
 use super::sessions::{Scoped, SessionCache};
-use super::stream::{self, TlsStream};
+use super::stream::{Greeting, TlsStream};
 use super::tickets::{TicketKeys, Ticketer};
 use super::{ciphers, failure, handshake};
 use crate::stream::{Carrier, Stream};
@@ -77,6 +80,15 @@ impl Context {
             false => self.without_alpn.clone(),
         }
     }
+}
+
+/// What a client gets by its greeting.
+struct Chosen {
+    config: Arc<ServerConfig>,
+    auth: Option<Arc<ClientAuth>>,
+    certificate: Option<Arc<Vec<u8>>>,
+    key: Option<Arc<CertifiedKey>>,
+    sni: Option<String>,
 }
 
 impl ServerTlsConfig {
@@ -191,24 +203,20 @@ impl ServerTlsConfig {
         &self,
         mut carrier: Carrier,
     ) -> Result<(Stream, TlsFacts), ConnectionError> {
-        let start = stream::read_hello(&mut carrier).await;
-        let (accepted, hello_bytes) = start.map_err(|error| failure::of(&error, 0))?;
-        let hello = accepted.client_hello();
-        let picked;
-        let (config, auth, certificate) = {
-            let served = self.current.load();
-            let entry = served.index.pick(&Asked::of(&hello));
-            let position = entry.map_or(0, |entry| entry.context);
-            let context = served.contexts.get(position).or(served.contexts.first());
-            let context = context.ok_or(ConnectionError::Handshake)?;
-            let certificate = entry.map(|entry| entry.certificate.der.clone());
-            picked = entry.map(|entry| entry.key.clone());
-            (context.config(&hello), context.auth.clone(), certificate)
-        };
-        let sni = hello.server_name().map(str::to_owned);
-        let shaking = TlsStream::accept(carrier, config, hello_bytes);
-        let shaken = handshake::noting(picked, shaking).await;
+        let mut greeting = Greeting::default();
+        // The greeting taken apart is kilobytes, and is not kept while the handshake waits.
+        let chosen = poll_fn(|cx| {
+            let read = ready!(greeting.poll_read(cx, &mut carrier));
+            Poll::Ready(match read {
+                Ok(accepted) => self.choose(&accepted.client_hello()),
+                Err(error) => Err(failure::of(&error, 0)),
+            })
+        });
+        let chosen = chosen.await?;
+        let shaking = TlsStream::accept(carrier, chosen.config, greeting.bytes);
+        let shaken = handshake::noting(chosen.key, shaking).await;
         let (tls, mut passed) = shaken.map_err(|(error, depth)| failure::of(&error, depth))?;
+        let (sni, auth, certificate) = (chosen.sni, chosen.auth, chosen.certificate);
         let connection = tls.state();
         let mut facts = super::facts(connection, sni.as_deref());
         facts.certificate = certificate;
@@ -223,7 +231,23 @@ impl ServerTlsConfig {
             (shown.ca_error, shown.ca_depth) = (passed.ca, passed.ca_depth);
             facts.client = Some(Box::new(shown));
         }
-        Ok((Stream::Tls(Box::new(tls)), facts))
+        Ok((Stream::Tls(tls), facts))
+    }
+
+    /// Which settings and which certificate a client gets.
+    fn choose(&self, hello: &ClientHello<'_>) -> Result<Chosen, ConnectionError> {
+        let served = self.current.load();
+        let entry = served.index.pick(&Asked::of(hello));
+        let position = entry.map_or(0, |entry| entry.context);
+        let context = served.contexts.get(position).or(served.contexts.first());
+        let context = context.ok_or(ConnectionError::Handshake)?;
+        Ok(Chosen {
+            config: context.config(hello),
+            auth: context.auth.clone(),
+            certificate: entry.map(|entry| entry.certificate.der.clone()),
+            key: entry.map(|entry| entry.key.clone()),
+            sni: hello.server_name().map(str::to_owned),
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use rustls::unbuffered::{
 };
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::stream::Carrier;
 
@@ -32,9 +32,6 @@ const ENCRYPT_LEN: usize = 32 * 1024;
 /// Room for what encryption adds to [`ENCRYPT_LEN`]: head, content type and tag of each record, were
 /// they as small as a peer may ask for (RFC 6066 section 4: 512 bytes).
 const OVERHEAD_MAX: usize = ENCRYPT_LEN / 512 * 64;
-
-/// Room for a ClientHello with a post-quantum key share.
-const HELLO_LEN: usize = 2048;
 
 /// Room for an encrypted alert: two bytes, and what encryption adds.
 const ALERT_LEN_MAX: usize = 256;
@@ -159,14 +156,17 @@ macro_rules! drive {
 }
 
 impl TlsStream {
+    // Boxed from the start: a handshake waits, and what waits by value is moved from state to state.
+
     /// As a server: shakes hands over `carrier`, of which `first` bytes were read already.
     pub(crate) async fn accept(
         carrier: Carrier,
         config: Arc<ServerConfig>,
         first: Vec<u8>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Box<Self>> {
         let connection = UnbufferedServerConnection::new(config).map_err(invalid)?;
-        Self::shake_hands(carrier, Machine::Server(connection), first).await
+        let stream = Self::new(carrier, Machine::Server(connection));
+        Self::shake_hands(stream, first).await
     }
 
     /// As a client.
@@ -174,13 +174,14 @@ impl TlsStream {
         carrier: Carrier,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Box<Self>> {
         let connection = UnbufferedClientConnection::new(config, name).map_err(invalid)?;
-        Self::shake_hands(carrier, Machine::Client(connection), Vec::new()).await
+        let stream = Self::new(carrier, Machine::Client(connection));
+        Self::shake_hands(stream, Vec::new()).await
     }
 
-    async fn shake_hands(carrier: Carrier, machine: Machine, first: Vec<u8>) -> io::Result<Self> {
-        let mut stream = Self {
+    fn new(carrier: Carrier, machine: Machine) -> Box<Self> {
+        Box::new(Self {
             carrier,
             machine,
             incomplete: Vec::new(),
@@ -191,7 +192,10 @@ impl TlsStream {
             ended: false,
             closed: false,
             failed: false,
-        };
+        })
+    }
+
+    async fn shake_hands(mut stream: Box<Self>, first: Vec<u8>) -> io::Result<Box<Self>> {
         let mut first = Some(first);
         poll_fn(|cx| stream.poll_handshake(cx, &mut first)).await?;
         Ok(stream)
@@ -474,34 +478,72 @@ fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, encrypted: &mut Vec<u8>) ->
     }
 }
 
-/// Reads the ClientHello, by which the settings are chosen; returns it with the bytes read, which
-/// belong to the handshake ([`TlsStream::accept`]).
-pub(super) async fn read_hello(carrier: &mut Carrier) -> io::Result<(Accepted, Vec<u8>)> {
-    let mut acceptor = Acceptor::default();
-    let mut bytes = Vec::with_capacity(HELLO_LEN);
-    loop {
-        let before = bytes.len();
-        if carrier.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// The ClientHello, by which the settings are chosen, as it comes in.
+#[derive(Default)]
+pub(super) struct Greeting {
+    /// All that was read. It belongs to the handshake ([`TlsStream::accept`]).
+    pub(super) bytes: Vec<u8>,
+    /// What it was given so far, where the greeting does not come at once: that is seldom, and it is large.
+    acceptor: Option<Box<Acceptor>>,
+}
+
+impl Greeting {
+    /// Reads until the greeting is whole.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        carrier: &mut Carrier,
+    ) -> Poll<io::Result<Accepted>> {
+        loop {
+            let before = self.bytes.len();
+            let got = INCOMING.with_borrow_mut(|scratch| {
+                scratch.resize(scratch.len().max(READ_LEN), 0);
+                let mut read = ReadBuf::new(&mut scratch[..READ_LEN]);
+                ready!(Pin::new(&mut *carrier).poll_read(cx, &mut read))?;
+                self.bytes.extend_from_slice(read.filled());
+                Poll::Ready(io::Result::Ok(()))
+            });
+            ready!(got)?;
+            if self.bytes.len() == before {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            match self.parse(before) {
+                Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
+                Ok(None) => {}
+                Err((error, words)) => {
+                    // Who speaks no TLS may not care for the reason, nor wait for it.
+                    let _ = Pin::new(carrier).poll_write(cx, &words);
+                    return Poll::Ready(Err(error));
+                }
+            }
+            if self.bytes.len() > INCOMPLETE_MAX {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         }
-        let mut fresh = &bytes[before..];
+    }
+
+    /// Looks at what has come since. An error comes with what the client is told.
+    fn parse(&mut self, before: usize) -> Result<Option<Accepted>, (io::Error, Vec<u8>)> {
+        let silent = |error| (error, Vec::new());
+        let mut fresh = &self.bytes[before..];
+        let mut on_stack = Acceptor::default();
+        let acceptor = self.acceptor.as_deref_mut().unwrap_or(&mut on_stack);
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut fresh)?;
+            acceptor.read_tls(&mut fresh).map_err(silent)?;
             match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok((accepted, bytes)),
+                Ok(Some(accepted)) => return Ok(Some(accepted)),
                 Ok(None) => {}
                 Err((error, mut alert)) => {
                     let mut words = Vec::new();
-                    alert.write_all(&mut words)?;
-                    // Who speaks no TLS may not care for the reason, nor wait for it.
-                    let _ = carrier.write(&words).await;
-                    return Err(invalid(error));
+                    alert.write_all(&mut words).map_err(silent)?;
+                    return Err((invalid(error), words));
                 }
             }
         }
-        if bytes.len() > INCOMPLETE_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
+        if self.acceptor.is_none() {
+            self.acceptor = Some(Box::new(on_stack));
         }
+        Ok(None)
     }
 }
 
