@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use config::expr::Flags;
 use config::model::{ConnectionMode, ForwardFor};
+use routing::format;
 use routing::rules::Answer;
 use wire::h1::{self, BodyLength};
 use wire::head::{Method, RequestHead, ResponseHead};
@@ -290,6 +292,9 @@ fn prepare_for_server(request: &mut Request, server: &ServerConnection, backend:
     request.session.note_source(&server.stream);
 }
 
+/// Room for an address of either family as text.
+const ADDRESS_LEN: usize = 46;
+
 /// `option forwardfor`, or `originalto`, of backend and frontend together (manual 4.2): either asks for the header,
 /// either may except a source; the backend's name for it wins, and `if-none` counts where all who
 /// ask say it.
@@ -303,8 +308,9 @@ fn add_forwarded_for(head: &mut RequestHead, settings: [Option<&ForwardFor>; 2],
     if excepted || (if_none && head.fields.contains(&first.header)) {
         return;
     }
-    head.fields
-        .append(&first.header, src.ip().to_string().as_bytes());
+    let mut text = Vec::with_capacity(ADDRESS_LEN);
+    format::address(src.ip(), Flags::default(), &mut text);
+    head.fields.append(&first.header, &text);
 }
 
 /// The stricter of both sides' connection modes.

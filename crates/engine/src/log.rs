@@ -4,6 +4,7 @@
 //! (`session::line`); here it gets its header and goes to its targets. A slow target never holds up
 //! traffic: when its queue is full a line is dropped and counted.
 
+mod datagrams;
 mod frame;
 mod queue;
 mod sampler;

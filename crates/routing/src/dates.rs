@@ -38,6 +38,47 @@ thread_local! {
     static LAST: [Cell<Option<Moment>>; 2] = const { [Cell::new(None), Cell::new(None)] };
 }
 
+/// Text of a second, as a log line has it.
+#[derive(Clone, Copy)]
+struct Text {
+    second: u64,
+    bytes: [u8; TEXT_MAX],
+    len: usize,
+}
+
+/// `01/Jan/1970:00:00:00.` and `Jan  1 00:00:00` fit.
+const TEXT_MAX: usize = 24;
+
+thread_local! {
+    /// The two dates that nearly every log line has, as they were written last.
+    static TEXTS: [Cell<Text>; 2] = const {
+        [const { Cell::new(Text { second: u64::MAX, bytes: [0; TEXT_MAX], len: 0 }) }; 2]
+    };
+}
+
+/// Writes what `write` writes of a second, which is asked once for each.
+fn written(place: usize, now: Duration, out: &mut Vec<u8>, write: fn(&Moment, &mut Vec<u8>)) {
+    let second = now.as_secs();
+    TEXTS.with(|texts| {
+        let text = texts[place].get();
+        if text.second == second {
+            return out.extend_from_slice(&text.bytes[..text.len]);
+        }
+        let start = out.len();
+        write(&local(now), out);
+        let written = &out[start..];
+        let mut bytes = [0; TEXT_MAX];
+        if let Some(room) = bytes.get_mut(..written.len()) {
+            room.copy_from_slice(written);
+            texts[place].set(Text {
+                second,
+                bytes,
+                len: written.len(),
+            });
+        }
+    });
+}
+
 /// A moment in UTC.
 fn utc(now: Duration) -> Moment {
     remembered(0, now, || TimeZone::UTC)
@@ -99,10 +140,11 @@ pub fn http(now: Duration, out: &mut Vec<u8>) {
 
 /// `01/Jan/1970:00:00:00.000`, local: what `%t` and `%tr` write.
 pub fn log_millis(now: Duration, out: &mut Vec<u8>) {
-    let date = local(now);
-    log_day(&date, out);
-    time(&date, out);
-    out.push(b'.');
+    written(0, now, out, |date, out| {
+        log_day(date, out);
+        time(date, out);
+        out.push(b'.');
+    });
     digits(now.subsec_millis(), 3, out);
 }
 
@@ -118,12 +160,13 @@ pub fn log_local(now: Duration, out: &mut Vec<u8>) {
 
 /// `Jan  1 00:00:00`, local: RFC 3164 section 4.1.2.
 pub fn syslog(now: Duration, out: &mut Vec<u8>) {
-    let date = local(now);
-    out.extend_from_slice(month(&date).as_bytes());
-    out.extend_from_slice(if date.day < 10 { b"  " } else { b" " });
-    digits(date.day.into(), 1, out);
-    out.push(b' ');
-    time(&date, out);
+    written(1, now, out, |date, out| {
+        out.extend_from_slice(month(date).as_bytes());
+        out.extend_from_slice(if date.day < 10 { b"  " } else { b" " });
+        digits(date.day.into(), 1, out);
+        out.push(b' ');
+        time(date, out);
+    });
 }
 
 /// `1970-01-01T00:00:00.000000+00:00`, local: RFC 5424 section 6.2.3.

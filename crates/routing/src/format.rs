@@ -4,7 +4,7 @@
 //! (manual 8.6), in messages those that no header may hold become `%XX`.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use config::expr::{Flags, Format, Part, Sample, Variable};
 use wire::head::RequestHead;
@@ -159,8 +159,9 @@ pub fn captures<'v>(
 
 /// Encodes what stands behind `start`. Nearly always there is nothing to do.
 fn encode_in_place(start: usize, encoding: &Encoding, escape: bool, out: &mut Vec<u8>) {
-    let changes = |byte: &u8| (encoding.is_unsafe)(*byte) || (escape && b"\"\\]".contains(byte));
-    if out[start..].iter().any(changes) {
+    let changes =
+        |byte: &u8| encoding.is_unsafe[usize::from(*byte)] || (escape && b"\"\\]".contains(byte));
+    if (encoding.changes || escape) && out[start..].iter().any(changes) {
         let text = out.split_off(start);
         encode(&text, encoding, escape, out);
     }
@@ -280,53 +281,89 @@ pub fn port(port: u16, flags: Flags, out: &mut Vec<u8>) {
 /// Writes an address: as usual, or with `+X` its bytes in hexadecimal.
 pub fn address(address: IpAddr, flags: Flags, out: &mut Vec<u8>) {
     let written = match (flags.hex, address) {
-        (false, address) => write!(out, "{address}"),
+        (false, IpAddr::V4(address)) => {
+            dotted(address, out);
+            Ok(())
+        }
+        (false, IpAddr::V6(address)) => write!(out, "{address}"),
         (true, IpAddr::V4(address)) => write!(out, "{:08X}", address.to_bits()),
         (true, IpAddr::V6(address)) => write!(out, "{:032X}", address.to_bits()),
     };
     debug_assert!(written.is_ok(), "a Vec takes all that is written");
 }
 
+/// An IPv4 address as usual, without the formatter: every log line and most forwarded heads have one.
+pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        out.extend((at > 0).then_some(b'.'));
+        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
+}
+
 /// Which bytes are written as two hexadecimal digits, and behind which sign.
 struct Encoding {
     sign: u8,
-    is_unsafe: fn(u8) -> bool,
+    is_unsafe: [bool; 256],
+    /// Whether any byte is.
+    changes: bool,
+}
+
+impl Encoding {
+    /// Nothing is encoded.
+    const fn none() -> Self {
+        Self {
+            sign: b'#',
+            is_unsafe: [false; 256],
+            changes: false,
+        }
+    }
+
+    /// Control characters, those of `others`, and where it is `ascii` what is none.
+    const fn of(sign: u8, ascii: bool, others: &[u8]) -> Self {
+        let mut is_unsafe = [false; 256];
+        let mut byte = 0;
+        while byte < is_unsafe.len() {
+            is_unsafe[byte] = byte < 32 || byte == 127 || (ascii && byte > 127);
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < others.len() {
+            is_unsafe[others[at] as usize] = true;
+            at += 1;
+        }
+        Self {
+            sign,
+            is_unsafe,
+            changes: true,
+        }
+    }
+
+    /// `byte` may stand as it is after all.
+    const fn but(mut self, byte: u8) -> Self {
+        self.is_unsafe[byte as usize] = false;
+        self
+    }
 }
 
 /// Nothing is encoded.
-const AS_IT_IS: Encoding = Encoding {
-    sign: b'#',
-    is_unsafe: |_| false,
-};
+static AS_IT_IS: Encoding = Encoding::none();
 
 /// What a client sent in its request line, in a log line (manual 8.6).
-const LOG_URL: Encoding = Encoding {
-    sign: b'#',
-    is_unsafe: |byte| !(32..127).contains(&byte) || b"\"#".contains(&byte),
-};
+static LOG_URL: Encoding = Encoding::of(b'#', true, b"\"#");
 
 /// What a client or node sent in a header, in a log line.
-const LOG_HEADER: Encoding = Encoding {
-    sign: b'#',
-    is_unsafe: |byte| !(32..127).contains(&byte) || b"\"#{|}".contains(&byte),
-};
+static LOG_HEADER: Encoding = Encoding::of(b'#', true, b"\"#{|}");
 
 /// A sample in a log line. HAProxy writes it raw; here a client cannot begin a new line with it.
-const LOG_SAMPLE: Encoding = Encoding {
-    sign: b'#',
-    is_unsafe: |byte| byte < 32 || byte == 127,
-};
+static LOG_SAMPLE: Encoding = Encoding::of(b'#', false, b"");
 
 /// A sample in a header or body: what a field value may not hold (RFC 9110 §5.5).
-const MESSAGE: Encoding = Encoding {
-    sign: b'%',
-    is_unsafe: |byte| (byte < 32 && byte != b'\t') || byte == 127,
-};
+static MESSAGE: Encoding = Encoding::of(b'%', false, b"").but(b'\t');
 
 fn encode(text: &[u8], encoding: &Encoding, escape: bool, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in text {
-        if (encoding.is_unsafe)(byte) {
+        if encoding.is_unsafe[usize::from(byte)] {
             let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
             out.extend_from_slice(&[encoding.sign, DIGITS[high], DIGITS[low]]);
         } else {

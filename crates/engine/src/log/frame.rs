@@ -42,13 +42,15 @@ pub(super) fn write(
         (LogLineFormat::Local, _) | (LogLineFormat::Default, None) => {
             angled(priority, out);
             dates::syslog(now, out);
-            put(out, format_args!(" {tag}[{pid}]: "));
+            tagged(tag, *pid, out);
         }
         (LogLineFormat::Rfc3164, host) | (LogLineFormat::Default, host @ Some(_)) => {
             angled(priority, out);
             dates::syslog(now, out);
             let host = host.unwrap_or(NO_HOST);
-            put(out, format_args!(" {host} {tag}[{pid}]: "));
+            out.push(b' ');
+            out.extend_from_slice(host.as_bytes());
+            tagged(tag, *pid, out);
         }
         (LogLineFormat::Rfc5424, host) => {
             angled(priority, out);
@@ -72,6 +74,15 @@ fn angled(number: u32, out: &mut Vec<u8>) {
     out.push(b'<');
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.push(b'>');
+}
+
+/// ` haproxy[42]: `
+fn tagged(tag: &str, pid: u32, out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(tag.as_bytes());
+    out.push(b'[');
+    out.extend_from_slice(itoa::Buffer::new().format(pid).as_bytes());
+    out.extend_from_slice(b"]: ");
 }
 
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -3,13 +3,16 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::LogSink;
+use smallvec::{SmallVec, smallvec};
 
+use super::datagrams::{AT_A_TIME, Datagrams};
 use super::queue::{Batch, Queue};
 use crate::inherited;
 use crate::resolver::Resolver;
@@ -40,8 +43,9 @@ pub(super) fn start(queue: Arc<Queue>, sinks: Vec<LogSink>, resolver: Resolver) 
     let thread = std::thread::Builder::new().name("log".into());
     thread.spawn(move || {
         let mut batch = Batch::default();
+        let mut datagrams = Datagrams::default();
         while queue.take(&mut batch) {
-            write(&batch, &mut sinks, &queue);
+            write(&batch, &mut sinks, &mut datagrams, &queue);
             for done in &batch.flushes {
                 // Whoever asked may have stopped waiting.
                 let _ = done.try_send(());
@@ -55,26 +59,35 @@ pub(super) fn start(queue: Arc<Queue>, sinks: Vec<LogSink>, resolver: Resolver) 
     Ok(())
 }
 
-/// Writes lines in their order; neighbours to the same stream go together.
-fn write(batch: &Batch, sinks: &mut [Sink], queue: &Queue) {
+/// Writes lines in their order; neighbours to the same sink go together.
+fn write(batch: &Batch, sinks: &mut [Sink], datagrams: &mut Datagrams, queue: &Queue) {
     let (mut start, mut at) = (0, 0);
     while let Some(first) = batch.lines.get(at) {
         let Some(sink) = sinks.get_mut(usize::from(first.sink)) else {
             return;
         };
-        let (mut end, mut count) = (first.end, 1);
-        if sink.is_stream() {
-            let next = |count: usize| batch.lines.get(at + count);
-            while let Some(line) = next(count)
-                && line.sink == first.sink
-                && line.end - start <= AT_ONCE
-            {
-                end = line.end;
-                count += 1;
+        let (mut end, mut count, is_stream) = (first.end, 1, sink.is_stream());
+        let mut lines: SmallVec<[&[u8]; AT_A_TIME]> = smallvec![&batch.bytes[start..end]];
+        while let Some(line) = batch.lines.get(at + count)
+            && line.sink == first.sink
+            && match is_stream {
+                true => line.end - start <= AT_ONCE,
+                false => count < AT_A_TIME,
             }
+        {
+            if !is_stream {
+                lines.push(&batch.bytes[end..line.end]);
+            }
+            end = line.end;
+            count += 1;
         }
-        if sink.write(&batch.bytes[start..end]).is_err() {
-            queue.lose(count as u64);
+        let lost = match is_stream {
+            true if sink.write(&batch.bytes[start..end]).is_ok() => 0,
+            true => count,
+            false => sink.send(&lines, datagrams),
+        };
+        if lost > 0 {
+            queue.lose(lost as u64);
         }
         (start, at) = (end, at + count);
     }
@@ -135,6 +148,26 @@ impl Sink {
         done
     }
 
+    /// Sends datagrams; how many were lost. What stops them is tried by itself, as [`Sink::write`] does.
+    fn send(&mut self, mut lines: &[&[u8]], datagrams: &mut Datagrams) -> usize {
+        let mut lost = 0;
+        while let [first, others @ ..] = lines {
+            let socket = self.open.as_ref().and_then(Open::datagram_socket);
+            let sent = match socket {
+                Some(socket) if !others.is_empty() => datagrams.send(socket, lines).unwrap_or(0),
+                _ => 0,
+            };
+            lines = match sent {
+                0 => {
+                    lost += usize::from(self.write(first).is_err());
+                    others
+                }
+                sent => lines.get(sent..).unwrap_or_default(),
+            };
+        }
+        lost
+    }
+
     /// Opens it. Datagram sockets never block: a target that does not keep up loses lines.
     fn open(&mut self) -> io::Result<Open> {
         match &self.to {
@@ -189,6 +222,14 @@ fn look_up(resolver: &Resolver, name: &str, port: u16) -> io::Result<SocketAddr>
 }
 
 impl Open {
+    fn datagram_socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Stdout | Self::Stderr | Self::File(_) => None,
+            Self::Udp(udp) => Some(udp.as_fd()),
+            Self::Unix(unix) => Some(unix.as_fd()),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout => {

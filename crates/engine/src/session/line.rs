@@ -128,6 +128,9 @@ impl Ending<'_> {
         if line.is_empty() {
             return Some(b"<BADREQ>");
         }
+        if v == Variable::r {
+            return Some(line);
+        }
         let mut words = line.split(|b| *b == b' ');
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
         let (path, query) = match target.iter().position(|b| *b == b'?') {
@@ -135,7 +138,6 @@ impl Ending<'_> {
             None => (target, &target[target.len()..]),
         };
         Some(match v {
-            Variable::r => line,
             Variable::HM => method,
             Variable::HU => target,
             Variable::HP => path,
