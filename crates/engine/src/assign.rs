@@ -398,6 +398,25 @@ impl Slot {
         &self.server
     }
 
+    /// The place stays taken, and whoever takes it on keeps in mind whose it is.
+    pub(crate) fn rest(mut self) {
+        self.occupied = false;
+    }
+
+    /// A place that was taken before.
+    pub(crate) fn wake(backend: &Arc<BackendState>, server: &Arc<ServerState>) -> Self {
+        Self {
+            backend: backend.clone(),
+            server: server.clone(),
+            occupied: true,
+        }
+    }
+
+    /// Whether it is a place of this backend's on this server.
+    pub(crate) fn is_on(&self, backend: &Arc<BackendState>, server: &Arc<ServerState>) -> bool {
+        Arc::ptr_eq(&self.backend, backend) && Arc::ptr_eq(&self.server, server)
+    }
+
     /// Frees the place while the pool is locked already.
     fn vacate(mut self, pool: &mut Pool) {
         self.occupied = false;

@@ -24,7 +24,7 @@ use crate::redir;
 use crate::retry::Kept;
 use crate::session::Session;
 use crate::site::BackendState;
-use crate::tunnel::Tunnel;
+use crate::tunnels::Arrived;
 use crate::upstream::former::Wanted;
 use crate::worker::Worker;
 
@@ -32,8 +32,8 @@ use crate::worker::Worker;
 pub(crate) enum Forwarded {
     /// It was answered, by the node or by us.
     Done(Client, After),
-    /// It became a WebSocket.
-    Tunnel(Tunnel),
+    /// It became a WebSocket, one of its worker's tunnels: nothing of it is left here.
+    Switched,
 }
 
 /// Forwards a request and sees its response, or the opening of its tunnel, through.
@@ -80,7 +80,10 @@ pub(crate) async fn forward(
             request.body_read = request.body_read.max(failure.body);
         }
         match outcome {
-            Outcome::Switched => return Forwarded::Tunnel(open_tunnel(client, server, request)),
+            Outcome::Switched => {
+                open_tunnel(client, server, request);
+                return Forwarded::Switched;
+            }
             Outcome::Done {
                 client: after,
                 server_reusable,
@@ -328,16 +331,20 @@ fn keeps_server(request: &Request, backend: &BackendState) -> bool {
         && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
 
-fn open_tunnel(mut client: Client, mut server: ServerConnection, request: Request) -> Tunnel {
-    let early_up = client.buffer.take(&client.connection.worker.buffers);
-    let early_down = server.buffer.take(&client.connection.worker.buffers);
-    Tunnel::new(
-        client.stream,
-        server.stream,
-        early_up,
-        early_down,
-        request.session,
-    )
+fn open_tunnel(mut client: Client, mut server: ServerConnection, request: Request) {
+    let worker = client.worker();
+    let early_up = client.buffer.take(&worker.buffers);
+    let early_down = server.buffer.take(&worker.buffers);
+    let client = Arrived {
+        stream: client.into_stream(),
+        early: early_up,
+    };
+    let server = Arrived {
+        stream: server.stream,
+        early: early_down,
+    };
+    let session = request.session;
+    worker.tunnels.open(client, server, session, &worker);
 }
 
 /// Tells the client, if it has not got a response head yet, and closes the books.

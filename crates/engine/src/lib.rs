@@ -54,6 +54,7 @@ mod shared;
 mod silence;
 mod site;
 pub mod snapshot;
+mod socket;
 mod spread;
 mod stats;
 mod stream;

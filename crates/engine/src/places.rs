@@ -10,10 +10,10 @@ use crate::site::FrontendState;
 
 /// Places below limits, until dropped.
 pub(crate) struct Places {
-    _process: OwnedSemaphorePermit,
-    _frontend: OwnedSemaphorePermit,
+    process: OwnedSemaphorePermit,
+    frontend: OwnedSemaphorePermit,
     /// Places below limits that few configurations have.
-    _rare: Option<Box<Rare>>,
+    rare: Option<Box<Rare>>,
 }
 
 /// A place on an address with a `maxconn` of its own, and one below `maxsslconn`.
@@ -44,10 +44,33 @@ impl Places {
             })
         });
         Some(Self {
-            _process: of_process,
-            _frontend: of_frontend,
-            _rare: rare,
+            process: of_process,
+            frontend: of_frontend,
+            rare,
         })
+    }
+}
+
+/// The same of a connection at rest: no more than a pointer, since the common limits are found
+/// elsewhere. It must be given back by hand.
+#[derive(Default)]
+pub(crate) struct Owed(Option<Box<Rare>>);
+
+impl Places {
+    /// To be given back later.
+    pub(crate) fn owe(self) -> Owed {
+        self.process.forget();
+        self.frontend.forget();
+        Owed(self.rare)
+    }
+}
+
+impl Owed {
+    /// Gives back what was taken below the limits of this process and of this frontend.
+    pub(crate) fn give_back(self, shared: &Shared, frontend: &FrontendState) {
+        shared.room.add_permits(1);
+        frontend.room.add_permits(1);
+        drop(self.0);
     }
 }
 

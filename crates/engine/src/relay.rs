@@ -16,7 +16,7 @@ use crate::rdp;
 use crate::serve;
 use crate::session::{Early, Session};
 use crate::site::BackendState;
-use crate::tunnel::Tunnel;
+use crate::tunnels::Arrived;
 use crate::upstream::former::{Former, Wanted};
 use crate::worker::Worker;
 
@@ -141,8 +141,15 @@ async fn open(
     }
     let early_up = session.take_inspected().take(&worker.buffers);
     let early_down = server.buffer.take(&worker.buffers);
-    let tunnel = Tunnel::new(client.stream, server.stream, early_up, early_down, session);
-    tokio::task::spawn_local(tunnel);
+    let client = Arrived {
+        stream: client.into_stream(),
+        early: early_up,
+    };
+    let server = Arrived {
+        stream: server.stream,
+        early: early_down,
+    };
+    worker.tunnels.open(client, server, session, worker);
 }
 
 /// The server's connection is closed, what it said goes to the client, and that is the end.

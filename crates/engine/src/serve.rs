@@ -146,11 +146,7 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                         client = same_client;
                         after
                     }
-                    // The tunnel is a task of its own: nothing of this one stays.
-                    Forwarded::Tunnel(tunnel) => {
-                        tokio::task::spawn_local(tunnel);
-                        return;
-                    }
+                    Forwarded::Switched => return,
                 }
             }
         };

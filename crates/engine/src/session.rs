@@ -3,9 +3,11 @@
 mod captures;
 mod line;
 mod logging;
+mod resting;
 
 pub(crate) use line::Early;
 pub(crate) use logging::Scratch;
+pub(crate) use resting::Resting;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -32,13 +34,17 @@ use crate::server::ServerState;
 use crate::site::{BackendState, FrontendState};
 use crate::timing::within;
 use crate::worker::{Connection, Worker};
+use resting::Entered;
+
+/// What stands for a server where none and no service was used.
+const NO_SERVICE: &str = "<NOSRV>";
 
 /// One request, or one TCP session.
 pub(crate) struct Session {
     connection: Rc<Connection>,
     backend: Option<Arc<BackendState>>,
-    /// Whether it is counted there as open.
-    in_backend: bool,
+    /// As long as it is counted there as open.
+    entered: Option<Entered>,
     slot: Option<Slot>,
     /// The server last chosen, also after its slot was given back.
     server: Option<Arc<ServerState>>,
@@ -146,10 +152,10 @@ impl Session {
         Box::new(Self {
             connection: connection.clone(),
             backend: None,
-            in_backend: false,
+            entered: None,
             slot: None,
             server: None,
-            service: "<NOSRV>",
+            service: NO_SERVICE,
             logins: None,
             login: Cell::new(Login::Unasked),
             server_tls: None,
@@ -246,8 +252,7 @@ impl Session {
 
     /// It goes to `backend`.
     pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
-        backend.sessions.enter();
-        self.in_backend = true;
+        self.entered = Some(Entered::new(backend));
         self.backend = Some(backend.clone());
         self.count_at_backend(Count::Sessions);
         // The head arrived before anybody knew where it belongs.
@@ -424,37 +429,6 @@ impl Session {
         )
     }
 
-    /// How long its tunnel may be silent: `timeout tunnel`, else the shorter of `timeout client` and
-    /// `timeout server`, since a message resets both (manual 4.2, "timeout tunnel").
-    pub(crate) fn tunnel_limit(&self) -> Option<Duration> {
-        let (front, back) = self.timeouts();
-        back.tunnel.or_else(|| shorter(front.client, back.server))
-    }
-
-    /// Whether that limit is the server's: `timeout server` is the shorter one.
-    pub(crate) fn is_tunnel_limit_servers(&self) -> bool {
-        let (front, back) = self.timeouts();
-        let shorter = back.server.zip(front.client).is_none_or(|(s, c)| s < c);
-        back.tunnel.is_none() && back.server.is_some() && shorter
-    }
-
-    /// The same after `closed` has ended its direction: the other one has `timeout server-fin` or
-    /// `client-fin` from then on.
-    pub(crate) fn half_closed_limit(&self, closed: Side) -> Option<Duration> {
-        let (front, back) = self.timeouts();
-        let fin = if closed == Side::Client {
-            back.server_fin
-        } else {
-            front.client_fin
-        };
-        let left = if closed == Side::Client {
-            back.server
-        } else {
-            front.client
-        };
-        fin.or(back.tunnel).or(left)
-    }
-
     /// The session is over: statistics and the log line.
     pub(crate) fn finish(mut self: Box<Self>, end: End) {
         let total = self.record.elapsed();
@@ -466,15 +440,8 @@ impl Session {
         self.count_times(total);
         // As in HAProxy, the counts of the log line are those after this session has left.
         self.slot = None;
-        self.leave_backend();
+        self.entered = None;
         self.log(end, total);
-    }
-
-    fn leave_backend(&mut self) {
-        if let (true, Some(backend)) = (self.in_backend, &self.backend) {
-            backend.sessions.leave();
-            self.in_backend = false;
-        }
     }
 
     fn count_end(&self, end: End) {
@@ -557,12 +524,6 @@ impl Session {
             None => self.backend.as_ref(),
         };
         backend.map_or(0, |b| b.usable_count())
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.leave_backend();
     }
 }
 

@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::listen::unmapped;
+use crate::socket::Socket;
 use crate::tls::TlsStream;
+use crate::tunnel::Wire;
 
 /// A connected stream.
 pub(crate) enum Stream {
@@ -154,14 +156,18 @@ impl Stream {
             .then(|| crate::tls::server_facts(tls.state()))
     }
 
-    /// Whether the kernel alone carries it.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
-
     /// Closes without a word to the peer, as far as the system lets us (manual 4.4, "silent-drop").
     pub(crate) fn forget(self) {
         crate::silence::drop_silently(&self.socket());
+    }
+
+    /// Takes it from the runtime: a tunnel hears of it in another way.
+    pub(crate) fn leave_runtime(self) -> io::Result<Wire> {
+        Ok(match self {
+            Self::Tcp(tcp) => Wire::Plain(Carrier::Tcp(tcp).leave_runtime()?),
+            Self::Unix(unix) => Wire::Plain(Carrier::Unix(unix).leave_runtime()?),
+            Self::Tls(tls) => Wire::Tls(Box::new(tls.over(Carrier::leave_runtime)?)),
+        })
     }
 
     /// Closes so that the peer sees a reset: nothing that is still queued is worth sending.
@@ -182,6 +188,13 @@ fn answer_now<T>(asked: impl Future<Output = T>) -> Option<T> {
 }
 
 impl Carrier {
+    fn leave_runtime(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(tcp) => Socket::new(tcp.into_std()?),
+            Self::Unix(unix) => Socket::new(unix.into_std()?),
+        })
+    }
+
     /// Our own address; none on a Unix socket. On a `v4v6` socket IPv4 addresses are told as such.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {

@@ -4,44 +4,56 @@
 //! come it borrows the worker's scratch buffer, reads, writes, and gives it back. Only what the
 //! other side does not take at once is copied and kept, and then nothing more is read from that
 //! direction: a slow reader costs at most one scratch buffer.
+//!
+//! It is plain data, run by [`crate::tunnels`] when something happened to one of its sockets.
+
+mod wire;
 
 use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+pub(crate) use wire::Wire;
 
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
-use crate::session::Session;
-use crate::stream::Stream;
-use crate::tunnels::{Verdict, Watch};
-use crate::worker::Worker;
+use crate::session::Resting;
 
-/// Reads in a row that one tunnel may do before the others get their turn: with the scratch buffer
-/// of 64 KiB at most 1 MiB, well below a millisecond of work.
+/// Reads in a row that a tunnel may do in one direction before the others get their turn: many small
+/// messages that wait already are worth taking together.
 const READS_PER_TURN: u32 = 16;
+
+/// Bytes that it may move in one direction meanwhile: about a tenth of a millisecond of work.
+const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Two connected streams and what is known of them.
 pub(crate) struct Tunnel {
-    client: Stream,
-    server: Stream,
+    client: Wire,
+    server: Wire,
     /// Client to server.
     up: Flow,
     /// Server to client.
     down: Flow,
-    watch: Rc<Watch>,
-    worker: Rc<Worker>,
-    session: Option<Box<Session>>,
+    /// Milliseconds since start.
+    last_active: u64,
+    /// Milliseconds that it may be silent.
+    limit: u64,
+    session: Resting,
 }
 
 /// One direction.
 struct Flow {
+    /// What the receiver did not take yet.
+    kept: Option<Box<Kept>>,
     phase: Phase,
-    /// Bytes the receiver did not take yet, from `sent` on.
-    kept: Vec<u8>,
-    sent: usize,
     /// Whether TLS may hold bytes back.
     unflushed: bool,
+}
+
+/// Bytes of which those from `sent` on are still to be sent.
+struct Kept {
+    bytes: Vec<u8>,
+    sent: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,95 +74,139 @@ struct Broken {
 const READING: Broken = Broken { reading: true };
 const WRITING: Broken = Broken { reading: false };
 
+/// How far a direction came in its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// The sender has no more, or the receiver takes no more: until something happens.
+    Standstill,
+    /// Its turn was over before.
+    Limit,
+    /// It is closed.
+    End,
+}
+
+/// What a tunnel did in its turn.
+pub(crate) struct Turn {
+    /// Bytes read.
+    pub(crate) moved: usize,
+    /// Whether its deadline may be another one than before, even a nearer one.
+    pub(crate) half_closed: bool,
+    /// What it needs now.
+    pub(crate) then: Then,
+}
+
+/// What a tunnel needs after its turn.
+pub(crate) enum Then {
+    /// An event.
+    Wait,
+    /// Another turn, when all others had theirs.
+    Again,
+    /// Nothing more: it has ended.
+    Over(End),
+}
+
+impl Kept {
+    fn new(bytes: Vec<u8>) -> Option<Box<Self>> {
+        (!bytes.is_empty()).then(|| Box::new(Self { bytes, sent: 0 }))
+    }
+}
+
 impl Flow {
     fn new(early: Vec<u8>) -> Self {
         Self {
+            kept: Kept::new(early),
             phase: Phase::Open,
-            kept: early,
-            sent: 0,
             unflushed: false,
         }
     }
 
-    /// Moves bytes until the sender has none, the receiver takes none, or the turn is over.
-    /// Ready when this direction is closed. `moved` is told of every batch of bytes read.
-    fn poll(
+    /// Moves bytes until the sender has none, the receiver takes none, or the turn is over. `count` is
+    /// told of every batch of bytes read.
+    fn run(
         &mut self,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut Wire,
+        to: &mut Wire,
         scratch: &mut [u8],
-        cx: &mut Context<'_>,
-        moved: &mut dyn FnMut(usize),
-    ) -> Poll<Result<(), Broken>> {
-        let mut reads = 0;
+        count: &mut dyn FnMut(usize),
+    ) -> Result<Reached, Broken> {
+        let (mut reads, mut moved) = (0, 0);
         loop {
-            ready!(self.poll_deliver(to, cx)).map_err(|_| WRITING)?;
+            match self.deliver(to) {
+                Poll::Pending => return Ok(Reached::Standstill),
+                Poll::Ready(delivered) => delivered.map_err(|_| WRITING)?,
+            }
             match self.phase {
-                Phase::Open if reads == READS_PER_TURN => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                Phase::Open if reads == READS_PER_TURN || moved >= BYTES_PER_TURN => {
+                    return Ok(Reached::Limit);
                 }
                 Phase::Open => {
-                    reads += 1;
-                    let count = match ready!(from.poll_read(cx, scratch)) {
-                        Ok(count) => count,
+                    let Poll::Ready(read) = from.try_read(scratch) else {
+                        return Ok(Reached::Standstill);
+                    };
+                    match read {
                         // TLS clients often leave without a close_notify; the frames inside say
                         // whether anything is missing (RFC 6455 section 7.1.1).
-                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-                        Err(_) => return Poll::Ready(Err(READING)),
-                    };
-                    if count == 0 {
-                        self.phase = Phase::Closing;
-                    } else {
-                        moved(count);
-                        self.pass_on(&scratch[..count], to, cx)
-                            .map_err(|_| WRITING)?;
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                            self.phase = Phase::Closing;
+                        }
+                        Err(_) => return Err(READING),
+                        Ok(0) => self.phase = Phase::Closing,
+                        Ok(length) => {
+                            reads += 1;
+                            moved += length;
+                            count(length);
+                            self.pass_on(&scratch[..length], to).map_err(|_| WRITING)?;
+                        }
                     }
                 }
-                Phase::Closing => {
-                    ready!(to.poll_shutdown(cx)).map_err(|_| WRITING)?;
-                    self.phase = Phase::Closed;
-                }
-                Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Closing => match to.try_shut_down() {
+                    Poll::Pending => return Ok(Reached::Standstill),
+                    Poll::Ready(told) => {
+                        told.map_err(|_| WRITING)?;
+                        self.phase = Phase::Closed;
+                    }
+                },
+                Phase::Closed => return Ok(Reached::End),
             }
         }
     }
 
     /// Writes what was kept, and what TLS holds back.
-    fn poll_deliver(&mut self, to: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.kept.len() {
-            let count = ready!(to.poll_write(cx, &self.kept[self.sent..]))?;
-            self.unflushed = true;
-            self.sent += count;
-        }
-        if !self.kept.is_empty() {
-            self.kept = Vec::new();
-            self.sent = 0;
+    fn deliver(&mut self, to: &mut Wire) -> Poll<io::Result<()>> {
+        if let Some(kept) = &mut self.kept {
+            while kept.sent < kept.bytes.len() {
+                kept.sent += ready!(to.try_write(&kept.bytes[kept.sent..]))?;
+                self.unflushed = to.is_tls();
+            }
+            self.kept = None;
         }
         if self.unflushed {
-            ready!(to.poll_flush(cx))?;
+            ready!(to.try_flush())?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Writes fresh bytes; keeps what the receiver does not take.
-    fn pass_on(&mut self, bytes: &[u8], to: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
+    fn pass_on(&mut self, bytes: &[u8], to: &mut Wire) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match to.poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => {
+            match to.try_write(rest) {
+                Poll::Ready(written) => {
                     self.unflushed = to.is_tls();
-                    rest = &rest[count..];
+                    rest = &rest[written?..];
                 }
-                Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.kept = rest.to_vec();
+                    self.kept = Kept::new(rest.to_vec());
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 }
 
@@ -158,120 +214,130 @@ impl Tunnel {
     /// A tunnel between two streams. `early_up` and `early_down` are bytes that arrived before it
     /// opened; they go first.
     pub(crate) fn new(
-        client: Stream,
-        server: Stream,
-        early_up: Vec<u8>,
-        early_down: Vec<u8>,
-        mut session: Box<Session>,
+        (client, early_up): (Wire, Vec<u8>),
+        (server, early_down): (Wire, Vec<u8>),
+        session: Resting,
+        now_ms: u64,
     ) -> Self {
-        session.forget_credentials();
-        let worker = session.worker().clone();
-        session.tunnel_opened();
-        session.count_in(early_up.len());
-        session.count_out(early_down.len());
-        let (backend, server_key) = session.target();
-        let watch = worker
-            .tunnels
-            .enter(backend, server_key, session.tunnel_limit());
         Self {
             client,
             server,
             up: Flow::new(early_up),
             down: Flow::new(early_down),
-            watch,
-            worker,
-            session: Some(session),
+            last_active: now_ms,
+            limit: millis(session.tunnel_limit()),
+            session,
         }
     }
 
-    /// Both directions once. Ready with the end of the tunnel.
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Some(session) = &self.session else {
-            return Poll::Ready(End::NORMAL);
-        };
-        let mut scratch = self.worker.scratch.borrow_mut();
-        let mut active = false;
-        let up_was = self.up.phase;
-        let up = self.up.poll(
-            &mut self.client,
-            &mut self.server,
-            &mut scratch,
-            cx,
-            &mut |count| {
-                active = true;
-                session.count_in(count);
-            },
-        );
-        let down_was = self.down.phase;
-        let down = self.down.poll(
-            &mut self.server,
-            &mut self.client,
-            &mut scratch,
-            cx,
-            &mut |count| {
-                active = true;
-                session.count_out(count);
-            },
-        );
-        drop(scratch);
+    /// Both directions once; `writer` counts what passes.
+    pub(crate) fn run(&mut self, scratch: &mut [u8], now_ms: u64, writer: usize) -> Turn {
+        let were_open = (self.up.is_open(), self.down.is_open());
+        let session = &mut self.session;
+        let mut moved = 0;
+        let up = self
+            .up
+            .run(&mut self.client, &mut self.server, scratch, &mut |length| {
+                moved += length;
+                session.count_in(length, writer);
+            });
+        let down = self
+            .down
+            .run(&mut self.server, &mut self.client, scratch, &mut |length| {
+                moved += length;
+                session.count_out(length, writer);
+            });
         // The end of a direction is activity too: what the other side makes of it has its own time.
-        let half_closed = up_was != self.up.phase || down_was != self.down.phase;
-        if active || half_closed {
-            self.watch.touch(self.worker.clock().millis());
+        let client_ended = were_open.0 && !self.up.is_open();
+        let server_ended = were_open.1 && !self.down.is_open();
+        if client_ended {
+            self.limit = millis(self.session.half_closed_limit(Side::Client));
         }
-        if up_was == Phase::Open && self.up.phase != Phase::Open {
-            self.worker
-                .tunnels
-                .set_limit(&self.watch, session.half_closed_limit(Side::Client));
+        if server_ended {
+            self.limit = millis(self.session.half_closed_limit(Side::Server));
         }
-        if down_was == Phase::Open && self.down.phase != Phase::Open {
-            self.worker
-                .tunnels
-                .set_limit(&self.watch, session.half_closed_limit(Side::Server));
+        let half_closed = client_ended || server_ended;
+        if moved > 0 || half_closed {
+            self.last_active = now_ms;
         }
+        Turn {
+            moved,
+            half_closed,
+            then: self.judge(up, down, writer),
+        }
+    }
+
+    fn judge(
+        &self,
+        up: Result<Reached, Broken>,
+        down: Result<Reached, Broken>,
+        writer: usize,
+    ) -> Then {
         match (up, down) {
-            (Poll::Ready(Err(broken)), _) => {
+            (Err(broken), _) => {
                 if broken.reading {
                     // The client's stream was cut, not ended: the node must see the difference.
                     self.server.reset_on_close();
                 }
-                Poll::Ready(broken.blame(Side::Client, Side::Server))
+                Then::Over(broken.blame(Side::Client, Side::Server))
             }
-            (_, Poll::Ready(Err(broken))) => {
+            (_, Err(broken)) => {
                 if broken.reading {
-                    session.count_at_both(Count::ResponseErrors);
+                    self.session.count_at_both(Count::ResponseErrors, writer);
                     self.client.reset_on_close();
                 }
-                Poll::Ready(broken.blame(Side::Server, Side::Client))
+                Then::Over(broken.blame(Side::Server, Side::Client))
             }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::NORMAL),
-            _ => Poll::Pending,
+            (Ok(Reached::End), Ok(Reached::End)) => Then::Over(End::NORMAL),
+            (Ok(Reached::Limit), _) | (_, Ok(Reached::Limit)) => Then::Again,
+            _ => Then::Wait,
         }
     }
 
-    /// Who is to blame for silence: the side that does not take what is there for it, else the one
-    /// that still could speak; if both could, the one whose time is shorter, else the client.
-    fn silent_side(&self) -> Side {
-        match (self.down.kept.is_empty(), self.up.kept.is_empty()) {
+    /// One of its ends.
+    pub(crate) fn wire(&mut self, side: Side) -> &mut Wire {
+        match side {
+            Side::Client => &mut self.client,
+            _ => &mut self.server,
+        }
+    }
+
+    /// When its time is up, were nothing to pass any more; milliseconds since start.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.last_active.saturating_add(self.limit)
+    }
+
+    /// What it was before it became a tunnel.
+    pub(crate) fn session(&self) -> &Resting {
+        &self.session
+    }
+
+    /// Its time is up: who is to blame for silence. The side that does not take what is there for it,
+    /// else the one that still could speak; if both could, the one whose time is shorter, else the
+    /// client.
+    pub(crate) fn silent_side(&self) -> Side {
+        match (self.down.kept.is_none(), self.up.kept.is_none()) {
             (false, true) => return Side::ClientTimeout,
             (true, false) => return Side::ServerTimeout,
             _ => {}
         }
-        let session = self.session.as_ref();
-        let servers = session.is_some_and(|session| session.is_tunnel_limit_servers());
-        match (self.up.phase == Phase::Open, self.down.phase == Phase::Open) {
+        let servers = self.session.is_tunnel_limit_servers();
+        match (self.up.is_open(), self.down.is_open()) {
             (true, true) if servers => Side::ServerTimeout,
             (true, _) => Side::ClientTimeout,
             _ => Side::ServerTimeout,
         }
     }
 
-    fn finish(&mut self, end: End) {
-        self.worker.tunnels.leave(&self.watch);
-        if let Some(session) = self.session.take() {
-            session.tunnel_closed();
-            session.finish(end);
-        }
+    /// It is to end: both are told as far as they can be told at once. An orderly end, no reset.
+    pub(crate) fn shut_down(&mut self) {
+        let _ = self.client.try_shut_down();
+        let _ = self.server.try_shut_down();
+    }
+
+    /// Its parts: both ends, which close when they are dropped, and its session.
+    pub(crate) fn into_parts(self) -> ([Wire; 2], Resting) {
+        ([self.client, self.server], self.session)
     }
 }
 
@@ -281,48 +347,22 @@ impl Broken {
     }
 }
 
-impl Future for Tunnel {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        this.watch.listen(cx.waker());
-        let end = match this.watch.verdict() {
-            Some(Verdict::Idle) => End::by(this.silent_side(), Stage::Data),
-            Some(Verdict::Killed(by)) => {
-                // Both are told as far as they can be told at once: an orderly end, no reset.
-                let _ = this.client.poll_shutdown(cx);
-                let _ = this.server.poll_shutdown(cx);
-                End::by(by, Stage::Data)
-            }
-            None => ready!(this.poll_both(cx)),
-        };
-        this.finish(end);
-        Poll::Ready(())
-    }
+/// A limit in milliseconds; none: for ever.
+fn millis(limit: Option<Duration>) -> u64 {
+    limit.map_or(u64::MAX, |limit| {
+        u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
-impl Drop for Tunnel {
-    /// A tunnel that is dropped unfinished (a hard stop) is still taken off the books.
-    fn drop(&mut self) {
-        if self.session.is_some() {
-            self.finish(End::by(Side::Killed, Stage::Data));
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Session {
-    /// Counts tunnels where they are shown: process, frontend, backend, server.
-    fn tunnel_opened(&self) {
-        self.each_tunnel_gauge(|gauge, counters, writer| {
-            gauge.enter();
-            counters.add(writer, Count::Tunnels, 1);
-        });
-    }
-
-    fn tunnel_closed(&self) {
-        self.each_tunnel_gauge(|gauge, _, _| {
-            gauge.leave();
-        });
+    /// There may be a million of them, so it grows for a good reason only. See also what a session at
+    /// rest takes, most of this.
+    #[test]
+    fn a_tunnel_is_small() {
+        assert!(size_of::<Tunnel>() <= 288, "{}", size_of::<Tunnel>());
+        assert!(size_of::<Wire>() <= 16, "{}", size_of::<Wire>());
     }
 }

@@ -1,165 +1,263 @@
-//! A worker's open tunnels: who they are, when they were last active, and one timer for all.
+//! A worker's open tunnels: an event loop of their own, and one timer for all.
 //!
-//! A message touches no timer: it only stores the time. Each tunnel stands once in a map ordered
-//! by deadline; when a deadline comes, a tunnel that was active meanwhile is put back further on.
-//! So an hour of `timeout tunnel` costs one look an hour, however many messages pass.
+//! Their sockets have left the runtime: one queue of events tells what happened to them, and one task
+//! of the worker runs the tunnels concerned, each for a bounded turn, and lets the runtime's other
+//! tasks run after every batch. So a message wakes no task, and a tunnel that waits has none.
+//!
+//! A message touches no timer: it only stores the time. Each tunnel stands once in a list ordered by
+//! deadline; when a deadline comes, a tunnel that was active meanwhile is put back further on. So an
+//! hour of `timeout tunnel` costs one look an hour, however many messages pass.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+mod queue;
+mod slab;
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use routing::balance::ServerKey;
+use rustix::event::epoll::EventFlags;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::end::Side;
+use crate::counters::Count;
+use crate::end::{End, Side, Stage};
+use crate::session::Session;
+use crate::socket::Socket;
+use crate::stream::Stream;
+use crate::tunnel::{Then, Tunnel};
+use crate::worker::Worker;
 
-/// Why a tunnel must end though neither peer ended it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Nothing passed for too long.
-    Idle,
-    /// Its server's sessions are shut down, by whom.
-    Killed(Side),
-}
+use queue::{Events, Queue};
+use slab::{Slab, Token};
 
-/// What the worker knows of one tunnel.
-pub(crate) struct Watch {
-    id: u64,
-    backend: usize,
-    server: ServerKey,
-    /// Milliseconds since start; under this key it stands in the map.
-    deadline: Cell<u64>,
-    limit_ms: Cell<u64>,
-    last_active: Cell<u64>,
-    verdict: Cell<Option<Verdict>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Watch {
-    /// Something passed.
-    pub(crate) fn touch(&self, now_ms: u64) {
-        self.last_active.set(now_ms);
-    }
-
-    /// Whether it must end.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
-        self.verdict.get()
-    }
-
-    /// Whom to wake when it must.
-    pub(crate) fn listen(&self, waker: &Waker) {
-        let mut known = self.waker.borrow_mut();
-        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *known = Some(waker.clone());
-        }
-    }
-
-    fn end(&self, verdict: Verdict) {
-        self.verdict.set(Some(verdict));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
+/// Bytes that tunnels may move before the runtime's other tasks get their turn: well below a
+/// millisecond of work.
+const BYTES_PER_BATCH: usize = 1024 * 1024;
 
 /// All tunnels of a worker. Their number is bounded by the process's `maxconn`.
 pub(crate) struct Tunnels {
     clock: Clock,
-    by_deadline: RefCell<BTreeMap<(u64, u64), Rc<Watch>>>,
-    next_id: Cell<u64>,
+    queue: Queue,
+    open: RefCell<Slab<Open>>,
+    /// Deadlines with places; those that may be silent for ever have none.
+    by_deadline: RefCell<BTreeSet<(u64, u32)>>,
     sooner: Notify,
+    /// Tunnels whose turn was over before they were done. Each stands here once at most.
+    again: RefCell<VecDeque<Token>>,
+    /// Who serves them.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A tunnel at its place.
+struct Open {
+    tunnel: Tunnel,
+    /// The deadline it stands under; it may have moved on since.
+    listed: u64,
+    /// Whether it waits for another turn.
+    waits: bool,
+}
+
+/// A stream with what has arrived by it already.
+pub(crate) struct Arrived {
+    /// The stream.
+    pub(crate) stream: Stream,
+    /// What goes first.
+    pub(crate) early: Vec<u8>,
 }
 
 impl Tunnels {
-    /// None yet.
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self {
+    /// None yet. Fails where the system has no descriptor left for their queue of events.
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
+        Ok(Self {
             clock,
+            queue: Queue::new()?,
+            open: RefCell::default(),
             by_deadline: RefCell::default(),
-            next_id: Cell::new(0),
             sooner: Notify::new(),
-        }
+            again: RefCell::default(),
+            waker: RefCell::default(),
+        })
     }
 
-    /// A new one, which may be silent for `limit`; `None`: for ever.
-    pub(crate) fn enter(
+    /// Opens a tunnel between two streams.
+    pub(crate) fn open(
         &self,
-        backend: usize,
-        server: ServerKey,
-        limit: Option<Duration>,
-    ) -> Rc<Watch> {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        let watch = Rc::new(Watch {
-            id,
-            backend,
-            server,
-            deadline: Cell::new(u64::MAX),
-            limit_ms: Cell::new(u64::MAX),
-            last_active: Cell::new(self.clock.millis()),
-            verdict: Cell::new(None),
-            waker: RefCell::new(None),
-        });
-        self.by_deadline
-            .borrow_mut()
-            .insert((u64::MAX, id), watch.clone());
-        self.set_limit(&watch, limit);
-        watch
+        client: Arrived,
+        server: Arrived,
+        mut session: Box<Session>,
+        worker: &Rc<Worker>,
+    ) {
+        session.forget_credentials();
+        session.tunnel_opened();
+        session.count_in(client.early.len());
+        session.count_out(server.early.len());
+        let failed = End::by(Side::Internal, Stage::Data);
+        let left = client.stream.leave_runtime();
+        let left = left.and_then(|client| Ok((client, server.stream.leave_runtime()?)));
+        let wires = match left {
+            Ok(wires) => wires,
+            Err(_) => return close(session, failed),
+        };
+        let session = match session.rest() {
+            Ok(session) => session,
+            Err(session) => return close(session, failed),
+        };
+        let (client, server) = ((wires.0, client.early), (wires.1, server.early));
+        let tunnel = Tunnel::new(client, server, session, self.clock.millis());
+        let token = self.open.borrow_mut().insert(Box::new(Open {
+            tunnel,
+            listed: u64::MAX,
+            waits: false,
+        }));
+        if self.listen(token).is_err() {
+            return self.end(token, failed, worker);
+        }
+        self.place(token);
+        // What arrived early, and what TLS has decrypted already, is told by no event.
+        self.run(token, self.clock.millis(), worker);
     }
 
-    /// Changes how long it may be silent, counted from its last activity.
-    pub(crate) fn set_limit(&self, watch: &Rc<Watch>, limit: Option<Duration>) {
-        let limit = limit.map_or(u64::MAX, |l| {
-            u64::try_from(l.as_millis()).unwrap_or(u64::MAX)
-        });
-        watch.limit_ms.set(limit);
-        self.place(watch, watch.last_active.get().saturating_add(limit));
-        let first = self.by_deadline.borrow().keys().next().copied();
-        if limit != u64::MAX && first == Some((watch.deadline.get(), watch.id)) {
+    /// Hears of both its sockets from now on.
+    fn listen(&self, token: Token) -> io::Result<()> {
+        let mut open = self.open.borrow_mut();
+        let Some(it) = open.get_mut(token) else {
+            return Ok(());
+        };
+        for side in [Side::Client, Side::Server] {
+            let name = token.pack(side == Side::Server);
+            self.queue.add(it.tunnel.wire(side), name, Socket::HEARD)?;
+        }
+        Ok(())
+    }
+
+    /// Something happened to a socket. Returns how many bytes that moved.
+    fn happened(&self, name: u64, event: EventFlags, now: u64, worker: &Rc<Worker>) -> usize {
+        let (token, is_server) = Token::unpack(name);
+        let side = if is_server {
+            Side::Server
+        } else {
+            Side::Client
+        };
+        if let Some(it) = self.open.borrow_mut().get_mut(token) {
+            it.tunnel.wire(side).socket_mut().note(event);
+        }
+        self.run(token, now, worker)
+    }
+
+    /// Gives a tunnel its turn. Returns how many bytes it moved.
+    fn run(&self, token: Token, now: u64, worker: &Rc<Worker>) -> usize {
+        let mut open = self.open.borrow_mut();
+        // It may have ended since this was asked for.
+        let Some(it) = open.get_mut(token) else {
+            return 0;
+        };
+        let turn = it
+            .tunnel
+            .run(&mut worker.scratch.borrow_mut(), now, worker.index);
+        let mut then = turn.then;
+        if let Then::Wait | Then::Again = then
+            && self.heed(&mut it.tunnel, token).is_err()
+        {
+            then = Then::Over(End::by(Side::Internal, Stage::Data));
+        }
+        if let Then::Again = then
+            && !std::mem::replace(&mut it.waits, true)
+        {
+            self.again.borrow_mut().push_back(token);
+            if let Some(waker) = &*self.waker.borrow() {
+                waker.wake_by_ref();
+            }
+        }
+        drop(open);
+        match then {
+            Then::Over(end) => self.end(token, end, worker),
+            _ if turn.half_closed => self.place(token),
+            _ => {}
+        }
+        turn.moved
+    }
+
+    /// Where a socket has no more room, the queue is to tell when it has.
+    fn heed(&self, tunnel: &mut Tunnel, token: Token) -> io::Result<()> {
+        for side in [Side::Client, Side::Server] {
+            let wire = tunnel.wire(side);
+            if let Some(heard) = wire.socket_mut().more_to_hear() {
+                let name = token.pack(side == Side::Server);
+                self.queue.change(&*wire, name, heard)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts it under its deadline.
+    fn place(&self, token: Token) {
+        let mut open = self.open.borrow_mut();
+        let Some(it) = open.get_mut(token) else {
+            return;
+        };
+        let mut list = self.by_deadline.borrow_mut();
+        list.remove(&(it.listed, token.place()));
+        it.listed = it.tunnel.deadline();
+        if it.listed == u64::MAX {
+            return;
+        }
+        let entry = (it.listed, token.place());
+        list.insert(entry);
+        if list.first() == Some(&entry) {
             self.sooner.notify_one();
         }
     }
 
-    fn place(&self, watch: &Rc<Watch>, deadline: u64) {
-        let mut map = self.by_deadline.borrow_mut();
-        if map.remove(&(watch.deadline.get(), watch.id)).is_some() {
-            watch.deadline.set(deadline);
-            map.insert((deadline, watch.id), watch.clone());
+    /// It has ended.
+    fn end(&self, token: Token, end: End, worker: &Rc<Worker>) {
+        let Some(it) = self.open.borrow_mut().remove(token) else {
+            return;
+        };
+        let entry = (it.listed, token.place());
+        self.by_deadline.borrow_mut().remove(&entry);
+        let (wires, session) = it.tunnel.into_parts();
+        close(session.wake(worker), end);
+        // The queue forgets a socket that is closed.
+        drop(wires);
+    }
+
+    /// Ends all tunnels of a server: backend (by position), server.
+    pub(crate) fn close_server(&self, server: (usize, ServerKey), by: Side, worker: &Rc<Worker>) {
+        let concerned: Vec<Token> = self
+            .open
+            .borrow()
+            .iter()
+            .filter(|(_, it)| it.tunnel.session().is_on(server))
+            .map(|(token, _)| token)
+            .collect();
+        for token in concerned {
+            if let Some(it) = self.open.borrow_mut().get_mut(token) {
+                it.tunnel.shut_down();
+            }
+            self.end(token, End::by(by, Stage::Data), worker);
         }
     }
 
-    /// It has ended.
-    pub(crate) fn leave(&self, watch: &Watch) {
-        self.by_deadline
-            .borrow_mut()
-            .remove(&(watch.deadline.get(), watch.id));
-    }
-
-    /// Ends all tunnels of a server.
-    pub(crate) fn close_server(&self, backend: usize, server: ServerKey, by: Side) {
-        // Waking runs no code of the tunnel, so the map stays as it is meanwhile.
-        for watch in self.by_deadline.borrow().values() {
-            if watch.backend == backend && watch.server == server {
-                watch.end(Verdict::Killed(by));
-            }
+    /// Ends all tunnels: a hard stop.
+    pub(crate) fn end_all(&self, worker: &Rc<Worker>) {
+        let all: Vec<Token> = self.open.borrow().iter().map(|(token, _)| token).collect();
+        for token in all {
+            self.end(token, End::by(Side::Killed, Stage::Data), worker);
         }
     }
 
     /// Runs for ever: ends tunnels whose time is up.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn expire_all(&self, worker: &Rc<Worker>) {
         loop {
-            let next = self
-                .by_deadline
-                .borrow()
-                .keys()
-                .next()
-                .map(|(deadline, _)| *deadline);
+            let next = self.by_deadline.borrow().first().copied();
             match next {
-                None | Some(u64::MAX) => self.sooner.notified().await,
-                Some(deadline) => {
+                None => self.sooner.notified().await,
+                Some((deadline, _)) => {
                     let wait = deadline.saturating_sub(self.clock.millis());
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_millis(wait)) => {}
@@ -167,63 +265,122 @@ impl Tunnels {
                     }
                 }
             }
-            self.expire(self.clock.millis());
+            self.expire(self.clock.millis(), worker);
         }
     }
 
-    fn expire(&self, now: u64) {
-        loop {
-            let first = self
-                .by_deadline
-                .borrow()
-                .first_key_value()
-                .map(|(_, w)| w.clone());
-            let Some(watch) = first.filter(|watch| watch.deadline.get() <= now) else {
-                return;
-            };
-            let due = watch.last_active.get().saturating_add(watch.limit_ms.get());
-            if due > now {
-                self.place(&watch, due);
-            } else {
-                self.place(&watch, u64::MAX);
-                watch.end(Verdict::Idle);
+    fn expire(&self, now: u64, worker: &Rc<Worker>) {
+        while let Some((_, place)) = self.due(now) {
+            let open = self.open.borrow();
+            let found = open.at(place).map(|(token, it)| {
+                let silent = (it.tunnel.deadline() <= now).then(|| it.tunnel.silent_side());
+                (token, silent)
+            });
+            drop(open);
+            match found {
+                Some((token, None)) => self.place(token),
+                Some((token, Some(side))) => {
+                    self.end(token, End::by(side, Stage::Data), worker);
+                }
+                // Who ends is taken off the list.
+                None => drop(self.by_deadline.borrow_mut().pop_first()),
             }
+        }
+    }
+
+    /// The first entry of the list, if its time has come.
+    fn due(&self, now: u64) -> Option<(u64, u32)> {
+        let first = self.by_deadline.borrow().first().copied();
+        first.filter(|(deadline, _)| *deadline <= now)
+    }
+
+    /// Waits until there is something to do; takes what there is of events.
+    async fn next(&self, events: &mut Events) -> io::Result<()> {
+        poll_fn(|cx| {
+            self.hear_from(cx.waker());
+            let ready = match self.queue.poll_ready(cx) {
+                Poll::Ready(ready) => Some(ready?),
+                Poll::Pending if self.again.borrow().is_empty() => return Poll::Pending,
+                Poll::Pending => None,
+            };
+            self.queue.take(events);
+            if let Some(mut ready) = ready.filter(|_| !events.is_full()) {
+                // It was emptied: what comes from now on makes it ready anew.
+                ready.clear_ready();
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    fn hear_from(&self, server: &Waker) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|it| it.will_wake(server)) {
+            *waker = Some(server.clone());
+        }
+    }
+
+    /// The next one that waits for another turn.
+    fn next_again(&self) -> Option<Token> {
+        let token = self.again.borrow_mut().pop_front()?;
+        if let Some(it) = self.open.borrow_mut().get_mut(token) {
+            it.waits = false;
+        }
+        Some(token)
+    }
+}
+
+/// Runs for ever: serves the tunnels of a worker.
+pub(crate) async fn relay(worker: Rc<Worker>) {
+    let tunnels = &worker.tunnels;
+    let mut events = Box::new(Events::new());
+    // It ends with the runtime.
+    while tunnels.next(&mut events).await.is_ok() {
+        let mut moved = 0;
+        let now = tunnels.clock.millis();
+        for (name, event) in events.iter() {
+            moved += tunnels.happened(name, event, now, &worker);
+            if moved >= BYTES_PER_BATCH {
+                moved = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        // Those that come here anew meanwhile wait until events have been looked at.
+        let waiting = tunnels.again.borrow().len();
+        for _ in 0..waiting {
+            let Some(token) = tunnels.next_again() else {
+                break;
+            };
+            moved += tunnels.run(token, now, &worker);
+            if moved >= BYTES_PER_BATCH {
+                moved = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        if events.is_full() || !tunnels.again.borrow().is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A session whose tunnel has ended, or never opened.
+fn close(session: Box<Session>, end: End) {
+    session.tunnel_closed();
+    session.finish(end);
+}
 
-    #[test]
-    fn only_silent_tunnels_end_and_active_ones_are_looked_at_again_later() {
-        let tunnels = Tunnels::new(Clock::new());
-        let limit = Some(Duration::from_secs(10));
-        let silent = tunnels.enter(0, ServerKey(1), limit);
-        let active = tunnels.enter(0, ServerKey(1), limit);
-        let endless = tunnels.enter(0, ServerKey(2), None);
-        active.touch(9_000);
-        tunnels.expire(11_000);
-        assert_eq!(silent.verdict(), Some(Verdict::Idle));
-        assert_eq!(active.verdict(), None);
-        assert_eq!(active.deadline.get(), 19_000);
-        tunnels.expire(19_000);
-        assert_eq!(active.verdict(), Some(Verdict::Idle));
-        assert_eq!(endless.verdict(), None);
+impl Session {
+    /// Counts tunnels where they are shown: process, frontend, backend, server.
+    fn tunnel_opened(&self) {
+        self.each_tunnel_gauge(|gauge, counters, writer| {
+            gauge.enter();
+            counters.add(writer, Count::Tunnels, 1);
+        });
     }
 
-    #[test]
-    fn shutting_down_a_server_ends_its_tunnels_alone_and_those_that_left_are_forgotten() {
-        let tunnels = Tunnels::new(Clock::new());
-        let one = tunnels.enter(0, ServerKey(1), None);
-        let other_backend = tunnels.enter(1, ServerKey(1), None);
-        let gone = tunnels.enter(0, ServerKey(1), None);
-        tunnels.leave(&gone);
-        tunnels.close_server(0, ServerKey(1), Side::Down);
-        assert_eq!(one.verdict(), Some(Verdict::Killed(Side::Down)));
-        assert_eq!(other_backend.verdict(), None);
-        assert_eq!(gone.verdict(), None);
-        assert_eq!(tunnels.by_deadline.borrow().len(), 2);
+    fn tunnel_closed(&self) {
+        self.each_tunnel_gauge(|gauge, _, _| {
+            gauge.leave();
+        });
     }
 }

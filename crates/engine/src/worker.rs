@@ -19,12 +19,12 @@ use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
 use crate::listener::ListenerPlace;
-use crate::places::Places;
+use crate::places::{Owed, Places};
 use crate::session::Scratch;
 use crate::shared::Shared;
 use crate::site::FrontendState;
 use crate::spread::Handed;
-use crate::tunnels::Tunnels;
+use crate::tunnels::{self, Tunnels};
 use crate::upstream::pool::IdlePool;
 
 /// Bytes of a worker's scratch buffer. Large reads save system calls (16 KiB messages are the
@@ -92,21 +92,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>) -> Self {
+    fn new(index: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
         let bufsize = shared.site.load().config.global.tune.bufsize;
-        Self {
+        Ok(Self {
             index,
             buffers: BufferPool::new(bufsize),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             log_lines: RefCell::default(),
-            tunnels: Tunnels::new(shared.clock),
+            tunnels: Tunnels::new(shared.clock)?,
             exchanges: Exchanges::default(),
             idle: IdlePool::default(),
             stop_waiting: Notify::new(),
             lingering: Cell::new(0),
             drained: Notify::new(),
             shared,
-        }
+        })
     }
 
     /// Time since start.
@@ -114,8 +114,8 @@ impl Worker {
         self.shared.clock
     }
 
-    fn close_server(&self, backend: usize, server: ServerKey, by: Side) {
-        self.tunnels.close_server(backend, server, by);
+    fn close_server(self: &Rc<Self>, backend: usize, server: ServerKey, by: Side) {
+        self.tunnels.close_server((backend, server), by, self);
         self.exchanges.close_server((backend, server), by);
         self.idle.drop_server(backend, server);
     }
@@ -143,10 +143,51 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Makes what belongs to a session alone as small as can be; `Err`: it belongs to another one, too.
+    pub(crate) fn rest(self: Rc<Self>) -> Result<(ConnectionFacts, RestingConnection), Rc<Self>> {
+        let it = Rc::try_unwrap(self)?;
+        let resting = RestingConnection {
+            frontend: it.frontend,
+            handshake: it.handshake,
+            peer: it.peer,
+            room: it.room.rest(),
+        };
+        Ok((it.facts, resting))
+    }
+
+    /// The other way round.
+    pub(crate) fn wake(
+        facts: ConnectionFacts,
+        resting: RestingConnection,
+        worker: &Rc<Worker>,
+    ) -> Rc<Self> {
+        let room = Room::wake(resting.room, worker, &resting.frontend);
+        Rc::new(Self {
+            worker: worker.clone(),
+            frontend: resting.frontend,
+            facts,
+            handshake: resting.handshake,
+            peer: resting.peer,
+            room,
+        })
+    }
+
     /// Its place at its listener, where that is counted on its own.
     pub(crate) fn listener(&self) -> Option<&ListenerPlace> {
         self.room.listener.as_ref()
     }
+}
+
+/// What remains of a connection at rest beside its facts.
+pub(crate) struct RestingConnection {
+    /// The frontend it came in by.
+    pub(crate) frontend: Arc<FrontendState>,
+    /// How long PROXY header and TLS took.
+    pub(crate) handshake: Duration,
+    /// Who really connected.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Its places.
+    pub(crate) room: RestingRoom,
 }
 
 /// Places in the limits of process and frontend, and the gauges that show them.
@@ -155,7 +196,23 @@ pub(crate) struct Room {
     frontend: Arc<FrontendState>,
     tls: bool,
     listener: Option<ListenerPlace>,
-    _places: Places,
+    /// None: all of it is left to who has made it rest.
+    places: Option<Held>,
+}
+
+enum Held {
+    Places(Places),
+    Owed(Owed),
+}
+
+/// A room at rest: what is not known by who it belongs to. It must be woken to be given back.
+pub(crate) struct RestingRoom {
+    /// Its place at its listener.
+    pub(crate) listener: Option<ListenerPlace>,
+    /// Its places below limits.
+    pub(crate) owed: Owed,
+    /// Whether the client's connection is TLS.
+    pub(crate) tls: bool,
 }
 
 impl Room {
@@ -178,7 +235,36 @@ impl Room {
             frontend: frontend.clone(),
             tls: false,
             listener: listener.map(|it| ListenerPlace::enter(it, writer)),
-            _places: places,
+            places: Some(Held::Places(places)),
+        }
+    }
+
+    /// Makes it as small as can be for a connection that has nothing to do.
+    pub(crate) fn rest(mut self) -> RestingRoom {
+        let owed = match self.places.take() {
+            Some(Held::Places(places)) => places.owe(),
+            Some(Held::Owed(owed)) => owed,
+            None => Owed::default(),
+        };
+        RestingRoom {
+            listener: self.listener.take(),
+            owed,
+            tls: self.tls,
+        }
+    }
+
+    /// The other way round.
+    pub(crate) fn wake(
+        resting: RestingRoom,
+        worker: &Rc<Worker>,
+        frontend: &Arc<FrontendState>,
+    ) -> Self {
+        Self {
+            worker: worker.clone(),
+            frontend: frontend.clone(),
+            tls: resting.tls,
+            listener: resting.listener,
+            places: Some(Held::Owed(resting.owed)),
         }
     }
 
@@ -234,6 +320,9 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        let Some(places) = self.places.take() else {
+            return;
+        };
         self.frontend.sessions.leave();
         self.worker.shared.connections.leave();
         if self.tls {
@@ -241,6 +330,10 @@ impl Drop for Room {
         }
         if self.worker.shared.spread.leave(self.worker.index) == 0 {
             self.worker.drained.notify_one();
+        }
+        match places {
+            Held::Places(places) => drop(places),
+            Held::Owed(owed) => owed.give_back(&self.worker.shared, &self.frontend),
         }
     }
 }
@@ -257,10 +350,10 @@ pub(crate) fn run(
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker::new(index, shared));
+        let worker = Rc::new(Worker::new(index, shared)?);
         work(worker, listeners, inbox, arrivals).await;
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 async fn work(
@@ -279,9 +372,11 @@ async fn work(
     let housekeeping = {
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
-            tokio::join!(worker.tunnels.run(), worker.idle.sweep_every(SWEEP));
+            let tunnels = &worker.tunnels;
+            tokio::join!(tunnels.expire_all(&worker), worker.idle.sweep_every(SWEEP));
         })
     };
+    let relaying = tokio::task::spawn_local(tunnels::relay(worker.clone()));
     loop {
         let message = tokio::select! {
             message = inbox.recv() => message,
@@ -311,6 +406,9 @@ async fn work(
         }
     }
     housekeeping.abort();
+    relaying.abort();
+    // A hard stop: they are still taken off the books.
+    worker.tunnels.end_all(&worker);
 }
 
 /// What another worker hands over next; never, where nothing can come.
@@ -332,7 +430,7 @@ async fn take_the_last(arrivals: &mut Option<mpsc::Receiver<Handed>>, worker: &R
 }
 
 /// Waits for the last connection to end, or for a hard stop.
-async fn drain(worker: &Worker, inbox: &mut mpsc::UnboundedReceiver<Message>) {
+async fn drain(worker: &Rc<Worker>, inbox: &mut mpsc::UnboundedReceiver<Message>) {
     while worker.shared.spread.connections(worker.index) > 0 {
         tokio::select! {
             () = worker.drained.notified() => {}

@@ -121,6 +121,11 @@ impl Client {
         self.connection.worker.clone()
     }
 
+    /// Its stream alone: what else is known of the connection is its session's from now on.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     /// Does something while the client is there; `None` when it left before that was done.
     pub(crate) async fn unless_left<T>(&mut self, doing: impl Future<Output = T>) -> Option<T> {
         let worker = self.worker();

@@ -45,9 +45,9 @@ thread_local! {
     static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A TLS connection.
-pub(crate) struct TlsStream {
-    carrier: Carrier,
+/// A TLS connection over a carrier.
+pub(crate) struct TlsStream<C = Carrier> {
+    carrier: C,
     machine: Machine,
     /// Of a record or handshake message that has not arrived whole.
     incomplete: Vec<u8>,
@@ -227,6 +227,27 @@ impl TlsStream {
         }
     }
 
+    /// The same over the carrier that this one becomes.
+    pub(crate) fn over<C>(
+        self,
+        becomes: impl FnOnce(Carrier) -> io::Result<C>,
+    ) -> io::Result<TlsStream<C>> {
+        Ok(TlsStream {
+            carrier: becomes(self.carrier)?,
+            machine: self.machine,
+            incomplete: self.incomplete,
+            plain: self.plain,
+            taken: self.taken,
+            encrypted: self.encrypted,
+            sent: self.sent,
+            ended: self.ended,
+            closed: self.closed,
+            failed: self.failed,
+        })
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> TlsStream<C> {
     /// What both sides have agreed on.
     pub(crate) fn state(&self) -> &CommonState {
         match &self.machine {
@@ -241,8 +262,13 @@ impl TlsStream {
     }
 
     /// What it runs over.
-    pub(crate) fn carrier(&self) -> &Carrier {
+    pub(crate) fn carrier(&self) -> &C {
         &self.carrier
+    }
+
+    /// What it runs over, to be told what happened to it.
+    pub(crate) fn carrier_mut(&mut self) -> &mut C {
+        &mut self.carrier
     }
 
     /// Feeds bytes that arrived, behind none that are incomplete; keeps what is left. Returns how

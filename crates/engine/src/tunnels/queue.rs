@@ -1,0 +1,103 @@
+//! A worker's queue of events (`epoll`) of the sockets of its tunnels. The worker's runtime watches the
+//! queue as one descriptor of many, so tunnels and all else take turns on one thread.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+/// Events taken at once: enough that what it costs to ask does not count, few enough for a stack.
+pub(super) const EVENTS_MAX: usize = 256;
+
+/// A queue of events.
+pub(super) struct Queue {
+    epoll: AsyncFd<OwnedFd>,
+}
+
+/// Events that were taken from it.
+pub(super) struct Events {
+    room: [Event; EVENTS_MAX],
+    count: usize,
+}
+
+impl Queue {
+    /// A new one, watched by the runtime that this thread is in.
+    #[allow(
+        deprecated,
+        reason = "its successor is unsafe, because a type might not tell the same descriptor each time: \
+                  an OwnedFd does"
+    )]
+    pub(super) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self {
+            epoll: AsyncFd::with_interest(epoll, Interest::READABLE)?,
+        })
+    }
+
+    /// From now on it tells what happens to a socket. What has happened already it tells at once.
+    pub(super) fn add(&self, socket: impl AsFd, name: u64, heard: EventFlags) -> io::Result<()> {
+        let queue = self.epoll.get_ref();
+        Ok(epoll::add(queue, socket, EventData::new_u64(name), heard)?)
+    }
+
+    /// The same where it has been told of the socket before.
+    pub(super) fn change(&self, socket: impl AsFd, name: u64, heard: EventFlags) -> io::Result<()> {
+        let queue = self.epoll.get_ref();
+        Ok(epoll::modify(
+            queue,
+            socket,
+            EventData::new_u64(name),
+            heard,
+        )?)
+    }
+
+    /// Ready when there are events.
+    pub(super) fn poll_ready(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, OwnedFd>>> {
+        self.epoll.poll_read_ready(cx)
+    }
+
+    /// Takes what there is, without waiting.
+    pub(super) fn take(&self, events: &mut Events) {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let taken = epoll::wait(self.epoll.get_ref(), &mut events.room[..], Some(&at_once));
+        // An interrupted call has taken nothing; the queue stays ready.
+        events.count = taken.unwrap_or(0);
+    }
+}
+
+impl Events {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        let none = Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        };
+        Self {
+            room: [none; EVENTS_MAX],
+            count: 0,
+        }
+    }
+
+    /// Whether there may be more in the queue.
+    pub(super) fn is_full(&self) -> bool {
+        self.count == EVENTS_MAX
+    }
+
+    /// Whose they are, and what they are.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, EventFlags)> {
+        self.room[..self.count].iter().map(|event| {
+            let Event { flags, data } = *event;
+            (data.u64(), flags)
+        })
+    }
+}
