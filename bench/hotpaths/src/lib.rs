@@ -12,6 +12,7 @@ mod loading;
 mod logging;
 mod rules;
 mod scene;
+mod tables;
 
 /// One step of the data path.
 pub struct HotPath {
@@ -33,6 +34,7 @@ pub fn all() -> impl Iterator<Item = &'static HotPath> {
         heads::PATHS,
         rules::PATHS,
         balancing::PATHS,
+        tables::PATHS,
         frames::PATHS,
         logging::PATHS,
         loading::PATHS,

@@ -1,0 +1,144 @@
+//! Stick tables with 100,000 entries.
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use routing::rates::{Millis, Period};
+use routing::stick::{
+    Field, Filter, KeyType, Operator, Sample, Settings, Shard, Stored, Table, What,
+};
+
+use crate::{HotPath, Step, path};
+
+const ENTRIES: u32 = 100_000;
+
+pub(crate) const PATHS: &[HotPath] = &[
+    path("table-find-rate", 1000, || {
+        on(KeyType::Ip, |scene, client| {
+            let key = scene.table.key(address(client)).expect("an address");
+            let entry = scene.shards[key.shard()].find(&key, scene.now);
+            black_box(entry.map(|entry| entry.get(scene.rate, scene.now)));
+        })
+    }),
+    path("table-count-request", 1000, || {
+        on(KeyType::Ip, |scene, client| count(scene, address(client)))
+    }),
+    path("table-count-request-string-32", 1000, || {
+        on(KeyType::String(32), |scene, client| {
+            let text = format!("user-{client:010}-of-tenant-0001");
+            count(scene, Sample::Bytes(text.as_bytes()));
+        })
+    }),
+    path("table-new-entry-evicts", 1000, || {
+        on(KeyType::Ip, |scene, client| {
+            scene.fresh += 1;
+            black_box(client);
+            let newcomer = ENTRIES + scene.fresh;
+            count(scene, address(newcomer));
+        })
+    }),
+    path("table-track-and-release", 1000, || {
+        on(KeyType::Ip, |scene, client| {
+            let key = scene.table.key(address(client)).expect("an address");
+            let open = scene.open;
+            let shard = &mut scene.shards[key.shard()];
+            let reference = shard.track(&key, scene.now).expect("there is room");
+            shard.tracked_mut(&reference).add(open, 1, scene.now);
+            shard.tracked_mut(&reference).subtract(open, 1);
+            shard.release(reference, scene.now);
+        })
+    }),
+    path("table-walk-100000-filtered", 1, || {
+        on(KeyType::Ip, |scene, _| {
+            let filter = [Filter {
+                field: scene.rate,
+                operator: Operator::Greater,
+                value: 1_000_000,
+            }];
+            let found: usize = scene
+                .shards
+                .iter()
+                .flat_map(|shard| shard.entries(0, scene.now))
+                .filter(|entry| entry.matches(&filter, scene.now))
+                .count();
+            assert_eq!(found, 0);
+        })
+    }),
+];
+
+/// A full table, and what somebody does to it as one client after the other.
+struct Scene {
+    table: Table,
+    shards: Vec<Shard>,
+    open: Field,
+    requests: Field,
+    rate: Field,
+    now: Millis,
+    fresh: u32,
+}
+
+fn address(client: u32) -> Sample<'static> {
+    Sample::Ip(Ipv4Addr::from_bits(0x0a00_0000 + client).into())
+}
+
+/// What `track-sc` does at a request: its counter and its rate.
+fn count(scene: &mut Scene, client: Sample<'_>) {
+    let key = scene.table.key(client).expect("it is of the table's type");
+    let now = scene.now;
+    let mut entry = scene.shards[key.shard()]
+        .refresh(&key, now)
+        .expect("there is room");
+    entry.add(scene.requests, 1, now);
+    entry.add(scene.rate, 1, now);
+}
+
+fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
+    let stored = |what: What| Stored {
+        what,
+        elements: 1,
+        period: what
+            .is_rate()
+            .then(|| Period::new(Duration::from_secs(10)).expect("not nothing")),
+    };
+    let settings = Settings {
+        key,
+        size: ENTRIES,
+        expire: Some(Duration::from_secs(1800)),
+        nopurge: false,
+        store: [
+            What::ConnCur,
+            What::HttpReqCnt,
+            What::HttpReqRate,
+            What::Gpc0,
+        ]
+        .map(stored)
+        .to_vec(),
+    };
+    let table = Table::new(&settings, 7).expect("they go together");
+    let field = |what| table.field(what, 0).expect("it is stored");
+    let mut scene = Scene {
+        open: field(What::ConnCur),
+        requests: field(What::HttpReqCnt),
+        rate: field(What::HttpReqRate),
+        shards: table.shards(),
+        table,
+        now: Millis(1_000_000),
+        fresh: 0,
+    };
+    for client in 0..ENTRIES {
+        match key {
+            KeyType::Ip => count(&mut scene, address(client)),
+            _ => {
+                let text = format!("user-{client:010}-of-tenant-0001");
+                count(&mut scene, Sample::Bytes(text.as_bytes()));
+            }
+        }
+    }
+    let mut turn = 0u32;
+    Box::new(move || {
+        turn = turn.wrapping_add(7919);
+        scene.now.0 += 3;
+        deed(&mut scene, turn % ENTRIES);
+    })
+}
