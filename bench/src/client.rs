@@ -155,7 +155,7 @@ impl Client {
     /// Sends a message and waits for its echo, which must be the same to the byte.
     pub(crate) async fn echo(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
-        frames::write(payload, Some([0x5a, 0xc3, 0x17, 0x88]), out);
+        frames::write(payload, Some(frames::MASK), out);
         self.stream.write_all(out).await?;
         self.receive(payload).await
     }
@@ -186,6 +186,29 @@ impl Client {
         ensure!(self.buffer.len() == length, "more than the answer came");
         self.buffer.clear();
         Ok(())
+    }
+
+    /// What has come, or comes next, `length` bytes at most.
+    pub(crate) async fn read_piece(&mut self, length: usize) -> Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.buffer.reserve(length);
+            self.fill().await?;
+        }
+        let length = length.min(self.buffer.len());
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(bytes).await?)
+    }
+
+    /// One request, and all that comes until the end of the connection.
+    pub(crate) async fn get_all(mut self, path: &str) -> Result<String> {
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {NAME}\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).await?;
+        while self.stream.read_buf(&mut self.buffer).await? > 0 {}
+        Ok(String::from_utf8(self.buffer)?)
     }
 }
 

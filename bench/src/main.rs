@@ -7,52 +7,31 @@
 mod client;
 mod copy_loop;
 mod frames;
+mod goals;
 mod node;
+mod options;
 mod peers;
 mod process;
+mod publish;
 mod report;
+mod results;
+mod rounds;
+mod updates;
 mod workload;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use lexopt::prelude::*;
+use anyhow::{Result, ensure};
 use rustls::pki_types::CertificateDer;
 use tokio::task::LocalSet;
 
-use client::{Target, Tls};
-use node::Node;
-use peers::{Job, Peer, Setup};
-use report::{Line, Rounds};
-use workload::{Outcome, Plan, Scene, WORKLOADS, Work, Workload};
-
-const HELP: &str = "\
-Usage: bench [--short] [--only NAME,…] [--peers NAME,…] [--rounds N] [--seconds S]
-             [--calls] [--tidegate PROGRAM] [--out FOLDER] [--list]
-
-  --short     one short round: whether it works, not what it costs
-  --only      workloads whose name begins so; --list says which there are
-  --peers     haproxy, nginx, tidegate, copy-loop; ratios need haproxy
-  --rounds    how often each is measured (default 3)
-  --seconds   how long each measurement lasts (default 4)
-  --calls     count system calls per unit with strace, in place of time
-  --tidegate  the program (default: target/release/tidegate)
-  --out       where table, JSON and plot go (default: nowhere, the table is printed)
-";
-
-struct Options {
-    only: Vec<String>,
-    peers: Vec<Peer>,
-    rounds: usize,
-    plan: Plan,
-    tidegate: PathBuf,
-    out: Option<PathBuf>,
-}
+use options::Options;
+use peers::Setup;
+use results::Results;
+use rounds::Bench;
 
 fn main() -> ExitCode {
     match run() {
@@ -71,7 +50,7 @@ fn run() -> Result<()> {
     {
         return copy_loop::run(listen.parse()?, target.parse()?);
     }
-    let Some(options) = parse()? else {
+    let Some(options) = Options::parse()? else {
         return Ok(());
     };
     raise_descriptor_limit()?;
@@ -80,69 +59,6 @@ fn run() -> Result<()> {
         .enable_all()
         .build()?;
     LocalSet::new().block_on(&runtime, measure(&options))
-}
-
-/// `None`: what was asked for has been printed.
-fn parse() -> Result<Option<Options>> {
-    let mut options = Options {
-        only: Vec::new(),
-        peers: Peer::ALL.to_vec(),
-        rounds: 3,
-        plan: plan(4.0),
-        tidegate: "target/release/tidegate".into(),
-        out: None,
-    };
-    let mut calls = false;
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("short") => {
-                options.rounds = 1;
-                options.plan = plan(1.0);
-            }
-            Long("only") => {
-                let names = arguments.value()?.string()?;
-                options.only = names.split(',').map(str::to_owned).collect();
-            }
-            Long("peers") => {
-                let names = arguments.value()?.string()?;
-                options.peers = names.split(',').map(peer).collect::<Result<_>>()?;
-            }
-            Long("rounds") => options.rounds = arguments.value()?.parse()?,
-            Long("seconds") => options.plan = plan(arguments.value()?.parse()?),
-            Long("calls") => calls = true,
-            Long("tidegate") => options.tidegate = arguments.value()?.into(),
-            Long("out") => options.out = Some(arguments.value()?.into()),
-            Long("list") => {
-                WORKLOADS
-                    .iter()
-                    .for_each(|workload| println!("{}", workload.name));
-                return Ok(None);
-            }
-            Long("help") | Short('h') => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => bail!("{}\n{HELP}", other.unexpected()),
-        }
-    }
-    options.plan.counts_calls = calls;
-    ensure!(options.rounds > 0, "--rounds 0 measures nothing");
-    Ok(Some(options))
-}
-
-fn plan(seconds: f64) -> Plan {
-    Plan {
-        warm_up: Duration::from_secs_f64(seconds / 4.0),
-        measured: Duration::from_secs_f64(seconds),
-        held: Duration::from_secs_f64(seconds * 15.0),
-        counts_calls: false,
-    }
-}
-
-fn peer(name: &str) -> Result<Peer> {
-    let found = Peer::ALL.into_iter().find(|peer| peer.name() == name);
-    found.with_context(|| format!("no proxy is called '{name}'"))
 }
 
 /// 9,000 sockets are as many descriptors here, and twice as many in the proxy, which inherits the
@@ -158,6 +74,7 @@ fn raise_descriptor_limit() -> Result<()> {
     Ok(())
 }
 
+/// Measures, and tells what there is even when it did not come to its end.
 async fn measure(options: &Options) -> Result<()> {
     let folder = tempfile::Builder::new()
         .prefix("tidegate-bench-")
@@ -165,105 +82,26 @@ async fn measure(options: &Options) -> Result<()> {
     // Kept bound and never read.
     let log = UdpSocket::bind("127.0.0.1:0")?;
     let (certificate, authority) = certificate(folder.path())?;
-    let tidegate = fs::canonicalize(&options.tidegate);
     let setup = Setup {
         folder: folder.path().to_owned(),
         certificate,
         log: log.local_addr()?,
-        tidegate: tidegate.with_context(|| {
-            let program = options.tidegate.display();
-            format!("{program} is missing; build it: cargo build --release --locked -p cli")
-        })?,
     };
-    let about = about(&setup.tidegate)?;
-    about.iter().for_each(|line| println!("{line}"));
-    print!("\n{}", report::HEAD);
-    let mut table = report::HEAD.to_owned();
-    let mut lines: Vec<Line> = Vec::new();
-    for workload in WORKLOADS {
-        let wanted = options.only.is_empty()
-            || options
-                .only
-                .iter()
-                .any(|name| workload.name.starts_with(name.as_str()));
-        if !wanted {
-            continue;
-        }
-        let mut rounds = Rounds::new();
-        for _ in 0..options.rounds {
-            rounds.push(round(options, &setup, *workload, &authority).await?);
-        }
-        for line in report::lines(*workload, &rounds) {
-            let row = report::row(&line);
-            print!("{row}");
-            table.push_str(&row);
-            lines.push(line);
-        }
-    }
-    if let Some(out) = &options.out {
-        fs::create_dir_all(out)?;
-        let about_text = about
-            .iter()
-            .map(|line| format!("- {line}\n"))
-            .collect::<String>();
-        fs::write(out.join("table.md"), format!("{about_text}\n{table}"))?;
-        let json = serde_json::to_string_pretty(&report::json(&lines, &about))?;
-        fs::write(out.join("lines.json"), json + "\n")?;
-        fs::write(out.join("ratios.svg"), report::plot(&lines))?;
-    }
-    Ok(())
-}
-
-/// Every peer once, in an order that is drawn anew each time.
-async fn round(
-    options: &Options,
-    setup: &Setup,
-    workload: Workload,
-    authority: &CertificateDer<'static>,
-) -> Result<BTreeMap<Peer, Outcome>> {
-    let mut order: Vec<Peer> = options.peers.clone();
-    order.retain(|peer| workload.suits(*peer));
-    fastrand::shuffle(&mut order);
-    let mut outcomes = BTreeMap::new();
-    for peer in order {
-        let outcome = one(options.plan, setup, workload, authority, peer).await;
-        let outcome =
-            outcome.with_context(|| format!("{} through {}", workload.name, peer.name()))?;
-        outcomes.insert(peer, outcome);
-    }
-    Ok(outcomes)
-}
-
-async fn one(
-    plan: Plan,
-    setup: &Setup,
-    workload: Workload,
-    authority: &CertificateDer<'static>,
-    peer: Peer,
-) -> Result<Outcome> {
-    let node = Node::start(workload.nodes).await?;
-    let job = Job {
-        workers: workload.workers,
-        tls: workload.tls,
-        rules: workload.rules,
-        nodes: node.addresses.clone(),
+    let about = about(options)?;
+    let mut results = Results::default();
+    let bench = Bench {
+        options,
+        setup: &setup,
+        authority: &authority,
     };
-    let (proxy, address) = setup.start(peer, &job)?;
-    // Its first checks have to be answered by us.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let resumed = matches!(workload.work, Work::Connect { resumed: true });
-    let tls = workload
-        .tls
-        .then(|| Tls::new(authority, resumed))
-        .transpose()?;
-    let scene = Scene {
-        target: Target { address, tls },
-        proxy: &proxy,
-        node: &node,
-        plan,
-        peer,
-    };
-    workload::run(workload.work, &scene).await
+    let measured = bench.run(&mut results).await;
+    let text = report::text(&results, options);
+    for line in &about {
+        println!("{line}");
+    }
+    println!("\n{text}");
+    measured?;
+    publish::write(options, &results, &about, &text)
 }
 
 /// A certificate for [`client::NAME`] with its key in one file, and the authority that signed it.
@@ -276,7 +114,7 @@ fn certificate(folder: &Path) -> Result<(PathBuf, CertificateDer<'static>)> {
 }
 
 /// When, where and what was measured.
-fn about(tidegate: &Path) -> Result<Vec<String>> {
+fn about(options: &Options) -> Result<Vec<String>> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let models = cpus
@@ -284,7 +122,12 @@ fn about(tidegate: &Path) -> Result<Vec<String>> {
         .filter_map(|line| line.strip_prefix("model name"));
     let model = models.clone().next().unwrap_or(": unknown processor");
     let mut about = vec![
-        format!("{}", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC")),
+        format!(
+            "{}, {} rounds of {:?}",
+            jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
+            options.rounds,
+            options.plan.measured
+        ),
         format!(
             "Linux {}, {} ×{}",
             kernel.trim(),
@@ -292,6 +135,8 @@ fn about(tidegate: &Path) -> Result<Vec<String>> {
             models.count()
         ),
     ];
-    about.extend(peers::versions(tidegate)?);
+    for peer in &options.peers {
+        about.extend(peer.version()?);
+    }
     Ok(about)
 }

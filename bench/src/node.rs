@@ -1,7 +1,7 @@
 //! The node behind every proxy: echoes WebSocket messages, answers HTTP with a body of 1 KiB, and
 //! sends to all subscribers on demand. It runs on the generator's thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ use base64::Engine as _;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::frames;
 
@@ -27,31 +28,48 @@ pub(crate) struct Node {
     /// Where it listens.
     pub(crate) addresses: Vec<SocketAddr>,
     subscribers: Subscribers,
+    sunk: Rc<Cell<usize>>,
+    listening: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Node {
+    /// Thousands of nodes are as many descriptors, which the next run needs.
+    fn drop(&mut self) {
+        self.listening.iter().for_each(JoinHandle::abort);
+    }
 }
 
 impl Node {
     /// Listens on `count` ports that the kernel chooses.
     pub(crate) async fn start(count: usize) -> Result<Self> {
-        let subscribers = Subscribers::default();
+        let (subscribers, sunk) = (Subscribers::default(), Rc::new(Cell::new(0)));
         let mut addresses = Vec::with_capacity(count);
+        let mut listening = Vec::with_capacity(count);
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             addresses.push(listener.local_addr()?);
-            let subscribers = subscribers.clone();
-            tokio::task::spawn_local(async move {
+            let (subscribers, sunk) = (subscribers.clone(), sunk.clone());
+            listening.push(tokio::task::spawn_local(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let subscribers = subscribers.clone();
+                    let (subscribers, sunk) = (subscribers.clone(), sunk.clone());
                     // Whoever is served tells of failures: the generator counts what comes back.
                     tokio::task::spawn_local(async move {
-                        let _ = serve(stream, subscribers).await;
+                        let _ = serve(stream, subscribers, sunk).await;
                     });
                 }
-            });
+            }));
         }
         Ok(Self {
             addresses,
             subscribers,
+            sunk,
+            listening,
         })
+    }
+
+    /// Bytes of huge messages that came so far, all as they should be.
+    pub(crate) fn sunk(&self) -> usize {
+        self.sunk.get()
     }
 
     /// How many subscribe now.
@@ -80,7 +98,11 @@ impl Node {
     }
 }
 
-async fn serve(mut stream: TcpStream, subscribers: Subscribers) -> Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    subscribers: Subscribers,
+    sunk: Rc<Cell<usize>>,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     loop {
@@ -100,12 +122,21 @@ async fn serve(mut stream: TcpStream, subscribers: Subscribers) -> Result<()> {
         if head.starts_with("GET /subscribe") {
             return keep_subscribed(stream, &subscribers).await;
         }
+        if head.starts_with("GET /flood") {
+            return flood(stream).await;
+        }
+        if head.starts_with("GET /sink") {
+            return sink(stream, buffer, &sunk).await;
+        }
         return echo(stream, buffer).await;
     }
 }
 
 /// The head of a request, taken out of `buffer`; `None` at the end.
-async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<String>> {
+pub(crate) async fn read_head(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<String>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head: Vec<u8> = buffer.drain(..end + 4).collect();
@@ -162,6 +193,37 @@ async fn keep_subscribed(stream: TcpStream, subscribers: &Subscribers) -> Result
     Ok(())
 }
 
+/// Bytes that a greedy connection moves in one turn: the others of this thread are not to wait.
+const GREEDY_PIECE: usize = 64 * 1024;
+
+/// Sends huge messages without end.
+async fn flood(mut stream: TcpStream) -> Result<()> {
+    let frame = frames::huge(None);
+    loop {
+        for piece in frame.chunks(GREEDY_PIECE) {
+            stream.write_all(piece).await?;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Takes huge messages without end.
+async fn sink(mut stream: TcpStream, mut pending: Vec<u8>, sunk: &Cell<usize>) -> Result<()> {
+    let frame = frames::huge(Some(frames::MASK));
+    let mut taken = 0;
+    loop {
+        frames::check_repeated(&frame, taken, &pending)?;
+        taken += pending.len();
+        sunk.set(sunk.get() + pending.len());
+        pending.clear();
+        pending.reserve(GREEDY_PIECE);
+        tokio::task::yield_now().await;
+        if stream.read_buf(&mut pending).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
 thread_local! {
     /// What every connection reads into: an idle one must not cost the generator's memory either.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_LEN]);
@@ -195,11 +257,7 @@ async fn echo(mut stream: TcpStream, mut pending: Vec<u8>) -> Result<()> {
             }
             let mask = frame.mask.context("a client's frame is masked")?;
             let payload = &mut pending[used + frame.start..used + frame.end];
-            let keys = mask.iter().cycle();
-            payload
-                .iter_mut()
-                .zip(keys)
-                .for_each(|(byte, key)| *byte ^= key);
+            frames::apply_mask(mask, payload);
             frames::write(payload, None, &mut out);
             used += frame.end;
         }

@@ -6,10 +6,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::process::Process;
+use crate::updates::API_KEY;
 
 /// Everybody's limit of connections: 9,000 sockets are 18,000 descriptors of the 20,000 there are.
 const CONNECTIONS_MAX: usize = 9_600;
@@ -17,10 +19,21 @@ const CONNECTIONS_MAX: usize = 9_600;
 /// The same where thousands of servers are checked, which takes descriptors too.
 const CONNECTIONS_MAX_OF_MANY: usize = 2_000;
 
-/// A program that is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Peer {
-    /// The reference of all ratios.
+/// How often HAProxy and we check each of three servers, and together: where there are more servers,
+/// each is checked less often, so that what is compared is requests and not checks.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+const CHECKED: usize = 3;
+
+/// How often nodes of a list are checked: a hundred checks a second with a thousand of them.
+const LISTED_CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the list is fetched while it is changed.
+pub(crate) const LIST_EVERY: Duration = Duration::from_millis(250);
+
+/// What kind of program is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The reference of all ratios, and other versions of it.
     HaProxy,
     /// nginx, with the same job.
     Nginx,
@@ -30,24 +43,52 @@ pub(crate) enum Peer {
     CopyLoop,
 }
 
-impl Peer {
-    /// All, the reference first.
-    pub(crate) const ALL: [Self; 4] = [Self::HaProxy, Self::Nginx, Self::Tidegate, Self::CopyLoop];
-
+/// A program that is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
     /// As tables and the command line call it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::HaProxy => "haproxy",
-            Self::Nginx => "nginx",
-            Self::Tidegate => "tidegate",
-            Self::CopyLoop => "copy-loop",
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) kind: Kind,
+    program: PathBuf,
+}
+
+impl Peer {
+    /// A program under a name.
+    pub(crate) fn new(name: &str, kind: Kind, program: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            program,
         }
+    }
+
+    /// Its version as it says it itself.
+    pub(crate) fn version(&self) -> Result<Option<String>> {
+        if self.kind == Kind::CopyLoop {
+            return Ok(None);
+        }
+        let output = Command::new(&self.program).arg("-v").output();
+        let output = output.with_context(|| {
+            let program = self.program.display();
+            match self.kind {
+                Kind::Tidegate => {
+                    format!("{program} is missing; build it: cargo build --release -p cli")
+                }
+                _ => format!("{program} is not installed"),
+            }
+        })?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let first = said.lines().next();
+        let first = first.with_context(|| format!("{} -v says nothing", self.program.display()))?;
+        Ok(Some(format!("{}: {first}", self.name)))
     }
 }
 
 /// The job of a proxy.
 #[derive(Debug, Clone)]
-pub(crate) struct Job {
+pub(crate) struct Job<'a> {
     /// Threads or worker processes.
     pub(crate) workers: usize,
     /// Whether clients speak TLS.
@@ -55,7 +96,9 @@ pub(crate) struct Job {
     /// Rules that no request meets, looked at by each.
     pub(crate) rules: usize,
     /// The nodes behind it.
-    pub(crate) nodes: Vec<SocketAddr>,
+    pub(crate) nodes: &'a [SocketAddr],
+    /// The service that says which of them are listed; else all are written into the file.
+    pub(crate) updates: Option<SocketAddr>,
 }
 
 /// The programs and files that all runs share.
@@ -66,21 +109,19 @@ pub(crate) struct Setup {
     pub(crate) certificate: PathBuf,
     /// Where access logs go. Nobody reads them: the kernel drops what does not fit.
     pub(crate) log: SocketAddr,
-    /// Our program.
-    pub(crate) tidegate: PathBuf,
 }
 
 impl Setup {
     /// Starts a peer on a free port, and says which.
-    pub(crate) fn start(&self, peer: Peer, job: &Job) -> Result<(Process, SocketAddr)> {
+    pub(crate) fn start(&self, peer: &Peer, job: &Job<'_>) -> Result<(Process, SocketAddr)> {
         // Taken and given back: nothing else on this machine is looking for ports meanwhile.
         let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let command = match peer {
-            Peer::HaProxy => self.haproxy(Path::new("haproxy"), "haproxy.cfg", job, free)?,
-            Peer::Tidegate => self.haproxy(&self.tidegate, "tidegate.cfg", job, free)?,
-            Peer::Nginx => self.nginx(job, free)?,
-            Peer::CopyLoop => {
-                let mut command = Command::new(std::env::current_exe()?);
+        let program = &peer.program;
+        let command = match peer.kind {
+            Kind::HaProxy | Kind::Tidegate => self.haproxy(program, job, free)?,
+            Kind::Nginx => self.nginx(program, job, free)?,
+            Kind::CopyLoop => {
+                let mut command = Command::new(program);
                 let node = job.nodes.first().context("no node")?;
                 command.args(["copy-loop", &free.to_string(), &node.to_string()]);
                 command
@@ -97,7 +138,7 @@ impl Setup {
     }
 
     /// HAProxy and we read the same file.
-    fn haproxy(&self, program: &Path, name: &str, job: &Job, bind: SocketAddr) -> Result<Command> {
+    fn haproxy(&self, program: &Path, job: &Job<'_>, bind: SocketAddr) -> Result<Command> {
         let tls = match job.tls {
             true => format!(" ssl crt {}", self.certificate.display()),
             false => String::new(),
@@ -111,7 +152,8 @@ impl Setup {
              defaults\n    mode http\n    log global\n    option httplog\n    timeout connect 5s\n    \
              timeout client 60s\n    timeout server 60s\n    timeout tunnel 1h\n    \
              timeout http-request 10s\n\
-             frontend in\n    bind {bind}{tls}\n    stats enable\n    stats uri /stats\n",
+             frontend in\n    bind {bind}{tls}\n    stats enable\n    stats uri /stats\n    \
+             http-request use-service prometheus-exporter if {{ path /metrics }}\n",
             job.workers, self.log
         );
         for rule in 0..job.rules {
@@ -124,22 +166,36 @@ impl Setup {
             "    acl is_websocket hdr(Upgrade) -i WebSocket\n    use_backend ws_backend if is_websocket\n    \
              default_backend http_backend\n",
         );
+        let check_every = match job.updates {
+            Some(_) => LISTED_CHECK_EVERY,
+            None => CHECK_EVERY * job.nodes.len().div_ceil(CHECKED) as u32,
+        };
         for backend in ["ws_backend", "http_backend"] {
             let _ = write!(
                 text,
                 "backend {backend}\n    balance roundrobin\n    option forwardfor\n    \
-                 option httpchk GET /health\n    default-server check inter 2s\n"
+                 option httpchk GET /health\n    default-server check inter {}\n",
+                check_every.as_millis()
             );
-            for (number, node) in job.nodes.iter().enumerate() {
+            let written = job.updates.is_none().then_some(job.nodes);
+            for (number, node) in written.into_iter().flatten().enumerate() {
                 let _ = writeln!(text, "    server s{number} {node}");
             }
         }
         let mut command = Command::new(program);
-        command.arg("-db").arg("-f").arg(self.write(name, &text)?);
+        if let Some(updates) = job.updates {
+            let nodes_max = job.nodes.len();
+            let _ = write!(text, "discovery\n    max-nodes {nodes_max}\n");
+            command.env("WS_UPDATES_URL", format!("http://{updates}"));
+            command.env("API_KEY", API_KEY);
+            command.env("UPDATE_INTERVAL", format!("{}ms", LIST_EVERY.as_millis()));
+        }
+        command.arg("-db").arg("-f");
+        command.arg(self.write("haproxy.cfg", &text)?);
         Ok(command)
     }
 
-    fn nginx(&self, job: &Job, bind: SocketAddr) -> Result<Command> {
+    fn nginx(&self, program: &Path, job: &Job<'_>, bind: SocketAddr) -> Result<Command> {
         let certificate = self.certificate.display();
         let (tls, files) = match job.tls {
             true => (
@@ -177,7 +233,7 @@ impl Setup {
             workers = job.workers,
             log = self.log,
         );
-        let mut command = Command::new("nginx");
+        let mut command = Command::new(program);
         command
             .arg("-p")
             .arg(&self.folder)
@@ -185,25 +241,4 @@ impl Setup {
             .arg(self.write("nginx.conf", &text)?);
         Ok(command)
     }
-}
-
-/// The versions of who is measured, as they say it themselves.
-pub(crate) fn versions(tidegate: &Path) -> Result<Vec<String>> {
-    let mut versions = Vec::new();
-    let tidegate = tidegate.to_string_lossy().into_owned();
-    for (program, flag) in [
-        ("haproxy", "-v"),
-        ("nginx", "-v"),
-        (tidegate.as_str(), "-v"),
-    ] {
-        let output = Command::new(program).arg(flag).output();
-        let output = output.with_context(|| format!("{program} is not installed"))?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        match said.lines().next() {
-            Some(line) => versions.push(line.to_owned()),
-            None => bail!("{program} {flag} says nothing"),
-        }
-    }
-    Ok(versions)
 }

@@ -1,8 +1,10 @@
 //! A proxy as a process: started on its core, its processor time and memory read from `/proc`,
 //! killed when dropped.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -105,24 +107,46 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let child = command.spawn().context("strace is not installed")?;
-        Ok(Trace { child })
+        let trace = Trace { child };
+        let asked = Instant::now();
+        while !self.is_traced()? {
+            if asked.elapsed() > START_MAX {
+                bail!("strace does not get hold of the proxy");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(trace)
+    }
+
+    /// Whether strace has got hold of every thread.
+    fn is_traced(&self) -> Result<bool> {
+        for pid in self.pids() {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                // A thread may end while we look.
+                let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+                if status.contains("TracerPid:\t0\n") {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Nanoseconds on a processor of each thread of it and of its children.
+    pub(crate) fn threads(&self) -> Result<BTreeMap<PathBuf, u64>> {
+        let mut threads = BTreeMap::new();
+        for pid in self.pids() {
+            threads.extend(tasks(&format!("/proc/{pid}/task"))?);
+        }
+        Ok(threads)
     }
 
     /// What it has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::default();
         for pid in self.pids() {
-            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-                // A thread may end while we look.
-                let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
-                    continue;
-                };
-                let ns = stat
-                    .split_whitespace()
-                    .next()
-                    .context("an empty schedstat")?;
-                usage.cpu_ns += ns.parse::<u64>()?;
-            }
+            let threads = tasks(&format!("/proc/{pid}/task"))?;
+            usage.cpu_ns += threads.values().sum::<u64>();
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
             let (_, fields) = stat.rsplit_once(") ").context("a stat without a name")?;
             let mut fields = fields.split_whitespace().skip(11);
@@ -151,6 +175,52 @@ impl Process {
         }
         Ok(bytes)
     }
+}
+
+/// Nanoseconds on a processor of each thread below a folder of `/proc`.
+fn tasks(folder: &str) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut threads = BTreeMap::new();
+    for task in fs::read_dir(folder)? {
+        let path = task?.path();
+        // A thread may end while we look.
+        let Ok(stat) = fs::read_to_string(path.join("schedstat")) else {
+            continue;
+        };
+        let ns = stat.split_whitespace().next();
+        threads.insert(path, ns.context("an empty schedstat")?.parse()?);
+    }
+    Ok(threads)
+}
+
+/// Nanoseconds on a processor of the generator and its nodes so far.
+pub(crate) fn own_cpu_ns() -> Result<u64> {
+    Ok(tasks("/proc/self/task")?.values().sum())
+}
+
+/// The caches of the kernel that grow with each socket.
+const SOCKET_CACHES: [&str; 6] = [
+    "TCP",
+    "sock_inode_cache",
+    "filp",
+    "dentry",
+    "eventpoll_epi",
+    "eventpoll_pwq",
+];
+
+/// Bytes in the kernel's caches that hold sockets, of the whole machine; `None`: we may not know.
+pub(crate) fn kernel_socket_bytes() -> Option<u64> {
+    let slabs = fs::read_to_string("/proc/slabinfo").ok()?;
+    let bytes = slabs.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        if !SOCKET_CACHES.contains(&words.next()?) {
+            return None;
+        }
+        // Objects in use, objects there are, bytes of each.
+        let count: u64 = words.next()?.parse().ok()?;
+        let size: u64 = words.nth(1)?.parse().ok()?;
+        Some(count * size)
+    });
+    Some(bytes.sum())
 }
 
 impl Drop for Process {

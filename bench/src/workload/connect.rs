@@ -5,9 +5,10 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use tokio::task::spawn_local;
 
-use super::{Outcome, Scene, Span, micros};
+use super::{Scene, Span, sample};
 use crate::client::{Client, Tls};
 use crate::frames;
+use crate::results::Figures;
 
 /// Connections in the making at once.
 const CONCURRENCY: usize = 16;
@@ -15,14 +16,15 @@ const CONCURRENCY: usize = 16;
 /// Length of the one message.
 const MESSAGE_LEN: usize = 64;
 
-pub(super) async fn run(scene: &Scene<'_>) -> Result<Outcome> {
+pub(super) async fn run(scene: &Scene<'_>) -> Result<Figures> {
     let span = Span::of(scene.plan);
     let tasks: Vec<_> = (0..CONCURRENCY)
         .map(|index| {
             let mut target = scene.target.clone();
             target.tls = target.tls.as_ref().map(Tls::with_own_sessions);
+            let span = span.clone();
             spawn_local(async move {
-                let mut latencies = Vec::new();
+                let mut samples = Vec::new();
                 let mut out = Vec::new();
                 // The first handshake is full: it brings the ticket for the next one.
                 let mut first = Client::open(&target, "/echo").await?;
@@ -42,14 +44,14 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Outcome> {
                         "resumed: {}, which is not what is measured",
                         client.resumed
                     );
-                    let done = Instant::now();
-                    if span.counts(done) {
-                        latencies.push(micros(began, done));
+                    if span.counts() {
+                        samples.push(sample(began, Instant::now()));
                     }
                 }
-                anyhow::Ok(latencies)
+                anyhow::Ok(((), samples))
             })
         })
         .collect();
-    span.outcome(scene.proxy, tasks).await
+    let (_, samples, meter) = span.outcome(scene.proxy, tasks).await?;
+    meter.figures(&samples, 0)
 }

@@ -8,35 +8,32 @@ use anyhow::{Result, ensure};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-use super::{Outcome, Scene, Span, micros};
-use crate::client::Client;
+use super::{Scene, Span, sample};
 use crate::frames;
+use crate::results::Figures;
 
-pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Result<Outcome> {
-    let mut clients = Vec::with_capacity(sockets);
-    for _ in 0..sockets {
-        clients.push(Client::open(&scene.target, "/subscribe").await?);
-    }
+pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Result<Figures> {
+    let clients = scene.open("/subscribe", sockets).await?;
     while scene.node.subscriber_count() < sockets {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let span = Span::of(scene.plan);
     let received = Rc::new((Cell::new(0), Notify::new()));
     let sent_at = Rc::new(Cell::new(Instant::now()));
-    let latencies = Rc::new(RefCell::new(Vec::new()));
+    let samples = Rc::new(RefCell::new(Vec::new()));
     let mut tasks = Vec::with_capacity(sockets);
     for mut client in clients {
         let (received, sent_at) = (received.clone(), sent_at.clone());
-        let latencies = latencies.clone();
+        let (samples, span) = (samples.clone(), span.clone());
         tasks.push(spawn_local(async move {
             for number in 0.. {
                 let payload = frames::payload(0, number, length);
                 if client.receive(&payload).await.is_err() {
                     break;
                 }
-                let done = Instant::now();
-                if span.counts(done) {
-                    latencies.borrow_mut().push(micros(sent_at.get(), done));
+                if span.counts() {
+                    let sample = sample(sent_at.get(), Instant::now());
+                    samples.borrow_mut().push(sample);
                 }
                 received.0.set(received.0.get() + 1);
                 received.1.notify_one();
@@ -73,5 +70,5 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
     let meter = meter?;
     // Every subscriber has everything that was sent; it waits for more.
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    Ok(meter.outcome(latencies.take()))
+    meter.figures(&samples.take(), 0)
 }

@@ -5,30 +5,31 @@ use std::time::Instant;
 use anyhow::Result;
 use tokio::task::spawn_local;
 
-use super::{Outcome, Pace, Scene, Span, micros};
+use super::pace::Rate;
+use super::{Scene, Span, sample};
 use crate::client::{Client, request};
+use crate::results::Figures;
 
-pub(super) async fn run(scene: &Scene<'_>, connections: usize, rate: u32) -> Result<Outcome> {
+pub(super) async fn run(scene: &Scene<'_>, connections: usize, rate: u32) -> Result<Figures> {
     let span = Span::of(scene.plan);
-    let tasks: Vec<_> = (0..connections)
-        .map(|index| {
-            let target = scene.target.clone();
-            spawn_local(async move {
-                let mut client = Client::connect(&target).await?;
-                let request = request("/some/path?with=query");
-                let mut pace = Pace::new(index, connections, rate);
-                let mut latencies = Vec::new();
-                while !span.is_over() {
-                    let due = pace.due().await;
-                    client.get(&request).await?;
-                    let done = Instant::now();
-                    if span.counts(done) {
-                        latencies.push(micros(due, done));
-                    }
+    let paces = Rate::new(rate, connections);
+    let mut tasks = Vec::with_capacity(connections);
+    for index in 0..connections {
+        let mut client = Client::connect(&scene.target).await?;
+        let (span, mut pace) = (span.clone(), paces.pace(index));
+        tasks.push(spawn_local(async move {
+            let request = request("/some/path?with=query");
+            let mut samples = Vec::new();
+            while !span.is_over() {
+                let due = pace.due().await;
+                client.get(&request).await?;
+                if span.counts() {
+                    samples.push(sample(due, Instant::now()));
                 }
-                anyhow::Ok(latencies)
-            })
-        })
-        .collect();
-    span.outcome(scene.proxy, tasks).await
+            }
+            anyhow::Ok(((), samples))
+        }));
+    }
+    let (_, samples, meter) = span.outcome(scene.proxy, tasks).await?;
+    meter.figures(&samples, rate)
 }
