@@ -279,8 +279,14 @@ where
     P: 'static,
     S: 'static,
 {
+    // Nearly all names begin otherwise, and there are hundreds for each line.
+    let first = words.first()?.text.split('(').next().unwrap_or_default();
+    let begins = |keyword: &&Keyword<P, S>| {
+        let rest = keyword.name.strip_prefix(first);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
     let mut best: Option<(&Keyword<P, S>, usize)> = None;
-    for keyword in tables.into_iter().flatten() {
+    for keyword in tables.into_iter().flatten().filter(begins) {
         let length = match_length(keyword.name, words);
         if length > best.map_or(0, |(_, length)| length) {
             best = Some((keyword, length));

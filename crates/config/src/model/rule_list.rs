@@ -6,6 +6,7 @@
 //! and one that is passed over could not have held, nor done anything on the way to that.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
@@ -121,7 +122,9 @@ pub struct RuleTable {
 /// Positions of rules by text, in lower case: what differs in case alone is told apart by the rule.
 #[derive(Debug, Clone, Default)]
 struct Texts {
-    positions: HashMap<Box<[u8]>, Vec<usize>>,
+    /// The texts are the configuration's own, so nobody chooses those that fall together, and without a seed
+    /// of its own a process looks them up in as many steps as any other one.
+    positions: HashMap<Box<[u8]>, Vec<usize>, BuildHasherDefault<DefaultHasher>>,
     lengths: BTreeSet<usize>,
 }
 

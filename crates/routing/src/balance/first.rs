@@ -1,14 +1,15 @@
 //! `balance first`: the first server that has room, by its numeric id (manual 4.2). Of use only where
 //! servers have a `maxconn`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use super::by_server::ByServer;
 use super::{Member, ServerKey};
 
 #[derive(Debug, Default)]
 pub(super) struct First {
     members: BTreeSet<(u32, ServerKey)>,
-    ids: HashMap<ServerKey, u32>,
+    ids: ByServer<u32>,
 }
 
 impl First {

@@ -3,8 +3,9 @@
 //! Servers of equal load take turns. As in HAProxy a server without any session comes before all
 //! others, whatever its weight, and a load is reckoned with the session that would be added.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use super::by_server::ByServer;
 use super::{Member, ServerKey};
 
 /// Sessions are compared in units of 1/2^20 session per weight, so that weights up to 4096
@@ -15,7 +16,7 @@ const SCALE: u64 = 1 << 20;
 pub(super) struct LeastConn {
     /// Least loaded first; among equals the one that has waited longest.
     queue: BTreeSet<Place>,
-    places: HashMap<ServerKey, Place>,
+    places: ByServer<Place>,
     turns: u64,
 }
 

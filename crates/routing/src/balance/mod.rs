@@ -6,6 +6,7 @@
 //! algorithm; this one sorts out weights, backups and who may be asked at all. No clock, no randomness
 //! but what the caller hands in.
 
+mod by_server;
 mod first;
 mod hash;
 mod key;
@@ -18,10 +19,11 @@ mod roundrobin;
 mod tests;
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use config::model::{Affinity, Balance, Balancing, Hashing};
 
+use by_server::ByServer;
 pub use hash::{avalanche, crc32, djb2, sdbm, wt6};
 pub use key::session_hash;
 
@@ -118,7 +120,7 @@ struct Member {
 /// One backend's choice of servers.
 #[derive(Debug)]
 pub struct Balancer {
-    candidates: HashMap<ServerKey, Candidate>,
+    candidates: ByServer<Candidate>,
     hashing: Hashing,
     dynamic: bool,
     active: Group,
@@ -166,7 +168,7 @@ impl Balancer {
     /// A backend without servers.
     pub fn new(balancing: &Balancing) -> Self {
         Self {
-            candidates: HashMap::new(),
+            candidates: ByServer::default(),
             hashing: balancing.hashing,
             dynamic: balancing.is_dynamic(),
             active: Group::new(balancing),
@@ -393,7 +395,7 @@ impl Group {
         &mut self,
         ask: &Ask,
         hashing: &Hashing,
-        candidates: &HashMap<ServerKey, Candidate>,
+        candidates: &ByServer<Candidate>,
         room: &dyn Fn(ServerKey) -> Room,
     ) -> Option<ServerKey> {
         let other = |key: ServerKey| ask.avoid != Some(key);

@@ -3,8 +3,7 @@
 //!
 //! Draws are with replacement and O(log n): weights stand in a Fenwick tree.
 
-use std::collections::HashMap;
-
+use super::by_server::ByServer;
 use super::{Member, ServerKey};
 
 #[derive(Debug)]
@@ -13,7 +12,7 @@ pub(super) struct Random {
     /// Slots may be free (`None`); their weight is 0 then.
     slots: Vec<Option<Member>>,
     free: Vec<usize>,
-    slot_of: HashMap<ServerKey, usize>,
+    slot_of: ByServer<usize>,
     weights: Fenwick,
 }
 
@@ -23,7 +22,7 @@ impl Random {
             draws: draws.max(1),
             slots: Vec::new(),
             free: Vec::new(),
-            slot_of: HashMap::new(),
+            slot_of: ByServer::default(),
             weights: Fenwick::default(),
         }
     }

@@ -9,8 +9,9 @@
 //! HAProxy 2.6 with many sets of weights; a server that comes or goes leaves the others where they
 //! are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use super::by_server::ByServer;
 use super::{Member, ServerKey};
 
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ pub(super) struct RoundRobin {
     weight_total: u64,
     /// `weight_total` when distances were last fitted to it, see [`RoundRobin::fit`].
     weight_fitted: u64,
-    turns: HashMap<ServerKey, Turn>,
+    turns: ByServer<Turn>,
     /// Not yet seen in this round.
     fresh: BTreeSet<Place>,
     /// Those that were, and have another turn in it.
