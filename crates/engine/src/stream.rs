@@ -126,7 +126,7 @@ impl Stream {
         {
             return false;
         }
-        if !self.is_tls() {
+        if !matches!(self, Self::Tls(_)) {
             return true;
         }
         let read = poll_fn(|cx| Poll::Ready(self.poll_read(cx, &mut byte).is_pending()));
