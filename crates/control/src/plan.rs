@@ -11,7 +11,7 @@
 //! - nobody is drained while no server that stays is up;
 //! - for each newcomer that is not up yet, one node that leaves goes on serving, for a minute.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,10 @@ use engine::command::Admin;
 use crate::discovery::address::Host;
 use crate::discovery::{Fleet, Node, NodeAddress};
 
-/// Most steps of one plan. The loop looks again after each plan, so this only bounds how long the
-/// engine is kept busy at a stretch when a large fleet arrives.
-pub(crate) const STEPS_MAX: usize = 64;
+/// Most steps of one plan. The loop looks again after each plan, so this bounds for how long it acts on
+/// what it saw before; a list of a thousand nodes is one look, not sixteen. Nobody waits for a whole plan:
+/// each step holds what it changes for itself.
+pub(crate) const STEPS_MAX: usize = 1024;
 
 /// How long a newcomer is waited for by the nodes it replaces: what a node takes to boot and to
 /// pass its checks. One that never comes up must not keep others from leaving.
@@ -152,12 +153,12 @@ pub(crate) fn plan(intent: &Intent, fleet: &Fleet, observed: &Observed, now: Dur
 
 /// Servers for the nodes that have none.
 fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
-    let mut names: BTreeSet<&str> = observed.servers.iter().map(|seen| &*seen.name).collect();
-    names.extend(intent.configured.iter().map(|(name, _)| &**name));
-    let mut taken: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
+    let there = observed.servers.iter().map(|seen| &seen.name);
+    let configured = intent.configured.iter().map(|(name, _)| name);
+    let mut taken: HashSet<Arc<str>> = there.chain(configured).cloned().collect();
     let ours = observed.servers.iter();
     let ours = ours.filter_map(|seen| Some((seen.node.as_ref()?, seen)));
-    let ours: BTreeMap<&Node, &Seen> = ours.collect();
+    let ours: HashMap<&Node, &Seen> = ours.collect();
     let mut count = ours.len();
     let mut left_out = 0;
     for node in fleet.nodes() {
@@ -172,7 +173,7 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
             None if count >= intent.servers_max => left_out += 1,
             None => {
                 let name = free_name(node, &taken);
-                taken.insert(name.to_string());
+                taken.insert(Arc::clone(&name));
                 count += 1;
                 plan.steps.push(Step::Add {
                     server: Box::new(intent.server(name, &node.address)),
@@ -191,9 +192,13 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
 
 /// Drains and removes the servers whose node is not in the fleet.
 fn leave(intent: &Intent, fleet: &Fleet, observed: &Observed, now: Duration, plan: &mut Plan) {
-    let mut may_go = MayGo::new(intent, fleet, observed, now, plan);
+    let (leaving, staying): (Vec<_>, Vec<_>) = observed
+        .servers
+        .iter()
+        .partition(|seen| leaves(seen, fleet));
+    let mut may_go = MayGo::new(intent, &leaving, &staying, now, plan);
     let (mut drains, mut shutdowns, mut removals) = (Vec::new(), Vec::new(), Vec::new());
-    for seen in observed.servers.iter().filter(|seen| leaves(seen, fleet)) {
+    for seen in leaving {
         let name = Arc::clone(&seen.name);
         if seen.admin == Admin::Ready {
             match may_go.ask(seen) {
@@ -237,15 +242,11 @@ impl MayGo {
     /// `plan` is what was planned for the nodes that join.
     fn new(
         intent: &Intent,
-        fleet: &Fleet,
-        observed: &Observed,
+        leaving: &[&Seen],
+        staying: &[&Seen],
         now: Duration,
         plan: &Plan,
     ) -> Self {
-        let (leaving, staying): (Vec<_>, Vec<_>) = observed
-            .servers
-            .iter()
-            .partition(|seen| leaves(seen, fleet));
         let serving = leaving.iter().filter(|seen| seen.serves()).count();
         let joins = |seen: &&&Seen| {
             let joining = seen.joining_since.filter(|_| seen.admin == Admin::Ready);
@@ -253,7 +254,8 @@ impl MayGo {
         };
         let adds = |step: &&Step| matches!(step, Step::Add { .. });
         let awaited = staying.iter().filter(joins).count() + plan.steps.iter().filter(adds).count();
-        let ours = observed.servers.iter().filter(|seen| seen.node.is_some());
+        let all = leaving.iter().chain(staying);
+        let ours = all.filter(|seen| seen.node.is_some());
         Self {
             somebody_stays: staying.iter().any(|seen| seen.serves()),
             crowded: ours.count() >= intent.servers_max,
@@ -304,12 +306,12 @@ fn waiting_for_drain(seen: &Seen, grace: Option<Duration>) -> String {
 
 /// The node's id, or the id with the first number behind it that makes it unique: a configured
 /// server or the node's own former place may have the name.
-fn free_name(node: &Node, taken: &BTreeSet<String>) -> Arc<str> {
+fn free_name(node: &Node, taken: &HashSet<Arc<str>>) -> Arc<str> {
     if !taken.contains(node.id.as_str()) {
         return node.id.shared();
     }
     let numbered = (2..).map(|number: usize| format!("{}-{number}", node.id));
-    let mut free = numbered.filter(|name| !taken.contains(name));
+    let mut free = numbered.filter(|name| !taken.contains(name.as_str()));
     free.next()
         .expect("a finite set cannot take every number")
         .into()

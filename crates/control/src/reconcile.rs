@@ -232,11 +232,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let now = self.now();
         let servers = &mut observation.backend.servers;
         let ours = servers.iter().filter(|seen| seen.node.is_some());
-        let ours: BTreeMap<Arc<str>, Seen> = ours
-            .map(|seen| (Arc::clone(&seen.name), seen.clone()))
-            .collect();
+        let ours: BTreeMap<&str, &Seen> = ours.map(|seen| (&*seen.name, seen)).collect();
         for (name, stage) in &mut self.stages {
-            let seen = ours.get(name);
+            let seen = ours.get(&**name).copied();
             let next = stage.step(seen, now);
             if next.name() != stage.name() {
                 let (from, to) = (stage.name(), next.name());
@@ -290,6 +288,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 }
             }
         }
+        self.driver.settle().await;
         if self.discovery.is_some() {
             self.report.refused(refused, &self.outlet);
         }

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use crate::command::{Admin, Command, Forced, Refused};
 use crate::end::Side;
 use crate::followers;
+use crate::glance::{self, BackendGlance};
 use crate::log::Level;
 use crate::manager::{self, Order};
 use crate::prepare::client_tls;
@@ -26,6 +27,20 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+/// Commands that belong together: see [`Handle::changing`].
+pub struct Changing {
+    backend: Arc<BackendState>,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        let draft = self.backend.pool().balancer.draft();
+        // No lock is held meanwhile: sessions go on with what was there before.
+        let made = draft.make();
+        self.backend.pool().balancer.release(made);
+    }
+}
+
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -38,6 +53,19 @@ impl Handle {
     /// What the engine looks like now.
     pub fn snapshot(&self) -> Snapshot {
         crate::stats::snapshot(&self.shared)
+    }
+
+    /// The few words of each server that decide what to do next.
+    pub fn glance(&self) -> Vec<BackendGlance> {
+        glance::glance(&self.shared)
+    }
+
+    /// Many commands about a backend are coming: what takes long to make anew is made once, when the
+    /// value is dropped. `None`: there is no such backend.
+    pub fn changing(&self, backend: &str) -> Option<Changing> {
+        let backend = self.backend(backend).ok()?;
+        backend.pool().balancer.hold();
+        Some(Changing { backend })
     }
 
     /// Carries out one command; quick, never waits for a peer.
@@ -126,11 +154,10 @@ impl Handle {
     fn remove_server(&self, backend: &str, server: &str) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
         let removed = backend.remove(server)?;
-        // Its pooled connections go with it.
-        let message = Message::CloseServer {
+        // It has no session, or it would not have gone; its pooled connections go with it.
+        let message = Message::DropIdle {
             backend: backend.index(),
             server: removed.key,
-            by: Side::Killed,
         };
         self.shared.tell_workers(&message);
         manager::note_capacity(&self.shared, &backend);

@@ -23,6 +23,7 @@ mod exchanges;
 pub mod export;
 mod followers;
 mod forward;
+pub mod glance;
 mod handle;
 mod inherited;
 mod inspect;
@@ -67,7 +68,7 @@ mod warmup;
 mod watch;
 mod worker;
 
-pub use handle::Handle;
+pub use handle::{Changing, Handle};
 pub use log::Level;
 pub use prepare::{Bound, Engine, Prepared, Presence};
 pub use resolver::Resolver;

@@ -268,6 +268,15 @@ pub(crate) fn abstract_name(name: &str) -> Vec<u8> {
     address
 }
 
+/// The same, the other way.
+pub(crate) fn admin_shown(admin: routing::health::Admin) -> Admin {
+    match admin {
+        routing::health::Admin::Ready => Admin::Ready,
+        routing::health::Admin::Drain => Admin::Drain,
+        routing::health::Admin::Maint => Admin::Maint,
+    }
+}
+
 /// The same word on both sides of the crate border.
 pub(crate) fn admin_of(admin: Admin) -> routing::health::Admin {
     match admin {

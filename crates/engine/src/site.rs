@@ -112,6 +112,9 @@ impl FrontendState {
             .map_or(maxconn, u64::from)
             .min(maxconn);
         let conf = &config.frontends[index];
+        // Made here, so that no request waits for it.
+        conf.use_backend.index();
+        conf.proxy.http_request.index();
         let counted = if conf.socket_stats { &*conf.binds } else { &[] };
         let listeners = counted.iter().zip(listener::ids(counted));
         let listeners = listeners
@@ -212,6 +215,7 @@ impl BackendState {
         writers: usize,
         fullconn: u64,
     ) -> Self {
+        config.backends[index].proxy.http_request.index();
         Self {
             config: config.clone(),
             index,

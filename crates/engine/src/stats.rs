@@ -7,10 +7,9 @@ use routing::balance::SCALE;
 
 use config::model::IdleMax;
 
-use crate::command::Admin;
 use crate::counters::{Average, Count, Counters, Gauge, Rate};
 use crate::followers;
-use crate::server::ServerState;
+use crate::server::{ServerState, admin_shown};
 use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, ListenerState, Site};
 use crate::snapshot::{
@@ -187,11 +186,7 @@ fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> Serve
             followers::status_text(site, state, &health)
         },
         usable: state.accepts_new(),
-        admin: match health.admin() {
-            routing::health::Admin::Ready => Admin::Ready,
-            routing::health::Admin::Drain => Admin::Drain,
-            routing::health::Admin::Maint => Admin::Maint,
-        },
+        admin: admin_shown(health.admin()),
         checked: health.is_checked(),
         weight: (state.weight.load(Relaxed) * u64::from(ramp)).div_ceil(u64::from(SCALE)),
         weight_set: state.weight.load(Relaxed),

@@ -16,7 +16,7 @@ const URL_LEN_MAX: usize = 2048;
 
 /// Where a node is. Never a place that belongs to no node: unspecified, multicast, broadcast,
 /// link-local and cloud metadata addresses are refused.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeAddress {
     host: Host,
     port: u16,
@@ -24,7 +24,7 @@ pub(crate) struct NodeAddress {
 }
 
 /// A host, by number or by name. Names are in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Host {
     /// `10.0.0.5`, `[fd00::1]`.
     Ip(IpAddr),
@@ -33,7 +33,7 @@ pub(crate) enum Host {
 }
 
 /// What the scheme says of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Tls {
     /// `http`, `ws` or no scheme: TLS only where `default-server` says so.
     Unsaid,

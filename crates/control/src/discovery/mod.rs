@@ -63,7 +63,7 @@ impl fmt::Display for NodeId {
 }
 
 /// One node of the fleet.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Node {
     /// Who it is.
     pub(crate) id: NodeId,

@@ -3,12 +3,12 @@
 //! It remembers which servers it added and for which node: the engine knows servers only. Both live
 //! and end together, so nothing of this has to be kept anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use engine::Handle;
 use engine::command::{Admin, Command, Refused};
-use engine::snapshot::{ServerStats, Snapshot};
+use engine::glance::{BackendGlance, ServerGlance};
+use engine::{Changing, Handle};
 
 use super::{Driver, DriverError, Observation};
 use crate::discovery::Node;
@@ -19,6 +19,8 @@ pub(crate) struct Embedded {
     handle: Handle,
     backend: Option<Arc<str>>,
     nodes: BTreeMap<Arc<str>, Node>,
+    /// While steps are carried out.
+    changing: Option<Changing>,
 }
 
 impl Embedded {
@@ -28,6 +30,7 @@ impl Embedded {
             handle,
             backend,
             nodes: BTreeMap::new(),
+            changing: None,
         }
     }
 
@@ -58,8 +61,8 @@ impl Embedded {
 
 impl Driver for Embedded {
     async fn observe(&mut self) -> Result<Observation, DriverError> {
-        let snapshot = self.handle.snapshot();
-        observation(&snapshot, self.backend.as_ref(), &mut self.nodes)
+        let backends = self.handle.glance();
+        observation(&backends, self.backend.as_ref(), &mut self.nodes)
     }
 
     async fn apply(&mut self, step: &Step) -> Result<(), DriverError> {
@@ -68,6 +71,9 @@ impl Driver for Embedded {
                 "no backend is filled by nodes".to_owned(),
             ));
         };
+        if self.changing.is_none() {
+            self.changing = self.handle.changing(backend);
+        }
         let command = Self::command(step, Arc::clone(backend));
         self.handle
             .apply(command)
@@ -80,35 +86,35 @@ impl Driver for Embedded {
         }
         Ok(())
     }
+
+    async fn settle(&mut self) {
+        self.changing = None;
+    }
 }
 
-/// What of a snapshot matters here. Nodes whose server is gone are forgotten.
+/// What of a glance matters here. Nodes whose server is gone are forgotten.
 fn observation(
-    snapshot: &Snapshot,
+    backends: &[BackendGlance],
     backend: Option<&Arc<str>>,
     nodes: &mut BTreeMap<Arc<str>, Node>,
 ) -> Result<Observation, DriverError> {
-    let all = || {
-        snapshot
-            .backends
-            .iter()
-            .flat_map(|backend| &backend.servers)
-    };
+    let all = || backends.iter().flat_map(|backend| &backend.servers);
     let mut servers = Vec::new();
     if let Some(name) = backend {
-        let found = snapshot.backends.iter().find(|stats| stats.name == *name);
+        let found = backends.iter().find(|glance| glance.name == *name);
         let found = found.ok_or_else(|| DriverError::NoBackend(Arc::clone(name)))?;
         servers.extend(found.servers.iter().map(|server| seen(server, nodes)));
     }
-    nodes.retain(|name, _| servers.iter().any(|seen| seen.name == *name));
+    let here: HashSet<&str> = servers.iter().map(|seen: &Seen| &*seen.name).collect();
+    nodes.retain(|name, _| here.contains(&**name));
     Ok(Observation {
         backend: Observed { servers },
         unchecked: all().filter(|server| awaits_check(server)).count(),
-        routed: all().any(|server| server.traffic.sessions_total > 0),
+        routed: all().any(|server| server.sessions_total > 0),
     })
 }
 
-fn seen(server: &ServerStats, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
+fn seen(server: &ServerGlance, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
     let health = match server {
         server if server.usable => Health::Up,
         server if awaits_check(server) => Health::Unknown,
@@ -120,7 +126,7 @@ fn seen(server: &ServerStats, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
         node: nodes.get(&server.name).filter(|_| server.dynamic).cloned(),
         admin: server.admin,
         health,
-        sessions: server.traffic.sessions,
+        sessions: server.sessions,
         // What `default-server` makes of a node is the same for the nodes it stands in for.
         stands_in: server.weight > 0 && server.checked && (server.dynamic || !server.backup),
         joining_since: None,
@@ -129,7 +135,7 @@ fn seen(server: &ServerStats, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
 }
 
 /// Whether a check has yet to say its first word. HAProxy calls that state of a check `INI`.
-fn awaits_check(server: &ServerStats) -> bool {
+fn awaits_check(server: &ServerGlance) -> bool {
     let no_result = server.check_status.is_empty() || server.check_status == "INI";
     server.checked && no_result && server.admin != Admin::Maint
 }

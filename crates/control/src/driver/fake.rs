@@ -20,6 +20,7 @@ struct State {
     servers: Vec<Seen>,
     routed: bool,
     steps: Vec<String>,
+    looks: usize,
     refuse: Option<String>,
     clinging: bool,
 }
@@ -60,6 +61,11 @@ impl Fake {
     /// Steps carried out since the last call.
     pub(crate) fn steps(&self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().steps)
+    }
+
+    /// How often it was looked at since the last call.
+    pub(crate) fn looks(&self) -> usize {
+        std::mem::take(&mut self.state.borrow_mut().looks)
     }
 
     fn edit(&self, name: &str, change: impl FnOnce(&mut Seen)) {
@@ -120,7 +126,8 @@ impl State {
 
 impl Driver for Fake {
     async fn observe(&mut self) -> Result<Observation, DriverError> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        state.looks += 1;
         let servers = state.servers.clone();
         let waits = |seen: &&Seen| seen.health == Health::Unknown;
         Ok(Observation {

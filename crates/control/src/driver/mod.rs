@@ -20,6 +20,9 @@ pub(crate) trait Driver {
 
     /// Carries out one step; done when it returns.
     async fn apply(&mut self, step: &Step) -> Result<(), DriverError>;
+
+    /// No step follows at once: what several of them share is done now.
+    async fn settle(&mut self) {}
 }
 
 /// What a driver saw.

@@ -230,11 +230,11 @@ fn capacity_leaves_only_as_it_comes() {
 
 #[test]
 fn plans_are_bounded() {
-    let many = (0..200)
+    let many = (0..1200)
         .map(|n| format!("n{n}=h{n}:1 "))
         .collect::<String>();
     let wide = Intent {
-        servers_max: 1000,
+        servers_max: 2000,
         ..intent()
     };
     let plan = plan(&wide, &fleet(&many), &Observed::default(), Duration::ZERO);

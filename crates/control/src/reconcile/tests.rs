@@ -74,7 +74,7 @@ impl World {
             source: Source::Scripted(self.script.clone()),
             schedule: Schedule::new(INTERVAL, 7),
             intent,
-            nodes_max: 100,
+            nodes_max: 1_000,
             state_file: self.state_file.clone(),
             restored: self.restored.clone(),
         };
@@ -170,6 +170,28 @@ async fn from_the_start_to_routing() {
             (status.nodes, status.fetches_total, status.changes_total),
             (2, 1, 2)
         );
+    })
+    .await;
+}
+
+/// A list of so many nodes.
+fn nodes(count: usize) -> String {
+    let entries = (0..count).map(|n| format!(r#"{{"id":"n{n}","url":"h{n}:1"}}"#));
+    format!("[{}]", entries.collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_list_was_looked_at_once_for_every_64_changes() {
+    run(async {
+        let world = World::new(&nodes(1_000));
+        world.start_with(Intent {
+            servers_max: 1_000,
+            ..intent()
+        });
+        pass(SECOND / 20).await;
+        assert_eq!(world.driver.steps().len(), 1_000);
+        // At the start, then before and behind the changes.
+        assert_eq!(world.driver.looks(), 3);
     })
     .await;
 }

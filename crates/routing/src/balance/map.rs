@@ -1,8 +1,9 @@
 //! `hash-type map-based` and `balance static-rr`: a map of all servers, each as often as its weight
 //! says (manual 4.2). A hash leads to a position; `static-rr` goes from one to the next.
 //!
-//! The map is as long as the total weight and is made anew, when first needed, after any change. Its
-//! layout is HAProxy's, so that a farm of both programs agrees: position by position each server earns
+//! The map is as long as the total weight and is made anew, when first needed, after any change. While
+//! many changes are made at once it is held as it was, and made once when they are over, by whoever made
+//! them and while others go on using the old one ([`Draft`]). Its layout is HAProxy's, so that a farm of both programs agrees: position by position each server earns
 //! its weight, and the first in file order of those that are most behind gets the position.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,20 +16,52 @@ pub(super) struct Map {
     members: BTreeMap<ServerKey, u16>,
     /// Weights of all servers, usable or not: their common divisor shortens the map.
     declared: BTreeMap<ServerKey, u16>,
-    map: Option<Vec<ServerKey>>,
+    map: Vec<ServerKey>,
+    /// Changes so far, and how many of them the map knows.
+    changes: u64,
+    known: u64,
+    /// Whether more of them are coming at once.
+    held: bool,
     /// The position whose turn it is.
     turn: usize,
+    /// How many maps were made.
+    #[cfg(test)]
+    pub(super) made: usize,
+}
+
+/// A map to be made, without whatever guards the one in use.
+#[derive(Debug)]
+pub(super) struct Draft {
+    members: BTreeMap<ServerKey, u16>,
+    declared: BTreeMap<ServerKey, u16>,
+    changes: u64,
+}
+
+/// One that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    map: Vec<ServerKey>,
+    changes: u64,
+}
+
+impl Draft {
+    pub(super) fn make(self) -> Made {
+        Made {
+            map: make_map(&self.members, &self.declared),
+            changes: self.changes,
+        }
+    }
 }
 
 impl Map {
     pub(super) fn insert(&mut self, member: &Member) {
         self.members.insert(member.key, member.nominal);
-        self.map = None;
+        self.changes += 1;
     }
 
     pub(super) fn remove(&mut self, key: ServerKey) {
         self.members.remove(&key);
-        self.map = None;
+        self.changes += 1;
     }
 
     pub(super) fn update(&mut self, member: &Member) {
@@ -44,26 +77,69 @@ impl Map {
         } else {
             self.declared.insert(key, weight);
         }
-        self.map = None;
+        self.changes += 1;
     }
 
-    fn map(&mut self) -> &[ServerKey] {
-        let Self {
-            members,
-            declared,
-            map,
-            ..
-        } = self;
-        map.get_or_insert_with(|| make_map(members, declared))
+    /// More changes are coming at once: until then the map stays as it is, less who has left.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The map that should be there, if it is another one.
+    pub(super) fn draft(&self) -> Option<Draft> {
+        (self.known != self.changes).then(|| Draft {
+            members: self.members.clone(),
+            declared: self.declared.clone(),
+            changes: self.changes,
+        })
+    }
+
+    /// The changes are over. A map that was made meanwhile is taken unless there were more of them.
+    pub(super) fn release(&mut self, made: Option<Made>) {
+        self.held = false;
+        if let Some(made) = made.filter(|made| made.changes == self.changes) {
+            self.install(made);
+        }
+    }
+
+    fn install(&mut self, made: Made) {
+        (self.map, self.known) = (made.map, made.changes);
+        #[cfg(test)]
+        {
+            self.made += 1;
+        }
+    }
+
+    /// Makes the map that should be there. A held one does, as long as it names anybody.
+    fn refresh(&mut self) {
+        let does = self.held && !self.map.is_empty();
+        if let Some(draft) = self.draft().filter(|_| !does) {
+            self.install(draft.make());
+        }
+    }
+
+    /// A held map names some who have left.
+    fn is_member(&self, key: ServerKey) -> bool {
+        self.known == self.changes || self.members.contains_key(&key)
     }
 
     /// The server whose turn it is.
     pub(super) fn pick(&mut self, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        let turn = self.turn;
-        let map = self.map();
+        self.refresh();
+        self.find_turn(may).or_else(|| {
+            // Nobody of the held one may be had, or has not left: a newcomer, perhaps.
+            let draft = self.draft()?;
+            self.install(draft.make());
+            self.find_turn(may)
+        })
+    }
+
+    fn find_turn(&mut self, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
+        let (turn, map) = (self.turn, &self.map);
         let (before, behind) = map.split_at(turn.min(map.len()));
         let mut round = behind.iter().chain(before).enumerate();
-        let (steps, key) = round.find(|(_, key)| may(**key))?;
+        let is_here = |key: &ServerKey| self.is_member(*key) && may(*key);
+        let (steps, key) = round.find(|(_, key)| is_here(key))?;
         let (key, length) = (*key, map.len());
         self.turn = (turn.min(length) + steps) % length + 1;
         Some(key)
@@ -71,10 +147,10 @@ impl Map {
 
     /// The server that a hash leads to; where that is out of question, the next one in file order.
     pub(super) fn find(&mut self, hash: u32, may: &dyn Fn(ServerKey) -> bool) -> Option<ServerKey> {
-        let map = self.map();
-        let at = (hash as usize).checked_rem(map.len())?;
-        let chosen = map[at];
-        if may(chosen) {
+        self.refresh();
+        let at = (hash as usize).checked_rem(self.map.len())?;
+        let chosen = self.map[at];
+        if self.is_member(chosen) && may(chosen) {
             return Some(chosen);
         }
         let behind = self.members.range((Excluded(chosen), Unbounded));

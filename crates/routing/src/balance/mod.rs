@@ -130,6 +130,22 @@ pub struct Balancer {
     all_backups: Option<Group>,
 }
 
+/// What [`Balancer::release`] takes, before the work is done.
+#[derive(Debug)]
+pub struct Draft(Vec<Option<map::Draft>>);
+
+/// The same, done.
+#[derive(Debug)]
+pub struct Made(Vec<Option<map::Made>>);
+
+impl Draft {
+    /// Takes a moment: some milliseconds with thousands of servers of different weights.
+    pub fn make(self) -> Made {
+        let drafts = self.0.into_iter();
+        Made(drafts.map(|draft| draft.map(map::Draft::make)).collect())
+    }
+}
+
 /// Servers that share the load.
 #[derive(Debug)]
 struct Group {
@@ -209,6 +225,37 @@ impl Balancer {
         }
     }
 
+    /// Many changes are coming at once: what takes long to make anew is made once, for all of them.
+    pub fn hold(&mut self) {
+        for map in self.maps() {
+            map.hold();
+        }
+    }
+
+    /// What is to be made anew because of the changes so far; do it without keeping others from picking.
+    pub fn draft(&mut self) -> Draft {
+        let drafts = self.maps().map(|map| map.draft());
+        Draft(drafts.collect())
+    }
+
+    /// The changes are over.
+    pub fn release(&mut self, made: Made) {
+        for (map, made) in self.maps().zip(made.0) {
+            map.release(made);
+        }
+    }
+
+    fn maps(&mut self) -> impl Iterator<Item = &mut map::Map> {
+        let groups = [Some(&mut self.active), self.all_backups.as_mut()];
+        groups
+            .into_iter()
+            .flatten()
+            .filter_map(|group| match &mut group.algorithm {
+                Algorithm::Turns(map) | Algorithm::Map(map) => Some(map),
+                _ => None,
+            })
+    }
+
     /// Forgets a server; nothing happens if it is unknown.
     pub fn remove(&mut self, key: ServerKey) {
         let Some(candidate) = self.candidates.remove(&key) else {
@@ -221,14 +268,8 @@ impl Balancer {
     }
 
     fn declare(&mut self, key: ServerKey, weight: u16) {
-        for group in [Some(&mut self.active), self.all_backups.as_mut()] {
-            if let Some(Group {
-                algorithm: Algorithm::Turns(map) | Algorithm::Map(map),
-                ..
-            }) = group
-            {
-                map.declare(key, weight);
-            }
+        for map in self.maps() {
+            map.declare(key, weight);
         }
     }
 

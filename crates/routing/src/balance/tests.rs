@@ -722,3 +722,84 @@ fn every_session_asked_all_servers_that_were_full() {
         assert_eq!(balancer.pick(&by_turns, &free), Some(ServerKey(5)));
     }
 }
+
+/// How many maps a balancer has made.
+fn maps_made(balancer: &mut Balancer) -> usize {
+    balancer.maps().map(|map| map.made).sum()
+}
+
+#[test]
+fn a_thousand_changes_at_once_made_a_thousand_maps() {
+    for balancing in [map(), balancing(Balance::StaticRr)] {
+        let mut balancer = farm_of(&balancing, &[1; 1000]);
+        let ask = Ask {
+            hash: Some(7),
+            ..Ask::default()
+        };
+        let pick = |balancer: &mut Balancer| balancer.pick(&ask, &|_| Room::Free);
+        assert!(pick(&mut balancer).is_some());
+        let before = maps_made(&mut balancer);
+        balancer.hold();
+        for key in 0..500 {
+            balancer.remove(ServerKey(key));
+            balancer.upsert(server(1000 + key, 1 + key as u16 % 9));
+            // Sessions go on, and to nobody who has left.
+            assert!(pick(&mut balancer) > Some(ServerKey(key)));
+        }
+        assert_eq!(maps_made(&mut balancer), before);
+        let made = balancer.draft().make();
+        balancer.release(made);
+        let mut fresh = Balancer::new(&balancing);
+        for key in (500..1000).map(|key| server(key, 1)) {
+            fresh.upsert(key);
+        }
+        for key in 0..500 {
+            fresh.upsert(server(1000 + key, 1 + key as u16 % 9));
+        }
+        if is_hashing(&balancing) {
+            for hash in 0..5000 {
+                let ask = Ask {
+                    hash: Some(hash),
+                    ..Ask::default()
+                };
+                let pick = |balancer: &mut Balancer| balancer.pick(&ask, &|_| Room::Free);
+                assert_eq!(pick(&mut balancer), pick(&mut fresh));
+            }
+        }
+        assert!(pick(&mut balancer).is_some());
+        assert_eq!(maps_made(&mut balancer), before + 1);
+    }
+}
+
+#[test]
+fn a_map_made_too_late_is_made_again() {
+    let mut balancer = farm_of(&map(), &[1; 3]);
+    balancer.hold();
+    balancer.remove(ServerKey(0));
+    let made = balancer.draft().make();
+    balancer.remove(ServerKey(1));
+    balancer.release(made);
+    let ask = |hash| Ask {
+        hash: Some(hash),
+        ..Ask::default()
+    };
+    for hash in 0..10 {
+        let picked = balancer.pick(&ask(hash), &|_| Room::Free);
+        assert_eq!(picked, Some(ServerKey(2)));
+    }
+}
+
+#[test]
+fn who_comes_first_is_found_while_many_come() {
+    for balancing in all() {
+        let mut balancer = farm_of(&balancing, &[]);
+        balancer.hold();
+        let any = |balancer: &mut Balancer| balancer.pick(&Ask::default(), &|_| Room::Free);
+        assert_eq!(any(&mut balancer), None);
+        balancer.upsert(server(0, 1));
+        assert_eq!(any(&mut balancer), Some(ServerKey(0)));
+        balancer.upsert(server(1, 1));
+        balancer.remove(ServerKey(0));
+        assert_eq!(any(&mut balancer), Some(ServerKey(1)));
+    }
+}
