@@ -16,6 +16,8 @@ pub(crate) const FLOOR: &str = "copy-loop";
 pub(crate) struct Results {
     /// By workload and proxy: a round each.
     runs: BTreeMap<(&'static str, String), BTreeMap<usize, Figures>>,
+    /// Runs that do not count, and why.
+    void: Vec<String>,
 }
 
 /// A median with the smallest and the largest value.
@@ -39,6 +41,17 @@ impl Results {
     pub(crate) fn add(&mut self, workload: &'static str, proxy: &str, round: usize, it: Figures) {
         let runs = self.runs.entry((workload, proxy.to_owned())).or_default();
         runs.insert(round, it);
+    }
+
+    /// Keeps that a run does not count.
+    pub(crate) fn void(&mut self, run: String) {
+        eprintln!("does not count: {run}");
+        self.void.push(run);
+    }
+
+    /// The runs that do not count, and why.
+    pub(crate) fn voids(&self) -> &[String] {
+        &self.void
     }
 
     fn series(&self, of: Of<'_>) -> BTreeMap<usize, f64> {

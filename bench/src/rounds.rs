@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rustls::pki_types::CertificateDer;
 
 use crate::client::{Target, Tls};
@@ -13,7 +13,7 @@ use crate::peers::{Job, Peer, Setup};
 use crate::process::Process;
 use crate::results::{Figures, Results};
 use crate::updates::Updates;
-use crate::workload::{self, Plan, Scene, WORKLOADS, Work, Workload};
+use crate::workload::{self, Plan, RateNotKept, Scene, WORKLOADS, Work, Workload};
 
 /// How a proxy comes to rest before it is measured: its first checks, of thousands of servers perhaps,
 /// have to be answered by us. It is looked at so often, rests when it uses less than that part of a core,
@@ -61,9 +61,17 @@ impl Bench<'_> {
             );
             let plan = self.plan(run);
             let figures = self.one(plan, workload, peer).await;
-            let figures =
-                figures.with_context(|| format!("{} through {}", workload.name, peer.name))?;
-            results.add(workload.name, &peer.name, run.round, figures);
+            match figures {
+                Ok(figures) => results.add(workload.name, &peer.name, run.round, figures),
+                Err(error) if error.is::<RateNotKept>() => {
+                    let (name, proxy) = (workload.name, &peer.name);
+                    results.void(format!("{name} through {proxy}, {what}: {error}"));
+                }
+                Err(error) => {
+                    let run = format!("{} through {}", workload.name, peer.name);
+                    return Err(error.context(run));
+                }
+            }
         }
         Ok(())
     }

@@ -57,6 +57,13 @@ pub(crate) fn text(results: &Results, options: &Options) -> String {
         ),
     ];
     let mut text = String::new();
+    if !results.voids().is_empty() {
+        let _ = writeln!(text, "Runs that do not count:\n");
+        for run in results.voids() {
+            let _ = writeln!(text, "- {run}");
+        }
+        text.push('\n');
+    }
     for (title, about, table) in pages {
         if let Some(table) = table {
             let _ = writeln!(text, "### {title}\n\n{about}\n\n{table}");

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 pub(crate) use catalogue::{WORKLOADS, Workload};
+pub(crate) use span::RateNotKept;
 use span::{Sample, Span};
 
 use crate::client::{Client, Target};

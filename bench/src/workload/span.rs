@@ -1,6 +1,7 @@
 //! The span that is counted: processor time, memory and units are those of the same moments.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,25 @@ pub(super) struct Meter {
     calls: Option<u64>,
 }
 
+/// The run is another workload's and does not count; the next one may.
+#[derive(Debug)]
+pub(crate) struct RateNotKept {
+    rate: u32,
+    done: f64,
+}
+
+impl fmt::Display for RateNotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, done } = self;
+        write!(
+            f,
+            "{done:.0} a second where {rate} were due: the machine is too busy, or the proxy too slow"
+        )
+    }
+}
+
+impl std::error::Error for RateNotKept {}
+
 impl Meter {
     /// Microseconds of processor time per unit.
     pub(super) fn cost(&self, units: usize) -> f64 {
@@ -119,10 +139,9 @@ impl Meter {
         }
         let seconds = self.took.as_secs_f64();
         let done = units as f64 / seconds;
-        ensure!(
-            done >= f64::from(rate) * KEPT_MIN,
-            "{done:.0} a second where {rate} were due: the machine is too busy, or the proxy too slow"
-        );
+        if done < f64::from(rate) * KEPT_MIN {
+            return Err(RateNotKept { rate, done }.into());
+        }
         let user = self.after.user_ticks - self.before.user_ticks;
         let kernel = self.after.kernel_ticks - self.before.kernel_ticks;
         let busy = |ns: u64| ns as f64 / 1e7 / seconds;
