@@ -272,8 +272,8 @@ impl<'a> Attempts<'a> {
     ) -> Result<(), NoServer> {
         let now = session.record.elapsed();
         let started = *self.waiting_since.get_or_insert(now);
-        let placed = match self.place(session, head)? {
-            Ok(slot) => Ok(slot),
+        let (placed, now) = match self.place(session, head)? {
+            Ok(slot) => (Ok(slot), now),
             Err(ticket) => {
                 let timeouts = &self.backend.conf().proxy.timeouts;
                 let limit = timeouts.queue.or(timeouts.connect);
@@ -281,14 +281,15 @@ impl<'a> Attempts<'a> {
                 // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.
                 // However often the server that is waited for leaves, the wait is one.
                 let waited = within(limit, Box::pin(self.wait(session, head, ticket))).await;
-                waited.unwrap_or_else(|Expired| Err(stuck_in_queue()))
+                let placed = waited.unwrap_or_else(|Expired| Err(stuck_in_queue()));
+                (placed, session.record.elapsed())
             }
         };
-        let waited = session.record.elapsed().saturating_sub(started);
+        let waited = now.saturating_sub(started);
         // The time of tries elsewhere is time spent waiting for this server, as in HAProxy.
         session.record.queue = Some(waited);
         self.connecting_since = None;
-        session.occupy(placed?);
+        session.occupy(placed?, now);
         if !self.belongs {
             session.count_at_both(Count::Balanced);
         }

@@ -21,6 +21,11 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Time from start to `moment`.
+    pub(crate) fn until(self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.start)
+    }
+
     /// Milliseconds since start; wraps after 584 million years.
     pub(crate) fn millis(self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -2,6 +2,7 @@
 //! exchange, and what the client hears of it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,15 +32,15 @@ use crate::worker::Worker;
 /// What became of a request.
 pub(crate) enum Forwarded {
     /// It was answered, by the node or by us.
-    Done(Client, After),
-    /// It became a WebSocket, one of its worker's tunnels: nothing of it is left here.
-    Switched,
+    Done(After),
+    /// It became a WebSocket: what [`open_tunnel`] is given.
+    Switched(ServerConnection, Box<Request>),
 }
 
 /// Forwards a request and sees its response, or the opening of its tunnel, through.
 pub(crate) async fn forward(
-    mut client: Client,
-    mut request: Request,
+    client: &mut Client,
+    mut request: Box<Request>,
     backend: &Arc<BackendState>,
     worker: &Rc<Worker>,
 ) -> Forwarded {
@@ -52,7 +53,7 @@ pub(crate) async fn forward(
     attempts.prefer(client.former.preferred(backend));
     let mut kept = Kept::of(&request, backend, worker);
     loop {
-        let connected = connect(&mut client, &mut request, &mut attempts, backend, worker).await;
+        let connected = connect(client, &mut request, &mut attempts, backend, worker).await;
         let mut server = match connected {
             Some(Ok(server)) => server,
             Some(Err(none)) => {
@@ -67,7 +68,7 @@ pub(crate) async fn forward(
         prepare_for_server(&mut request, &server, backend);
         let retried_statuses = attempts.retried_statuses();
         let outcome = run_exchange(
-            &mut client,
+            client,
             &mut server,
             &mut request,
             backend,
@@ -80,10 +81,7 @@ pub(crate) async fn forward(
             request.body_read = request.body_read.max(failure.body);
         }
         match outcome {
-            Outcome::Switched => {
-                open_tunnel(client, server, request);
-                return Forwarded::Switched;
-            }
+            Outcome::Switched => return Forwarded::Switched(server, request),
             Outcome::Done {
                 client: after,
                 server_reusable,
@@ -92,7 +90,7 @@ pub(crate) async fn forward(
                     attempts.keep(server, &request.session, &mut client.former, worker);
                 }
                 request.session.finish(End::NORMAL);
-                return Forwarded::Done(client, after);
+                return Forwarded::Done(after);
             }
             Outcome::Replaced(Instead { answer, end }, read) => {
                 request.body_read = request.body_read.max(read);
@@ -127,10 +125,11 @@ async fn connect(
     let Request { head, session, .. } = request;
     // In hand meanwhile, because the client is watched.
     let mut former = std::mem::take(&mut client.former);
-    let connecting = attempts.connect(session, Some(&*head), (wanted, &mut former), worker);
-    let connected = match backend.conf().proxy.conduct.abort_on_close {
-        false => Some(connecting.await),
-        true => client.unless_left(connecting).await,
+    let connected = {
+        let idle = (wanted, &mut former);
+        let connecting = pin!(attempts.connect(session, Some(&*head), idle, worker));
+        let watched = backend.conf().proxy.conduct.abort_on_close;
+        client.unless_left(watched, connecting).await
     };
     client.former = former;
     connected
@@ -145,7 +144,7 @@ fn waiting_stage(session: &Session) -> Stage {
 }
 
 /// No server takes the request: an error, or a redirection to the one it was meant for.
-async fn without_server(client: Client, request: Request, none: NoServer) -> Forwarded {
+async fn without_server(client: &mut Client, request: Box<Request>, none: NoServer) -> Forwarded {
     let NoServer { end, status } = none;
     let place = request.session.server();
     let redir = place.and_then(|server| redir::answer(server, &request.head));
@@ -156,7 +155,7 @@ async fn without_server(client: Client, request: Request, none: NoServer) -> For
 }
 
 /// An exchange broke off for good.
-async fn broken_off(mut client: Client, request: Request, failure: Failure) -> Forwarded {
+async fn broken_off(client: &mut Client, request: Box<Request>, failure: Failure) -> Forwarded {
     if failure.is_servers() {
         request.session.count_at_both(Count::ResponseErrors);
     }
@@ -331,7 +330,8 @@ fn keeps_server(request: &Request, backend: &BackendState) -> bool {
         && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
 
-fn open_tunnel(mut client: Client, mut server: ServerConnection, request: Request) {
+/// Client and server talk to each other from now on.
+pub(crate) fn open_tunnel(mut client: Client, mut server: ServerConnection, session: Box<Session>) {
     let worker = client.worker();
     let early_up = client.buffer.take(&worker.buffers);
     let early_down = server.buffer.take(&worker.buffers);
@@ -343,12 +343,16 @@ fn open_tunnel(mut client: Client, mut server: ServerConnection, request: Reques
         stream: server.stream,
         early: early_down,
     };
-    let session = request.session;
     worker.tunnels.open(client, server, session, &worker);
 }
 
 /// Tells the client, if it has not got a response head yet, and closes the books.
-async fn give_up(client: Client, request: Request, end: End, status: Option<u16>) -> Forwarded {
+async fn give_up(
+    client: &mut Client,
+    request: Box<Request>,
+    end: End,
+    status: Option<u16>,
+) -> Forwarded {
     match status {
         Some(status) => {
             let answer = request.session.error_page(status, Some(&request.head));
@@ -356,19 +360,19 @@ async fn give_up(client: Client, request: Request, end: End, status: Option<u16>
         }
         None => {
             request.session.finish(end);
-            Forwarded::Done(client, After::Close)
+            Forwarded::Done(After::Close)
         }
     }
 }
 
 /// Answers a request that has been on its way already.
 async fn give_answer(
-    mut client: Client,
-    mut request: Request,
+    client: &mut Client,
+    mut request: Box<Request>,
     end: End,
     answer: Answer,
 ) -> Forwarded {
     let after = client.reply(&mut request, answer).await;
     request.session.finish(end);
-    Forwarded::Done(client, after)
+    Forwarded::Done(after)
 }

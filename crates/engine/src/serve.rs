@@ -141,12 +141,11 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
             }
             Verdict::Forward(backend) => {
                 // What it takes to forward is as large as all else together: only while it is done.
-                match Box::pin(forward::forward(client, request, &backend, worker)).await {
-                    Forwarded::Done(same_client, after) => {
-                        client = same_client;
-                        after
+                match Box::pin(forward::forward(&mut client, request, &backend, worker)).await {
+                    Forwarded::Done(after) => after,
+                    Forwarded::Switched(server, request) => {
+                        return forward::open_tunnel(client, server, request.session);
                     }
-                    Forwarded::Switched => return,
                 }
             }
         };
@@ -160,7 +159,7 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
 /// Holds a request back before it is denied (manual 4.4, "tarpit").
 async fn tarpit(
     client: &mut Client,
-    mut request: Request,
+    mut request: Box<Request>,
     answer: routing::rules::Answer,
     wait: Duration,
 ) -> After {

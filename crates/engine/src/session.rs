@@ -118,10 +118,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    fn new(handshake: Duration) -> Self {
+    fn new(handshake: Duration, now: Instant) -> Self {
         Self {
             date: clock::wall(),
-            started: Instant::now(),
+            started: now,
             handshake,
             idle: Duration::ZERO,
             heard: false,
@@ -149,6 +149,11 @@ impl Record {
 impl Session {
     /// Starts now: at the first byte of a request, or at the accept of a TCP session.
     pub(crate) fn start(connection: &Rc<Connection>) -> Box<Self> {
+        Self::start_at(connection, Instant::now())
+    }
+
+    /// The same for who has just looked at the clock.
+    pub(crate) fn start_at(connection: &Rc<Connection>, now: Instant) -> Box<Self> {
         Box::new(Self {
             connection: connection.clone(),
             backend: None,
@@ -164,7 +169,7 @@ impl Session {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             inspected: None,
-            record: Record::new(connection.handshake),
+            record: Record::new(connection.handshake, now),
         })
     }
 
@@ -262,10 +267,11 @@ impl Session {
             .add(writer, Count::BytesIn, self.bytes_in.get());
     }
 
-    /// It got a place on a server.
-    pub(crate) fn occupy(&mut self, slot: Slot) {
+    /// It got a place on a server, so long after its start.
+    pub(crate) fn occupy(&mut self, slot: Slot, after: Duration) {
         let server = slot.server().clone();
-        let seconds = self.worker().clock().since_start().as_secs();
+        let now = self.record.started + after;
+        let seconds = self.worker().clock().until(now).as_secs();
         server.last_session.store(seconds + 1, Relaxed);
         let writer = self.worker().index;
         server.counters.add(writer, Count::Sessions, 1);
@@ -410,13 +416,13 @@ impl Session {
     }
 
     /// The timeouts of its frontend and, where it has one, of its backend.
-    pub(crate) fn timeouts(&self) -> (Timeouts, Timeouts) {
-        let front = self.frontend().conf().proxy.timeouts;
+    pub(crate) fn timeouts(&self) -> (&Timeouts, &Timeouts) {
+        let front = &self.frontend().conf().proxy.timeouts;
         (
             front,
             self.backend
                 .as_ref()
-                .map_or(front, |b| b.conf().proxy.timeouts),
+                .map_or(front, |b| &b.conf().proxy.timeouts),
         )
     }
 
@@ -490,6 +496,17 @@ impl Session {
         request: Option<&'a wire::head::RequestHead>,
         response: Option<&'a wire::head::ResponseHead>,
     ) -> routing::sample::Facts<'a> {
+        self.facts_at(clock::wall(), usable_servers, request, response)
+    }
+
+    /// The same for who has just looked at the clock.
+    fn facts_at<'a>(
+        &'a self,
+        now: Duration,
+        usable_servers: &'a dyn Fn(Option<&str>) -> u64,
+        request: Option<&'a wire::head::RequestHead>,
+        response: Option<&'a wire::head::ResponseHead>,
+    ) -> routing::sample::Facts<'a> {
         routing::sample::Facts {
             request: request.or_else(|| self.inspected.as_ref()?.request()),
             response,
@@ -503,7 +520,7 @@ impl Session {
             server_tls: self.server_tls,
             memory: self,
             usable_servers,
-            now: clock::wall(),
+            now,
             random: fastrand::u64(..),
             logins: self.logins.as_deref(),
         }

@@ -126,14 +126,19 @@ impl Client {
         self.stream
     }
 
-    /// Does something while the client is there; `None` when it left before that was done.
-    pub(crate) async fn unless_left<T>(&mut self, doing: impl Future<Output = T>) -> Option<T> {
+    /// Does something while the client is there; `None` when it is `watched` and left before that was
+    /// done.
+    pub(crate) async fn unless_left<T>(
+        &mut self,
+        watched: bool,
+        doing: impl Future<Output = T>,
+    ) -> Option<T> {
         let worker = self.worker();
         let stream = RefCell::new(&mut self.stream);
         tokio::select! {
             biased;
             done = doing => Some(done),
-            _ = watch::left(&stream, &mut self.buffer, &worker.buffers) => None,
+            _ = watch::left(&stream, &mut self.buffer, &worker.buffers), if watched => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use config::model::Timeouts;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, HeadScanner, Parsed};
 use wire::head::{RequestHead, Version};
 use wire::ws::{self, Upgrade};
@@ -32,7 +33,7 @@ enum NoRequest {
 
 impl Client {
     /// The next request; `None` when there is none and the connection is to be closed.
-    pub(crate) async fn next(&mut self) -> Option<Request> {
+    pub(crate) async fn next(&mut self) -> Option<Box<Request>> {
         match self.read_request().await {
             Ok(request) => {
                 self.requests += 1;
@@ -79,27 +80,33 @@ impl Client {
         }
     }
 
-    async fn read_request(&mut self) -> Result<Request, NoRequest> {
+    async fn read_request(&mut self) -> Result<Box<Request>, NoRequest> {
         let waiting = Instant::now();
-        let timeouts = self.connection.frontend.conf().proxy.timeouts;
+        let Timeouts {
+            http_request,
+            http_keep_alive,
+            client,
+            ..
+        } = self.connection.frontend.conf().proxy.timeouts;
         // The first request's time runs from the accept, silence included; a later one's from its
         // first byte (manual 4.2, "timeout http-request", "timeout http-keep-alive").
         // `timeout client` holds beside them: it is for any silence.
         let own_limit = match self.requests {
-            0 => timeouts.http_request,
-            _ => timeouts.http_keep_alive.or(timeouts.http_request),
+            0 => http_request,
+            _ => http_keep_alive.or(http_request),
         };
-        let idle_limit = shorter(own_limit, timeouts.client);
+        let idle_limit = shorter(own_limit, client);
         if self.buffer.is_empty() {
             self.wait_for_bytes(idle_limit, waiting).await?;
         }
-        let mut session = Session::start(&self.connection);
+        let came = Instant::now();
+        let mut session = Session::start_at(&self.connection, came);
         session.record.heard = true;
-        session.record.idle = waiting.elapsed();
-        let deadline = match (self.requests, timeouts.http_request) {
+        session.record.idle = came.saturating_duration_since(waiting);
+        let deadline = match (self.requests, http_request) {
             (_, None) => None,
             (0, Some(limit)) => Some(waiting + limit),
-            (_, Some(limit)) => Some(Instant::now() + limit),
+            (_, Some(limit)) => Some(came + limit),
         };
         self.read_head(session, deadline).await
     }
@@ -158,7 +165,7 @@ impl Client {
         &mut self,
         session: Box<Session>,
         deadline: Option<Instant>,
-    ) -> Result<Request, NoRequest> {
+    ) -> Result<Box<Request>, NoRequest> {
         let worker = self.worker();
         let limits = head_limits(&worker);
         let mut scanner = HeadScanner::new();
@@ -277,7 +284,7 @@ fn accept_head(
     head: RequestHead,
     mut session: Box<Session>,
     came: &[u8],
-) -> Result<Request, NoRequest> {
+) -> Result<Box<Request>, NoRequest> {
     let body = match h1::request_body(&head) {
         Ok(BodyLength::Chunked) if !is_good_so_far(came) => return Err(refuse(session, 400)),
         Ok(body) => body,
@@ -302,7 +309,7 @@ fn accept_head(
     }
     let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
     let waits = h1::expects_continue(&head);
-    Ok(Request {
+    Ok(Box::new(Request {
         head,
         body,
         upgrade,
@@ -310,7 +317,7 @@ fn accept_head(
         waits,
         body_read: BodyRead::None,
         session,
-    })
+    }))
 }
 
 /// Whether the beginning of a chunked body is one.

@@ -28,6 +28,9 @@ use crate::worker::Worker;
 /// Interim responses before the final one, at most: a node that goes on for ever is broken.
 const INTERIM_MAX: usize = 32;
 
+/// Room for the head of an answer; nearly all are smaller. What came of the body goes behind it.
+const HEAD_ROOM: usize = 1024;
+
 /// What came down, for the log.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -212,7 +215,7 @@ impl Download<'_> {
         if let Some(instead) = self.rewrite(&mut head, counted + came) {
             return Ok(Ended::Replaced(instead));
         }
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::with_capacity(HEAD_ROOM + self.server_buffer.bytes().len());
         let version = self.order.head.version;
         h1::write_response(
             &head,

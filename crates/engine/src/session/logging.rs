@@ -43,7 +43,7 @@ impl Session {
     pub(crate) fn log_begin(&self) {
         let logging = &self.frontend().conf().proxy.log;
         if matches!(logging.format, LogFormat::Default) && !logging.targets.is_empty() {
-            self.send_line(logging, Level::Info, |text, _| {
+            self.send_line(logging, Level::Info, |_, text, _| {
                 line::write_short_line(self, text);
             });
         }
@@ -114,7 +114,7 @@ impl Session {
             None if matches!(logging.format, LogFormat::Default) => {}
             None => {
                 let date = clock::wall().saturating_sub(accepted.elapsed());
-                session.send_line(logging, level, |text, _| {
+                session.send_line(logging, level, |_, text, _| {
                     ending.write_unfit_line(bind, date, text);
                 });
             }
@@ -142,10 +142,10 @@ impl Session {
     }
 
     fn write_line(&self, logging: &Logging, format: &Format, level: Level, ending: &Ending<'_>) {
-        self.send_line(logging, level, |text, structured| {
-            self.render(format, ending, text);
+        self.send_line(logging, level, |now, text, structured| {
+            self.render(format, ending, now, text);
             if let Some(format) = &logging.structured {
-                self.render(format, ending, structured);
+                self.render(format, ending, now, structured);
             }
         });
     }
@@ -154,24 +154,25 @@ impl Session {
         &self,
         logging: &Logging,
         level: Level,
-        write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>),
+        write: impl FnOnce(Duration, &mut Vec<u8>, &mut Vec<u8>),
     ) {
         let worker = self.worker();
         let mut scratch = worker.log_lines.borrow_mut();
         let Scratch { text, structured } = &mut *scratch;
-        write(text, structured);
+        let now = clock::wall();
+        write(now, text, structured);
         let message = Message { text, structured };
         let shared = &worker.shared;
         let origin = shared.origin_for(logging);
         shared
             .logger
-            .send(&logging.targets, origin, level, clock::wall(), message);
+            .send(&logging.targets, origin, level, now, message);
         scratch.clear();
     }
 
-    fn render(&self, format: &Format, ending: &Ending<'_>, out: &mut Vec<u8>) {
+    fn render(&self, format: &Format, ending: &Ending<'_>, now: Duration, out: &mut Vec<u8>) {
         let usable = |name: Option<&str>| self.usable_servers(name);
-        let facts = self.facts(&usable, None, None);
+        let facts = self.facts_at(now, &usable, None, None);
         routing::format::render(format, &facts, ending, out);
     }
 }
