@@ -145,7 +145,9 @@ pub fn log_millis(now: Duration, out: &mut Vec<u8>) {
         time(date, out);
         out.push(b'.');
     });
-    digits(now.subsec_millis(), 3, out);
+    let millis = now.subsec_millis();
+    let digit = |place: u32| b'0' + (millis / place % 10) as u8;
+    out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
 }
 
 /// `01/Jan/1970:00:00:00 +0000` in UTC: what `%T` and `%trg` write.

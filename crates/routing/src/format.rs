@@ -42,7 +42,11 @@ pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out
     for part in &format.parts {
         let before = out.len();
         match part {
-            Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Part::Text(text) => match text.as_bytes() {
+                // What stands between two variables.
+                [byte] => out.push(*byte),
+                text => out.extend_from_slice(text),
+            },
             Part::Space if after_space => {}
             Part::Space => out.push(b' '),
             Part::Variable(variable, flags) => {
@@ -102,7 +106,9 @@ fn write_variable(
     };
     let framed = !matches!(class, Class::Plain | Class::Port);
     let quote = flags.quote && framed;
-    out.extend(quote.then_some(b'"'));
+    if quote {
+        out.push(b'"');
+    }
     let start = out.len();
     if !variables.write(variable, flags, out) {
         out.truncate(start);
@@ -125,7 +131,9 @@ fn write_variable(
         };
         encode_in_place(start, encoding, flags.escape, out);
     }
-    out.extend(quote.then_some(b'"'));
+    if quote {
+        out.push(b'"');
+    }
 }
 
 /// Writes captured headers: `{one|two}`, or with `clf` one after the other, each by itself. A value
@@ -268,8 +276,19 @@ pub fn number(number: i64, flags: Flags, out: &mut Vec<u8>) {
     if flags.hex {
         let written = write!(out, "{number:04X}");
         debug_assert!(written.is_ok(), "a Vec takes all that is written");
+    } else if let Ok(number) = u64::try_from(number) {
+        decimal(number, out);
     } else {
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+/// Writes a number in decimal digits. Nearly all in log lines have one digit or two.
+pub fn decimal(number: u64, out: &mut Vec<u8>) {
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
     }
 }
 
@@ -295,8 +314,10 @@ pub fn address(address: IpAddr, flags: Flags, out: &mut Vec<u8>) {
 /// An IPv4 address as usual, without the formatter: every log line and most forwarded heads have one.
 pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
     for (at, octet) in address.octets().into_iter().enumerate() {
-        out.extend((at > 0).then_some(b'.'));
-        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        if at > 0 {
+            out.push(b'.');
+        }
+        decimal(octet.into(), out);
     }
 }
 

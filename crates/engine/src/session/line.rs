@@ -381,5 +381,5 @@ fn unix(out: &mut Vec<u8>) -> bool {
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    format::decimal(value, out);
 }

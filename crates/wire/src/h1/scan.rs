@@ -7,6 +7,7 @@ use super::Limits;
 /// scanned once, and a head is parsed at most three times.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadScanner {
+    tried: bool,
     scanned: usize,
     line_start: usize,
     lines: usize,
@@ -22,8 +23,12 @@ impl HeadScanner {
     /// grows between calls. Says yes at the first bytes (garbage is refused at once), at the end of
     /// the first line, at a line end that is wrong, at the end of the head, and at the limit.
     pub fn is_worth_parsing(&mut self, buf: &[u8], limits: &Limits) -> bool {
-        let first = self.scanned == 0 && !buf.is_empty();
-        let mut worth = first || buf.len() >= limits.head_bytes_max;
+        if !self.tried && !buf.is_empty() {
+            // Nearly always that is all of it, and no line needs to be looked for twice.
+            self.tried = true;
+            return true;
+        }
+        let mut worth = buf.len() >= limits.head_bytes_max;
         while let Some(found) = memchr::memchr(b'\n', &buf[self.scanned..]) {
             let at = self.scanned + found;
             let wrong = !buf[..at].ends_with(b"\r") || buf[..at].ends_with(b"\r\r");
