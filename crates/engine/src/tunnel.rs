@@ -121,11 +121,11 @@ impl Flow {
     }
 
     /// Moves bytes until the sender has none, the receiver takes none, or the turn is over. `count` is
-    /// told of every batch of bytes read.
+    /// told of every batch of bytes read. `last`: the other direction is closed.
     fn run(
         &mut self,
-        from: &mut Wire,
-        to: &mut Wire,
+        (from, to): (&mut Wire, &mut Wire),
+        last: bool,
         scratch: &mut [u8],
         count: &mut dyn FnMut(usize),
     ) -> Result<Reached, Broken> {
@@ -159,6 +159,8 @@ impl Flow {
                         }
                     }
                 }
+                // The receiver has ended, too, so that closing its socket says the same.
+                Phase::Closing if last && !to.is_tls() => self.phase = Phase::Closed,
                 Phase::Closing => match to.try_shut_down() {
                     Poll::Pending => return Ok(Reached::Standstill),
                     Poll::Ready(told) => {
@@ -235,18 +237,18 @@ impl Tunnel {
         let were_open = (self.up.is_open(), self.down.is_open());
         let session = &mut self.session;
         let mut moved = 0;
-        let up = self
-            .up
-            .run(&mut self.client, &mut self.server, scratch, &mut |length| {
-                moved += length;
-                session.count_in(length, writer);
-            });
-        let down = self
-            .down
-            .run(&mut self.server, &mut self.client, scratch, &mut |length| {
-                moved += length;
-                session.count_out(length, writer);
-            });
+        let last = self.down.phase == Phase::Closed;
+        let ends = (&mut self.client, &mut self.server);
+        let up = self.up.run(ends, last, scratch, &mut |length| {
+            moved += length;
+            session.count_in(length, writer);
+        });
+        let last = self.up.phase == Phase::Closed;
+        let ends = (&mut self.server, &mut self.client);
+        let down = self.down.run(ends, last, scratch, &mut |length| {
+            moved += length;
+            session.count_out(length, writer);
+        });
         // The end of a direction is activity too: what the other side makes of it has its own time.
         let client_ended = were_open.0 && !self.up.is_open();
         let server_ended = were_open.1 && !self.down.is_open();

@@ -24,6 +24,7 @@ mod discovery;
 mod endings;
 mod exchanges;
 mod faults;
+mod greedy;
 mod http;
 mod limits;
 mod listeners;

@@ -1,0 +1,115 @@
+//! Tunnels that move as much as they can, and those beside them.
+
+use testkit::wait::or_seen;
+use testkit::{LogSink, PATIENCE, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::setup;
+
+/// What each greedy client sends before it reads anything: more than the kernel takes for it on the
+/// whole way there and back.
+const GREEDY_BYTES: usize = 64 << 20;
+
+/// The same block again and again, which is different everywhere.
+const BLOCK: usize = 1 << 20;
+
+const GREEDY: usize = 2;
+
+/// Round trips of one that is not.
+const ROUNDS: u32 = 500;
+
+/// Far below what waits to be read, far above two scratch buffers for each tunnel.
+const GROWTH_MAX: u64 = 8 << 20;
+
+const CONFIG: &str = "
+global
+    nbthread 1
+frontend fe
+    mode tcp
+    bind 127.0.0.1:<port:tcp>
+    default_backend be
+backend be
+    mode tcp
+    server n1 <n1>
+";
+
+/// Sends back what it reads, and reads no more while that is not taken.
+async fn echo_server() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tcp.split();
+                tokio::io::copy(&mut reader, &mut writer).await.ok();
+            });
+        }
+    });
+    address
+}
+
+fn block(seed: usize) -> Vec<u8> {
+    (0..BLOCK / 4)
+        .flat_map(|at| u32::try_from(at * 31 + seed).unwrap().to_be_bytes())
+        .collect()
+}
+
+#[tokio::test]
+async fn greedy_tunnels_whose_readers_wait_hold_little_and_disturb_nobody() {
+    let log = LogSink::start().await;
+    let balancer = setup(&log, CONFIG)
+        .set("n1", echo_server().await)
+        .start()
+        .await;
+    let address = balancer.address("tcp");
+    let mut modest = TcpStream::connect(address).await.unwrap();
+    round_trip(&mut modest, 0).await;
+    let before = balancer.resident_bytes();
+    let mut readers = Vec::new();
+    let mut writers = Vec::new();
+    for seed in 0..GREEDY {
+        let greedy = TcpStream::connect(address).await.unwrap();
+        let (reader, mut writer) = greedy.into_split();
+        readers.push(reader);
+        writers.push(tokio::spawn(async move {
+            let block = block(seed);
+            for _ in 0..GREEDY_BYTES / BLOCK {
+                writer.write_all(&block).await.unwrap();
+            }
+            // Its direction ends; what comes back does not.
+            writer.shutdown().await.unwrap();
+        }));
+    }
+    for round in 1..ROUNDS {
+        round_trip(&mut modest, round).await;
+    }
+    let grown = balancer.resident_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more");
+    assert!(
+        writers.iter().all(|writer| !writer.is_finished()),
+        "somebody kept what nobody had read"
+    );
+    for (seed, mut reader) in readers.into_iter().enumerate() {
+        let (block, mut got) = (block(seed), vec![0; BLOCK]);
+        for _ in 0..GREEDY_BYTES / BLOCK {
+            reader.read_exact(&mut got).await.unwrap();
+            assert!(got == block, "not the same of {seed}");
+        }
+        assert_eq!(reader.read(&mut got).await.unwrap(), 0);
+    }
+    round_trip(&mut modest, ROUNDS).await;
+    wait_until("what they held", PATIENCE, async || {
+        let grown = balancer.resident_bytes().saturating_sub(before);
+        or_seen(grown < GROWTH_MAX, grown)
+    })
+    .await;
+}
+
+async fn round_trip(tcp: &mut TcpStream, round: u32) {
+    let sent = [round.to_be_bytes(); 16].concat();
+    tcp.write_all(&sent).await.unwrap();
+    let mut got = vec![0; sent.len()];
+    tcp.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, sent);
+}
