@@ -223,4 +223,20 @@ mod tests {
             );
         }
     }
+
+    /// Four times as much takes not much more than four times as long to read.
+    #[test]
+    fn loading_grows_no_faster_than_what_is_loaded() {
+        let stored = read(include_str!("../figures.txt")).unwrap();
+        let mut pairs = 0;
+        for (name, few) in &stored {
+            let Some(what) = name.strip_prefix("load-250-") else {
+                continue;
+            };
+            let many = stored[&format!("load-1000-{what}")];
+            assert!(many <= 5 * few, "250 {what} take {few}, 1000 take {many}");
+            pairs += 1;
+        }
+        assert_eq!(pairs, 4);
+    }
 }

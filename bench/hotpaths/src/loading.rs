@@ -18,7 +18,64 @@ pub(crate) const PATHS: &[HotPath] = &[
             }
         })
     }),
+    path("load-250-backends", 1, || load(|text| backends(text, 250))),
+    path("load-1000-backends", 1, || {
+        load(|text| backends(text, 1000))
+    }),
+    path("load-250-acls", 1, || load(|text| acls(text, 250))),
+    path("load-1000-acls", 1, || load(|text| acls(text, 1000))),
+    path("load-250-followers", 1, || {
+        load(|text| followers(text, 250))
+    }),
+    path("load-1000-followers", 1, || {
+        load(|text| followers(text, 1000))
+    }),
+    path("load-250-users", 1, || load(|text| users(text, 250))),
+    path("load-1000-users", 1, || load(|text| users(text, 1000))),
 ];
+
+fn backends(text: &mut String, count: usize) {
+    line(text, "frontend other\n bind *:8081");
+    for n in 0..count {
+        line(
+            text,
+            &format!(" use_backend nodes-{n} if {{ path_beg /{n}/ }}"),
+        );
+    }
+    for n in 0..count {
+        line(
+            text,
+            &format!("backend nodes-{n}\n server one 10.1.1.1:8080 check"),
+        );
+    }
+}
+
+fn acls(text: &mut String, count: usize) {
+    line(text, "frontend other\n bind *:8081");
+    for n in 0..count {
+        line(text, &format!(" acl path-{n} path_beg /{n}/"));
+        line(text, &format!(" http-request deny if path-{n}"));
+    }
+}
+
+/// Each follows the one before it.
+fn followers(text: &mut String, count: usize) {
+    line(text, "backend other\n server node-0 10.1.1.1:8080 check");
+    for n in 1..count {
+        line(
+            text,
+            &format!(" server node-{n} 10.1.1.1:8080 track node-{}", n - 1),
+        );
+    }
+}
+
+fn users(text: &mut String, count: usize) {
+    line(text, "userlist people");
+    for n in 0..count {
+        line(text, &format!(" group group-{n} users user-{n}"));
+        line(text, &format!(" user user-{n} insecure-password secret"));
+    }
+}
 
 /// The start of a configuration as they are, and what is appended to it.
 fn load(append: impl Fn(&mut String)) -> Step {

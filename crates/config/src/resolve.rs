@@ -2,7 +2,7 @@
 //! what contradicts itself is told.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,17 +115,34 @@ fn userlists(drafts: &mut Drafts, report: &mut Vec<Diagnostic>) -> Vec<Arc<Userl
     lists
 }
 
-/// Each proxy gets the userlists that its own expressions name: for others nothing is ever proven.
+/// Each proxy gets the userlists that its own expressions name: for others nothing is ever proven. Frontends
+/// and backends stand in the order of their drafts.
 fn give_userlists(drafts: &[Draft], config: &mut Config) {
     let lists = &config.userlists;
-    let fronts = config.frontends.iter_mut().map(|it| &mut it.proxy);
-    let backs = config.backends.iter_mut().map(|it| &mut it.proxy);
-    for proxy in fronts.chain(backs) {
-        let Some(draft) = drafts.iter().find(|draft| draft.proxy.span == proxy.span) else {
-            continue;
-        };
-        let named = |list: &&Arc<Userlist>| draft.auth_lists.contains(&list.name);
-        proxy.userlists = lists.iter().filter(named).cloned().collect();
+    let names = lists.iter().map(|list| &*list.name);
+    let positions: BTreeMap<&str, usize> = names.zip(0..).collect();
+    let fronts = drafts
+        .iter()
+        .filter(|draft| matches!(draft.kind, SectionKind::Frontend | SectionKind::Listen));
+    let backs = drafts
+        .iter()
+        .filter(|draft| matches!(draft.kind, SectionKind::Backend | SectionKind::Listen));
+    let fronts = config
+        .frontends
+        .iter_mut()
+        .map(|it| &mut it.proxy)
+        .zip(fronts);
+    let backs = config
+        .backends
+        .iter_mut()
+        .map(|it| &mut it.proxy)
+        .zip(backs);
+    for (proxy, draft) in fronts.chain(backs) {
+        let named = draft.auth_lists.iter();
+        let named: BTreeSet<usize> = named
+            .filter_map(|name| positions.get(&**name).copied())
+            .collect();
+        proxy.userlists = named.iter().map(|at| lists[*at].clone()).collect();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Section `userlist` (manual 12.2): users, their passwords, their groups.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::own::OwnParse;
@@ -21,6 +22,9 @@ pub(crate) struct UserlistDraft {
     pub(crate) name: Arc<str>,
     users: Vec<UserDraft>,
     groups: Vec<GroupDraft>,
+    /// The names of both, to look them up.
+    user_names: BTreeSet<Arc<str>>,
+    group_names: BTreeSet<Arc<str>>,
     /// Whether it was said what is better than a plain password.
     told: bool,
 }
@@ -64,7 +68,7 @@ fn group(
         }
         users.extend(args.next().into_iter().flat_map(names));
     }
-    if draft.groups.iter().any(|known| *known.name == *name.text) {
+    if !draft.group_names.insert(name.text.as_str().into()) {
         scope.report(ignored("group", name, &draft.name));
         return Ok(());
     }
@@ -120,7 +124,7 @@ fn user(
             .help("write 'password' with a hash of 'mkpasswd' behind it"),
         );
     }
-    if draft.users.iter().any(|known| *known.name == *name.text) {
+    if !draft.user_names.insert(name.text.as_str().into()) {
         scope.report(ignored("user", name, &draft.name));
         return Ok(());
     }
@@ -250,27 +254,26 @@ fn yescrypt_memory(parameters: &str) -> Option<u64> {
 pub(crate) fn settle(draft: UserlistDraft, report: &mut Vec<Diagnostic>) -> Userlist {
     let list = draft.name;
     for (name, span) in draft.users.iter().flat_map(|user| &user.groups) {
-        if !draft.groups.iter().any(|group| group.name == *name) {
+        if !draft.group_names.contains(name) {
             let known: Vec<&str> = draft.groups.iter().map(|group| &*group.name).collect();
             report.push(nobody("group", name, *span, &list, &known));
         }
     }
     for (name, span) in draft.groups.iter().flat_map(|group| &group.users) {
-        if !draft.users.iter().any(|user| user.name == *name) {
+        if !draft.user_names.contains(name) {
             let known: Vec<&str> = draft.users.iter().map(|user| &*user.name).collect();
             report.push(nobody("user", name, *span, &list, &known));
         }
     }
+    let mut listed: BTreeMap<&str, Vec<Arc<str>>> = BTreeMap::new();
+    for group in &draft.groups {
+        for (user, _) in &group.users {
+            listed.entry(user).or_default().push(group.name.clone());
+        }
+    }
     let users = draft.users.into_iter().map(|user| {
-        let listed = |group: &&GroupDraft| group.users.iter().any(|(name, _)| *name == user.name);
         let mut groups: Vec<Arc<str>> = user.groups.into_iter().map(|(name, _)| name).collect();
-        groups.extend(
-            draft
-                .groups
-                .iter()
-                .filter(listed)
-                .map(|group| group.name.clone()),
-        );
+        groups.extend(listed.remove(&*user.name).into_iter().flatten());
         groups.sort();
         groups.dedup();
         User {
@@ -300,8 +303,13 @@ pub(crate) fn check_uses(
     groups: &[(Arc<str>, Arc<str>)],
     report: &mut Vec<Diagnostic>,
 ) {
+    let known_lists: BTreeSet<&str> = lists.iter().map(|list| &*list.name).collect();
+    let known_groups: BTreeSet<(&str, &str)> = groups
+        .iter()
+        .map(|(list, group)| (&**list, &**group))
+        .collect();
     for used in uses {
-        if !lists.iter().any(|list| list.name == used.list) {
+        if !known_lists.contains(&*used.list) {
             let alert = Diagnostic::alert(
                 used.span,
                 format!("unable to find userlist '{}'", used.list),
@@ -315,8 +323,7 @@ pub(crate) fn check_uses(
             continue;
         }
         for (group, span) in &used.groups {
-            let known = |(list, name): &(Arc<str>, Arc<str>)| *list == used.list && name == group;
-            if !groups.iter().any(known) {
+            if !known_groups.contains(&(&*used.list, &**group)) {
                 let message = format!("userlist '{}' has no group '{group}'", used.list);
                 let names = groups.iter().filter(|(list, _)| *list == used.list);
                 let alert = Diagnostic::alert(*span, message);
