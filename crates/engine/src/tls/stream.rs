@@ -410,8 +410,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> TlsStream<C> {
         })
     }
 
-    /// Lets the protocol say what it has to say, so that it can be written to.
+    /// Lets the protocol say what it has to say, so that it can be written to. Most of the time that is
+    /// nothing: what has come in was answered when it came.
     fn settle(&mut self) -> io::Result<()> {
+        if !self.failed && !self.state().wants_write() {
+            return Ok(());
+        }
         let mut incomplete = std::mem::take(&mut self.incomplete);
         self.process(&mut incomplete, &mut []).map(drop)
     }
