@@ -38,7 +38,8 @@ pub(crate) fn plot(results: &Results, options: &Options) -> String {
             _ => (name, others.next().copied().unwrap_or(FLOOR_COLOUR)),
         })
         .collect();
-    let (mut bars, mut y) = (String::new(), TOP);
+    // What is written stands above bars and lines.
+    let (mut bars, mut words, mut y) = (String::new(), String::new(), TOP);
     for workload in WORKLOADS
         .iter()
         .filter(|workload| workload.work.has_units())
@@ -60,12 +61,13 @@ pub(crate) fn plot(results: &Results, options: &Options) -> String {
         }
         let top = y;
         for (proxy, colour, ratio) in &ratios {
-            bar(&mut bars, y, proxy, colour, *ratio);
+            bar(&mut bars, y, colour, *ratio);
+            number(&mut words, y, proxy, *ratio);
             y += BAR_HEIGHT;
         }
         let middle = (top + y) / 2.0 + 4.0;
         let _ = writeln!(
-            bars,
+            words,
             "<text x=\"{x}\" y=\"{middle:.1}\" text-anchor=\"end\" font-weight=\"bold\">{}</text>",
             workload.name,
             x = LABEL_WIDTH - 10.0,
@@ -82,19 +84,32 @@ pub(crate) fn plot(results: &Results, options: &Options) -> String {
         }
         y += GAP;
     }
-    frame(&bars, y, &proxies)
+    frame(&(bars + &words), y, &proxies)
 }
 
-fn bar(bars: &mut String, y: f64, proxy: &str, colour: &str, ratio: f64) {
+fn bar(bars: &mut String, y: f64, colour: &str, ratio: f64) {
     let width = ratio.min(RATIO_MAX) * UNIT_WIDTH;
-    let cut = if ratio > RATIO_MAX { " →" } else { "" };
     let _ = writeln!(
         bars,
-        "<rect x=\"{LABEL_WIDTH}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{h}\" fill=\"{colour}\"/>\
-         <text x=\"{end:.1}\" y=\"{text:.1}\" font-size=\"10\">{ratio:.2}{cut} {proxy}</text>",
+        "<rect x=\"{LABEL_WIDTH}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{h}\" fill=\"{colour}\"/>",
         h = BAR_HEIGHT - 2.0,
-        end = LABEL_WIDTH + width + 5.0,
-        text = y + BAR_HEIGHT - 4.5,
+    );
+}
+
+/// The ratio behind its bar, with a white edge where it crosses a line.
+fn number(words: &mut String, y: f64, proxy: &str, ratio: f64) {
+    let cut = if ratio > RATIO_MAX { " →" } else { "" };
+    let weight = if proxy == "tidegate" {
+        "bold"
+    } else {
+        "normal"
+    };
+    let _ = writeln!(
+        words,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"10\" font-weight=\"{weight}\" stroke=\"#fff\" \
+         stroke-width=\"3\" paint-order=\"stroke\">{ratio:.2}{cut}</text>",
+        x = LABEL_WIDTH + ratio.min(RATIO_MAX) * UNIT_WIDTH + 6.0,
+        y = y + BAR_HEIGHT - 4.5,
     );
 }
 

@@ -66,12 +66,10 @@ pub(super) async fn run(scene: &Scene<'_>, sockets: usize) -> Result<Figures> {
 
 /// Opens sockets until there are `count`, each used once.
 async fn open(scene: &Scene<'_>, clients: &mut Vec<Client>, count: usize) -> Result<()> {
-    for number in clients.len()..count {
-        let client = Client::open(&scene.target, "/echo").await;
-        let mut client = client.with_context(|| format!("open socket {number}"))?;
-        client
-            .echo(&frames::payload(number, 0, 64), &mut Vec::new())
-            .await?;
+    let more = scene.open("/echo", count - clients.len()).await?;
+    for mut client in more {
+        let payload = frames::payload(clients.len(), 0, 64);
+        client.echo(&payload, &mut Vec::new()).await?;
         clients.push(client);
     }
     Ok(())

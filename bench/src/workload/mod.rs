@@ -16,6 +16,7 @@ mod spread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::task::JoinSet;
 
 pub(crate) use catalogue::{WORKLOADS, Workload};
 pub(crate) use span::RateNotKept;
@@ -94,6 +95,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) workers: usize,
 }
 
+/// Sockets that are being opened at once.
+const OPENING: usize = 16;
+
 impl Scene<'_> {
     /// The same for several times as long.
     fn longer(&self, times: u32) -> Self {
@@ -109,13 +113,21 @@ impl Scene<'_> {
     }
 
     /// Opens so many WebSockets.
-    async fn open(&self, path: &str, count: usize) -> Result<Vec<Client>> {
+    async fn open(&self, path: &'static str, count: usize) -> Result<Vec<Client>> {
         let mut clients = Vec::with_capacity(count);
-        for number in 0..count {
-            let client = Client::open(&self.target, path).await;
-            clients.push(client.with_context(|| format!("open socket {number}"))?);
+        let (mut opening, mut begun) = (JoinSet::new(), 0);
+        loop {
+            while opening.len() < OPENING && begun < count {
+                let target = self.target.clone();
+                opening.spawn_local(async move { Client::open(&target, path).await });
+                begun += 1;
+            }
+            let Some(opened) = opening.join_next().await else {
+                return Ok(clients);
+            };
+            let number = clients.len();
+            clients.push(opened?.with_context(|| format!("open socket {number}"))?);
         }
-        Ok(clients)
     }
 }
 
