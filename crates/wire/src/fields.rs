@@ -47,6 +47,8 @@ impl Fields {
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.spans
             .iter()
+            // Lengths differ nearly always, and stand in the list itself.
+            .filter(move |span| span.name_len as usize == name.len())
             .filter(move |span| self.name(span).eq_ignore_ascii_case(name.as_bytes()))
             .map(|span| self.value(span))
     }

@@ -169,6 +169,7 @@ impl Client {
         let worker = self.worker();
         let limits = head_limits(&worker);
         let mut scanner = HeadScanner::new();
+        let mut waited = false;
         loop {
             let full = self.buffer.is_full(&worker.buffers);
             if scanner.is_worth_parsing(self.buffer.bytes(), &limits) || full {
@@ -176,13 +177,14 @@ impl Client {
                     Ok(Parsed::Complete { head, consumed }) => {
                         session.count_in(measure::request(&head));
                         self.buffer.consume(consumed, &worker.buffers);
-                        return accept_head(head, session, self.buffer.bytes());
+                        return accept_head(head, session, self.buffer.bytes(), waited);
                     }
                     Ok(Parsed::Partial) if full => return Err(refuse(session, 400)),
                     Ok(Parsed::Partial) => {}
                     Err(rejected) => return Err(refuse(session, rejected.reason.status())),
                 }
             }
+            waited = true;
             // `timeout client` limits each wait, `timeout http-request` the whole.
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             let limit = shorter(left, self.connection.frontend.conf().proxy.timeouts.client);
@@ -280,10 +282,12 @@ fn refuse(session: Box<Session>, status: u16) -> NoRequest {
 
 /// A complete head becomes a request if its framing and its upgrade have one meaning.
 /// So must be what `came` with it of a chunked body: then nothing of the request reaches a node.
+/// `waited`: for part of the head.
 fn accept_head(
     head: RequestHead,
     mut session: Box<Session>,
     came: &[u8],
+    waited: bool,
 ) -> Result<Box<Request>, NoRequest> {
     let body = match h1::request_body(&head) {
         Ok(BodyLength::Chunked) if !is_good_so_far(came) => return Err(refuse(session, 400)),
@@ -300,7 +304,9 @@ fn accept_head(
     if refused == Some(400) {
         return Err(refuse(session, 400));
     }
-    session.record.request = Some(session.record.elapsed());
+    // One that came in one piece took no time.
+    let took = waited.then(|| session.record.elapsed());
+    session.record.request = Some(took.unwrap_or_default());
     session.record.request_line = request_line(&head);
     session.note_request(&head);
     session.log_begin();
