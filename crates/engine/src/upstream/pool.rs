@@ -1,6 +1,6 @@
 //! Idle connections to servers, per worker: taken for the next request, dropped when old.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::rc::{Rc, Weak};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use config::model::IdleMax;
 use routing::balance::ServerKey;
+use tokio::sync::Notify;
 
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
@@ -165,6 +166,9 @@ pub(crate) struct IdlePool {
     by_server: RefCell<Pools>,
     /// What clients have to themselves.
     owned: RefCell<Vec<Weak<Own>>>,
+    /// Whether whoever sweeps waits for something to sweep, and how it is told.
+    unswept: Cell<bool>,
+    filled: Notify,
 }
 
 impl IdlePool {
@@ -192,6 +196,14 @@ impl IdlePool {
         if let Some(idle) = Idle::new(server, connection, For::Anybody, shared) {
             let mut pools = self.by_server.borrow_mut();
             pools.entry(alike).or_default().push(idle);
+            self.wake_sweeper();
+        }
+    }
+
+    /// A set flag is all that most requests pay for it.
+    fn wake_sweeper(&self) {
+        if self.unswept.take() {
+            self.filled.notify_one();
         }
     }
 
@@ -208,6 +220,7 @@ impl IdlePool {
             && own.keep(alike, idle)
         {
             self.owned.borrow_mut().push(Rc::downgrade(own));
+            self.wake_sweeper();
         }
     }
 
@@ -240,6 +253,10 @@ impl IdlePool {
         loop {
             ticks.tick().await;
             self.retain(|_, idle| idle.is_fresh());
+            if self.by_server.borrow().is_empty() && self.owned.borrow().is_empty() {
+                self.unswept.set(true);
+                self.filled.notified().await;
+            }
         }
     }
 
