@@ -19,7 +19,8 @@ pub struct HotPath {
     /// What the figures call it.
     pub name: &'static str,
     /// How often it is done to count its instructions: enough that what happens every so often (a map
-    /// made anew, a buffer that grows) does not tip the figure.
+    /// made anew, a buffer that grows) does not tip the figure. 1: it is long, and what its beginning costs does
+    /// not matter.
     pub times: u64,
     /// Makes the step. What this costs is not counted.
     pub prepare: fn() -> Step,
