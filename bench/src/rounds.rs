@@ -101,7 +101,7 @@ impl Bench<'_> {
                 for workload in group {
                     let suited = self.options.peers.iter().filter(|it| workload.suits(it));
                     let wanted = match counts_calls {
-                        true => workload.work.has_units(),
+                        true => workload.work.has_calls(),
                         false => round < workload.rounds_max,
                     };
                     order.extend(suited.filter(|_| wanted).map(|peer| Run {

@@ -51,7 +51,12 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Whether there are units that system calls can be told by.
+    /// Whether system calls are told: strace makes the turn of thousands of sockets longer than the span.
+    pub(crate) fn has_calls(self) -> bool {
+        self.has_units() && !matches!(self, Self::Relay(_, relay::MANY.., _))
+    }
+
+    /// Whether the figure is processor time of units.
     pub(crate) fn has_units(self) -> bool {
         matches!(
             self,

@@ -14,7 +14,7 @@ use crate::results::Figures;
 
 /// So many sockets take half a second to have a turn each, when all send at once: what is under way at
 /// either end of a span is to be a small part of it.
-const MANY: usize = 5_000;
+pub(super) const MANY: usize = 5_000;
 const MANY_TIMES: u32 = 2;
 
 pub(super) async fn run(

@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
 use super::Plan;
@@ -15,6 +15,9 @@ use crate::results::Figures;
 /// At a fixed rate, the least part of the units due that must have been done: with less, the proxy
 /// or the machine was not up to the rate, and the figure would be another workload's.
 const KEPT_MIN: f64 = 0.9;
+
+/// How long the last unit of a client may take when the span is over: what is not there then was lost.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
@@ -87,7 +90,8 @@ impl Span {
         let meter = self.watch(proxy).await?;
         let (mut rest, mut samples) = (Vec::with_capacity(clients.len()), Vec::new());
         for client in clients {
-            let (left, counted) = client.await??;
+            let ended = tokio::time::timeout(ANSWER_MAX, client).await;
+            let (left, counted) = ended.context("a message or an answer was lost")???;
             rest.push(left);
             samples.extend(counted);
         }
@@ -114,10 +118,11 @@ pub(crate) struct RateNotKept {
 impl fmt::Display for RateNotKept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rate, done } = self;
-        write!(
-            f,
-            "{done:.0} a second where {rate} were due: the machine is too busy, or the proxy too slow"
-        )
+        match rate {
+            0 => write!(f, "nothing was done")?,
+            _ => write!(f, "{done:.0} a second where {rate} were due")?,
+        }
+        write!(f, ": the machine is too busy, or the proxy too slow")
     }
 }
 
@@ -132,7 +137,9 @@ impl Meter {
     /// Everything that is told of units; with `rate`, whether it was kept.
     pub(super) fn figures(&self, samples: &[Sample], rate: u32) -> Result<Figures> {
         let units = samples.len();
-        ensure!(units > 0, "nothing was done in {:?}", self.took);
+        if units == 0 {
+            return Err(RateNotKept { rate, done: 0.0 }.into());
+        }
         if let Some(calls) = self.calls {
             // Under strace everything else is another program's.
             return Ok([("calls", calls as f64 / units as f64)].into());
