@@ -119,18 +119,21 @@ impl Stream {
     /// was told; where it was told of something the kernel is asked whether that was read meanwhile. Of
     /// TLS also what is decrypted already.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let mut byte = [0u8; 1];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        if self.may_be_readable()
-            && rustix::net::recv(self.socket(), &mut byte, flags).err() != Some(Errno::AGAIN)
-        {
+        if self.may_be_readable() && !self.is_quiet_in_kernel() {
             return false;
         }
         if !matches!(self, Self::Tls(_)) {
             return true;
         }
+        let mut byte = [0u8; 1];
         let read = poll_fn(|cx| Poll::Ready(self.poll_read(cx, &mut byte).is_pending()));
         answer_now(read) == Some(true)
+    }
+
+    /// Whether nothing waits to be read at this very moment, below TLS: the kernel is asked.
+    pub(crate) fn is_quiet_in_kernel(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(self.socket(), &mut [0u8; 1], flags).err() == Some(Errno::AGAIN)
     }
 
     /// Whether the runtime has been told of bytes, or of an end, and nobody has found none since.
