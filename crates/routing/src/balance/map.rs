@@ -102,6 +102,12 @@ impl Map {
         }
     }
 
+    fn make(&mut self) {
+        let map = make_map(&self.members, &self.declared);
+        let changes = self.changes;
+        self.install(Made { map, changes });
+    }
+
     fn install(&mut self, made: Made) {
         (self.map, self.known) = (made.map, made.changes);
         #[cfg(test)]
@@ -113,8 +119,8 @@ impl Map {
     /// Makes the map that should be there. A held one does, as long as it names anybody.
     fn refresh(&mut self) {
         let does = self.held && !self.map.is_empty();
-        if let Some(draft) = self.draft().filter(|_| !does) {
-            self.install(draft.make());
+        if self.known != self.changes && !does {
+            self.make();
         }
     }
 
@@ -128,8 +134,7 @@ impl Map {
         self.refresh();
         self.find_turn(may).or_else(|| {
             // Nobody of the held one may be had, or has not left: a newcomer, perhaps.
-            let draft = self.draft()?;
-            self.install(draft.make());
+            (self.known != self.changes).then(|| self.make())?;
             self.find_turn(may)
         })
     }
