@@ -1,6 +1,7 @@
 //! The tidegate program: arguments, files, signals and exit codes. The only place that prints and
 //! ends the process.
 
+mod allocator;
 mod demo;
 mod flags;
 mod generate;
@@ -12,10 +13,6 @@ mod sources;
 mod version;
 
 use std::process::ExitCode;
-
-/// Of those measured it gives back most after a storm of connections.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

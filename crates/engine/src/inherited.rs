@@ -1,5 +1,5 @@
-//! Descriptors handed to us by number (`bind fd@N`): one of the two places with `unsafe` in
-//! this program, beside `listen::options`.
+//! Descriptors handed to us by number (`bind fd@N`): one of the three places with `unsafe` in
+//! this program, beside `listen::options` and the allocator's settings.
 //!
 //! Only whoever started the process knows what descriptor N is. A number can be turned into an
 //! owned descriptor by no safe call of the standard library, so it is borrowed for the length of
