@@ -385,6 +385,7 @@ impl Beside {
         hard_stop_after: Option<Duration>,
     ) -> Result<(), String> {
         let handle = engine.handle();
+        log_panics(handle.clone());
         let ended = self.runtime.block_on(async {
             let stopped = tokio::task::spawn_blocking(move || engine.wait_stopped());
             let controlled = tokio::spawn(control.run(handle.clone(), lifecycle));
@@ -441,6 +442,22 @@ impl Signals {
             _ = self.int.recv() => Wish::HardStop,
         }
     }
+}
+
+/// A panic is a fault of ours that costs one connection. That one is told where somebody reads it: the
+/// standard error stream, where the system's own account goes, is closed in the background.
+fn log_panics(handle: Handle) {
+    let to_stderr = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        to_stderr(panic);
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("?");
+        let place = panic.location().map(ToString::to_string);
+        let place = place.as_deref().unwrap_or("?");
+        // What it says may quote what a peer sent, and have any number of lines: that stays there.
+        let line = format!("A fault of ours: thread {thread} panicked at {place}.");
+        handle.log(Level::Alert, &line);
+    }));
 }
 
 fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {

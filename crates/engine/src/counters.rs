@@ -51,6 +51,8 @@ pub(crate) enum Count {
     ClientAborts,
     /// `srv_abrt`.
     ServerAborts,
+    /// `eint`: faults of ours.
+    InternalErrors,
     /// Tunnels opened.
     Tunnels,
     /// `connect`.

@@ -38,6 +38,7 @@ mod monitor;
 mod observe;
 mod offload;
 mod page;
+mod panics;
 mod places;
 mod prepare;
 mod queue;

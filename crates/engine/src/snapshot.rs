@@ -175,6 +175,8 @@ pub struct Traffic {
     pub responses: [u64; 6],
     /// `cli_abrt`.
     pub client_aborts: u64,
+    /// `eint`.
+    pub internal_errors: u64,
     /// `srv_abrt`.
     pub server_aborts: u64,
     /// Tunnels now.

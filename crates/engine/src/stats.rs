@@ -260,6 +260,7 @@ fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
             sum(Count::ResponsesOther),
         ],
         client_aborts: sum(Count::ClientAborts),
+        internal_errors: sum(Count::InternalErrors),
         server_aborts: sum(Count::ServerAborts),
         tunnels: tunnels.now(),
         tunnels_total: sum(Count::Tunnels),

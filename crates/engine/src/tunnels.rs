@@ -10,6 +10,8 @@
 
 mod queue;
 mod slab;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -26,6 +28,8 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
+use crate::log::Level;
+use crate::panics::guarded;
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::stream::Stream;
@@ -151,6 +155,25 @@ impl Tunnels {
 
     /// Gives a tunnel its turn. Returns how many bytes it moved.
     fn run(&self, token: Token, now: u64, worker: &Rc<Worker>) -> usize {
+        let moved = guarded(|| self.take_turn(token, now, worker));
+        moved.unwrap_or_else(|| {
+            self.fail(token, worker);
+            0
+        })
+    }
+
+    /// Ends a tunnel that a fault of ours has hit; all others live on.
+    fn fail(&self, token: Token, worker: &Rc<Worker>) {
+        let say = |message| worker.shared.say(Level::Alert, message);
+        say("A fault of ours has ended a tunnel; all others live on.");
+        if let Some(it) = self.open.borrow_mut().get_mut(token) {
+            let session = it.tunnel.session();
+            session.count_everywhere(Count::InternalErrors, worker.index);
+        }
+        self.end(token, End::by(Side::Internal, Stage::Data), worker);
+    }
+
+    fn take_turn(&self, token: Token, now: u64, worker: &Rc<Worker>) -> usize {
         let mut open = self.open.borrow_mut();
         // It may have ended since this was asked for.
         let Some(it) = open.get_mut(token) else {
@@ -159,6 +182,8 @@ impl Tunnels {
         let turn = it
             .tunnel
             .run(&mut worker.scratch.borrow_mut(), now, worker.index);
+        #[cfg(test)]
+        tests::meet_a_fault(&worker.scratch.borrow()[..turn.moved.min(64)]);
         let mut then = turn.then;
         if let Then::Wait | Then::Again = then
             && self.heed(&mut it.tunnel, token).is_err()
@@ -221,7 +246,10 @@ impl Tunnels {
         let entry = (it.listed, token.place());
         self.by_deadline.borrow_mut().remove(&entry);
         let (wires, session) = it.tunnel.into_parts();
-        close(session.wake(worker), end);
+        if guarded(|| close(session.wake(worker), end)).is_none() {
+            let message = "A fault of ours has hit a tunnel that has ended; all others live on.";
+            worker.shared.say(Level::Alert, message);
+        }
         // The queue forgets a socket that is closed.
         drop(wires);
     }

@@ -19,6 +19,7 @@ use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Listener};
 use crate::listener::ListenerPlace;
+use crate::panics::{endless, vital};
 use crate::places::{Owed, Places};
 use crate::session::Scratch;
 use crate::shared::Shared;
@@ -351,7 +352,9 @@ pub(crate) fn run(
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let worker = Rc::new(Worker::new(index, shared)?);
-        work(worker, listeners, inbox, arrivals).await;
+        let shared = worker.shared.clone();
+        let work = work(worker, listeners, inbox, arrivals);
+        vital("a worker", shared, work).await;
         Ok(())
     })
 }
@@ -364,19 +367,20 @@ async fn work(
 ) {
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(tokio::task::spawn_local(listen::accept_all(
-            listener,
-            worker.clone(),
-        )));
+        let accepts = listen::accept_all(listener, worker.clone());
+        let accepts = vital("a listener", worker.shared.clone(), accepts);
+        accepting.push(tokio::task::spawn_local(accepts));
     }
     let housekeeping = {
-        let worker = worker.clone();
-        tokio::task::spawn_local(async move {
+        let (shared, worker) = (worker.shared.clone(), worker.clone());
+        tokio::task::spawn_local(endless("a worker's timers", shared, async move {
             let tunnels = &worker.tunnels;
             tokio::join!(tunnels.expire_all(&worker), worker.idle.sweep_every(SWEEP));
-        })
+        }))
     };
-    let relaying = tokio::task::spawn_local(tunnels::relay(worker.clone()));
+    let relaying = tunnels::relay(worker.clone());
+    let relaying = endless("a worker's tunnels", worker.shared.clone(), relaying);
+    let relaying = tokio::task::spawn_local(relaying);
     loop {
         let message = tokio::select! {
             message = inbox.recv() => message,

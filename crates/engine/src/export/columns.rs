@@ -346,7 +346,9 @@ pub(super) const COLUMNS: &[Column] = &[
     column("ttime_max", "SB", U32, "MMP", |row| {
         milliseconds(row.traffic().total_time_max)
     }),
-    column("eint", "FLSB", U64, "MCP", |_| number(0)),
+    column("eint", "FLSB", U64, "MCP", |row| {
+        number(row.traffic().internal_errors)
+    }),
     column("idle_conn_cur", "S", U32, "MGP", |row| {
         row.of_server(|it| number(it.idle_connections))
     }),

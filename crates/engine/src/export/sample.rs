@@ -399,6 +399,7 @@ fn busy(sessions: u64, total: u64) -> Traffic {
         connects_total: total,
         loadbalanced_total: total,
         client_aborts: total / 4_000,
+        internal_errors: 0,
         connect_time: millis(total.min(1)),
         response_time: millis(total.min(4)),
         total_time: secs(total.min(1_204)),

@@ -291,6 +291,12 @@ impl Resting {
         self.count_behind(what, bytes, writer);
     }
 
+    /// Counts one event at the frontend, too.
+    pub(crate) fn count_everywhere(&self, what: Count, writer: usize) {
+        self.frontend.counters.add(writer, what, 1);
+        self.count_at_both(what, writer);
+    }
+
     /// Counts one event at the backend and at the server.
     pub(crate) fn count_at_both(&self, what: Count, writer: usize) {
         self.count_behind(what, 1, writer);
