@@ -2,6 +2,7 @@
 //! must come to the same.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::Surroundings;
@@ -249,9 +250,29 @@ fn of_a_thousand_rules_only_those_are_judged_that_can_hold() {
     let [table] = rules.index().tables() else {
         unreachable!("one table")
     };
-    let mut found = Vec::new();
-    table.find(b"/7", &mut found);
-    assert_eq!(found, [7]);
+    let mut lists = BTreeSet::new();
+    table.find(b"/7", &mut lists);
+    assert_eq!(rules.index().rules(&lists), BTreeSet::from([7]));
     assert_eq!(rules.index().next_open(0), Some(1_000));
     assert_eq!(rules.index().next_open(1_001), None);
+}
+
+/// A head of 15 KB holds seven thousand values, and each may be what every rule asks for.
+#[test]
+fn a_value_that_is_repeated_is_remembered_once() {
+    let lines: Vec<String> = (0..500)
+        .map(|n| format!("http-request deny if {{ hdr(x) a b{n} }} {{ path_sub /{n}/ }}"))
+        .collect();
+    let rules = frontend(&lines).proxy.http_request;
+    let [table] = rules.index().tables() else {
+        unreachable!("one table")
+    };
+    let mut lists = BTreeSet::new();
+    for _ in 0..7_000 {
+        table.find(b"a", &mut lists);
+        table.find(b"A", &mut lists);
+        table.find(b"b7", &mut lists);
+    }
+    assert_eq!(lists.len(), 2, "of a, and of b7");
+    assert_eq!(rules.index().rules(&lists), (0..500).collect());
 }

@@ -108,6 +108,8 @@ pub struct RuleIndex {
     /// For each position the first one from there on whose rule is in no table; the length: none is.
     next_open: Box<[usize]>,
     tables: Vec<RuleTable>,
+    /// Positions of the rules that a text of a table leads to.
+    lists: Vec<Vec<usize>>,
 }
 
 /// Rules that can hold only if a sample has a text they name.
@@ -119,24 +121,28 @@ pub struct RuleTable {
     suffixes: Texts,
 }
 
-/// Positions of rules by text, in lower case: what differs in case alone is told apart by the rule.
+/// Which list of rules a text leads to, in lower case: what differs in case alone is told apart by the rule.
 #[derive(Debug, Clone, Default)]
 struct Texts {
     /// The texts are the configuration's own, so nobody chooses those that fall together, and without a seed
     /// of its own a process looks them up in as many steps as any other one.
-    positions: HashMap<Box<[u8]>, Vec<usize>, BuildHasherDefault<DefaultHasher>>,
+    lists: HashMap<Box<[u8]>, usize, BuildHasherDefault<DefaultHasher>>,
     lengths: BTreeSet<usize>,
 }
 
 impl Texts {
-    fn add(&mut self, text: &[u8], position: usize) {
+    fn add(&mut self, text: &[u8], position: usize, lists: &mut Vec<Vec<usize>>) {
         self.lengths.insert(text.len());
         let key = text.to_ascii_lowercase().into_boxed_slice();
-        self.positions.entry(key).or_default().push(position);
+        let list = *self.lists.entry(key).or_insert_with(|| {
+            lists.push(Vec::new());
+            lists.len() - 1
+        });
+        lists[list].push(position);
     }
 
-    fn at(&self, text: &[u8], found: &mut Vec<usize>) {
-        found.extend(self.positions.get(text).into_iter().flatten());
+    fn at(&self, text: &[u8], found: &mut BTreeSet<usize>) {
+        found.extend(self.lists.get(text));
     }
 }
 
@@ -146,9 +152,10 @@ impl RuleTable {
         &self.sample
     }
 
-    /// Adds the positions of the rules that can hold when a value of the sample is this text; in no
-    /// order, and some more than once.
-    pub fn find(&self, text: &[u8], found: &mut Vec<usize>) {
+    /// Adds the lists of rules that can hold when a value of the sample is this text. The client chooses
+    /// how many values there are, and one of them may be in every rule, so the rules themselves are not
+    /// looked at here: see [`RuleIndex::rules`].
+    pub fn find(&self, text: &[u8], found: &mut BTreeSet<usize>) {
         let folded;
         let text = match text.iter().any(u8::is_ascii_uppercase) {
             true => {
@@ -166,7 +173,7 @@ impl RuleTable {
         }
     }
 
-    fn add(&mut self, term: &Term, position: usize) {
+    fn add(&mut self, term: &Term, position: usize, lists: &mut Vec<Vec<usize>>) {
         for entry in &term.acl.entries {
             let (texts, patterns) = match &entry.patterns {
                 Patterns::Equal(set) => (&mut self.equal, set.texts()),
@@ -177,7 +184,7 @@ impl RuleTable {
                 _ => continue,
             };
             for text in patterns {
-                texts.add(text.as_bytes(), position);
+                texts.add(text.as_bytes(), position, lists);
             }
         }
     }
@@ -195,10 +202,17 @@ impl RuleIndex {
         (next < self.next_open.len()).then_some(next)
     }
 
+    /// Positions of the rules in lists that tables found, each once.
+    pub fn rules(&self, lists: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let lists = lists.iter().filter_map(|list| self.lists.get(*list));
+        lists.flatten().copied().collect()
+    }
+
     fn new<'a>(conditions: impl Iterator<Item = Option<&'a Condition>>) -> Self {
         let conditions: Vec<_> = conditions.collect();
         let keys = Keys::of(&conditions);
         let mut tables: Vec<RuleTable> = keys.worthwhile().map(table).collect();
+        let mut lists = Vec::new();
         let mut is_open = vec![true; conditions.len()];
         for (position, condition) in conditions.iter().enumerate() {
             let Some(gates) = condition.and_then(|it| keys.gates(it)) else {
@@ -208,7 +222,7 @@ impl RuleIndex {
             for (key, term) in gates {
                 let known = tables.iter_mut().find(|table| is_same(&table.sample, key));
                 if let Some(table) = known {
-                    table.add(term, position);
+                    table.add(term, position, &mut lists);
                 }
             }
         }
@@ -224,6 +238,7 @@ impl RuleIndex {
         Self {
             next_open: next_open.into(),
             tables,
+            lists,
         }
     }
 }
