@@ -59,6 +59,7 @@ pub fn request(
     proxies: &[&ErrorPages],
 ) -> Outcome {
     let mut candidates = None;
+    let is_blind_to = |header: &str| rules.index().is_blind_to(header);
     let mut next = from;
     loop {
         let seen = Facts {
@@ -104,7 +105,7 @@ pub fn request(
                 }
                 head.fields.set(name, &value);
                 // What rules depend on may be another text now.
-                candidates = None;
+                candidates = candidates.filter(|_| is_blind_to(name));
                 continue;
             }
             RequestAction::AddHeader(name, value) => {
@@ -114,7 +115,7 @@ pub fn request(
                 }
                 head.fields.append(name, &value);
                 // What rules depend on may be another text now.
-                candidates = None;
+                candidates = candidates.filter(|_| is_blind_to(name));
                 continue;
             }
             RequestAction::Capture(capture) => {
@@ -140,7 +141,7 @@ pub fn request(
             RequestAction::DelHeader(name) => {
                 head.fields.remove(name);
                 // What rules depend on may be another text now.
-                candidates = None;
+                candidates = candidates.filter(|_| is_blind_to(name));
                 continue;
             }
         };

@@ -129,6 +129,8 @@ fn test() -> impl Strategy<Value = String> {
         "hdr(x,1)",
         "hdr(x),lower -m str",
         "path -m len",
+        "hdr(y)",
+        "req.cook(c)",
         "base",
     ]);
     let flag = select(vec!["", "", "-i"]);
@@ -162,7 +164,7 @@ fn request() -> impl Strategy<Value = String> {
     let values = prop::collection::vec(select(vec!["a", "b, a", "B", "/a", "x", "ab,/b"]), 0..3);
     (paths, values).prop_map(|(path, values)| {
         let lines: String = values.iter().map(|it| format!("x: {it}\r\n")).collect();
-        format!("GET {path} HTTP/1.1\r\nhost: h\r\n{lines}\r\n")
+        format!("GET {path} HTTP/1.1\r\nhost: h\r\ncookie: c=a\r\n{lines}\r\n")
     })
 }
 
@@ -171,6 +173,9 @@ fn rule() -> impl Strategy<Value = String> {
         3 => select(vec![400, 403, 404]).prop_map(|status| format!("deny deny_status {status}")),
         1 => Just("allow".to_owned()),
         3 => texts().prop_map(|text| format!("set-header x {text}")),
+        1 => texts().prop_map(|text| format!("set-header Y {text}")),
+        1 => texts().prop_map(|text| format!("set-header cookie c={text}")),
+        1 => texts().prop_map(|text| format!("set-header Host {text}")),
         2 => texts().prop_map(|text| format!("add-header x {text}")),
         1 => Just("del-header x".to_owned()),
     ];
@@ -275,4 +280,34 @@ fn a_value_that_is_repeated_is_remembered_once() {
     }
     assert_eq!(lists.len(), 2, "of a, and of b7");
     assert_eq!(rules.index().rules(&lists), (0..500).collect());
+}
+
+#[test]
+fn what_was_looked_up_is_kept_where_another_header_changes() {
+    let by = |criterion: &str| {
+        let rule = |n| format!("http-request deny if {{ {criterion} /{n} }}");
+        let lines: Vec<String> = (0..8).map(rule).collect();
+        frontend(&lines).proxy.http_request
+    };
+    let check = |criterion: &str, seen: &[&str]| {
+        let rules = by(criterion);
+        assert_eq!(rules.index().tables().len(), 1, "{criterion}");
+        for header in ["Host", "cookie", "X"] {
+            let is_blind = !seen.contains(&header);
+            assert_eq!(
+                rules.index().is_blind_to(header),
+                is_blind,
+                "{criterion} {header}"
+            );
+        }
+    };
+    check("path", &[]);
+    check("url_beg", &[]);
+    check("urlp(a)", &[]);
+    check("ssl_fc_sni", &[]);
+    check("base", &["Host"]);
+    check("hdr(host)", &["Host"]);
+    check("hdr(x)", &["X"]);
+    check("req.fhdr(x)", &["X"]);
+    check("req.cook(c)", &["cookie"]);
 }

@@ -202,6 +202,13 @@ impl RuleIndex {
         (next < self.next_open.len()).then_some(next)
     }
 
+    /// Whether tables find the same ones however this header of the request changes.
+    pub fn is_blind_to(&self, header: &str) -> bool {
+        self.tables
+            .iter()
+            .all(|table| !reads_header(&table.sample, header))
+    }
+
     /// Positions of the rules in lists that tables found, each once.
     pub fn rules(&self, lists: &BTreeSet<usize>) -> BTreeSet<usize> {
         let lists = lists.iter().filter_map(|list| self.lists.get(*list));
@@ -363,6 +370,25 @@ fn is_plain(sample: &Sample) -> bool {
             | Fetch::Content(_)
     );
     is_read && matches!(*sample.converters, [] | [Converter::Lower])
+}
+
+/// Whether a plain sample is another one when this header of the request changes. What is not known to
+/// look elsewhere counts as one that does.
+fn reads_header(sample: &Sample, header: &str) -> bool {
+    match &sample.fetch {
+        Fetch::Path
+        | Fetch::PathQ
+        | Fetch::Url
+        | Fetch::UrlParam(_)
+        | Fetch::SslFcSni
+        | Fetch::Content(_) => false,
+        Fetch::Base | Fetch::BaseQ => header.eq_ignore_ascii_case("host"),
+        Fetch::Cook(_) => header.eq_ignore_ascii_case("cookie"),
+        Fetch::Hdr(named) | Fetch::Fhdr(named) => {
+            named.name.is_empty() || named.name.eq_ignore_ascii_case(header)
+        }
+        _ => true,
+    }
 }
 
 /// Of two plain samples, whether they are the same.
