@@ -124,6 +124,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     pub(crate) async fn run(mut self, mut events: broadcast::Receiver<Event>) {
         let mut fetch: Option<Fetch> = None;
         let mut saving: Option<Saving> = None;
+        // When a list came that changed the fleet, until it is worked towards.
         let mut list_came: Option<Instant> = None;
         self.input(Input::ConfigLoaded);
         loop {
@@ -154,8 +155,8 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                     self.on_more_events(&mut events);
                 }
                 Woken::Fetched(fetched) => {
-                    list_came = Some(Instant::now());
-                    self.on_fetched(fetched);
+                    let came = Instant::now();
+                    list_came = self.on_fetched(fetched).then_some(came);
                 }
                 Woken::Saved(fleet, result) => self.on_saved(fleet, result),
                 Woken::Hint => self.hurry(),
@@ -315,10 +316,11 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         }
     }
 
-    fn on_fetched(&mut self, fetched: Result<Listing, FetchError>) {
+    /// Whether it changed the fleet in force.
+    fn on_fetched(&mut self, fetched: Result<Listing, FetchError>) -> bool {
         let now = self.now();
         let Some(discovery) = &mut self.discovery else {
-            return;
+            return false;
         };
         let settled = fetched.map(|listing| listing.settle(&self.fleet, discovery.nodes_max));
         let result = settled.and_then(|settled| {
@@ -335,18 +337,19 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 discovery.schedule.succeeded(now);
                 let confirm_after = discovery.schedule.confirm_after();
                 self.report.fetched(now);
-                self.on_listed(listed, confirm_after);
+                self.on_listed(listed, confirm_after)
             }
             Err(error) => {
                 discovery.schedule.failed(now);
                 self.report.failed(&error);
                 self.input(Input::FetchFailed(error.line()));
+                false
             }
         }
     }
 
-    /// A good list: believes what can be believed and works towards it.
-    fn on_listed(&mut self, listed: Fleet, confirm_after: Duration) {
+    /// A good list: believes what can be believed and works towards it. Whether that is another fleet.
+    fn on_listed(&mut self, listed: Fleet, confirm_after: Duration) -> bool {
         let (observed, held) = (&self.observation.backend, self.held.as_ref());
         let now = self.now();
         let admitted = admit(&self.fleet, listed, observed, held, now, confirm_after);
@@ -364,9 +367,11 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let difference = difference(&self.fleet, &admitted.fleet);
         self.fleet = admitted.fleet;
         self.input(Input::NodesFetched);
+        let is_changed = difference.is_some();
         if let Some(difference) = difference {
             self.input(Input::ListChanged(difference));
         }
+        is_changed
     }
 
     /// Something calls for a fresh list.

@@ -454,6 +454,29 @@ async fn hostile_entries_are_named_once_and_counted_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_list_that_changes_the_fleet_takes_time_to_apply() {
+    for unchanged in ["500", AB] {
+        run(async {
+            let mut world = World::new(unchanged);
+            world.restored = fleet("a=h1:1 b=h2:1");
+            world.driver.refuse(Some("no CA file"));
+            world.start();
+            // The fetch takes ten milliseconds; what it finds behind it is the state file's doing.
+            pass(SECOND / 200).await;
+            world.driver.refuse(None);
+            pass(SECOND / 100).await;
+            assert_eq!(world.driver.steps().len(), 2);
+            assert_eq!(world.discovery().apply_time, None, "{unchanged}");
+            world.script.answer(ABCD);
+            pass(3 * INTERVAL).await;
+            assert_eq!(world.driver.steps().len(), 2);
+            assert!(world.discovery().apply_time.is_some());
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn steps_that_are_refused_are_told_once_and_tried_again() {
     run(async {
         let world = World::new(A);
