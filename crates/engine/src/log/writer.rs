@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::LogSink;
+use rustix::io::Errno;
 use smallvec::{SmallVec, smallvec};
 
 use super::datagrams::{AT_A_TIME, Datagrams};
@@ -134,7 +135,7 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(open) = &mut self.open {
             match open.write(bytes) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock && !self.is_stream() => {
+                Err(error) if is_of_the_socket(&error) && !self.is_stream() => {
                     self.open = None;
                 }
                 done => return done,
@@ -154,9 +155,14 @@ impl Sink {
         while let [first, others @ ..] = lines {
             let socket = self.open.as_ref().and_then(Open::datagram_socket);
             let sent = match socket {
-                Some(socket) if !others.is_empty() => datagrams.send(socket, lines).unwrap_or(0),
-                _ => 0,
+                Some(socket) if !others.is_empty() => datagrams.send(socket, lines),
+                _ => Ok(0),
             };
+            if sent.as_ref().is_err_and(is_of_the_socket) {
+                // The system tells of it once: who writes there again would believe it works.
+                self.open = None;
+            }
+            let sent = sent.unwrap_or(0);
             lines = match sent {
                 0 => {
                     lost += usize::from(self.write(first).is_err());
@@ -198,6 +204,12 @@ impl Sink {
             }
         }
     }
+}
+
+/// Whether an open socket is of no more use, and not merely full or the line too long for it.
+fn is_of_the_socket(error: &io::Error) -> bool {
+    let of_the_line = [Errno::AGAIN, Errno::NOBUFS, Errno::MSGSIZE];
+    Errno::from_io_error(error).is_none_or(|error| !of_the_line.contains(&error))
 }
 
 fn udp(address: SocketAddr) -> io::Result<Open> {
@@ -242,5 +254,43 @@ impl Open {
             Self::Udp(udp) => udp.send(bytes).map(drop),
             Self::Unix(unix) => unix.send(bytes).map(drop),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_go_together_find_a_name_where_it_has_moved_to() {
+        let here = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        here.set_nonblocking(true).expect("a socket of ours");
+        let port = here.local_addr().expect("it is bound").port();
+        let left = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let before = left.local_addr().expect("it is bound");
+        let resolver = Resolver::start().expect("a thread");
+        let to = LogSink::Name("127.0.0.1".into(), port);
+        let mut sink = Sink::new(to, &resolver);
+        sink.open = Some(udp(before).expect("a socket"));
+        let mut datagrams = Datagrams::default();
+        let lines: [&[u8]; 3] = [b"one", b"two", b"three"];
+        assert_eq!(sink.send(&lines, &mut datagrams), 0);
+        assert!(here.recv(&mut [0; 16]).is_err());
+        drop(left);
+        // The system tells of what nobody takes when the next ones are sent.
+        let arrives = |_| {
+            assert_eq!(sink.send(&lines, &mut datagrams), 0);
+            here.recv(&mut [0; 16]).is_ok()
+        };
+        assert!((0..1000).any(arrives));
+    }
+
+    #[test]
+    fn lines_to_a_name_that_is_not_asked_for_yet_are_counted_as_lost() {
+        let resolver = Resolver::start().expect("a thread");
+        let mut sink = Sink::new(LogSink::Name("127.0.0.1".into(), 9), &resolver);
+        sink.ask_again = Some(Instant::now() + Duration::from_secs(3600));
+        let lines: [&[u8]; 3] = [b"one", b"two", b"three"];
+        assert_eq!(sink.send(&lines, &mut Datagrams::default()), 3);
     }
 }
