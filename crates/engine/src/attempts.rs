@@ -133,9 +133,6 @@ impl<'a> Attempts<'a> {
                 Wanted::Proven => worker.idle.take(&alike, true),
                 Wanted::Any => worker.idle.take(&alike, false),
             };
-            // What ends between this look and the next bytes is tried again; without tries left nobody may
-            // rely on what the poller told a moment ago.
-            let found = found.filter(|it| self.retries_left > 0 || it.0.is_quiet_in_kernel());
             if let Some((stream, uses)) = found {
                 session.record.connect = Some(Duration::ZERO);
                 session.server_tls = stream.server_tls();

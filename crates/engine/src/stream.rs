@@ -117,11 +117,20 @@ impl Stream {
 
     /// Whether the peer has neither closed nor sent anything that was not read, as far as the runtime
     /// was told; where it was told of something the kernel is asked whether that was read meanwhile. Of
-    /// TLS also what is decrypted already.
-    pub(crate) fn is_quiet(&mut self) -> bool {
-        if self.may_be_readable() && !self.is_quiet_in_kernel() {
-            return false;
-        }
+    /// TLS also what is decrypted already. Enough to find connections that have ended; before one is
+    /// used, see [`Self::is_quiet_now`].
+    pub(crate) fn seems_quiet(&mut self) -> bool {
+        (!self.may_be_readable() || self.is_quiet_in_kernel()) && self.holds_nothing()
+    }
+
+    /// The same at this very moment: the kernel is asked in any case. What arrived since the runtime last
+    /// looked would be taken for the answer to the next request, another client's perhaps.
+    pub(crate) fn is_quiet_now(&mut self) -> bool {
+        self.is_quiet_in_kernel() && self.holds_nothing()
+    }
+
+    /// Whether TLS has decrypted nothing that was not read.
+    fn holds_nothing(&mut self) -> bool {
         if !matches!(self, Self::Tls(_)) {
             return true;
         }
@@ -131,7 +140,7 @@ impl Stream {
     }
 
     /// Whether nothing waits to be read at this very moment, below TLS: the kernel is asked.
-    pub(crate) fn is_quiet_in_kernel(&self) -> bool {
+    fn is_quiet_in_kernel(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         rustix::net::recv(self.socket(), &mut [0u8; 1], flags).err() == Some(Errno::AGAIN)
     }
@@ -253,5 +262,25 @@ impl AsyncWrite for Carrier {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn what_the_runtime_was_not_told_of_yet_is_no_quiet_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let here = TcpStream::connect(address).await.expect("it listens");
+        let (mut there, _) = listener.accept().expect("it connects");
+        let mut stream = Stream::Tcp(here);
+        assert!(stream.seems_quiet() && stream.is_quiet_now());
+        there.write_all(b"HTTP/1.1 408").expect("it is open");
+        // Nothing is awaited, so that the runtime does not look meanwhile.
+        assert!((0..1_000_000).any(|_| !stream.is_quiet_now()));
+        assert!(stream.seems_quiet(), "the runtime has not looked");
     }
 }

@@ -118,16 +118,18 @@ impl Idle {
         })
     }
 
-    /// The connection and how many requests it has carried, if it is usable.
+    /// The connection and how many requests it has carried, if it is usable: the kernel is asked, for
+    /// one system call, also on behalf of the client that it served. An answer that nobody waited for
+    /// may have come in the very moment, and must be read by nobody.
     pub(super) fn into_usable(mut self) -> Option<(Stream, u32)> {
-        let usable = !self.counted.0.removed.load(Relaxed) && self.stream.is_quiet();
+        let usable = !self.counted.0.removed.load(Relaxed) && self.stream.is_quiet_now();
         usable.then_some((self.stream, self.uses))
     }
 
     /// Whether it is neither old (`pool-purge-delay`) nor ended by the server.
     fn is_fresh(&mut self) -> bool {
         let age_max = self.counted.0.conf.pooling.purge_delay;
-        self.since.elapsed() < age_max && self.stream.is_quiet()
+        self.since.elapsed() < age_max && self.stream.seems_quiet()
     }
 }
 
