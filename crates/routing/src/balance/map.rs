@@ -20,8 +20,8 @@ pub(super) struct Map {
     /// Changes so far, and how many of them the map knows.
     changes: u64,
     known: u64,
-    /// Whether more of them are coming at once.
-    held: bool,
+    /// How many are there of whom more changes are coming at once.
+    holders: usize,
     /// The position whose turn it is.
     turn: usize,
     /// How many maps were made.
@@ -82,7 +82,7 @@ impl Map {
 
     /// More changes are coming at once: until then the map stays as it is, less who has left.
     pub(super) fn hold(&mut self) {
-        self.held = true;
+        self.holders += 1;
     }
 
     /// The map that should be there, if it is another one.
@@ -96,7 +96,7 @@ impl Map {
 
     /// The changes are over. A map that was made meanwhile is taken unless there were more of them.
     pub(super) fn release(&mut self, made: Option<Made>) {
-        self.held = false;
+        self.holders = self.holders.saturating_sub(1);
         if let Some(made) = made.filter(|made| made.changes == self.changes) {
             self.install(made);
         }
@@ -118,7 +118,7 @@ impl Map {
 
     /// Makes the map that should be there. A held one does, as long as it names anybody.
     fn refresh(&mut self) {
-        let does = self.held && !self.map.is_empty();
+        let does = self.holders > 0 && !self.map.is_empty();
         if self.known != self.changes && !does {
             self.make();
         }

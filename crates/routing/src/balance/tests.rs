@@ -772,6 +772,29 @@ fn a_thousand_changes_at_once_made_a_thousand_maps() {
 }
 
 #[test]
+fn changes_of_two_hold_a_map_until_both_are_over() {
+    let ask = Ask {
+        hash: Some(7),
+        ..Ask::default()
+    };
+    let mut balancer = farm_of(&map(), &[1; 3]);
+    let pick = |balancer: &mut Balancer| balancer.pick(&ask, &|_| Room::Free);
+    assert!(pick(&mut balancer).is_some());
+    let before = maps_made(&mut balancer);
+    balancer.hold();
+    balancer.hold();
+    let made = balancer.draft().make();
+    balancer.release(made);
+    balancer.upsert(server(7, 1));
+    assert!(pick(&mut balancer).is_some());
+    assert_eq!(maps_made(&mut balancer), before);
+    let made = balancer.draft().make();
+    balancer.release(made);
+    assert!(pick(&mut balancer).is_some());
+    assert_eq!(maps_made(&mut balancer), before + 1);
+}
+
+#[test]
 fn a_map_made_too_late_is_made_again() {
     let mut balancer = farm_of(&map(), &[1; 3]);
     balancer.hold();
