@@ -11,6 +11,7 @@ use std::sync::Arc;
 use config::model::Backend;
 use routing::balance::{Ask, Balancer, Candidate, Room, ServerKey};
 
+use crate::changes::Changes;
 use crate::cookie_values::CookieValues;
 use crate::queue::{Queue, Ticket, Turn};
 use crate::server::ServerState;
@@ -25,6 +26,8 @@ pub(crate) struct Pool {
     pub(crate) ids: ServerIds,
     members: BTreeMap<ServerKey, Member>,
     by_name: HashMap<Arc<str>, ServerKey>,
+    /// Those that belong together and are not over yet.
+    pub(crate) changes: Changes,
     /// What stands for them in the persistence cookie.
     pub(crate) cookies: CookieValues,
     /// Those who may go to any server.
@@ -63,6 +66,7 @@ impl Pool {
             ids: ServerIds::new(&conf.servers),
             members: BTreeMap::new(),
             by_name: HashMap::new(),
+            changes: Changes::default(),
             cookies: CookieValues::default(),
             queue: Queue::default(),
             arrivals: 0,

@@ -8,6 +8,7 @@ use config::model::{Server, Weight};
 use routing::health::Verdict;
 use tokio::sync::broadcast;
 
+use crate::changes::Removed;
 use crate::command::{Admin, Command, Forced, Refused};
 use crate::end::Side;
 use crate::followers;
@@ -29,6 +30,7 @@ pub struct Handle {
 
 /// Commands that belong together: see [`Handle::changing`].
 pub struct Changing {
+    shared: Arc<Shared>,
     backend: Arc<BackendState>,
 }
 
@@ -37,7 +39,19 @@ impl Drop for Changing {
         let draft = self.backend.pool().balancer.draft();
         // No lock is held meanwhile: sessions go on with what was there before.
         let made = draft.make();
-        self.backend.pool().balancer.release(made);
+        let mut pool = self.backend.pool();
+        pool.balancer.release(made);
+        let removed = pool.changes.end();
+        drop(pool);
+        drop_idle(&self.shared, &self.backend, removed);
+    }
+}
+
+/// Has workers drop what they keep of servers that were removed.
+fn drop_idle(shared: &Shared, backend: &BackendState, removed: Option<Removed>) {
+    if let Some(servers) = removed {
+        let backend = backend.index();
+        shared.tell_workers(&Message::DropIdle { backend, servers });
     }
 }
 
@@ -64,8 +78,12 @@ impl Handle {
     /// value is dropped. `None`: there is no such backend.
     pub fn changing(&self, backend: &str) -> Option<Changing> {
         let backend = self.backend(backend).ok()?;
-        backend.pool().balancer.hold();
-        Some(Changing { backend })
+        let mut pool = backend.pool();
+        pool.balancer.hold();
+        pool.changes.begin();
+        drop(pool);
+        let shared = self.shared.clone();
+        Some(Changing { shared, backend })
     }
 
     /// Carries out one command; quick, never waits for a peer.
@@ -154,12 +172,10 @@ impl Handle {
     fn remove_server(&self, backend: &str, server: &str) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
         let removed = backend.remove(server)?;
-        // It has no session, or it would not have gone; its pooled connections go with it.
-        let message = Message::DropIdle {
-            backend: backend.index(),
-            server: removed.key,
-        };
-        self.shared.tell_workers(&message);
+        // It has no session, or it would not have gone; its pooled connections go with it, and nobody
+        // takes one meanwhile.
+        let removed = backend.pool().changes.remove(removed.key);
+        drop_idle(&self.shared, &backend, removed);
         manager::note_capacity(&self.shared, &backend);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod assign;
 mod attempts;
 mod body_read;
 mod buffer;
+mod changes;
 mod checks;
 mod client;
 mod clock;

@@ -194,7 +194,7 @@ fn take_address(
         shared.say_to(&backend.conf().proxy.log, Level::Notice, &message);
         let drop_idle = Message::DropIdle {
             backend: backend.index(),
-            server: server.key,
+            servers: [server.key].into(),
         };
         shared.tell_workers(&drop_idle);
         server.recheck.notify_one();

@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
 use crate::buffer::BufferPool;
+use crate::changes::Removed;
 use crate::clock::Clock;
 use crate::counters::Count;
 use crate::end::Side;
@@ -47,12 +48,12 @@ pub(crate) enum Message {
         /// Who ends them, for the log.
         by: Side,
     },
-    /// Drop the idle connections to a server.
+    /// Drop the idle connections to some servers.
     DropIdle {
         /// Backend, by position.
         backend: usize,
-        /// Server.
-        server: ServerKey,
+        /// Which ones.
+        servers: Removed,
     },
     /// Give back the ports that idle connections to a server hold (`source ADDR:PORT-PORT`).
     FreePorts {
@@ -118,7 +119,7 @@ impl Worker {
     fn close_server(self: &Rc<Self>, backend: usize, server: ServerKey, by: Side) {
         self.tunnels.close_server((backend, server), by, self);
         self.exchanges.close_server((backend, server), by);
-        self.idle.drop_server(backend, server);
+        self.idle.drop_servers(backend, &[server]);
     }
 
     /// Whether the engine takes no new work.
@@ -396,7 +397,7 @@ async fn work(
                 server,
                 by,
             } => worker.close_server(backend, server, by),
-            Message::DropIdle { backend, server } => worker.idle.drop_server(backend, server),
+            Message::DropIdle { backend, servers } => worker.idle.drop_servers(backend, &servers),
             Message::FreePorts { backend, server } => worker.idle.free_ports(backend, server),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());

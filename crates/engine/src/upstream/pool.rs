@@ -226,9 +226,10 @@ impl IdlePool {
         }
     }
 
-    /// Drops all of a server.
-    pub(crate) fn drop_server(&self, backend: usize, server: ServerKey) {
-        self.retain(|alike, _| alike.backend != backend || alike.server != server);
+    /// Drops all of some servers, which are given in ascending order.
+    pub(crate) fn drop_servers(&self, backend: usize, servers: &[ServerKey]) {
+        let is_one = |server: &ServerKey| servers.binary_search(server).is_ok();
+        self.retain(|alike, _| alike.backend != backend || !is_one(&alike.server));
     }
 
     /// Drops all of a server so that their ports are free at once: an end in good order would keep
