@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -49,11 +50,21 @@ impl Tls {
         }
     }
 
-    /// Trusts `authority` alone. With `resumed`, sessions are resumed where the proxy lets us.
-    pub(crate) fn new(authority: &CertificateDer<'static>, resumed: bool) -> Result<Self> {
+    /// Trusts `authority` alone. With `resumed`, sessions are resumed where the proxy lets us. The key
+    /// exchange is X25519, which everybody can, unless `post_quantum` asks for more first.
+    pub(crate) fn new(
+        authority: &CertificateDer<'static>,
+        resumed: bool,
+        post_quantum: bool,
+    ) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
-        let mut config = ClientConfig::builder()
+        let mut provider = aws_lc_rs::default_provider();
+        if !post_quantum {
+            provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+        }
+        let mut config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.resumption = if resumed {

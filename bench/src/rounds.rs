@@ -136,7 +136,7 @@ impl Bench<'_> {
         let resumed = matches!(workload.work, Work::Connect { resumed: true });
         let tls = workload
             .tls
-            .then(|| Tls::new(self.authority, resumed))
+            .then(|| Tls::new(self.authority, resumed, workload.post_quantum))
             .transpose()?;
         let scene = Scene {
             target: Target { address, tls },

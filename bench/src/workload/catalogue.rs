@@ -16,6 +16,9 @@ pub(crate) struct Workload {
     pub(crate) work: Work,
     /// Whether clients speak TLS.
     pub(crate) tls: bool,
+    /// Whether they would rather agree on keys that quantum computers cannot find (X25519MLKEM768), which
+    /// not every peer can: it is more work, so it is compared with nobody's X25519.
+    pub(crate) post_quantum: bool,
     /// Threads or worker processes of the proxy.
     pub(crate) workers: usize,
     /// Nodes behind it.
@@ -33,6 +36,7 @@ const fn plain(name: &'static str, unit: &'static str, work: Work) -> Workload {
         group: name,
         work,
         tls: false,
+        post_quantum: false,
         workers: 1,
         nodes: 3,
         rules: 0,
@@ -93,6 +97,10 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     tls("tls-connect-full", "WebSocket", CONNECT),
     tls("tls-connect-resumed", "WebSocket", RESUME),
+    Workload {
+        post_quantum: true,
+        ..tls("tls-connect-full-ml-kem", "WebSocket", CONNECT)
+    },
     plain("http", "request", Work::Http(64, 0)),
     Workload {
         group: "http",
@@ -150,6 +158,7 @@ impl Workload {
             // No other one has a list of nodes that changes while it runs.
             (kind, Work::ListChanges(..)) => kind == Kind::Tidegate,
             (Kind::CopyLoop, _) => floor && floor_works,
+            (kind, _) if self.post_quantum => kind == Kind::Tidegate,
             // Its rules are another language.
             (Kind::Nginx, _) => self.rules == 0,
             (Kind::HaProxy | Kind::Tidegate, _) => true,

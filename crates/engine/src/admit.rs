@@ -25,7 +25,7 @@ pub(crate) fn connection(
     }
     let facts = ConnectionFacts {
         src: accepted.peer,
-        dst: accepted.carrier.local_address(),
+        dst: accepted.dst,
         ..ConnectionFacts::default()
     };
     for rule in rules {

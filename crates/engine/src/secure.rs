@@ -41,6 +41,7 @@ pub(crate) async fn secure(
     let Accepted {
         carrier,
         peer,
+        dst,
         bind,
         mut room,
         expects_proxy,
@@ -53,7 +54,7 @@ pub(crate) async fn secure(
         .unwrap_or(client_limit.min(HANDSHAKE_MAX));
     let mut facts = ConnectionFacts {
         src: peer,
-        dst: carrier.local_address(),
+        dst,
         ..ConnectionFacts::default()
     };
     let accept_proxy = expects_proxy || frontend.conf().binds[bind].accept_proxy;

@@ -41,6 +41,8 @@ pub(crate) struct Accepted {
     pub(crate) carrier: Carrier,
     /// Who connected; `None` on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
+    /// Where it came to; `None` on a Unix socket.
+    pub(crate) dst: Option<SocketAddr>,
     /// Which `bind` of the frontend.
     pub(crate) bind: usize,
     /// Its place in limits and gauges.

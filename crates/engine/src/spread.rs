@@ -169,10 +169,10 @@ impl Spread {
     }
 
     /// Hands a connection to a worker. It comes back when that one is too far behind, or ends.
-    pub(crate) fn hand_over(&self, worker: usize, handed: Handed) -> Result<(), Handed> {
+    pub(crate) fn hand_over(&self, worker: usize, handed: Handed) -> Option<Handed> {
         let coming = &self.loads[worker].coming;
         coming.fetch_add(1, Relaxed);
-        self.doors[worker].try_send(handed).map_err(|refused| {
+        self.doors[worker].try_send(handed).err().map(|refused| {
             coming.fetch_sub(1, Relaxed);
             match refused {
                 mpsc::error::TrySendError::Full(handed)

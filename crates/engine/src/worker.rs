@@ -36,6 +36,11 @@ const SCRATCH: usize = 64 * 1024;
 /// How often idle pooled connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How often a worker wakes up in any case. A timer that becomes the next one to go off interrupts the
+/// runtime's wait, with a system call and an event for it; each new connection would set such a one. Next
+/// to a tick that is always nearer than usual limits they are set for nothing. HAProxy wakes every second.
+const TICK: Duration = Duration::from_millis(500);
+
 /// What a worker can be told.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
@@ -376,7 +381,11 @@ async fn work(
         let (shared, worker) = (worker.shared.clone(), worker.clone());
         tokio::task::spawn_local(endless("a worker's timers", shared, async move {
             let tunnels = &worker.tunnels;
-            tokio::join!(tunnels.expire_all(&worker), worker.idle.sweep_every(SWEEP));
+            tokio::join!(
+                tunnels.expire_all(&worker),
+                worker.idle.sweep_every(SWEEP),
+                tick()
+            );
         }))
     };
     let relaying = tunnels::relay(worker.clone());
@@ -414,6 +423,13 @@ async fn work(
     relaying.abort();
     // A hard stop: they are still taken off the books.
     worker.tunnels.end_all(&worker);
+}
+
+/// Runs for ever: see [`TICK`].
+async fn tick() {
+    loop {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// What another worker hands over next; never, where nothing can come.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use config::model::{Bind, BindAddress};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::log::Level;
@@ -64,6 +65,18 @@ impl Accepting {
         })
     }
 
+    /// The address that every client has come to; `None` where each connection has its own.
+    fn only_address(&self, bind: &Bind) -> Option<SocketAddr> {
+        let Self::Tcp(listener) = self else {
+            return None;
+        };
+        // Whoever opened an inherited socket may have made it transparent.
+        let is_ours = matches!(bind.address, BindAddress::Inet(_)) && !bind.socket.transparent;
+        let address = listener.local_addr().ok().filter(|_| is_ours)?;
+        let ip = unmapped(address.ip());
+        (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
+    }
+
     /// The next connection and who it is from. One that came in by IPv4 on a `v4v6` socket is from
     /// an IPv4 address.
     async fn accept(&self) -> io::Result<(Carrier, Option<SocketAddr>)> {
@@ -96,6 +109,7 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
         }
     };
     frontend.open.store(true, Relaxed);
+    let dst = accepting.only_address(&frontend.conf().binds[bind]);
     let mut complaints = Complaints::default();
     let secure = frontend.conf().binds[bind].tls.is_some();
     loop {
@@ -108,6 +122,7 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
                 pace::take(&frontend, &worker, secure).await;
                 let newcomer = Newcomer {
                     peer,
+                    dst,
                     bind,
                     places,
                     at: Instant::now(),
@@ -131,6 +146,8 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
 pub(crate) struct Newcomer {
     /// Who connected; `None` on a Unix socket.
     peer: Option<SocketAddr>,
+    /// Where it came to, if that is known without asking.
+    dst: Option<SocketAddr>,
     /// Which `bind` of the frontend.
     bind: usize,
     /// Its places in the limits.
@@ -143,11 +160,13 @@ pub(crate) struct Newcomer {
 fn serve(carrier: Carrier, newcomer: Newcomer, frontend: &Arc<FrontendState>, worker: &Rc<Worker>) {
     let Newcomer {
         peer,
+        dst,
         bind,
         places,
         at,
     } = newcomer;
     let accepted = Accepted {
+        dst: dst.or_else(|| carrier.local_address()),
         carrier,
         peer,
         bind,
@@ -176,7 +195,7 @@ fn hand_over(
         newcomer,
         frontend: frontend.clone(),
     };
-    if let Err(handed) = worker.shared.spread.hand_over(other, handed) {
+    if let Some(handed) = worker.shared.spread.hand_over(other, handed) {
         join(handed, worker);
     }
 }
