@@ -3,8 +3,9 @@
 //!
 //! The map is as long as the total weight and is made anew, when first needed, after any change. While
 //! many changes are made at once it is held as it was, and made once when they are over, by whoever made
-//! them and while others go on using the old one ([`Draft`]). Its layout is HAProxy's, so that a farm of both programs agrees: position by position each server earns
-//! its weight, and the first in file order of those that are most behind gets the position.
+//! them and while others go on using the old one ([`Draft`]). Its layout is HAProxy's, so that a farm of
+//! both programs agrees: position by position each server earns its weight, and the first in file order of
+//! those that are most behind gets the position.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
