@@ -19,6 +19,10 @@ pub(crate) const PATHS: &[HotPath] = &[
     }),
     path("rules-10-path", 200, || request_rules(10, by_path)),
     path("rules-1000-path", 10, || request_rules(1000, by_path)),
+    path("rules-1000-sub", 10, || {
+        request_rules(1000, |n| format!("path_sub /static/{n}/"))
+    }),
+    path("rules-500-of-7000-values", 5, of_one_value),
     path("rules-10-regex", 200, || {
         request_rules(10, |n| format!("path_reg ^/api/v[0-9]+/rooms/{n}/[a-z]+$"))
     }),
@@ -40,7 +44,7 @@ fn by_path(n: usize) -> String {
     format!("path_beg /static/{n}/ /assets/{n}/ /img/{n}/")
 }
 
-/// So many rules that do not hold, none of which would look at what another one has looked at.
+/// So many rules that do not hold, each by an ACL of its own.
 fn request_rules(count: usize, criterion: impl Fn(usize) -> String) -> Step {
     let mut text = "frontend www\n mode http\n".to_owned();
     for n in 0..count {
@@ -62,10 +66,25 @@ fn set_header() -> Step {
     )
 }
 
+/// Rules that all concern one tenant, whom the client names as often as a head of 15 KB allows.
+fn of_one_value() -> Step {
+    let mut text = "frontend www\n mode http\n".to_owned();
+    for n in 0..500 {
+        let condition = format!("{{ hdr(x-tenant) a b{n} }} {{ path_sub /{n}/ }}");
+        write_line(&mut text, &format!("http-request deny if {condition}"));
+    }
+    let fields = BROWSER.strip_suffix("\r\n").expect("an empty line ends it");
+    let request = format!("{fields}X-Tenant: {}a\r\n\r\n", "a,".repeat(6_999));
+    run_rules_over(&text, &request)
+}
+
 fn run_rules(text: &str) -> Step {
+    run_rules_over(text, BROWSER)
+}
+
+fn run_rules_over(text: &str, request: &str) -> Step {
     let config = configuration(text);
-    let (head, connection) = (parsed(BROWSER), connection());
-    let mut head = head;
+    let (mut head, connection) = (parsed(request), connection());
     Box::new(move || {
         let rules = &config.frontends[0].proxy.http_request;
         let facts: Facts<'_> = facts(&connection, None);

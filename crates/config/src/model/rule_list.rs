@@ -211,6 +211,10 @@ impl RuleIndex {
 
     /// Positions of the rules in lists that tables found, each once.
     pub fn rules(&self, lists: &BTreeSet<usize>) -> BTreeSet<usize> {
+        // Collecting nothing costs something, and most requests are in no list.
+        if lists.is_empty() {
+            return BTreeSet::new();
+        }
         let lists = lists.iter().filter_map(|list| self.lists.get(*list));
         lists.flatten().copied().collect()
     }
