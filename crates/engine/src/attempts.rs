@@ -183,12 +183,18 @@ impl<'a> Attempts<'a> {
         former: &mut Former,
     ) -> Option<Alike> {
         let send = &server.conf.outgoing.send_proxy;
+        let target = server.target(session.connection().facts.dst)?;
+        let sni = server_name(session, head);
         Some(Alike {
             backend: self.backend.index(),
             server: server.key,
-            target: server.target(session.connection().facts.dst)?,
+            chosen: Alike::chosen(
+                sni.as_deref(),
+                server.is_where_clients_say().then_some(&target),
+            ),
+            target,
             tls_reading: server.tls.as_ref().map_or(0, ClientTls::reading),
-            sni: server_name(session, head),
+            sni,
             header: proxy_header::of_session(session, send, &mut former.certificates),
         })
     }

@@ -228,6 +228,15 @@ impl ServerState {
         self.resolved.load().as_deref().copied().map(Target::Inet)
     }
 
+    /// Whether where to connect depends on the client.
+    pub(crate) fn is_where_clients_say(&self) -> bool {
+        matches!(
+            self.conf.address,
+            ServerAddress::Mapped(MappedHost::Client, _)
+                | ServerAddress::Mapped(_, MappedPort::Client(_))
+        )
+    }
+
     /// Where to connect for a client that came to `client`. `None` while its name does not resolve,
     /// and where a client came to no address of which a part is needed.
     pub(crate) fn target(&self, client: Option<SocketAddr>) -> Option<Target> {

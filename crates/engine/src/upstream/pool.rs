@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use config::model::IdleMax;
-use routing::balance::ServerKey;
+use routing::balance::{KeyHasher, ServerKey};
 use tokio::sync::Notify;
 
 use crate::server::{ServerState, Target};
@@ -43,39 +43,34 @@ pub(crate) struct Alike {
     pub(crate) sni: Option<Rc<str>>,
     /// The PROXY header in front of it: it names one client, and nobody else may go by it.
     pub(crate) header: Option<Rc<[u8]>>,
+    /// See [`Self::chosen`].
+    pub(crate) chosen: u64,
 }
 
-/// Backend and server alone: what else decides is the same for all but a few connections of a server,
-/// and a server has few.
+impl Alike {
+    /// What a hash must tell apart of what clients choose: their name for the server, and their idea of
+    /// its address. Nobody may choose them so that they fall together, so their hash has a key that is
+    /// nobody's. Where clients choose nothing, it costs nothing.
+    pub(crate) fn chosen(sni: Option<&str>, target: Option<&Target>) -> u64 {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        match (sni, target) {
+            (None, None) => 0,
+            chosen => KEY.hash_one(chosen),
+        }
+    }
+}
+
+/// What else decides is the same for all but a few connections of a server, and a server has few.
 impl Hash for Alike {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64((self.backend as u64) << 32 ^ u64::from(self.server.0));
-    }
-}
-
-/// Spreads positions of backends and servers, which nobody outside can choose.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn write_u64(&mut self, number: u64) {
-        // 2^64 divided by the golden ratio; a table looks at the highest and at the lowest bits.
-        let spread = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ spread >> 32;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
+        if self.chosen != 0 {
+            state.write_u64(self.chosen);
         }
     }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
-type Pools = HashMap<Alike, Vec<Idle>, BuildHasherDefault<Spread>>;
+type Pools = HashMap<Alike, Vec<Idle>, BuildHasherDefault<KeyHasher>>;
 
 /// A connection between two requests.
 pub(super) struct Idle {
@@ -278,5 +273,57 @@ impl IdlePool {
         if owned.capacity() > SPARE_MAX.max(4 * owned.len()) {
             owned.shrink_to_fit();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_addresses_that_clients_choose_do_not_fall_together() {
+        let hash = |sni: Option<String>, port: Option<u16>| {
+            let target = Target::Inet(([127, 0, 0, 1], port.unwrap_or(1)).into());
+            let alike = Alike {
+                backend: 1,
+                server: ServerKey(2),
+                chosen: Alike::chosen(sni.as_deref(), port.map(|_| &target)),
+                target,
+                tls_reading: 0,
+                sni: sni.map(Into::into),
+                header: None,
+            };
+            BuildHasherDefault::<KeyHasher>::default().hash_one(&alike)
+        };
+        let names = (0..1000).map(|it| hash(Some(format!("{it}.example")), None));
+        let ports = (0..1000).map(|it| hash(None, Some(it)));
+        let all: HashSet<u64> = names.chain(ports).collect();
+        assert_eq!(all.len(), 2000);
+        // A table looks at the lowest bits, and at the highest.
+        let low: HashSet<u64> = all.iter().map(|hash| hash % 256).collect();
+        let high: HashSet<u64> = all.iter().map(|hash| hash >> 57).collect();
+        assert!(low.len() > 240 && high.len() > 120);
+        assert_eq!(hash(None, None), hash(None, None));
+    }
+
+    #[test]
+    fn backends_and_servers_do_not_fall_together() {
+        let hash = |backend: u64, server: u64| {
+            let mut hasher = KeyHasher::default();
+            hasher.write_u64(backend << 32 ^ server);
+            hasher.finish()
+        };
+        let all = (0..64).flat_map(|backend| (0..64).map(move |server| (backend, server)));
+        let all: HashSet<u64> = all.map(|(backend, server)| hash(backend, server)).collect();
+        assert_eq!(all.len(), 4096);
+        let low: HashSet<u64> = all.iter().map(|hash| hash % 4096).collect();
+        let high: HashSet<u64> = all.iter().map(|hash| hash >> 57).collect();
+        assert!(
+            low.len() > 2000 && high.len() == 128,
+            "{} {}",
+            low.len(),
+            high.len()
+        );
     }
 }

@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use config::model::{Affinity, Balance, Balancing, Hashing};
 
 use by_server::ByServer;
+pub use by_server::KeyHasher;
 pub use hash::{avalanche, crc32, djb2, sdbm, wt6};
 pub use key::session_hash;
 
