@@ -52,7 +52,7 @@ impl Places {
 }
 
 /// The same of a connection at rest: no more than a pointer, since the common limits are found
-/// elsewhere. It must be given back by hand.
+/// elsewhere. It must be given back by hand; tests find who forgets it.
 #[derive(Default)]
 pub(crate) struct Owed(Option<Box<Rare>>);
 
@@ -67,10 +67,19 @@ impl Places {
 
 impl Owed {
     /// Gives back what was taken below the limits of this process and of this frontend.
-    pub(crate) fn give_back(self, shared: &Shared, frontend: &FrontendState) {
+    pub(crate) fn give_back(mut self, shared: &Shared, frontend: &FrontendState) {
         shared.room.add_permits(1);
         frontend.room.add_permits(1);
-        drop(self.0);
+        drop(self.0.take());
+        // Nothing is left of it.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        // Whoever unwinds has another fault to tell of.
+        debug_assert!(std::thread::panicking(), "places were not given back");
     }
 }
 
@@ -79,5 +88,20 @@ async fn below(limit: Option<&Arc<Semaphore>>) -> Option<Option<OwnedSemaphorePe
     match limit {
         Some(limit) => Some(Some(limit.clone().acquire_owned().await.ok()?)),
         None => Some(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_owes_is_as_small_as_before_and_is_caught_when_it_forgets() {
+        assert_eq!(size_of::<Owed>(), size_of::<usize>());
+        let forgets = || drop(Owed::default());
+        assert_eq!(
+            crate::panics::guarded(forgets).is_none(),
+            cfg!(debug_assertions)
+        );
     }
 }
