@@ -33,7 +33,7 @@ const HANDED_MAX: usize = 256;
 /// A connection that another worker has accepted.
 pub(crate) struct Handed {
     /// Its socket, which no worker waits on yet.
-    pub(crate) socket: Socket,
+    pub(crate) socket: Loose,
     /// What else is known of it.
     pub(crate) newcomer: Newcomer,
     /// The frontend it came in by.
@@ -41,14 +41,14 @@ pub(crate) struct Handed {
 }
 
 /// A socket that belongs to no worker.
-pub(crate) enum Socket {
+pub(crate) enum Loose {
     /// TCP.
     Tcp(std::net::TcpStream),
     /// A Unix socket.
     Unix(std::os::unix::net::UnixStream),
 }
 
-impl Socket {
+impl Loose {
     /// Takes a socket from the worker that waits on it.
     pub(crate) fn leave(carrier: Carrier) -> io::Result<Self> {
         Ok(match carrier {

@@ -21,7 +21,7 @@ use crate::log::Level;
 use crate::places::Places;
 use crate::serve::{self, Accepted};
 use crate::site::FrontendState;
-use crate::spread::{Handed, Socket};
+use crate::spread::{Handed, Loose};
 use crate::stream::Carrier;
 use crate::worker::{Room, Worker};
 
@@ -186,7 +186,7 @@ fn hand_over(
     frontend: &Arc<FrontendState>,
     worker: &Rc<Worker>,
 ) {
-    let socket = match Socket::leave(carrier) {
+    let socket = match Loose::leave(carrier) {
         Ok(socket) => socket,
         Err(error) => return say_lost(&error, frontend, worker),
     };
