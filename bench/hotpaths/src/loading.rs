@@ -30,7 +30,8 @@ pub(crate) const PATHS: &[HotPath] = &[
     path("load-1000-followers", 1, || {
         load(|text| followers(text, 1000))
     }),
-    path("load-250-users", 1, || load(|text| users(text, 250))),
+    // The shortest of those done once would be: what the allocator owes from before (4 %) tips it.
+    path("load-250-users", 3, || load(|text| users(text, 250))),
     path("load-1000-users", 1, || load(|text| users(text, 1000))),
 ];
 
