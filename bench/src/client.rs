@@ -194,7 +194,7 @@ impl Client {
         while self.buffer.len() < length {
             self.fill().await?;
         }
-        ensure!(self.buffer.len() == length, "more than the answer came");
+        ensure!(self.buffer == node::BODY, "another body came than was sent");
         self.buffer.clear();
         Ok(())
     }

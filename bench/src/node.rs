@@ -2,7 +2,7 @@
 //! sends to all subscribers on demand. It runs on the generator's thread.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -15,7 +15,12 @@ use tokio::task::JoinHandle;
 use crate::frames;
 
 /// What a `GET` gets.
-pub(crate) const BODY_LEN: usize = 1024;
+pub(crate) const BODY: &[u8] = &[b'x'; 1024];
+
+/// Where nodes and proxies listen: any free port of an address from which no connection is made. Ports of
+/// connections that were just closed are taken for a minute, by the ten thousand, and none would be free
+/// to listen on; nor can a connection to a port where nothing listens yet come from that same port.
+pub(crate) const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 9), 0);
 
 /// One read; larger messages take several.
 const READ_LEN: usize = 64 * 1024;
@@ -46,7 +51,7 @@ impl Node {
         let mut addresses = Vec::with_capacity(count);
         let mut listening = Vec::with_capacity(count);
         for _ in 0..count {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let listener = TcpListener::bind(LISTEN).await?;
             addresses.push(listener.local_addr()?);
             let (subscribers, sunk) = (subscribers.clone(), sunk.clone());
             listening.push(tokio::task::spawn_local(async move {
@@ -166,10 +171,11 @@ pub(crate) fn accept(key: &str) -> String {
 
 fn answer() -> Vec<u8> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {BODY_LEN}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        BODY.len()
     );
     let mut bytes = head.into_bytes();
-    bytes.resize(bytes.len() + BODY_LEN, b'x');
+    bytes.extend_from_slice(BODY);
     bytes
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::node::LISTEN;
 use crate::process::Process;
 use crate::updates::API_KEY;
 
@@ -115,7 +116,7 @@ impl Setup {
     /// Starts a peer on a free port, and says which.
     pub(crate) fn start(&self, peer: &Peer, job: &Job<'_>) -> Result<(Process, SocketAddr)> {
         // Taken and given back: nothing else on this machine is looking for ports meanwhile.
-        let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let free = std::net::TcpListener::bind(LISTEN)?.local_addr()?;
         let program = &peer.program;
         let command = match peer.kind {
             Kind::HaProxy | Kind::Tidegate => self.haproxy(program, job, free)?,

@@ -40,7 +40,7 @@ struct Shared {
 impl Updates {
     /// Starts a service that may list the addresses of `node`, and lists none yet.
     pub(crate) async fn start(node: &Node) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(node::LISTEN).await?;
         let mut updates = Self {
             address: listener.local_addr()?,
             nodes: node.addresses.clone(),
