@@ -38,6 +38,10 @@ pub(crate) enum Verdict {
     Aim,
     Met,
     Missed,
+    /// There is no figure, or not one of every round, because a run of ours did not count.
+    NotKept,
+    /// There is no figure, because no run of HAProxy's counted.
+    NotComparable,
 }
 
 impl Verdict {
@@ -47,6 +51,8 @@ impl Verdict {
             Self::Aim => "aim met",
             Self::Met => "met",
             Self::Missed => "**missed**",
+            Self::NotKept => "**missed** (not kept)",
+            Self::NotComparable => "HAProxy: not kept",
         }
     }
 }
@@ -187,8 +193,26 @@ impl Goal {
         }
     }
 
-    /// What that means.
-    pub(crate) fn verdict(&self, value: f64) -> Verdict {
+    /// How that stands to the goal; `None`: it was not measured. A round of ours that does not count is
+    /// not made good by others.
+    pub(crate) fn judge(&self, results: &Results) -> Option<Verdict> {
+        let has_void = |workload, proxy| results.has_void(workload, proxy);
+        let base_void = match self.measure {
+            Measure::Growth(base) => has_void(base, JUDGED),
+            _ => false,
+        };
+        if has_void(self.workload, JUDGED) || base_void {
+            return Some(Verdict::NotKept);
+        }
+        let compared = matches!(self.measure, Measure::ToHaProxy(_));
+        match self.value(results) {
+            Some(value) => Some(self.verdict(value)),
+            None if compared && has_void(self.workload, REFERENCE) => Some(Verdict::NotComparable),
+            None => None,
+        }
+    }
+
+    fn verdict(&self, value: f64) -> Verdict {
         if value <= self.aim {
             Verdict::Aim
         } else if value <= self.must {
@@ -222,6 +246,21 @@ mod tests {
             }
             assert!(goal.aim <= goal.must);
         }
+    }
+
+    #[test]
+    fn a_run_that_does_not_count_is_told() {
+        let goal = cost("relay-64", 0.85, 0.65);
+        let mut results = Results::default();
+        assert_eq!(goal.judge(&results), None);
+        results.not_kept("relay-64", REFERENCE);
+        assert_eq!(goal.judge(&results), Some(Verdict::NotComparable));
+        for proxy in [JUDGED, REFERENCE] {
+            results.add("relay-64", proxy, 0, [("cost", 1.0)].into());
+        }
+        assert_eq!(goal.judge(&results), Some(Verdict::Missed));
+        results.not_kept("relay-64", JUDGED);
+        assert_eq!(goal.judge(&results), Some(Verdict::NotKept));
     }
 
     #[test]

@@ -34,11 +34,11 @@ Usage: bench [--short] [--only NAME,…] [--peers NAME,…] [--rounds N] [--seco
 /// half an hour so.
 const SECONDS: f64 = 2.0;
 
-/// How long idle sockets are held: twelve scrapes of a monitor.
-const HELD: Duration = Duration::from_secs(60);
+/// How long idle sockets are held: six scrapes of a monitor.
+const HELD: Duration = Duration::from_secs(30);
 
 /// How long it may take until memory is back.
-const BACK_MAX: Duration = Duration::from_secs(30);
+const BACK_MAX: Duration = Duration::from_secs(15);
 
 /// What to do.
 pub(crate) struct Options {

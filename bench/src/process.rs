@@ -12,12 +12,14 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::results::Void;
+
 /// The core of the proxy; generator and nodes have the other one.
 const PROXY_CORE: usize = 0;
 const GENERATOR_CORE: usize = 1;
 
 /// How long a proxy may take to start.
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// Puts this thread where the generator belongs.
 pub(crate) fn pin_generator() -> Result<()> {
@@ -38,14 +40,66 @@ pub(crate) struct Process {
 }
 
 /// What a process has used so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Usage {
+    /// Nanoseconds on a processor of each thread alive, children's as well.
+    threads: BTreeMap<PathBuf, u64>,
+    /// Clock ticks in user and kernel, of threads that ended too.
+    user_ticks: u64,
+    kernel_ticks: u64,
+}
+
+/// What a process used between two moments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
     /// Nanoseconds on a processor, all threads and children.
     pub(crate) cpu_ns: u64,
     /// Clock ticks in user and kernel.
     pub(crate) user_ticks: u64,
     /// See `user_ticks`.
     pub(crate) kernel_ticks: u64,
+}
+
+/// Nanoseconds of a clock tick: there are a hundred a second on every Linux.
+const TICK_NS: u64 = 10_000_000;
+
+/// By how many ticks, and by which part, the two accounts of the kernel may differ: each account of ticks
+/// is cut to whole ones.
+const TICKS_APART: u64 = 5;
+const PART_APART: u64 = 20;
+
+impl Usage {
+    /// What was used since `before`. A thread that ended meanwhile took its account in nanoseconds with
+    /// it: then the account in ticks says whether it matters.
+    pub(crate) fn since(&self, before: &Self) -> Result<Spent> {
+        let mut cpu_ns = 0;
+        for (thread, ns) in &self.threads {
+            let earlier = before.threads.get(thread).copied().unwrap_or(0);
+            cpu_ns += ns
+                .checked_sub(earlier)
+                .context("a thread of the proxy became another one")?;
+        }
+        let ticks = |now: u64, then: u64| {
+            now.checked_sub(then)
+                .context("a process of the proxy ended")
+        };
+        let spent = Spent {
+            cpu_ns,
+            user_ticks: ticks(self.user_ticks, before.user_ticks)?,
+            kernel_ticks: ticks(self.kernel_ticks, before.kernel_ticks)?,
+        };
+        if !self.threads.keys().eq(before.threads.keys()) {
+            let counted = (spent.user_ticks + spent.kernel_ticks) * TICK_NS;
+            if counted > cpu_ns + cpu_ns / PART_APART + TICKS_APART * TICK_NS {
+                return Err(Void(format!(
+                    "a thread ended and took the account of {} ms with it",
+                    (counted - cpu_ns) / 1_000_000
+                ))
+                .into());
+            }
+        }
+        Ok(spent)
+    }
 }
 
 impl Process {
@@ -146,7 +200,7 @@ impl Process {
         let mut usage = Usage::default();
         for pid in self.pids() {
             let threads = tasks(&format!("/proc/{pid}/task"))?;
-            usage.cpu_ns += threads.values().sum::<u64>();
+            usage.threads.extend(threads);
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
             let (_, fields) = stat.rsplit_once(") ").context("a stat without a name")?;
             let mut fields = fields.split_whitespace().skip(11);

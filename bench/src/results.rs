@@ -1,6 +1,7 @@
 //! What was measured: figures by workload, proxy and round; medians and ratios of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// The figures of one run, by name; which there are depends on the workload.
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
@@ -11,6 +12,18 @@ pub(crate) const REFERENCE: &str = "haproxy";
 /// Who is the floor.
 pub(crate) const FLOOR: &str = "copy-loop";
 
+/// The run is another workload's and does not count; the next one may.
+#[derive(Debug)]
+pub(crate) struct Void(pub(crate) String);
+
+impl fmt::Display for Void {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Void {}
+
 /// All figures.
 #[derive(Default)]
 pub(crate) struct Results {
@@ -18,6 +31,8 @@ pub(crate) struct Results {
     runs: BTreeMap<(&'static str, String), BTreeMap<usize, Figures>>,
     /// Runs that do not count, and why.
     void: Vec<String>,
+    /// Whose they were, by workload and proxy.
+    with_void: BTreeSet<(&'static str, String)>,
 }
 
 /// A median with the smallest and the largest value.
@@ -47,6 +62,16 @@ impl Results {
     pub(crate) fn void(&mut self, run: String) {
         eprintln!("does not count: {run}");
         self.void.push(run);
+    }
+
+    /// Keeps that a run that would have been judged does not count.
+    pub(crate) fn not_kept(&mut self, workload: &'static str, proxy: &str) {
+        self.with_void.insert((workload, proxy.to_owned()));
+    }
+
+    /// Whether a run of it does not count.
+    pub(crate) fn has_void(&self, workload: &'static str, proxy: &str) -> bool {
+        self.with_void.contains(&(workload, proxy.to_owned()))
     }
 
     /// The runs that do not count, and why.
@@ -85,7 +110,7 @@ impl Results {
         let mut all = Vec::new();
         for ((workload, proxy), rounds) in &self.runs {
             let figures = rounds.values().flat_map(BTreeMap::keys);
-            let names: std::collections::BTreeSet<&str> = figures.copied().collect();
+            let names: BTreeSet<&str> = figures.copied().collect();
             for figure in names {
                 let of = Of {
                     workload,

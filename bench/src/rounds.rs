@@ -9,18 +9,18 @@ use rustls::pki_types::CertificateDer;
 use crate::client::{Target, Tls};
 use crate::node::Node;
 use crate::options::Options;
-use crate::peers::{Job, Peer, Setup};
+use crate::peers::{Job, Kind, Peer, Setup};
 use crate::process::Process;
-use crate::results::{Figures, Results};
+use crate::results::{Figures, Results, Void};
 use crate::updates::Updates;
-use crate::workload::{self, Plan, RateNotKept, Scene, WORKLOADS, Work, Workload};
+use crate::workload::{self, Plan, Scene, WORKLOADS, Work, Workload};
 
 /// How a proxy comes to rest before it is measured: its first checks, of thousands of servers perhaps,
 /// have to be answered by us. It is looked at so often, rests when it uses less than that part of a core,
 /// and has that long to.
 const LOOK: Duration = Duration::from_millis(250);
 const RESTS: f64 = 0.03;
-const REST_MAX: Duration = Duration::from_secs(20);
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// A bench about to run.
 pub(crate) struct Bench<'a> {
@@ -63,8 +63,11 @@ impl Bench<'_> {
             let figures = self.one(plan, workload, peer).await;
             match figures {
                 Ok(figures) => results.add(workload.name, &peer.name, run.round, figures),
-                Err(error) if error.is::<RateNotKept>() => {
+                Err(error) if error.is::<Void>() => {
                     let (name, proxy) = (workload.name, &peer.name);
+                    if !run.counts_calls {
+                        results.not_kept(name, proxy);
+                    }
                     results.void(format!("{name} through {proxy}, {what}: {error}"));
                 }
                 Err(error) => {
@@ -147,7 +150,11 @@ impl Bench<'_> {
             kind: peer.kind,
             workers: workload.workers,
         };
-        workload::run(workload.work, &scene).await
+        let figures = workload::run(workload.work, &scene).await?;
+        if peer.kind == Kind::Tidegate {
+            workload::logged(&scene).await?;
+        }
+        Ok(figures)
     }
 }
 
@@ -158,7 +165,7 @@ async fn rest(proxy: &Process) -> Result<()> {
     loop {
         let (before, looked) = (proxy.usage()?, Instant::now());
         tokio::time::sleep(LOOK).await;
-        let spent = proxy.usage()?.cpu_ns - before.cpu_ns;
+        let spent = proxy.usage()?.since(&before)?.cpu_ns;
         let part = spent as f64 / 1e9 / looked.elapsed().as_secs_f64();
         if part < RESTS {
             return Ok(());

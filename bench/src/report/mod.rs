@@ -135,19 +135,19 @@ impl<'a> Report<'a> {
     fn goals(&self) -> Option<String> {
         let mut rows = Vec::new();
         for goal in GOALS {
-            let Some(value) = goal.value(self.results) else {
+            let Some(verdict) = goal.judge(self.results) else {
                 continue;
             };
-            let verdict = goal.verdict(value).word();
+            let value = goal.value(self.results);
             let decimals = if goal.must >= 100.0 { 0 } else { 2 };
             let (what, workload, must, aim) = (goal.what, goal.workload, goal.must, goal.aim);
             rows.push(vec![
                 workload.to_owned(),
                 what.to_owned(),
-                format!("{value:.decimals$}"),
+                or_dash(value.map(|it| format!("{it:.decimals$}"))),
                 format!("≤ {must}"),
                 format!("≤ {aim}"),
-                verdict.to_owned(),
+                verdict.word().to_owned(),
             ]);
         }
         table(&["workload", "what", "is", "must", "aim", ""], 2, rows)
@@ -191,8 +191,7 @@ impl<'a> Report<'a> {
         };
         let to_reference = beside(REFERENCE);
         let goal = Goal::of_cost(workload.name).filter(|_| proxy == "tidegate");
-        let judged = goal.zip(to_reference);
-        let verdict = judged.map(|(goal, ratio)| goal.verdict(ratio.median).word());
+        let verdict = goal.and_then(|goal| Some(goal.judge(self.results)?.word()));
         Some(vec![
             workload.name.to_owned(),
             proxy.to_owned(),

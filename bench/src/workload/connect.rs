@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use tokio::task::spawn_local;
 
-use super::{Scene, Span, sample};
+use super::{Scene, Span};
 use crate::client::{Client, Tls};
 use crate::frames;
 use crate::results::Figures;
@@ -44,9 +44,7 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Figures> {
                         "resumed: {}, which is not what is measured",
                         client.resumed
                     );
-                    if span.counts() {
-                        samples.push(sample(began, Instant::now()));
-                    }
+                    samples.extend(span.done(began));
                 }
                 anyhow::Ok(((), samples))
             })

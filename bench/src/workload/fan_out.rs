@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-use super::{Scene, Span, sample};
+use super::span::ANSWER_MAX;
+use super::{Scene, Span};
 use crate::frames;
 use crate::results::Figures;
 
@@ -31,10 +32,7 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
                 if client.receive(&payload).await.is_err() {
                     break;
                 }
-                if span.counts() {
-                    let sample = sample(sent_at.get(), Instant::now());
-                    samples.borrow_mut().push(sample);
-                }
+                samples.borrow_mut().extend(span.done(sent_at.get()));
                 received.0.set(received.0.get() + 1);
                 received.1.notify_one();
             }
@@ -56,7 +54,7 @@ pub(super) async fn run(scene: &Scene<'_>, length: usize, sockets: usize) -> Res
                     received.1.notified().await;
                 }
             };
-            let in_time = tokio::time::timeout(Duration::from_secs(5), all).await;
+            let in_time = tokio::time::timeout(ANSWER_MAX, all).await;
             ensure!(
                 in_time.is_ok(),
                 "{} of {sockets} got message {number}",

@@ -1,12 +1,10 @@
 //! Requests over connections that stay open.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use tokio::task::spawn_local;
 
 use super::pace::Rate;
-use super::{Scene, Span, sample};
+use super::{Scene, Span};
 use crate::client::{Client, request};
 use crate::results::Figures;
 
@@ -20,12 +18,13 @@ pub(super) async fn run(scene: &Scene<'_>, connections: usize, rate: u32) -> Res
         tasks.push(spawn_local(async move {
             let request = request("/some/path?with=query");
             let mut samples = Vec::new();
-            while !span.is_over() {
+            loop {
                 let due = pace.due().await;
-                client.get(&request).await?;
-                if span.counts() {
-                    samples.push(sample(due, Instant::now()));
+                if span.is_before(due) {
+                    break;
                 }
+                client.get(&request).await?;
+                samples.extend(span.done(due));
             }
             anyhow::Ok(((), samples))
         }));

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Scene;
-use crate::client::{Client, request};
+use crate::client::Client;
 use crate::frames;
 use crate::peers::Kind;
 use crate::process::kernel_socket_bytes;
@@ -81,13 +81,30 @@ async fn hold(scene: &Scene<'_>) -> Result<f64> {
     while began.elapsed() < scene.plan.held {
         tokio::time::sleep(SCRAPE_EVERY.min(scene.plan.held)).await;
         if matches!(scene.kind, Kind::HaProxy | Kind::Tidegate) {
-            let mut client = Client::connect(&scene.target).await?;
-            // Its length is not known before it is made: the connection is simply left.
-            let _ = client.get(&request("/stats;csv")).await;
+            scrape(scene).await?;
         }
     }
-    let spent = scene.proxy.usage()?.cpu_ns - used.cpu_ns;
+    let spent = scene.proxy.usage()?.since(&used)?.cpu_ns;
     Ok(spent as f64 / 1e7 / began.elapsed().as_secs_f64())
+}
+
+/// Asks for statistics, which must come.
+async fn scrape(scene: &Scene<'_>) -> Result<()> {
+    let client = Client::connect(&scene.target).await?;
+    let answer = client.get_all("/stats;csv").await?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("no statistics came")?;
+    // The length of a chunk may stand before it.
+    let begins = body
+        .lines()
+        .take(2)
+        .any(|line| line.starts_with("# pxname,"));
+    ensure!(
+        head.split(' ').nth(1) == Some("200") && begins,
+        "no statistics but {head}"
+    );
+    Ok(())
 }
 
 /// Waits until memory is back after sockets were closed: after how many seconds it was, and what is

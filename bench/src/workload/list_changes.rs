@@ -49,7 +49,7 @@ pub(super) async fn run(scene: &Scene<'_>, sockets: usize, rate: u32) -> Result<
         look(scene, None)
     );
     let (clients, quiet, quiet_meter) = exchanged?;
-    let quiet_cost = quiet_meter.cost(quiet.len());
+    let quiet_cost = quiet_meter.cost(&quiet);
     let quiet_moments = looked?.moments;
     // Whoever loses a tunnel, or a message in it, ends the run here.
     let (exchanged, looked) = tokio::join!(
@@ -174,10 +174,15 @@ async fn up(scene: &Scene<'_>, count: usize) -> Result<()> {
 
 /// A metric of the balancer; 0 until there is one.
 async fn metric(scene: &Scene<'_>, name: &str) -> Result<f64> {
+    Ok(known_metric(scene, name).await?.unwrap_or(0.0))
+}
+
+/// A metric of the balancer; `None`: there is no such one.
+pub(super) async fn known_metric(scene: &Scene<'_>, name: &str) -> Result<Option<f64>> {
     let client = Client::connect(&scene.target).await?;
     let text = client
         .get_all("/metrics?scope=global&scope=backend")
         .await?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    Ok(line.map_or(Ok(0.0), |value| value.trim().parse())?)
+    Ok(line.map(|value| value.trim().parse()).transpose()?)
 }

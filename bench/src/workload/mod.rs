@@ -13,20 +13,19 @@ mod relay;
 mod span;
 mod spread;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
 pub(crate) use catalogue::{WORKLOADS, Workload};
-pub(crate) use span::RateNotKept;
 use span::{Sample, Span};
 
 use crate::client::{Client, Target};
 use crate::node::Node;
 use crate::peers::Kind;
 use crate::process::Process;
-use crate::results::Figures;
+use crate::results::{Figures, Void};
 use crate::updates::Updates;
 
 /// What is done.
@@ -136,6 +135,16 @@ impl Scene<'_> {
     }
 }
 
+/// Sees that every log line was sent: who leaves some out does less than the others.
+pub(crate) async fn logged(scene: &Scene<'_>) -> Result<()> {
+    let lost = list_changes::known_metric(scene, "tidegate_log_lines_lost_total").await?;
+    let lost = lost.context("nothing says how many log lines were lost")?;
+    match lost > 0.0 {
+        true => Err(Void(format!("{lost} log lines were lost")).into()),
+        false => Ok(()),
+    }
+}
+
 /// Does the work once.
 pub(crate) async fn run(work: Work, scene: &Scene<'_>) -> Result<Figures> {
     match work {
@@ -147,13 +156,5 @@ pub(crate) async fn run(work: Work, scene: &Scene<'_>) -> Result<Figures> {
         Work::Greedy(sockets, rate) => greedy::run(scene, sockets, rate).await,
         Work::ListChanges(sockets, rate) => list_changes::run(scene, sockets, rate).await,
         Work::Spread(sockets, rate) => spread::run(scene, sockets, rate).await,
-    }
-}
-
-/// Milliseconds from when something was due until it was done.
-fn sample(due: Instant, done: Instant) -> Sample {
-    Sample {
-        due,
-        micros: u32::try_from((done - due).as_micros()).unwrap_or(u32::MAX),
     }
 }

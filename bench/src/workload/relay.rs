@@ -1,13 +1,11 @@
 //! Messages from clients to the node and back.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use tokio::task::spawn_local;
 
 use super::pace::Rate;
 use super::span::Meter;
-use super::{Sample, Scene, Span, sample};
+use super::{Sample, Scene, Span};
 use crate::client::Client;
 use crate::frames;
 use crate::results::Figures;
@@ -47,14 +45,15 @@ pub(super) async fn exchange(
             let mut samples = Vec::new();
             let mut out = Vec::with_capacity(frames::framed_len(length));
             let mut number = 0;
-            while !span.is_over() {
+            loop {
                 let due = pace.due().await;
+                if span.is_before(due) {
+                    break;
+                }
                 let payload = frames::payload(index, number, length);
                 client.echo(&payload, &mut out).await?;
                 number += 1;
-                if span.counts() {
-                    samples.push(sample(due, Instant::now()));
-                }
+                samples.extend(span.done(due));
             }
             anyhow::Ok((client, samples))
         }));

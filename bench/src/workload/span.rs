@@ -1,23 +1,25 @@
 //! The span that is counted: processor time, memory and units are those of the same moments.
 
 use std::cell::Cell;
-use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::task::JoinHandle;
 
 use super::Plan;
-use crate::process::{Process, Trace, Usage, own_cpu_ns};
-use crate::results::Figures;
+use crate::process::{Process, Spent, Trace, own_cpu_ns};
+use crate::results::{Figures, Void};
 
 /// At a fixed rate, the least part of the units due that must have been done: with less, the proxy
 /// or the machine was not up to the rate, and the figure would be another workload's.
 const KEPT_MIN: f64 = 0.9;
 
 /// How long the last unit of a client may take when the span is over: what is not there then was lost.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// How often is looked whether something was done, where nothing was when the span should have ended.
+const USED_LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
@@ -30,17 +32,31 @@ enum Phase {
 /// planned one: a busy generator reads them late.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
-    phase: Rc<Cell<Phase>>,
+    shared: Rc<Shared>,
     plan: Plan,
 }
 
-/// One unit that was counted.
+#[derive(Debug)]
+struct Shared {
+    phase: Cell<Phase>,
+    began: Cell<Option<Instant>>,
+    ended: Cell<Option<Instant>>,
+    /// Whether anything was done within it.
+    is_used: Cell<bool>,
+}
+
+/// One unit that the span has to do with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     /// When it was due.
     pub(super) due: Instant,
     /// How long after that it was done.
-    pub(super) micros: u32,
+    micros: u32,
+    /// Whether it was due within the span: then its time is told, whenever it was done. The slowest
+    /// ones are those that the end of the span overtakes.
+    due_within: bool,
+    /// Whether it was done within the span: then it is a unit of the processor time.
+    done_within: bool,
 }
 
 /// A client at work: what it has left at the end, and the units that it counted.
@@ -49,18 +65,42 @@ type Task<T> = JoinHandle<Result<(T, Vec<Sample>)>>;
 impl Span {
     pub(super) fn of(plan: Plan) -> Self {
         Self {
-            phase: Rc::new(Cell::new(Phase::WarmUp)),
+            shared: Rc::new(Shared {
+                phase: Cell::new(Phase::WarmUp),
+                began: Cell::new(None),
+                ended: Cell::new(None),
+                is_used: Cell::new(false),
+            }),
             plan,
         }
     }
 
-    /// Whether what is done now counts.
-    pub(super) fn counts(&self) -> bool {
-        self.phase.get() == Phase::Counted
+    /// A unit that was due then is done now; `None`: the span has nothing to do with it.
+    pub(super) fn done(&self, due: Instant) -> Option<Sample> {
+        let began = self.shared.began.get()?;
+        let due_within = due >= began && self.shared.ended.get().is_none_or(|ended| due < ended);
+        let done_within = self.shared.phase.get() == Phase::Counted;
+        if done_within {
+            self.shared.is_used.set(true);
+        }
+        let micros = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
+        (due_within || done_within).then_some(Sample {
+            due,
+            micros,
+            due_within,
+            done_within,
+        })
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.phase.get() == Phase::Over
+        self.shared.phase.get() == Phase::Over
+    }
+
+    /// Whether a unit that is due then comes after the span. A proxy that is late still has to do what
+    /// came due within it, but for rounds in which only calls are counted.
+    pub(super) fn is_before(&self, due: Instant) -> bool {
+        let ended = self.shared.ended.get();
+        ended.is_some_and(|ended| self.plan.counts_calls || due >= ended)
     }
 
     /// Sleeps through it, and says what the proxy used meanwhile.
@@ -68,14 +108,23 @@ impl Span {
         tokio::time::sleep(self.plan.warm_up).await;
         let trace = self.plan.counts_calls.then(|| proxy.trace()).transpose()?;
         let (before, own, began) = (proxy.usage()?, own_cpu_ns()?, Instant::now());
-        self.phase.set(Phase::Counted);
+        self.shared.began.set(Some(began));
+        self.shared.phase.set(Phase::Counted);
         tokio::time::sleep(self.plan.measured).await;
-        self.phase.set(Phase::Over);
+        // On a busy machine a short span may pass without a single turn.
+        while !self.shared.is_used.get() {
+            ensure!(
+                began.elapsed() < ANSWER_MAX,
+                "nothing at all was done in {ANSWER_MAX:?}"
+            );
+            tokio::time::sleep(USED_LOOK).await;
+        }
+        self.shared.phase.set(Phase::Over);
         let (after, own_after, ended) = (proxy.usage()?, own_cpu_ns()?, Instant::now());
+        self.shared.ended.set(Some(ended));
         Ok(Meter {
             calls: trace.map(Trace::finish).transpose()?,
-            before,
-            after,
+            spent: after.since(&before)?,
             own_ns: own_after.saturating_sub(own),
             took: ended - began,
         })
@@ -101,62 +150,44 @@ impl Span {
 
 /// What a proxy used in a span.
 pub(super) struct Meter {
-    before: Usage,
-    after: Usage,
+    spent: Spent,
     own_ns: u64,
     took: Duration,
     calls: Option<u64>,
 }
 
-/// The run is another workload's and does not count; the next one may.
-#[derive(Debug)]
-pub(crate) struct RateNotKept {
-    rate: u32,
-    done: f64,
-}
-
-impl fmt::Display for RateNotKept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate, done } = self;
-        match rate {
-            0 => write!(f, "nothing was done")?,
-            _ => write!(f, "{done:.0} a second where {rate} were due")?,
-        }
-        write!(f, ": the machine is too busy, or the proxy too slow")
-    }
-}
-
-impl std::error::Error for RateNotKept {}
-
 impl Meter {
     /// Microseconds of processor time per unit.
-    pub(super) fn cost(&self, units: usize) -> f64 {
-        (self.after.cpu_ns - self.before.cpu_ns) as f64 / 1000.0 / units.max(1) as f64
+    pub(super) fn cost(&self, samples: &[Sample]) -> f64 {
+        self.spent.cpu_ns as f64 / 1000.0 / units(samples).max(1) as f64
     }
 
     /// Everything that is told of units; with `rate`, whether it was kept.
     pub(super) fn figures(&self, samples: &[Sample], rate: u32) -> Result<Figures> {
-        let units = samples.len();
-        if units == 0 {
-            return Err(RateNotKept { rate, done: 0.0 }.into());
-        }
+        let units = units(samples);
         if let Some(calls) = self.calls {
             // Under strace everything else is another program's.
-            return Ok([("calls", calls as f64 / units as f64)].into());
+            return Ok([("calls", calls as f64 / units.max(1) as f64)].into());
         }
         let seconds = self.took.as_secs_f64();
         let done = units as f64 / seconds;
         if done < f64::from(rate) * KEPT_MIN {
-            return Err(RateNotKept { rate, done }.into());
+            return Err(Void(format!(
+                "{done:.0} a second where {rate} were due: the machine is too busy, or the proxy too slow"
+            ))
+            .into());
         }
-        let user = self.after.user_ticks - self.before.user_ticks;
-        let kernel = self.after.kernel_ticks - self.before.kernel_ticks;
+        let Spent {
+            user_ticks: user,
+            kernel_ticks: kernel,
+            ..
+        } = self.spent;
         let busy = |ns: u64| ns as f64 / 1e7 / seconds;
         let times = Times::of(samples);
         Ok([
-            ("cost", self.cost(units)),
+            ("cost", self.cost(samples)),
             ("rate", done),
-            ("busy", busy(self.after.cpu_ns - self.before.cpu_ns)),
+            ("busy", busy(self.spent.cpu_ns)),
             ("generator", busy(self.own_ns)),
             (
                 "kernel",
@@ -170,12 +201,21 @@ impl Meter {
     }
 }
 
-/// Times of units, sorted.
+/// How many units were done within the span.
+fn units(samples: &[Sample]) -> usize {
+    samples.iter().filter(|sample| sample.done_within).count()
+}
+
+/// Times of units that were due within the span, sorted.
 pub(super) struct Times(Vec<u32>);
 
 impl Times {
     pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
-        let mut times: Vec<u32> = samples.into_iter().map(|sample| sample.micros).collect();
+        let mut times: Vec<u32> = samples
+            .into_iter()
+            .filter(|sample| sample.due_within)
+            .map(|sample| sample.micros)
+            .collect();
         times.sort_unstable();
         Self(times)
     }

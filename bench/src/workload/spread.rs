@@ -1,7 +1,7 @@
 //! Sockets at a rate, all alike: how evenly the workers of a proxy share them. What a worker does is
 //! its processor time, which is what an operator would see of it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Scene, relay};
 use crate::results::Figures;
@@ -15,8 +15,9 @@ pub(super) async fn run(scene: &Scene<'_>, sockets: usize, rate: u32) -> Result<
     let after = scene.proxy.threads()?;
     let mut spent: Vec<u64> = after
         .iter()
-        .map(|(thread, ns)| ns - before.get(thread).copied().unwrap_or(0))
-        .collect();
+        .map(|(thread, ns)| ns.checked_sub(before.get(thread).copied().unwrap_or(0)))
+        .collect::<Option<_>>()
+        .context("a thread became another one")?;
     // The others write logs, check nodes, or supervise.
     spent.sort_unstable_by(|a, b| b.cmp(a));
     spent.truncate(scene.workers);
