@@ -85,6 +85,8 @@ impl Alarm {
         }
         while poll_timer(timer.as_mut(), cx).is_ready() {
             if Instant::now() >= deadline {
+                // A wait beside this one may have been looked at before, and have no timer now.
+                cx.waker().wake_by_ref();
                 return Poll::Ready(());
             }
             // It was set for an earlier wait.
@@ -126,5 +128,14 @@ mod tests {
         tokio::join!(lasts(&alarm, SHORT * 3), expires(&alarm, SHORT));
         tokio::join!(expires(&alarm, SHORT * 2), lasts(&alarm, SHORT * 3));
         tokio::join!(expires(&alarm, SHORT * 2), expires(&alarm, SHORT));
+    }
+    #[tokio::test]
+    async fn a_wait_keeps_its_limit_when_a_shorter_one_beside_it_ends() {
+        let alarm = Alarm::default();
+        let both = async {
+            // The longer one is always looked at first.
+            tokio::join!(biased; expires(&alarm, SHORT * 2), expires(&alarm, SHORT))
+        };
+        assert_eq!(within(Some(LONG), both).await, Ok(((), ())));
     }
 }
