@@ -8,13 +8,14 @@
 //! deadline; when a deadline comes, a tunnel that was active meanwhile is put back further on. So an
 //! hour of `timeout tunnel` costs one look an hour, however many messages pass.
 
+mod deadlines;
 mod queue;
 mod slab;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -36,6 +37,7 @@ use crate::stream::Stream;
 use crate::tunnel::{Then, Tunnel};
 use crate::worker::Worker;
 
+use deadlines::{Deadlines, NEVER};
 use queue::{Events, Queue};
 use slab::{Slab, Token};
 
@@ -48,8 +50,8 @@ pub(crate) struct Tunnels {
     clock: Clock,
     queue: Queue,
     open: RefCell<Slab<Open>>,
-    /// Deadlines with places; those that may be silent for ever have none.
-    by_deadline: RefCell<BTreeSet<(u64, u32)>>,
+    /// Those that may be silent for ever have none.
+    deadlines: RefCell<Deadlines>,
     sooner: Notify,
     /// Tunnels whose turn was over before they were done. Each stands here once at most.
     again: RefCell<VecDeque<Token>>,
@@ -81,7 +83,7 @@ impl Tunnels {
             clock,
             queue: Queue::new()?,
             open: RefCell::default(),
-            by_deadline: RefCell::default(),
+            deadlines: RefCell::default(),
             sooner: Notify::new(),
             again: RefCell::default(),
             waker: RefCell::default(),
@@ -115,7 +117,7 @@ impl Tunnels {
         let tunnel = Tunnel::new(client, server, session, self.clock.millis());
         let token = self.open.borrow_mut().insert(Box::new(Open {
             tunnel,
-            listed: u64::MAX,
+            listed: NEVER,
             waits: false,
         }));
         if self.listen(token).is_err() {
@@ -225,26 +227,21 @@ impl Tunnels {
         let Some(it) = open.get_mut(token) else {
             return;
         };
-        let mut list = self.by_deadline.borrow_mut();
-        list.remove(&(it.listed, token.place()));
-        it.listed = it.tunnel.deadline();
-        if it.listed == u64::MAX {
-            return;
-        }
-        let entry = (it.listed, token.place());
-        list.insert(entry);
-        if list.first() == Some(&entry) {
+        let deadline = it.tunnel.deadline();
+        let mut deadlines = self.deadlines.borrow_mut();
+        if deadlines.put(token.place(), &mut it.listed, deadline) {
             self.sooner.notify_one();
         }
     }
 
     /// It has ended.
     fn end(&self, token: Token, end: End, worker: &Rc<Worker>) {
-        let Some(it) = self.open.borrow_mut().remove(token) else {
+        let Some(mut it) = self.open.borrow_mut().remove(token) else {
             return;
         };
-        let entry = (it.listed, token.place());
-        self.by_deadline.borrow_mut().remove(&entry);
+        let mut deadlines = self.deadlines.borrow_mut();
+        deadlines.put(token.place(), &mut it.listed, NEVER);
+        drop(deadlines);
         let (wires, session) = it.tunnel.into_parts();
         if guarded(|| close(session.wake(worker), end)).is_none() {
             let message = "A fault of ours has hit a tunnel that has ended; all others live on.";
@@ -282,10 +279,10 @@ impl Tunnels {
     /// Runs for ever: ends tunnels whose time is up.
     pub(crate) async fn expire_all(&self, worker: &Rc<Worker>) {
         loop {
-            let next = self.by_deadline.borrow().first().copied();
+            let next = self.deadlines.borrow().first();
             match next {
                 None => self.sooner.notified().await,
-                Some((deadline, _)) => {
+                Some(deadline) => {
                     let wait = deadline.saturating_sub(self.clock.millis());
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_millis(wait)) => {}
@@ -298,7 +295,7 @@ impl Tunnels {
     }
 
     fn expire(&self, now: u64, worker: &Rc<Worker>) {
-        while let Some((_, place)) = self.due(now) {
+        while let Some(place) = self.due(now) {
             let open = self.open.borrow();
             let found = open.at(place).map(|(token, it)| {
                 let silent = (it.tunnel.deadline() <= now).then(|| it.tunnel.silent_side());
@@ -311,15 +308,14 @@ impl Tunnels {
                     self.end(token, End::by(side, Stage::Data), worker);
                 }
                 // Who ends is taken off the list.
-                None => drop(self.by_deadline.borrow_mut().pop_first()),
+                None => self.deadlines.borrow_mut().drop_first(),
             }
         }
     }
 
-    /// The first entry of the list, if its time has come.
-    fn due(&self, now: u64) -> Option<(u64, u32)> {
-        let first = self.by_deadline.borrow().first().copied();
-        first.filter(|(deadline, _)| *deadline <= now)
+    /// Who is due first. Nothing stays borrowed meanwhile.
+    fn due(&self, now: u64) -> Option<u32> {
+        self.deadlines.borrow().due(now)
     }
 
     /// Waits until there is something to do; takes what there is of events.
