@@ -45,6 +45,10 @@ use slab::{Slab, Token};
 /// millisecond of work.
 const BYTES_PER_BATCH: usize = 1024 * 1024;
 
+/// Tunnels that are ended before others get their turn: an end writes a log line and closes two sockets,
+/// so this is about a millisecond of work.
+const ENDS_PER_BATCH: usize = 32;
+
 /// All tunnels of a worker. Their number is bounded by the process's `maxconn`.
 pub(crate) struct Tunnels {
     clock: Clock,
@@ -55,6 +59,8 @@ pub(crate) struct Tunnels {
     sooner: Notify,
     /// Tunnels whose turn was over before they were done. Each stands here once at most.
     again: RefCell<VecDeque<Token>>,
+    /// Tunnels that are to end. Each stands here once at most.
+    ending: RefCell<VecDeque<Token>>,
     /// Who serves them.
     waker: RefCell<Option<Waker>>,
 }
@@ -66,6 +72,8 @@ struct Open {
     listed: u64,
     /// Whether it waits for another turn.
     waits: bool,
+    /// Who ends it, where it waits for its end. It moves nothing more.
+    ended_by: Option<Side>,
 }
 
 /// A stream with what has arrived by it already.
@@ -86,6 +94,7 @@ impl Tunnels {
             deadlines: RefCell::default(),
             sooner: Notify::new(),
             again: RefCell::default(),
+            ending: RefCell::default(),
             waker: RefCell::default(),
         })
     }
@@ -119,6 +128,7 @@ impl Tunnels {
             tunnel,
             listed: NEVER,
             waits: false,
+            ended_by: None,
         }));
         if self.listen(token).is_err() {
             return self.end(token, failed, worker);
@@ -177,8 +187,8 @@ impl Tunnels {
 
     fn take_turn(&self, token: Token, now: u64, worker: &Rc<Worker>) -> usize {
         let mut open = self.open.borrow_mut();
-        // It may have ended since this was asked for.
-        let Some(it) = open.get_mut(token) else {
+        // It may have ended since this was asked for, or is about to.
+        let Some(it) = open.get_mut(token).filter(|it| it.ended_by.is_none()) else {
             return 0;
         };
         let turn = it
@@ -196,9 +206,7 @@ impl Tunnels {
             && !std::mem::replace(&mut it.waits, true)
         {
             self.again.borrow_mut().push_back(token);
-            if let Some(waker) = &*self.waker.borrow() {
-                waker.wake_by_ref();
-            }
+            self.wake();
         }
         drop(open);
         match then {
@@ -251,28 +259,57 @@ impl Tunnels {
         drop(wires);
     }
 
-    /// Ends all tunnels of a server: backend (by position), server.
-    pub(crate) fn close_server(&self, server: (usize, ServerKey), by: Side, worker: &Rc<Worker>) {
-        let concerned: Vec<Token> = self
-            .open
-            .borrow()
-            .iter()
-            .filter(|(_, it)| it.tunnel.session().is_on(server))
-            .map(|(token, _)| token)
-            .collect();
-        for token in concerned {
-            if let Some(it) = self.open.borrow_mut().get_mut(token) {
-                it.tunnel.shut_down();
-            }
+    /// Ends all tunnels of a server: backend (by position), server. They move nothing from now on, and
+    /// end one after the other while others go on.
+    pub(crate) fn close_server(&self, server: (usize, ServerKey), by: Side) {
+        let mut open = self.open.borrow_mut();
+        let concerned = open
+            .iter_mut()
+            .filter(|(_, it)| it.ended_by.is_none() && it.tunnel.session().is_on(server));
+        let mut ending = self.ending.borrow_mut();
+        for (token, it) in concerned {
+            it.ended_by = Some(by);
+            ending.push_back(token);
+        }
+        drop(ending);
+        self.wake();
+    }
+
+    /// Ends some of those that are to end.
+    fn end_some(&self, worker: &Rc<Worker>) {
+        for _ in 0..ENDS_PER_BATCH {
+            let Some(token) = self.next_ending() else {
+                break;
+            };
+            let mut open = self.open.borrow_mut();
+            let Some(it) = open.get_mut(token) else {
+                continue;
+            };
+            it.tunnel.shut_down();
+            let by = it.ended_by.unwrap_or(Side::Killed);
+            drop(open);
             self.end(token, End::by(by, Stage::Data), worker);
         }
     }
 
+    fn next_ending(&self) -> Option<Token> {
+        let mut ending = self.ending.borrow_mut();
+        let next = ending.pop_front();
+        if ending.is_empty() {
+            // It is as long as a server had tunnels, and seldom needed.
+            *ending = VecDeque::new();
+        }
+        next
+    }
+
     /// Ends all tunnels: a hard stop.
     pub(crate) fn end_all(&self, worker: &Rc<Worker>) {
-        let all: Vec<Token> = self.open.borrow().iter().map(|(token, _)| token).collect();
-        for token in all {
-            self.end(token, End::by(Side::Killed, Stage::Data), worker);
+        let open = self.open.borrow();
+        let by = |it: &Open| it.ended_by.unwrap_or(Side::Killed);
+        let all: Vec<(Token, Side)> = open.iter().map(|(token, it)| (token, by(it))).collect();
+        drop(open);
+        for (token, by) in all {
+            self.end(token, End::by(by, Stage::Data), worker);
         }
     }
 
@@ -290,14 +327,21 @@ impl Tunnels {
                     }
                 }
             }
-            self.expire(self.clock.millis(), worker);
+            while self.expire_some(self.clock.millis(), worker) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    fn expire(&self, now: u64, worker: &Rc<Worker>) {
-        while let Some(place) = self.due(now) {
+    /// Ends some of those whose time is up; `false`: there are no more.
+    fn expire_some(&self, now: u64, worker: &Rc<Worker>) -> bool {
+        for _ in 0..ENDS_PER_BATCH {
+            let Some(place) = self.due(now) else {
+                return false;
+            };
             let open = self.open.borrow();
-            let found = open.at(place).map(|(token, it)| {
+            let waiting = open.at(place).filter(|(_, it)| it.ended_by.is_none());
+            let found = waiting.map(|(token, it)| {
                 let silent = (it.tunnel.deadline() <= now).then(|| it.tunnel.silent_side());
                 (token, silent)
             });
@@ -307,10 +351,11 @@ impl Tunnels {
                 Some((token, Some(side))) => {
                     self.end(token, End::by(side, Stage::Data), worker);
                 }
-                // Who ends is taken off the list.
+                // Who has ended is not on the list, and who is about to needs no deadline.
                 None => self.deadlines.borrow_mut().drop_first(),
             }
         }
+        true
     }
 
     /// Who is due first. Nothing stays borrowed meanwhile.
@@ -324,7 +369,7 @@ impl Tunnels {
             self.hear_from(cx.waker());
             let ready = match self.queue.poll_ready(cx) {
                 Poll::Ready(ready) => Some(ready?),
-                Poll::Pending if self.again.borrow().is_empty() => return Poll::Pending,
+                Poll::Pending if !self.has_left_over() => return Poll::Pending,
                 Poll::Pending => None,
             };
             self.queue.take(events);
@@ -342,6 +387,18 @@ impl Tunnels {
         if !waker.as_ref().is_some_and(|it| it.will_wake(server)) {
             *waker = Some(server.clone());
         }
+    }
+
+    /// Whoever serves the tunnels has something to do that no event tells.
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether there is something to do that no event tells.
+    fn has_left_over(&self) -> bool {
+        !self.again.borrow().is_empty() || !self.ending.borrow().is_empty()
     }
 
     /// The next one that waits for another turn.
@@ -381,7 +438,8 @@ pub(crate) async fn relay(worker: Rc<Worker>) {
                 tokio::task::yield_now().await;
             }
         }
-        if events.is_full() || !tunnels.again.borrow().is_empty() {
+        tunnels.end_some(&worker);
+        if events.is_full() || tunnels.has_left_over() {
             tokio::task::yield_now().await;
         }
     }

@@ -122,7 +122,7 @@ impl Worker {
     }
 
     fn close_server(self: &Rc<Self>, backend: usize, server: ServerKey, by: Side) {
-        self.tunnels.close_server((backend, server), by, self);
+        self.tunnels.close_server((backend, server), by);
         self.exchanges.close_server((backend, server), by);
         self.idle.drop_servers(backend, &[server]);
     }

@@ -135,6 +135,18 @@ impl<T> Slab<T> {
         Some((token, at.taken.as_deref()?))
     }
 
+    /// All of them, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
+        let places = self.places.iter_mut().zip(0u32..);
+        places.filter_map(|(at, place)| {
+            let token = Token {
+                place,
+                generation: at.generation,
+            };
+            Some((token, at.taken.as_deref_mut()?))
+        })
+    }
+
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         let places = self.places.iter().zip(0u32..);
