@@ -260,7 +260,7 @@ impl Tunnel {
         }
         let half_closed = client_ended || server_ended;
         if moved > 0 || half_closed {
-            self.last_active = now_ms;
+            self.last_active = self.last_active.max(now_ms);
         }
         Turn {
             moved,

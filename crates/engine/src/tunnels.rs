@@ -41,9 +41,9 @@ use deadlines::{Deadlines, NEVER};
 use queue::{Events, Queue};
 use slab::{Slab, Token};
 
-/// Bytes that tunnels may move before the runtime's other tasks get their turn: well below a
-/// millisecond of work.
-const BYTES_PER_BATCH: usize = 1024 * 1024;
+/// Bytes that tunnels may move before events are looked at anew and the runtime's other tasks get their
+/// turn: one or two tenths of a millisecond of work.
+const BYTES_PER_BATCH: usize = 256 * 1024;
 
 /// Tunnels that are ended before others get their turn: an end writes a log line and closes two sockets,
 /// so this is about a millisecond of work.
@@ -418,15 +418,17 @@ pub(crate) async fn relay(worker: Rc<Worker>) {
     // It ends with the runtime.
     while tunnels.next(&mut events).await.is_ok() {
         let mut moved = 0;
-        let now = tunnels.clock.millis();
+        let mut now = tunnels.clock.millis();
         for (name, event) in events.iter() {
             moved += tunnels.happened(name, event, now, &worker);
             if moved >= BYTES_PER_BATCH {
                 moved = 0;
                 tokio::task::yield_now().await;
+                now = tunnels.clock.millis();
             }
         }
-        // Those that come here anew meanwhile wait until events have been looked at.
+        // Those that come here anew meanwhile wait until events have been looked at, and so do those that
+        // have not come to their turn when there was enough to do: somebody else may have little to send.
         let waiting = tunnels.again.borrow().len();
         for _ in 0..waiting {
             let Some(token) = tunnels.next_again() else {
@@ -434,8 +436,7 @@ pub(crate) async fn relay(worker: Rc<Worker>) {
             };
             moved += tunnels.run(token, now, &worker);
             if moved >= BYTES_PER_BATCH {
-                moved = 0;
-                tokio::task::yield_now().await;
+                break;
             }
         }
         tunnels.end_some(&worker);
