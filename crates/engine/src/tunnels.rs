@@ -372,8 +372,8 @@ impl Tunnels {
                 Poll::Pending if !self.has_left_over() => return Poll::Pending,
                 Poll::Pending => None,
             };
-            self.queue.take(events);
-            if let Some(mut ready) = ready.filter(|_| !events.is_full()) {
+            let is_emptied = self.queue.take(events)? && !events.is_full();
+            if let Some(mut ready) = ready.filter(|_| is_emptied) {
                 // It was emptied: what comes from now on makes it ready anew.
                 ready.clear_ready();
             }
@@ -411,12 +411,16 @@ impl Tunnels {
     }
 }
 
-/// Runs for ever: serves the tunnels of a worker.
+/// Runs for ever: serves the tunnels of a worker. Ends where the system tells nothing of them any more.
 pub(crate) async fn relay(worker: Rc<Worker>) {
     let tunnels = &worker.tunnels;
     let mut events = Box::new(Events::new());
-    // It ends with the runtime.
-    while tunnels.next(&mut events).await.is_ok() {
+    loop {
+        if let Err(error) = tunnels.next(&mut events).await {
+            let message = format!("Cannot hear of tunnels any more: {error}");
+            worker.shared.say(Level::Alert, &message);
+            return;
+        }
         let mut moved = 0;
         let mut now = tunnels.clock.millis();
         for (name, event) in events.iter() {

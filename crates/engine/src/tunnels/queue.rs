@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
@@ -63,15 +64,19 @@ impl Queue {
         self.epoll.poll_read_ready(cx)
     }
 
-    /// Takes what there is, without waiting.
-    pub(super) fn take(&self, events: &mut Events) {
+    /// Takes what there is, without waiting; `false`: it was interrupted, and there may be some yet.
+    pub(super) fn take(&self, events: &mut Events) -> io::Result<bool> {
         let at_once = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        let taken = epoll::wait(self.epoll.get_ref(), &mut events.room[..], Some(&at_once));
-        // An interrupted call has taken nothing; the queue stays ready.
-        events.count = taken.unwrap_or(0);
+        events.count = 0;
+        match epoll::wait(self.epoll.get_ref(), &mut events.room[..], Some(&at_once)) {
+            Ok(count) => events.count = count,
+            Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
     }
 }
 
