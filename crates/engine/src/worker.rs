@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::counters::Count;
 use crate::end::Side;
 use crate::exchanges::Exchanges;
-use crate::listen::{self, Listener};
+use crate::listen::{self, Complaints, Listener};
 use crate::listener::ListenerPlace;
 use crate::panics::{endless, vital};
 use crate::places::{Owed, Places};
@@ -93,6 +93,8 @@ pub(crate) struct Worker {
     pub(crate) idle: IdlePool,
     /// Told when no new requests should be waited for.
     pub(crate) stop_waiting: Notify,
+    /// What is said of connections lost on their way between workers.
+    pub(crate) lost: Complaints,
     /// Sockets that are closed but for the client's last bytes.
     pub(crate) lingering: Cell<usize>,
     drained: Notify,
@@ -110,6 +112,7 @@ impl Worker {
             exchanges: Exchanges::default(),
             idle: IdlePool::default(),
             stop_waiting: Notify::new(),
+            lost: Complaints::default(),
             lingering: Cell::new(0),
             drained: Notify::new(),
             shared,

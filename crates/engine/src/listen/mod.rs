@@ -6,6 +6,7 @@ mod open;
 mod options;
 pub(crate) mod pace;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -110,7 +111,7 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
     };
     frontend.open.store(true, Relaxed);
     let dst = accepting.only_address(&frontend.conf().binds[bind]);
-    let mut complaints = Complaints::default();
+    let complaints = Complaints::default();
     let secure = frontend.conf().binds[bind].tls.is_some();
     loop {
         pace::wait(&frontend, &worker, secure).await;
@@ -188,7 +189,7 @@ fn hand_over(
 ) {
     let socket = match Loose::leave(carrier) {
         Ok(socket) => socket,
-        Err(error) => return say_lost(&error, frontend, worker),
+        Err(error) => return worker.lost.say_lost(worker, frontend, &error),
     };
     let handed = Handed {
         socket,
@@ -214,19 +215,8 @@ fn join(handed: Handed, worker: &Rc<Worker>) {
     } = handed;
     match socket.join() {
         Ok(carrier) => serve(carrier, newcomer, &frontend, worker),
-        Err(error) => say_lost(&error, &frontend, worker),
+        Err(error) => worker.lost.say_lost(worker, &frontend, &error),
     }
-}
-
-/// The kernel has no room for one more in a queue of events, which accepting it had.
-fn say_lost(error: &io::Error, frontend: &FrontendState, worker: &Worker) {
-    let message = format!(
-        "Proxy {} closed a connection just accepted: no worker can wait on it: {error}",
-        frontend.name()
-    );
-    worker
-        .shared
-        .say_to(&frontend.conf().proxy.log, Level::Alert, &message);
 }
 
 /// A client that was gone before it could be accepted is no fault of ours.
@@ -247,30 +237,51 @@ pub(crate) fn unmapped(ip: IpAddr) -> IpAddr {
 
 /// Says that accepting failed, at most once a second.
 #[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-    unsaid: u64,
+pub(crate) struct Complaints {
+    last: Cell<Option<Instant>>,
+    unsaid: Cell<u64>,
 }
 
 impl Complaints {
-    fn say(&mut self, worker: &Worker, frontend: &FrontendState, error: &io::Error) {
-        if self
-            .last
-            .is_some_and(|last| last.elapsed() < Duration::from_secs(1))
-        {
-            self.unsaid += 1;
+    /// Nothing can be accepted.
+    fn say(&self, worker: &Worker, frontend: &FrontendState, error: &io::Error) {
+        self.at_times(worker, frontend, |unsaid| {
+            let shared = &worker.shared;
+            format!(
+                "Proxy {} cannot accept connections: {error} ({} connections now, maxconn {}; {unsaid} \
+                 more failures unsaid). Clients wait; raise ulimit-n or lower maxconn.",
+                frontend.name(),
+                shared.connections.now(),
+                shared.maxconn,
+            )
+        });
+    }
+
+    /// The kernel has no room for one more in a queue of events, which accepting it had.
+    fn say_lost(&self, worker: &Worker, frontend: &FrontendState, error: &io::Error) {
+        self.at_times(worker, frontend, |unsaid| {
+            format!(
+                "Proxy {} closed a connection just accepted: no worker can wait on it: {error} \
+                 ({unsaid} more failures unsaid).",
+                frontend.name()
+            )
+        });
+    }
+
+    fn at_times(
+        &self,
+        worker: &Worker,
+        frontend: &FrontendState,
+        text: impl FnOnce(u64) -> String,
+    ) {
+        let is_soon = |last: Instant| last.elapsed() < Duration::from_secs(1);
+        if self.last.get().is_some_and(is_soon) {
+            self.unsaid.set(self.unsaid.get() + 1);
             return;
         }
-        let shared = &worker.shared;
-        let message = format!(
-            "Proxy {} cannot accept connections: {error} ({} connections now, maxconn {}; {} more \
-             failures unsaid). Clients wait; raise ulimit-n or lower maxconn.",
-            frontend.name(),
-            shared.connections.now(),
-            shared.maxconn,
-            std::mem::take(&mut self.unsaid),
-        );
-        shared.say_to(&frontend.conf().proxy.log, Level::Alert, &message);
-        self.last = Some(Instant::now());
+        let message = text(self.unsaid.take());
+        let log = &frontend.conf().proxy.log;
+        worker.shared.say_to(log, Level::Alert, &message);
+        self.last.set(Some(Instant::now()));
     }
 }
