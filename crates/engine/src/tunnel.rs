@@ -121,7 +121,8 @@ impl Flow {
     }
 
     /// Moves bytes until the sender has none, the receiver takes none, or the turn is over. `count` is
-    /// told of every batch of bytes read. `last`: the other direction is closed.
+    /// told of every batch of bytes read. `last`: the other direction is closed, and closing the
+    /// receiver's socket tells it of the end.
     fn run(
         &mut self,
         (from, to): (&mut Wire, &mut Wire),
@@ -237,13 +238,13 @@ impl Tunnel {
         let were_open = (self.up.is_open(), self.down.is_open());
         let session = &mut self.session;
         let mut moved = 0;
-        let last = self.down.phase == Phase::Closed;
+        let last = self.down.phase == Phase::Closed && !session.closes_with_reset(Side::Server);
         let ends = (&mut self.client, &mut self.server);
         let up = self.up.run(ends, last, scratch, &mut |length| {
             moved += length;
             session.count_in(length, writer);
         });
-        let last = self.up.phase == Phase::Closed;
+        let last = self.up.phase == Phase::Closed && !session.closes_with_reset(Side::Client);
         let ends = (&mut self.server, &mut self.client);
         let down = self.down.run(ends, last, scratch, &mut |length| {
             moved += length;

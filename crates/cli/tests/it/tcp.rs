@@ -61,14 +61,17 @@ async fn counting_server(thought: Duration) -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn a_half_close_passes_and_the_answer_still_comes() {
-    let log = LogSink::start().await;
-    let server = counting_server(Duration::ZERO).await;
-    let balancer = setup(&log, &tcp("")).set("n1", server).start().await;
-    let mut client = Client::plain(balancer.address("tcp")).await;
-    client.send(testkit::node::pattern(200_000)).await;
-    client.half_close().await;
-    let answer = client.until_closed().await.unwrap();
-    assert_eq!(String::from_utf8(answer).unwrap(), "200000 bytes");
+    let no_linger = tcp("").replace("mode tcp", "mode tcp\n    option nolinger");
+    for config in [tcp(""), no_linger] {
+        let log = LogSink::start().await;
+        let server = counting_server(Duration::ZERO).await;
+        let balancer = setup(&log, &config).set("n1", server).start().await;
+        let mut client = Client::plain(balancer.address("tcp")).await;
+        client.send(testkit::node::pattern(200_000)).await;
+        client.half_close().await;
+        let answer = client.until_closed().await.unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), "200000 bytes");
+    }
 }
 
 #[tokio::test]
@@ -88,6 +91,35 @@ async fn a_tunnel_idle_for_longer_than_the_fin_timeouts_still_brings_the_last_an
     assert_eq!(String::from_utf8(answer).unwrap(), "4 bytes");
     let line = log.wait_for(&["fe be/n1"]).await;
     assert!(line.contains(" -- "), "{line}");
+}
+
+#[tokio::test]
+async fn who_stays_silent_after_a_half_close_has_the_fin_timeout_only() {
+    let limits = |side: &str| format!("timeout {side} 1h\n    timeout {side}-fin 200ms\n    ");
+    let config = tcp("").replace("default_backend", &(limits("client") + "default_backend"));
+    let config = config.replace("server n1", &(limits("server") + "server n1"));
+    for (client_ends, state) in [(true, " sD "), (false, " cD ")] {
+        let log = LogSink::start().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let balancer = setup(&log, &config)
+            .set("n1", listener.local_addr().unwrap())
+            .start()
+            .await;
+        let mut client = TcpStream::connect(balancer.address("tcp")).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let (ends, silent) = match client_ends {
+            true => (&mut client, &mut server),
+            false => (&mut server, &mut client),
+        };
+        ends.write_all(b"bye").await.unwrap();
+        ends.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        silent.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"bye");
+        // It says nothing more, for as long as this takes.
+        let line = log.wait_for(&["fe be/n1"]).await;
+        assert!(line.contains(state), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -322,6 +322,17 @@ impl Resting {
                 .is_some_and(|it| it.index() == backend)
     }
 
+    /// Whether closing the socket of that side resets the connection (`option nolinger`).
+    pub(crate) fn closes_with_reset(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.frontend.conf().no_linger,
+            _ => self
+                .server
+                .as_ref()
+                .is_some_and(|it| it.conf.outgoing.no_linger),
+        }
+    }
+
     /// The timeouts of its frontend and of its backend.
     fn timeouts(&self) -> (&Timeouts, &Timeouts) {
         let front = &self.frontend.conf().proxy.timeouts;
