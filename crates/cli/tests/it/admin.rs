@@ -1,6 +1,8 @@
 //! Changing servers from the stats page: `stats admin`, its form, and whom it obeys.
 
-use testkit::Client;
+use testkit::wait::or_seen;
+use testkit::websocket::Target;
+use testkit::{Client, PATIENCE, Swarm, wait_until};
 
 use crate::support::{DEFAULTS, Lab, is_haproxy};
 
@@ -147,6 +149,45 @@ async fn states_of_health_can_be_forced_and_checks_stopped() {
     lab.log
         .wait_for(&["Server be/n1 is UP/READY (leaving forced maintenance)."])
         .await;
+}
+
+/// More than end at once, on a server that has a namesake in another backend.
+#[tokio::test]
+async fn shutting_down_sessions_ends_those_of_one_server_alone() {
+    let config = CONFIG.replace(
+        "default_backend be",
+        "use_backend other if { path /other }\n    default_backend be",
+    );
+    let lab = Lab::start(&format!("{DEFAULTS}{config}")).await;
+    let target = Target::plain(lab.balancer.address("http"));
+    let elsewhere = Target {
+        path: "/other".into(),
+        ..target.clone()
+    };
+    let mut spared = Swarm::open(&elsewhere, 1).await;
+    let mut swarm = Swarm::open(&target, 200).await;
+    swarm.echo_all().await;
+    let table = lab.balancer.stats("stats").await;
+    let ended: usize = table.get("be", "n1", "scur").parse().unwrap();
+    assert!(ended > 0);
+    let form = "s=n1&action=shutdown&b=be";
+    assert_eq!(
+        lab.post("stats", "/stats", "", form).await,
+        "/stats;st=DONE"
+    );
+    wait_until("its tunnels to end", PATIENCE, async || {
+        let table = lab.balancer.stats("stats").await;
+        let open = table.get("be", "n1", "scur").to_owned();
+        or_seen(open == "0", open)
+    })
+    .await;
+    swarm.echo_all().await;
+    assert_eq!(swarm.lost().len(), ended);
+    lab.log.wait_for(&[" be/n1 ", " K"]).await;
+    let table = lab.balancer.stats("stats").await;
+    assert_eq!(table.get("other", "n1", "scur"), "1");
+    spared.echo_all().await;
+    spared.assert_whole();
 }
 
 #[tokio::test]

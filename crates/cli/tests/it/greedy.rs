@@ -1,9 +1,14 @@
 //! Tunnels that move as much as they can, and those beside them.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use testkit::wait::or_seen;
 use testkit::{LogSink, PATIENCE, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::support::setup;
 
@@ -21,6 +26,16 @@ const ROUNDS: u32 = 500;
 
 /// Far below what waits to be read, far above two scratch buffers for each tunnel.
 const GROWTH_MAX: u64 = 8 << 20;
+
+/// Tunnels that always have something to do.
+const BUSY: usize = 50;
+
+/// Round trips beside them, each of which waits for what all of them move in a turn.
+const BUSY_ROUNDS: u32 = 40;
+
+/// What all of those may get through while one that is not greedy waits for its answer. Each may have
+/// a turn before it, there and back, in the balancer (512 KiB) as here.
+const BYTES_BETWEEN_MAX: u64 = BUSY as u64 * (4 << 20);
 
 const CONFIG: &str = "
 global
@@ -56,7 +71,7 @@ fn block(seed: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn greedy_tunnels_whose_readers_wait_hold_little_and_disturb_nobody() {
+async fn greedy_tunnels_whose_readers_wait_hold_little() {
     let log = LogSink::start().await;
     let balancer = setup(&log, CONFIG)
         .set("n1", echo_server().await)
@@ -104,6 +119,50 @@ async fn greedy_tunnels_whose_readers_wait_hold_little_and_disturb_nobody() {
         or_seen(grown < GROWTH_MAX, grown)
     })
     .await;
+}
+
+#[tokio::test]
+async fn busy_tunnels_let_others_have_their_turn() {
+    let log = LogSink::start().await;
+    let balancer = setup(&log, CONFIG)
+        .set("n1", echo_server().await)
+        .start()
+        .await;
+    let address = balancer.address("tcp");
+    let mut modest = TcpStream::connect(address).await.unwrap();
+    let moved = Arc::new(AtomicU64::new(0));
+    let mut busy = JoinSet::new();
+    for _ in 0..BUSY {
+        let tunnel = TcpStream::connect(address).await.unwrap();
+        let (mut reader, mut writer) = tunnel.into_split();
+        busy.spawn(async move {
+            let block = vec![7; 64 << 10];
+            while writer.write_all(&block).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        let moved = moved.clone();
+        busy.spawn(async move {
+            let mut room = vec![0; 64 << 10];
+            while let Ok(count @ 1..) = reader.read(&mut room).await {
+                moved.fetch_add(count as u64, Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let (mut most, start) = (0, moved.load(Relaxed));
+    for round in 0..BUSY_ROUNDS {
+        let before = moved.load(Relaxed);
+        round_trip(&mut modest, round).await;
+        most = most.max(moved.load(Relaxed) - before);
+    }
+    let all = moved.load(Relaxed) - start;
+    assert!(
+        most <= BYTES_BETWEEN_MAX,
+        "{most} of {all} bytes in one wait"
+    );
+    assert!(all > BUSY as u64 * 1024, "{all} bytes is standing still");
+    assert!(busy.try_join_next().is_none(), "one has ended");
 }
 
 async fn round_trip(tcp: &mut TcpStream, round: u32) {
