@@ -216,6 +216,7 @@ enum Held {
 }
 
 /// A room at rest: what is not known by who it belongs to. It must be woken to be given back.
+#[must_use]
 pub(crate) struct RestingRoom {
     /// Its place at its listener.
     pub(crate) listener: Option<ListenerPlace>,

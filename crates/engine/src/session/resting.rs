@@ -22,6 +22,7 @@ use crate::site::{BackendState, FrontendState};
 use crate::worker::{Connection, RestingConnection, RestingRoom, Worker};
 
 /// A session at rest. It must be woken to end: what it occupies is given back by nobody else.
+#[must_use]
 pub(crate) struct Resting {
     frontend: Arc<FrontendState>,
     backend: Option<Arc<BackendState>>,
