@@ -49,6 +49,7 @@ impl Socket {
 
     /// Something happened to it.
     pub(crate) fn note(&mut self, event: EventFlags) {
+        // ERR is an error that waits to be told: what came before it is read first, then it ends the stream.
         let broken = event.intersects(EventFlags::ERR | EventFlags::HUP);
         self.ended |= broken || event.contains(EventFlags::RDHUP);
         self.readable |= self.ended || event.contains(EventFlags::IN);

@@ -1,8 +1,9 @@
 //! A worker's open tunnels: an event loop of their own, and one timer for all.
 //!
 //! Their sockets have left the runtime: one queue of events tells what happened to them, and one task
-//! of the worker runs the tunnels concerned, each for a bounded turn, and lets the runtime's other
-//! tasks run after every batch. So a message wakes no task, and a tunnel that waits has none.
+//! of the worker runs the tunnels concerned, each for a bounded turn. It lets the runtime's other tasks
+//! run when nothing is left to do, when a batch of bytes was moved, and while more waits for it: further
+//! events, another turn, or ends, which come a few at a time. So a message wakes no task, and a tunnel that waits has none.
 //!
 //! A message touches no timer: it only stores the time. Each tunnel stands once in a list ordered by
 //! deadline; when a deadline comes, a tunnel that was active meanwhile is put back further on. So an
@@ -120,7 +121,15 @@ impl Tunnels {
         };
         let session = match session.rest() {
             Ok(session) => session,
-            Err(session) => return close(session, failed),
+            Err(session) => {
+                debug_assert!(
+                    false,
+                    "somebody else still has a connection that becomes a tunnel"
+                );
+                let message = "A fault of ours has ended a session that became a tunnel.";
+                worker.shared.say(Level::Alert, message);
+                return close(session, failed);
+            }
         };
         let (client, server) = ((wires.0, client.early), (wires.1, server.early));
         let tunnel = Tunnel::new(client, server, session, self.clock.millis());

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
-/// Events taken at once: enough that what it costs to ask does not count, few enough for a stack.
+/// Events taken at once: enough that what it costs to ask does not count, few enough to be served before
+/// newer ones are looked at. They take 3 KiB a worker.
 pub(super) const EVENTS_MAX: usize = 256;
 
 /// A queue of events.
