@@ -21,10 +21,11 @@ use crate::session::Resting;
 
 /// Reads in a row that a tunnel may do in one direction before the others get their turn: many small
 /// messages that wait already are worth taking together.
-const READS_PER_TURN: u32 = 16;
+const READS_PER_TURN: u32 = 4;
 
-/// Bytes that it may move in one direction meanwhile: about a tenth of a millisecond of work.
-const BYTES_PER_TURN: usize = 256 * 1024;
+/// Bytes that it may move in one direction meanwhile, one read more at most: some twenty microseconds of
+/// work. Twenty that move all they can are round within a millisecond.
+const BYTES_PER_TURN: usize = 64 * 1024;
 
 /// Two connected streams and what is known of them.
 pub(crate) struct Tunnel {
@@ -67,6 +68,7 @@ enum Phase {
 }
 
 /// Which stream failed, and at what.
+#[derive(PartialEq, Eq)]
 struct Broken {
     reading: bool,
 }
@@ -79,6 +81,8 @@ const WRITING: Broken = Broken { reading: false };
 enum Reached {
     /// The sender has no more, or the receiver takes no more: until something happens.
     Standstill,
+    /// The receiver took nothing of what is kept for it.
+    Stuck,
     /// Its turn was over before.
     Limit,
     /// It is closed.
@@ -131,8 +135,10 @@ impl Flow {
         count: &mut dyn FnMut(usize),
     ) -> Result<Reached, Broken> {
         let (mut reads, mut moved) = (0, 0);
+        let sent = self.sent();
         loop {
             match self.deliver(to) {
+                Poll::Pending if reads == 0 && self.sent() == sent => return Ok(Reached::Stuck),
                 Poll::Pending => return Ok(Reached::Standstill),
                 Poll::Ready(delivered) => delivered.map_err(|_| WRITING)?,
             }
@@ -211,6 +217,11 @@ impl Flow {
     fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
+
+    /// How much was taken of what is kept, if anything is.
+    fn sent(&self) -> Option<usize> {
+        self.kept.as_ref().map(|kept| kept.sent)
+    }
 }
 
 impl Tunnel {
@@ -236,6 +247,7 @@ impl Tunnel {
     /// Both directions once; `writer` counts what passes.
     pub(crate) fn run(&mut self, scratch: &mut [u8], now_ms: u64, writer: usize) -> Turn {
         let were_open = (self.up.is_open(), self.down.is_open());
+        let had_kept = self.up.kept.is_some() || self.down.kept.is_some();
         let session = &mut self.session;
         let mut moved = 0;
         let last = self.down.phase == Phase::Closed && !session.closes_with_reset(Side::Server);
@@ -260,7 +272,11 @@ impl Tunnel {
             self.limit = millis(self.session.half_closed_limit(Side::Server));
         }
         let half_closed = client_ended || server_ended;
-        if moved > 0 || half_closed {
+        // Who takes nothing of what is there for it is silent, whatever it says meanwhile, as in HAProxy.
+        let stuck = Ok(Reached::Stuck);
+        let is_stuck = up == stuck || down == stuck;
+        let is_active = !is_stuck && (moved > 0 || had_kept);
+        if is_active || half_closed {
             self.last_active = self.last_active.max(now_ms);
         }
         Turn {
@@ -286,8 +302,8 @@ impl Tunnel {
             }
             (_, Err(broken)) => {
                 if broken.reading {
+                    // No reset for the client: what is on its way to it would be lost.
                     self.session.count_at_both(Count::ResponseErrors, writer);
-                    self.client.reset_on_close();
                 }
                 Then::Over(broken.blame(Side::Server, Side::Client))
             }

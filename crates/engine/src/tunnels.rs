@@ -358,6 +358,9 @@ impl Tunnels {
             match found {
                 Some((token, None)) => self.place(token),
                 Some((token, Some(side))) => {
+                    if let Some(it) = self.open.borrow_mut().get_mut(token) {
+                        it.tunnel.shut_down();
+                    }
                     self.end(token, End::by(side, Stage::Data), worker);
                 }
                 // Who has ended is not on the list, and who is about to needs no deadline.

@@ -122,6 +122,79 @@ async fn who_stays_silent_after_a_half_close_has_the_fin_timeout_only() {
     }
 }
 
+const WATCHED: &str = "
+frontend watch
+    mode http
+    bind 127.0.0.1:<port:watch>
+    stats enable
+    stats uri /stats
+";
+
+/// One end of a connection that takes next to nothing by itself.
+async fn narrow(address: std::net::SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_server_said_before_its_reset_arrives() {
+    const SAID: usize = 100_000;
+    let log = LogSink::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let balancer = setup(&log, &(tcp("") + WATCHED))
+        .set("n1", listener.local_addr().unwrap())
+        .start()
+        .await;
+    let mut client = narrow(balancer.address("tcp")).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(&vec![b'x'; SAID]).await.unwrap();
+    let passed_on = async || {
+        balancer
+            .stats("watch")
+            .await
+            .number("fe", "FRONTEND", "bout")
+    };
+    while passed_on().await < SAID as u64 {}
+    server.set_zero_linger().unwrap();
+    drop(server);
+    log.wait_for(&["fe be/n1", " SD "]).await;
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard.len(), SAID);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_silent_whatever_it_says() {
+    let log = LogSink::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = tcp("").replace("server n1", "timeout tunnel 300ms\n    server n1");
+    let balancer = setup(&log, &config)
+        .set("n1", listener.local_addr().unwrap())
+        .start()
+        .await;
+    let client = narrow(balancer.address("tcp")).await;
+    let (server, _) = listener.accept().await.unwrap();
+    let (_kept_open, mut speaks) = client.into_split();
+    let (mut hears, mut pushes) = server.into_split();
+    let pushing =
+        tokio::spawn(async move { while pushes.write_all(&[b'x'; 65536]).await.is_ok() {} });
+    let hearing =
+        tokio::spawn(async move { tokio::io::copy(&mut hears, &mut tokio::io::sink()).await });
+    testkit::wait_until(
+        "the client to be cut off",
+        testkit::PATIENCE,
+        async || match speaks.write_all(b"still here").await {
+            Ok(()) => Err("it may still speak"),
+            Err(_) => Ok(()),
+        },
+    )
+    .await;
+    log.wait_for(&["fe be/n1", " cD "]).await;
+    pushing.await.unwrap();
+    hearing.await.unwrap().ok();
+}
+
 #[tokio::test]
 async fn the_servers_half_close_passes_too() {
     let log = LogSink::start().await;
