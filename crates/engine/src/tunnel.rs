@@ -354,6 +354,15 @@ impl Tunnel {
         let _ = self.server.try_shut_down();
     }
 
+    /// Its time is up: who speaks TLS hears that this is the end. Closing tells all others.
+    pub(crate) fn take_leave(&mut self) {
+        for wire in [&mut self.client, &mut self.server] {
+            if wire.is_tls() {
+                let _ = wire.try_shut_down();
+            }
+        }
+    }
+
     /// Its parts: both ends, which close when they are dropped, and its session.
     pub(crate) fn into_parts(self) -> ([Wire; 2], Resting) {
         ([self.client, self.server], self.session)

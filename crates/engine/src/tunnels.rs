@@ -359,7 +359,7 @@ impl Tunnels {
                 Some((token, None)) => self.place(token),
                 Some((token, Some(side))) => {
                     if let Some(it) = self.open.borrow_mut().get_mut(token) {
-                        it.tunnel.shut_down();
+                        it.tunnel.take_leave();
                     }
                     self.end(token, End::by(side, Stage::Data), worker);
                 }
