@@ -61,7 +61,8 @@ impl Tls {
         roots.add(authority.clone())?;
         let mut provider = aws_lc_rs::default_provider();
         if !post_quantum {
-            provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+            // P-256 is named for the certificate's sake: TLS 1.2 asks for its curve here, too.
+            provider.kx_groups = vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
         }
         let mut config = ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()?

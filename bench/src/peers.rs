@@ -203,7 +203,7 @@ impl Setup {
                 " ssl",
                 format!(
                     "ssl_certificate {certificate}; ssl_certificate_key {certificate};\n\
-                     ssl_session_cache shared:tls:4m;"
+                     ssl_session_cache shared:tls:4m; ssl_protocols TLSv1.2 TLSv1.3;"
                 ),
             ),
             false => ("", String::new()),

@@ -20,11 +20,13 @@ enum Then {
     ReadSomeAndReset,
     /// Reads something, then closes.
     ReadSomeAndClose,
+    /// Reads a WebSocket's greeting, then closes: with it unread that would be a reset.
+    HearAndClose,
     /// Closes at once.
     Close,
 }
 
-use Then::{Close, HalfClose, Read, ReadSomeAndClose, ReadSomeAndReset};
+use Then::{Close, HalfClose, HearAndClose, Read, ReadSomeAndClose, ReadSomeAndReset};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
 const GET_ONCE: &str = "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -107,6 +109,11 @@ async fn act(client: &mut Client, bytes: &str, then: Then) {
         }
         ReadSomeAndReset | ReadSomeAndClose => {
             client.expect_bytes(b"HTTP/1.1 ").await;
+        }
+        HearAndClose => {
+            client.message_to("GET").await.unwrap();
+            // The frame comes whole.
+            client.expect_bytes(b"\x81").await;
         }
         Close => {}
     }
@@ -305,7 +312,7 @@ async fn websockets() {
     let check = async |settings: &str, temper: Temper, then: Then, expected: &str| {
         http(settings, At::Node, temper, &upgrade, then, expected).await;
     };
-    check("", Temper::Normal, ReadSomeAndClose, "101 ---- t/t/t/t n1").await;
+    check("", Temper::Normal, HearAndClose, "101 ---- t/t/t/t n1").await;
     check("", Temper::Normal, HalfClose, "101 ---- t/t/t/t n1").await;
     check("", Temper::Normal, ReadSomeAndReset, "101 CD-- t/t/t/t n1").await;
     check("", Temper::Normal, Read, "101 sD-- t/t/t/t n1").await;
