@@ -253,14 +253,21 @@ impl Tunnels {
 
     /// It has ended.
     fn end(&self, token: Token, end: End, worker: &Rc<Worker>) {
+        self.end_after(|_| {}, token, end, worker);
+    }
+
+    /// It is to end once its peers are told.
+    fn end_after(&self, tell: fn(&mut Tunnel), token: Token, end: End, worker: &Rc<Worker>) {
         let Some(mut it) = self.open.borrow_mut().remove(token) else {
             return;
         };
         let mut deadlines = self.deadlines.borrow_mut();
         deadlines.put(token.place(), &mut it.listed, NEVER);
         drop(deadlines);
+        let told = guarded(|| tell(&mut it.tunnel));
         let (wires, session) = it.tunnel.into_parts();
-        if guarded(|| close(session.wake(worker), end)).is_none() {
+        let closed = guarded(|| close(session.wake(worker), end));
+        if told.and(closed).is_none() {
             let message = "A fault of ours has hit a tunnel that has ended; all others live on.";
             worker.shared.say(Level::Alert, message);
         }
@@ -290,14 +297,13 @@ impl Tunnels {
             let Some(token) = self.next_ending() else {
                 break;
             };
-            let mut open = self.open.borrow_mut();
-            let Some(it) = open.get_mut(token) else {
-                continue;
-            };
-            it.tunnel.shut_down();
-            let by = it.ended_by.unwrap_or(Side::Killed);
-            drop(open);
-            self.end(token, End::by(by, Stage::Data), worker);
+            let by = self
+                .open
+                .borrow_mut()
+                .get_mut(token)
+                .and_then(|it| it.ended_by);
+            let end = End::by(by.unwrap_or(Side::Killed), Stage::Data);
+            self.end_after(Tunnel::shut_down, token, end, worker);
         }
     }
 
@@ -358,10 +364,8 @@ impl Tunnels {
             match found {
                 Some((token, None)) => self.place(token),
                 Some((token, Some(side))) => {
-                    if let Some(it) = self.open.borrow_mut().get_mut(token) {
-                        it.tunnel.take_leave();
-                    }
-                    self.end(token, End::by(side, Stage::Data), worker);
+                    let end = End::by(side, Stage::Data);
+                    self.end_after(Tunnel::take_leave, token, end, worker);
                 }
                 // Who has ended is not on the list, and who is about to needs no deadline.
                 None => self.deadlines.borrow_mut().drop_first(),

@@ -59,7 +59,6 @@ pub fn request(
     proxies: &[&ErrorPages],
 ) -> Outcome {
     let mut candidates = None;
-    let is_blind_to = |header: &str| rules.index().is_blind_to(header);
     let mut next = from;
     loop {
         let seen = Facts {
@@ -80,75 +79,88 @@ pub fn request(
         if !holds {
             continue;
         }
-        let stopped = match &rule.action {
-            RequestAction::Allow => return Outcome::Continue,
-            RequestAction::Deny(told) => Stopped::Deny(reply(told, &seen, variables, proxies)),
-            RequestAction::Tarpit(told) => Stopped::Tarpit(reply(told, &seen, variables, proxies)),
-            RequestAction::Return(told) => Stopped::Return(reply(told, &seen, variables, proxies)),
-            RequestAction::Auth(realm) => {
-                let name = facts.backend.unwrap_or(facts.frontend);
-                let realm = realm.as_deref().unwrap_or(name);
-                Stopped::Auth(access::challenge(
-                    realm,
-                    error(401, &seen, variables, proxies),
-                ))
-            }
-            RequestAction::Redirect(to) => match redirect(to, Some(head), &seen, variables) {
-                Some(answer) => Stopped::Redirect(answer),
-                None => continue,
-            },
-            RequestAction::PrometheusExporter => Stopped::PrometheusExporter,
-            RequestAction::SetHeader(name, value) => {
-                let value = text(value, &seen, variables);
-                if unproven() {
-                    return Outcome::Unproven(position);
-                }
-                head.fields.set(name, &value);
-                // What rules depend on may be another text now.
-                candidates = candidates.filter(|_| is_blind_to(name));
-                continue;
-            }
-            RequestAction::AddHeader(name, value) => {
-                let value = text(value, &seen, variables);
-                if unproven() {
-                    return Outcome::Unproven(position);
-                }
-                head.fields.append(name, &value);
-                // What rules depend on may be another text now.
-                candidates = candidates.filter(|_| is_blind_to(name));
-                continue;
-            }
-            RequestAction::Capture(capture) => {
-                let value = sample::eval(&capture.sample, &seen);
-                if unproven() {
-                    return Outcome::Unproven(position);
-                }
-                if let Some(value) = value {
-                    facts
-                        .memory
-                        .keep_of_request(capture.slot, &value.into_text());
-                }
-                continue;
-            }
-            RequestAction::SetLogLevel(level) => {
-                facts.memory.set_log_level(*level);
-                continue;
-            }
-            RequestAction::DisableRetries => {
-                variables.disable_retries();
-                continue;
-            }
-            RequestAction::DelHeader(name) => {
-                head.fields.remove(name);
-                // What rules depend on may be another text now.
-                candidates = candidates.filter(|_| is_blind_to(name));
-                continue;
-            }
-        };
+        let act = weigh(&rule.action, &seen, variables, proxies);
         if unproven() {
             return Outcome::Unproven(position);
         }
-        return Outcome::Stop(stopped);
+        let header = match act {
+            Act::Allow => return Outcome::Continue,
+            Act::Stop(stopped) => return Outcome::Stop(stopped),
+            Act::Nothing => continue,
+            Act::Keep(slot, value) => {
+                facts.memory.keep_of_request(slot, &value);
+                continue;
+            }
+            Act::Set(name, value) => {
+                head.fields.set(name, &value);
+                name
+            }
+            Act::Append(name, value) => {
+                head.fields.append(name, &value);
+                name
+            }
+            Act::Remove(name) => {
+                head.fields.remove(name);
+                name
+            }
+        };
+        // What rules depend on may be another text now.
+        candidates = candidates.filter(|_| rules.index().is_blind_to(header));
+    }
+}
+
+/// What a rule that holds does to a request.
+enum Act<'a> {
+    Allow,
+    Stop(Stopped),
+    Nothing,
+    /// Keeps a text in a slot.
+    Keep(usize, Vec<u8>),
+    Set(&'a str, Vec<u8>),
+    Append(&'a str, Vec<u8>),
+    Remove(&'a str),
+}
+
+/// What an action comes to. The request itself stays as it is.
+fn weigh<'a>(
+    action: &'a RequestAction,
+    seen: &Facts<'_>,
+    variables: &dyn Variables,
+    proxies: &[&ErrorPages],
+) -> Act<'a> {
+    let reply = |told| reply(told, seen, variables, proxies);
+    let text = |value| text(value, seen, variables);
+    match action {
+        RequestAction::Allow => Act::Allow,
+        RequestAction::Deny(told) => Act::Stop(Stopped::Deny(reply(told))),
+        RequestAction::Tarpit(told) => Act::Stop(Stopped::Tarpit(reply(told))),
+        RequestAction::Return(told) => Act::Stop(Stopped::Return(reply(told))),
+        RequestAction::Auth(realm) => {
+            let name = seen.backend.unwrap_or(seen.frontend);
+            let page = error(401, seen, variables, proxies);
+            let challenge = access::challenge(realm.as_deref().unwrap_or(name), page);
+            Act::Stop(Stopped::Auth(challenge))
+        }
+        RequestAction::Redirect(to) => {
+            let answer = redirect(to, seen.request, seen, variables);
+            answer.map_or(Act::Nothing, |it| Act::Stop(Stopped::Redirect(it)))
+        }
+        RequestAction::PrometheusExporter => Act::Stop(Stopped::PrometheusExporter),
+        RequestAction::SetHeader(name, value) => Act::Set(name, text(value)),
+        RequestAction::AddHeader(name, value) => Act::Append(name, text(value)),
+        RequestAction::DelHeader(name) => Act::Remove(name),
+        RequestAction::Capture(capture) => match sample::eval(&capture.sample, seen) {
+            Some(value) => Act::Keep(capture.slot, value.into_text().into_owned()),
+            None => Act::Nothing,
+        },
+        RequestAction::SetLogLevel(level) => {
+            seen.memory.set_log_level(*level);
+            Act::Nothing
+        }
+        RequestAction::DisableRetries => {
+            variables.disable_retries();
+            Act::Nothing
+        }
     }
 }
 

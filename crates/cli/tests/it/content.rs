@@ -6,9 +6,9 @@ use testkit::http::Response;
 use testkit::stream::Stream;
 use testkit::{Authority, Balancer, Client, LogSink, Node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use crate::support::{SOON, setup};
+use crate::support::{SOON, echo_server, setup};
 
 /// Two frontends in mode tcp with these rules, before an echoing server.
 struct Lab {
@@ -66,20 +66,6 @@ listen stats
         let table = self.balancer.stats("stats").await;
         table.get("fe", "FRONTEND", column).to_owned()
     }
-}
-
-async fn echo_server() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut tcp, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let (mut reader, mut writer) = tcp.split();
-                tokio::io::copy(&mut reader, &mut writer).await.ok();
-            });
-        }
-    });
-    address
 }
 
 #[tokio::test]

@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use testkit::wait::or_seen;
-use testkit::{LogSink, PATIENCE, wait_until};
+use testkit::{Balancer, LogSink, PATIENCE, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::setup;
+use crate::support::{echo_server, setup};
 
 /// What each greedy client sends before it reads anything: more than the kernel takes for it on the
 /// whole way there and back.
@@ -49,19 +49,15 @@ backend be
     server n1 <n1>
 ";
 
-/// Sends back what it reads, and reads no more while that is not taken.
-async fn echo_server() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut tcp, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let (mut reader, mut writer) = tcp.split();
-                tokio::io::copy(&mut reader, &mut writer).await.ok();
-            });
-        }
-    });
-    address
+/// A balancer, and an ordinary tunnel through it.
+async fn lab() -> (LogSink, Balancer, TcpStream) {
+    let log = LogSink::start().await;
+    let balancer = setup(&log, CONFIG)
+        .set("n1", echo_server().await)
+        .start()
+        .await;
+    let modest = TcpStream::connect(balancer.address("tcp")).await.unwrap();
+    (log, balancer, modest)
 }
 
 fn block(seed: usize) -> Vec<u8> {
@@ -72,13 +68,8 @@ fn block(seed: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn greedy_tunnels_whose_readers_wait_hold_little() {
-    let log = LogSink::start().await;
-    let balancer = setup(&log, CONFIG)
-        .set("n1", echo_server().await)
-        .start()
-        .await;
+    let (_log, balancer, mut modest) = lab().await;
     let address = balancer.address("tcp");
-    let mut modest = TcpStream::connect(address).await.unwrap();
     round_trip(&mut modest, 0).await;
     let before = balancer.resident_bytes();
     let mut readers = Vec::new();
@@ -123,13 +114,8 @@ async fn greedy_tunnels_whose_readers_wait_hold_little() {
 
 #[tokio::test]
 async fn busy_tunnels_let_others_have_their_turn() {
-    let log = LogSink::start().await;
-    let balancer = setup(&log, CONFIG)
-        .set("n1", echo_server().await)
-        .start()
-        .await;
+    let (_log, balancer, mut modest) = lab().await;
     let address = balancer.address("tcp");
-    let mut modest = TcpStream::connect(address).await.unwrap();
     let moved = Arc::new(AtomicU64::new(0));
     let mut busy = JoinSet::new();
     for _ in 0..BUSY {

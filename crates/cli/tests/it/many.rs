@@ -11,6 +11,9 @@ const TUNNELS: usize = 5_000;
 /// What a tunnel may cost in the balancer's memory, an unoptimised build included.
 const TUNNEL_BYTES_MAX: u64 = 8_192;
 
+/// Descriptors that come and go by themselves: pooled connections, checks, the last ones of a swarm.
+const OWN_MAX: usize = 20;
+
 const CONFIG: &str = "
 global
     log <log> local0 notice
@@ -49,7 +52,7 @@ async fn ten_thousand_sockets_on_one_worker() {
     let (descriptors, memory) = (balancer.descriptors(), balancer.resident_bytes());
 
     let mut swarm = Swarm::open(&Target::plain(balancer.address("http")), TUNNELS).await;
-    assert!(balancer.descriptors() + 8 >= descriptors + 2 * TUNNELS);
+    assert!(balancer.descriptors() >= descriptors + 2 * TUNNELS - OWN_MAX);
     for _ in 0..3 {
         swarm.echo_all().await;
         swarm.assert_whole();
@@ -71,11 +74,11 @@ async fn ten_thousand_sockets_on_one_worker() {
     again.assert_whole();
 }
 
-/// Waits until the balancer has about as many descriptors as before: a few are the program's own.
+/// Waits until the balancer has about as many descriptors as before.
 async fn wait_given_back(balancer: &Balancer, before: usize) {
     wait_until("all descriptors to be given back", PATIENCE, async || {
         let now = balancer.descriptors();
-        testkit::wait::or_seen(now <= before + 8, format!("{now}, before {before}"))
+        testkit::wait::or_seen(now <= before + OWN_MAX, format!("{now}, before {before}"))
     })
     .await;
 }

@@ -6,7 +6,7 @@ use testkit::websocket::Target;
 use testkit::{Balancer, Client, LogSink, Node, PATIENCE, Swarm, Temper, WebSocket, wait_until};
 use tokio::net::TcpListener;
 
-use crate::support::{is_haproxy, one_backend, setup, termination};
+use crate::support::{is_haproxy, one_backend, setup, shut_down, termination};
 
 /// One server that is observed, its first check passed, and the next one far away.
 async fn observed(log: &LogSink, node: &Node, params: &str) -> Balancer {
@@ -306,33 +306,12 @@ async fn an_operator_ends_the_requests_and_websockets_of_a_server() {
         testkit::wait::or_seen(requests.iter().any(|it| it.word(1) == "/x"), "none")
     })
     .await;
-    let mut operator = Client::plain(two.balancer.address("http")).await;
-    let form = "s=node1&action=shutdown&b=be";
-    let length = form.len();
-    operator
-        .send(format!(
-            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
-        ))
-        .await;
-    assert_eq!(operator.response().await.unwrap().status, 303);
+    shut_down(two.balancer.address("http"), "node1").await;
     assert_eq!(client.response().await.unwrap().status, 502);
     let line = two.log.wait_for(&["fe be/node1", " 502 "]).await;
     assert_eq!(termination(&line), "KH--", "{line}");
     swarm.echo_all().await;
     assert_eq!(swarm.lost().len(), 3);
-}
-
-/// What an operator who looks at the stats page posts to end the sessions of `be/n1`.
-async fn shut_down(balancer: &Balancer) {
-    let mut operator = Client::plain(balancer.address("stats")).await;
-    let form = "s=n1&action=shutdown&b=be";
-    let length = form.len();
-    operator
-        .send(format!(
-            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
-        ))
-        .await;
-    assert_eq!(operator.response().await.unwrap().status, 303);
 }
 
 const OPERATED: &str = "
@@ -357,7 +336,7 @@ async fn a_session_on_its_way_to_a_server_outlived_the_end_of_its_sessions() {
         testkit::wait::or_seen(tries > 0, tries)
     })
     .await;
-    shut_down(&balancer).await;
+    shut_down(balancer.address("stats"), "n1").await;
     assert_eq!(client.response().await.unwrap().status, 503);
     let line = log.wait_for(&["fe be/n1", " 503 "]).await;
     assert_eq!(termination(&line), "KC--", "{line}");
@@ -386,7 +365,7 @@ backend be
         testkit::wait::or_seen(open == 1, open)
     })
     .await;
-    shut_down(&balancer).await;
+    shut_down(balancer.address("stats"), "n1").await;
     assert!(client.until_closed().await.unwrap().is_empty());
     log.wait_for(&["fe be/n1", " K"]).await;
 }

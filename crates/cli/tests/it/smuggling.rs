@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::support::{is_haproxy, one_backend, setup};
+use crate::support::{is_haproxy, one_backend, setup, shut_down};
 
 const HIDDEN: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -185,15 +185,7 @@ async fn an_answer_that_an_operator_cuts_is_not_begun_anew() {
         .await;
     client.expect_bytes(b"HTTP/1.1 200").await;
     client.send("aga").await;
-    let mut operator = Client::plain(balancer.address("http")).await;
-    let form = "s=n1&b=be&action=shutdown";
-    let length = form.len();
-    operator
-        .send(format!(
-            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
-        ))
-        .await;
-    assert_eq!(operator.response().await.unwrap().status, 303);
+    shut_down(balancer.address("http"), "n1").await;
     assert_ends(&mut client).await;
     assert_eq!(node.seen(), ["POST /once HTTP/1.1"]);
 }

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use testkit::balancer::Setup;
-use testkit::{Balancer, LogSink, Node, Process};
+use testkit::{Balancer, Client, LogSink, Node, Process};
+use tokio::net::TcpListener;
 
 /// For answers that must come "at once": generous, because a busy machine runs many tests.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -145,3 +146,31 @@ pub(crate) fn retries(line: &str) -> &str {
 
 /// How long a test watches that something does not happen.
 pub(crate) const NEVER: Duration = Duration::from_millis(300);
+
+/// Ends the sessions of `be/SERVER`, as an operator does who looks at the stats page there.
+pub(crate) async fn shut_down(page: SocketAddr, server: &str) {
+    let mut operator = Client::plain(page).await;
+    let form = format!("s={server}&action=shutdown&b=be");
+    let length = form.len();
+    operator
+        .send(format!(
+            "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{form}"
+        ))
+        .await;
+    assert_eq!(operator.response().await.unwrap().status, 303);
+}
+
+/// Sends back what it reads, and reads no more while that is not taken.
+pub(crate) async fn echo_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tcp.split();
+                tokio::io::copy(&mut reader, &mut writer).await.ok();
+            });
+        }
+    });
+    address
+}
