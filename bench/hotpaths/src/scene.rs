@@ -6,6 +6,7 @@ use config::model::Config;
 use config::source::Source;
 use config::{Surroundings, diagnostics::Severity};
 use routing::content::Content;
+use routing::process::NoProcess;
 use routing::sample::{ConnectionFacts, Facts, NoMemory};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::RequestHead;
@@ -89,7 +90,7 @@ pub(crate) fn facts<'a>(
         backend: Some("nodes"),
         server_tls: None,
         memory: &NoMemory,
-        usable_servers: &|_| 3,
+        process: &NoProcess,
         now: Duration::from_millis(1_795_337_577_123),
         random: 7,
         logins: None,

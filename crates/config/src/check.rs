@@ -10,7 +10,7 @@ use crate::ast::{Line, Modifier, Section};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{self, AuthUse, Stage};
+use crate::expr::{self, AuthUse, Reference, Stage};
 use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
@@ -31,8 +31,8 @@ pub(crate) struct Drafts {
     pub(crate) proxies: Vec<Draft>,
     pub(crate) discovery: Option<DiscoveryDraft>,
     pub(crate) registry: Option<RegistryDraft>,
-    /// Backends named in expressions.
-    pub(crate) named: Vec<(Arc<str>, Span)>,
+    /// Sections and servers named in expressions.
+    pub(crate) references: Vec<Reference>,
     pub(crate) userlists: Vec<UserlistDraft>,
     /// Userlists named in expressions.
     pub(crate) auth_uses: Vec<AuthUse>,
@@ -45,12 +45,12 @@ pub(crate) fn check(
     report: &mut Vec<Diagnostic>,
 ) -> Config {
     let shared = RefCell::new(std::mem::take(report));
-    let backends = RefCell::new(Vec::new());
+    let references = RefCell::new(Vec::new());
     let uses = RefCell::new(Vec::new());
     let mut checker = Checker {
         environment,
         report: &shared,
-        backends: &backends,
+        references: &references,
         uses: &uses,
         told: &RefCell::default(),
         global: GlobalDraft {
@@ -85,7 +85,7 @@ pub(crate) fn check(
         proxies: checker.proxies,
         discovery: checker.discovery,
         registry: checker.registry,
-        named: backends.take(),
+        references: references.take(),
         userlists: checker.userlists,
         auth_uses: uses.take(),
     };
@@ -116,7 +116,7 @@ fn refuse_warnings(report: &mut Vec<Diagnostic>) {
 struct Checker<'a> {
     environment: &'a Environment<'a>,
     report: &'a RefCell<Vec<Diagnostic>>,
-    backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    references: &'a RefCell<Vec<Reference>>,
     uses: &'a RefCell<Vec<AuthUse>>,
     told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
@@ -183,7 +183,7 @@ impl Checker<'_> {
             let scope = Scope {
                 environment: self.environment,
                 report: self.report,
-                backends: self.backends,
+                references: self.references,
                 userlists: self.uses,
                 told: self.told,
                 bases: &bases,
@@ -292,7 +292,7 @@ impl Checker<'_> {
         Scope {
             environment: self.environment,
             report: self.report,
-            backends: self.backends,
+            references: self.references,
             userlists: self.uses,
             told: self.told,
             bases: &self.global.bases,

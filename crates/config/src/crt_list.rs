@@ -193,7 +193,7 @@ fn own_policy(
     let scope = Scope {
         environment: &environment,
         report: &report,
-        backends: &RefCell::default(),
+        references: &RefCell::default(),
         bases: &bases,
         userlists: &RefCell::default(),
         told: &RefCell::<BTreeSet<String>>::default(),

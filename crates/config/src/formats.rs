@@ -23,13 +23,13 @@ pub(crate) struct Formats {
 impl Formats {
     pub(crate) fn new(environment: &Environment<'_>, report: &mut Vec<Diagnostic>) -> Self {
         let notices = RefCell::new(Vec::new());
-        let backends = RefCell::new(Vec::new());
+        let references = RefCell::new(Vec::new());
         let userlists = RefCell::new(Vec::new());
         let context = Context {
             surroundings: environment,
             stage: Stage::Log,
             notices: &notices,
-            backends: &backends,
+            references: &references,
             userlists: &userlists,
         };
         let mut read = |text: &str| {

@@ -25,6 +25,7 @@ pub mod node_address;
 mod parser;
 mod predicates;
 mod preprocess;
+mod references;
 mod resolve;
 pub mod source;
 mod tracking;

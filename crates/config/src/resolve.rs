@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
-use crate::{tracking, warnings};
+use crate::{references, tracking, warnings};
 
 /// `registry … expire` where none is given: as long as the PHP service waits.
 const EXPIRE_DEFAULT: Duration = Duration::from_secs(300);
@@ -38,9 +38,7 @@ pub(crate) fn resolve(
         warnings::settle(draft, report);
     }
     let names = Names::new(&drafts.proxies);
-    for (name, span) in &drafts.named {
-        names.backend(name, *span, "sample expression", report);
-    }
+    references::check(&drafts, &names, report);
     for (number, target) in drafts.global.global.log.iter_mut().enumerate() {
         target.number = number;
     }
@@ -183,7 +181,7 @@ fn unique_names(proxies: &[Draft], report: &mut Vec<Diagnostic>) {
 }
 
 /// Backends by name.
-struct Names {
+pub(crate) struct Names {
     ids: BTreeMap<Arc<str>, BackendId>,
     modes: Vec<Mode>,
     /// Those a computed name may lead to: of all frontends in mode tcp, of those in mode http.
@@ -227,7 +225,7 @@ impl Names {
         self.backend(&named.name, named.span, what, report)
     }
 
-    fn backend(
+    pub(crate) fn backend(
         &self,
         name: &str,
         span: Span,

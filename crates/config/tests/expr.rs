@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use config::Surroundings;
 use config::diagnostics::{Diagnostic, Severity};
 use config::expr::acl::{self, AclTable};
-use config::expr::{Context, Stage, condition, format, sample};
+use config::expr::{Context, Referred, Stage, condition, format, sample};
 use config::lexer::Word;
 use config::source::{SourceId, Span};
 use proptest::prelude::*;
@@ -58,12 +58,12 @@ fn say(
     parse: impl Fn(&[Word], &Context<'_>) -> Result<(), Diagnostic>,
 ) -> String {
     let notices = RefCell::new(Vec::new());
-    let backends = RefCell::new(Vec::new());
+    let references = RefCell::new(Vec::new());
     let context = Context {
         surroundings: &World,
         stage,
         notices: &notices,
-        backends: &backends,
+        references: &references,
         userlists: &RefCell::default(),
     };
     let result = parse(&words(line), &context);
@@ -492,21 +492,18 @@ fn a_later_line_of_the_same_name_counts_too() {
 
 #[test]
 fn backends_that_samples_name_are_reported() {
-    let (notices, backends) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    let (notices, references) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
     let context = Context {
         surroundings: &World,
         stage: Stage::Request,
         notices: &notices,
-        backends: &backends,
+        references: &references,
         userlists: &RefCell::default(),
     };
     format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
-    let named: Vec<String> = backends
-        .borrow()
-        .iter()
-        .map(|(name, _)| name.to_string())
-        .collect();
-    assert_eq!(named, ["api"]);
+    let references = references.into_inner();
+    let named: Vec<_> = references.iter().map(|it| it.named.clone()).collect();
+    assert_eq!(named, [Referred::Backend("api".into())]);
 }
 
 proptest! {

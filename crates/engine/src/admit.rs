@@ -7,6 +7,7 @@ use routing::sample::{ConnectionFacts, Facts, NoMemory};
 
 use crate::clock;
 use crate::counters::Count;
+use crate::figures::Asker;
 use crate::listen::pace;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
@@ -79,11 +80,10 @@ fn judge<'r>(
     frontend: &FrontendState,
     worker: &Worker,
 ) -> Option<&'r TcpAction> {
-    let site = worker.shared.site.load();
-    let usable = |name: Option<&str>| {
-        let mut backends = site.backends.iter();
-        let backend = backends.find(|backend| name == Some(&**backend.name()));
-        backend.map_or(0, |backend| backend.usable_count())
+    let process = Asker {
+        worker,
+        frontend,
+        backend: None,
     };
     let facts = Facts {
         request: None,
@@ -95,7 +95,7 @@ fn judge<'r>(
         backend: None,
         server_tls: None,
         memory: &NoMemory,
-        usable_servers: &usable,
+        process: &process,
         now: clock::wall(),
         random: fastrand::u64(..),
     };

@@ -70,8 +70,7 @@ fn run(rules: Rules, head: &mut ResponseHead, session: &Session) -> Option<Stopp
         if rules.is_empty() {
             continue;
         }
-        let usable = |name: Option<&str>| session.usable_servers(name);
-        let facts = session.facts(&usable, None, None);
+        let facts = session.facts(None, None);
         let pages = session.error_pages();
         let stopped = routing::rules::response(rules, head, &facts, session, &pages);
         if stopped.is_some() {

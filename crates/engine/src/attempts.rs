@@ -331,10 +331,7 @@ impl<'a> Attempts<'a> {
         }
         let balancing = &self.backend.conf().balancing;
         let hash = match balancing.algorithm {
-            Balance::Hash(_) => {
-                let usable = |name: Option<&str>| session.usable_servers(name);
-                session_hash(balancing, &session.facts(&usable, head, None))
-            }
+            Balance::Hash(_) => session_hash(balancing, &session.facts(head, None)),
             _ => None,
         };
         let ask = Ask {
@@ -560,8 +557,7 @@ fn stuck_in_queue() -> NoServer {
 /// The name for the TLS handshake with the server: `sni EXPR` (manual 5.2).
 fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>> {
     let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, head, None);
+    let facts = session.facts(head, None);
     let name = routing::sample::eval(sample, &facts)?.into_text();
     Some(String::from_utf8_lossy(&name).into())
 }

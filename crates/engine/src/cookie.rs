@@ -45,8 +45,7 @@ pub(crate) fn read(request: &mut Request, backend: &BackendState) -> Option<Pers
     }
     let Request { head, session, .. } = request;
     let persistence = {
-        let usable = |name: Option<&str>| session.usable_servers(name);
-        let facts = session.facts(&usable, Some(head), None);
+        let facts = session.facts(Some(head), None);
         cookie::persistence(&conf.persist_rules, &facts)
     };
     let mut persisted = Persisted {

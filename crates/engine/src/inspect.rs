@@ -143,10 +143,7 @@ pub(crate) async fn request(
         if let Some(limits) = &limits {
             seen.look_for_request(limits, full);
         }
-        let ruling = {
-            let usable = |name: Option<&str>| session.usable_servers(name);
-            content::rule(rules, &session.facts(&usable, None, None))
-        };
+        let ruling = { content::rule(rules, &session.facts(None, None)) };
         match ruling {
             Ruling::Wait => {}
             Ruling::Pass => return settle(session, Verdict::Pass),
@@ -228,8 +225,7 @@ pub(crate) async fn response(
             ..Content::default()
         };
         let ruling = {
-            let usable = |name: Option<&str>| session.usable_servers(name);
-            let facts = session.facts(&usable, None, None);
+            let facts = session.facts(None, None);
             content::rule(rules, &Facts { content, ..facts })
         };
         match ruling {

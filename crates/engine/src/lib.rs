@@ -22,6 +22,7 @@ mod end;
 mod exchange;
 mod exchanges;
 pub mod export;
+mod figures;
 mod followers;
 mod forward;
 pub mod glance;

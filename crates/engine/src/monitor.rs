@@ -19,8 +19,7 @@ pub(crate) fn answer(request: &Request) -> Option<Answer> {
         return None;
     }
     let session = &request.session;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, Some(&request.head), None);
+    let facts = session.facts(Some(&request.head), None);
     let fails = conduct.monitor_fail.iter();
     let failed = { fails }.any(|fails| condition::holds(Some(fails), &facts));
     let status = if failed { 503 } else { 200 };

@@ -16,8 +16,7 @@ use crate::site::BackendState;
 pub(crate) fn read(session: &Session, backend: &BackendState) -> Option<Persisted> {
     let conf = backend.conf();
     let name = conf.persist_rdp_cookie.as_ref()?;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, None, None);
+    let facts = session.facts(None, None);
     let address = routing::rdp::server_address(name, facts.content.request?)?;
     let persistence = cookie::persistence(&conf.persist_rules, &facts);
     let forced = persistence == Persistence::Forced;

@@ -282,8 +282,7 @@ async fn prove(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
 
 fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<BackendId> {
     let session = &request.session;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, Some(&request.head), None);
+    let facts = session.facts(Some(&request.head), None);
     routing::decide::backend(frontend.conf(), &facts, &**session)
 }
 
@@ -315,8 +314,7 @@ async fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict
 /// What these rules say; asked twice they say it twice, and nothing else comes of it.
 fn judge_as_bytes(request: &Request, proxy: &Proxy) -> inspect::Verdict {
     let Request { head, session, .. } = request;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let mut facts = session.facts(&usable, Some(head), None);
+    let mut facts = session.facts(Some(head), None);
     facts.content.request_len = session.received();
     inspect::understood(&proxy.tcp.request, &facts)
 }
@@ -328,8 +326,7 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
     }
     let ruled = {
         let Request { head, session, .. } = &mut *request;
-        let usable = |name: Option<&str>| session.usable_servers(name);
-        let facts = session.facts(&usable, None, None);
+        let facts = session.facts(None, None);
         let pages = session.error_pages();
         let rules = &proxy.http_request;
         routing::rules::request(rules, from, head, &facts, &**session, &pages)
@@ -375,8 +372,7 @@ pub(crate) fn is_own_half(frontend: &FrontendState, backend: &BackendState) -> b
 
 /// Where a TCP session goes: conditions may look at the connection alone.
 pub(crate) fn tcp_backend(site: &Site, session: &Session) -> Option<Arc<BackendState>> {
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, None, None);
+    let facts = session.facts(None, None);
     let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts, session)?;
     Some(site.backends[index].clone())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use config::model::{MappedHost, MappedPort, RingKey, Server, ServerAddress};
-use routing::balance::{Candidate, ServerKey, crc32, ring_point};
+use routing::balance::{Candidate, SCALE, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
 
@@ -164,6 +164,11 @@ impl ServerState {
             _ => maxconn,
         };
         self.sessions.now() < self.warmth.limit(limit)
+    }
+
+    /// Its weight when it is that warm (`slowstart`).
+    pub(crate) fn weight_at(&self, ramp: u16) -> u64 {
+        (self.weight.load(Relaxed) * u64::from(ramp)).div_ceil(u64::from(SCALE))
     }
 
     /// What balancing must know of it.

@@ -240,8 +240,7 @@ impl Session {
         status: u16,
         request: Option<&wire::head::RequestHead>,
     ) -> Answer {
-        let usable = |name: Option<&str>| self.usable_servers(name);
-        let facts = self.facts(&usable, request, None);
+        let facts = self.facts(request, None);
         routing::rules::error(status, &facts, self, &self.error_pages())
     }
 
@@ -492,18 +491,16 @@ impl Session {
     /// What rules and log formats may look at.
     pub(crate) fn facts<'a>(
         &'a self,
-        usable_servers: &'a dyn Fn(Option<&str>) -> u64,
         request: Option<&'a wire::head::RequestHead>,
         response: Option<&'a wire::head::ResponseHead>,
     ) -> routing::sample::Facts<'a> {
-        self.facts_at(clock::wall(), usable_servers, request, response)
+        self.facts_at(clock::wall(), request, response)
     }
 
     /// The same for who has just looked at the clock.
     fn facts_at<'a>(
         &'a self,
         now: Duration,
-        usable_servers: &'a dyn Fn(Option<&str>) -> u64,
         request: Option<&'a wire::head::RequestHead>,
         response: Option<&'a wire::head::ResponseHead>,
     ) -> routing::sample::Facts<'a> {
@@ -519,7 +516,7 @@ impl Session {
             backend: self.backend.as_ref().map(|b| &**b.name()),
             server_tls: self.server_tls,
             memory: self,
-            usable_servers,
+            process: self,
             now,
             random: fastrand::u64(..),
             logins: self.logins.as_deref(),
@@ -531,16 +528,6 @@ impl Session {
         self.inspected
             .take()
             .map_or_else(Buffer::default, |seen| seen.into_buffer())
-    }
-
-    /// Answers `nbsrv`: of the named backend, or of the one in use.
-    pub(crate) fn usable_servers(&self, name: Option<&str>) -> u64 {
-        let site = self.worker().shared.site.load();
-        let backend = match name {
-            Some(name) => site.backends.iter().find(|b| **b.name() == *name),
-            None => self.backend.as_ref(),
-        };
-        backend.map_or(0, |b| b.usable_count())
     }
 }
 

@@ -188,7 +188,7 @@ fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> Serve
         usable: state.accepts_new(),
         admin: admin_shown(health.admin()),
         checked: health.is_checked(),
-        weight: (state.weight.load(Relaxed) * u64::from(ramp)).div_ceil(u64::from(SCALE)),
+        weight: state.weight_at(ramp),
         weight_set: state.weight.load(Relaxed),
         idle_limit: match state.conf.pooling.idle_max {
             IdleMax::Count(most) => Some(most.into()),

@@ -295,6 +295,7 @@ mod tests {
     use config::source::Source;
 
     use super::*;
+    use crate::process::NoProcess;
     use crate::sample::ConnectionFacts;
 
     struct Nothing;
@@ -336,7 +337,7 @@ mod tests {
                 frontend: "f",
                 backend: None,
                 server_tls: None,
-                usable_servers: &|_| 0,
+                process: &NoProcess,
                 now: std::time::Duration::ZERO,
                 random: 0,
             };

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use config::expr::{Converter, Operator, Split, TimeUnit, embedded_v4};
+use config::expr::{BackendFigure, Converter, Operator, Split, TimeUnit, embedded_v4};
 
 use crate::dates;
 use crate::fields::split_port;
-use crate::sample::{Facts, servers};
+use crate::process::Asked;
+use crate::sample::Facts;
 use crate::value::{Value, leading_int};
 
 /// Longest text a converter may make, bytes. Chains such as `hex,hex,hex` and `regsub` with `g`
@@ -54,7 +55,9 @@ fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> O
         Converter::Length => Value::Int(value.to_text().len() as i64),
         Converter::NbSrv => {
             let name = value.to_text();
-            Value::Int(servers(Some(std::str::from_utf8(&name).ok()?), facts))
+            let name = std::str::from_utf8(&name).ok()?;
+            let asked = Asked::Backend(BackendFigure::UsableServers, Some(name));
+            facts.process.tell(asked).unwrap_or(Value::Int(0))
         }
         Converter::PortOnly => Value::Int(port(&value.to_text())),
         Converter::Hex2Int => Value::Int(hex_int(&value.to_text())?),

@@ -17,6 +17,7 @@ pub mod health;
 mod md5_crypt;
 pub mod pages;
 pub mod pattern;
+pub mod process;
 pub mod rates;
 pub mod rdp;
 pub mod rules;

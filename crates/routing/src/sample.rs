@@ -14,6 +14,7 @@ use crate::auth::{self, Logins};
 use crate::content::{self, Content};
 use crate::convert;
 use crate::fields::{self, Pairs};
+use crate::process::{self, Process};
 use crate::value::leading_int;
 
 pub use crate::tls::{ClientCertificate, ServerTlsFacts, TlsFacts};
@@ -39,8 +40,8 @@ pub struct Facts<'a> {
     pub server_tls: Option<ServerTlsFacts>,
     /// What is remembered of the session.
     pub memory: &'a dyn Memory,
-    /// How many servers of a backend can be used; `None`: of the current one.
-    pub usable_servers: &'a dyn Fn(Option<&str>) -> u64,
+    /// What may be asked of the running process.
+    pub process: &'a dyn Process,
     /// Since 1970, UTC.
     pub now: Duration,
     /// Drawn anew for each request.
@@ -313,7 +314,7 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::DstPort => port_of(facts.connection.dst),
         Fetch::FeName => Some(Value::text(facts.frontend.as_bytes())),
         Fetch::BeName => facts.backend.map(|name| Value::text(name.as_bytes())),
-        Fetch::NbSrv(backend) => Some(Value::Int(servers(backend.as_deref(), facts))),
+        Fetch::State(fetch) => process::value(fetch, facts.process),
         Fetch::Rand { range, salt } => Some(Value::Int(draw(*range, *salt, facts.random))),
         Fetch::Date { offset, unit } => {
             let since_1970 = match unit {
@@ -500,11 +501,6 @@ fn logged_in<'a>(list: &str, facts: &Facts<'a>) -> Option<&'a [Arc<str>]> {
         facts.memory.want_login();
     }
     facts.logins?.groups(list, fields)
-}
-
-/// Servers of a backend that can be used.
-pub(crate) fn servers(backend: Option<&str>, facts: &Facts<'_>) -> i64 {
-    i64::try_from((facts.usable_servers)(backend)).unwrap_or(i64::MAX)
 }
 
 /// A number below the range, from what was drawn for the request and where the fetch is written.

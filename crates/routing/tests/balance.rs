@@ -15,6 +15,7 @@ use routing::balance::{
     session_hash, wt6,
 };
 use routing::content::Content;
+use routing::process::NoProcess;
 use routing::sample::{ConnectionFacts, Facts};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::RequestHead;
@@ -122,7 +123,7 @@ fn hash_of(balancing: &Balancing, balance: &str, key: &str) -> Option<u32> {
         frontend: "fe",
         backend: None,
         server_tls: None,
-        usable_servers: &|_| 0,
+        process: &NoProcess,
         now: Duration::ZERO,
         random: 7,
         logins: None,

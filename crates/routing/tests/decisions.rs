@@ -17,8 +17,9 @@ use proptest::prelude::*;
 use routing::condition::holds;
 use routing::content::Content;
 use routing::format::NoVariables;
+use routing::process::{Asked, Process};
 use routing::rules::{self, Outcome, Stopped};
-use routing::sample::{ConnectionFacts, Facts, TlsFacts};
+use routing::sample::{ConnectionFacts, Facts, TlsFacts, Value};
 use routing::{access, auth, decide, pages};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::{Fields, RequestHead, ResponseHead};
@@ -83,11 +84,20 @@ fn with_facts<T>(head: &RequestHead, test: impl FnOnce(&Facts<'_>) -> T) -> T {
         frontend: "fe",
         backend: None,
         server_tls: None,
-        usable_servers: &|_| 0,
+        process: &Empty,
         now: Duration::from_secs(1_795_337_577),
         random: 7,
         logins: None,
     })
+}
+
+/// A process without servers and sessions.
+struct Empty;
+
+impl Process for Empty {
+    fn tell(&self, _: Asked<'_>) -> Option<Value<'static>> {
+        Some(Value::Int(0))
+    }
 }
 
 fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
@@ -95,7 +105,7 @@ fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
         surroundings: &World,
         stage,
         notices: &RefCell::new(Vec::new()),
-        backends: &RefCell::new(Vec::new()),
+        references: &RefCell::new(Vec::new()),
         userlists: &RefCell::new(Vec::new()),
     })
 }

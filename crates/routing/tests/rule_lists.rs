@@ -15,6 +15,7 @@ use routing::condition::holds;
 use routing::content::Content;
 use routing::decide;
 use routing::format::NoVariables;
+use routing::process::NoProcess;
 use routing::rules::{self, Outcome};
 use routing::sample::{ConnectionFacts, Facts, Memory, Value};
 use wire::h1::{Limits, Parsed, parse_request};
@@ -100,7 +101,7 @@ fn with_facts<T>(head: Option<&RequestHead>, test: impl FnOnce(&Facts<'_>) -> T)
         frontend: "fe",
         backend: None,
         server_tls: None,
-        usable_servers: &|_| 0,
+        process: &NoProcess,
         now: Duration::from_secs(1_795_337_577),
         random: 7,
         logins: None,

@@ -11,10 +11,11 @@ use crate::expr::tls::{
     Whose::{Client, Ours},
 };
 use crate::expr::{
-    AuthUse, Constant, Context, Fetch, Kind, Named, Needs, Parameter, Recalled, Side, TimeUnit,
+    AuthUse, BackendFigure, Constant, Context, Fetch, FrontendFigure, Kind, Named, Needs,
+    Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, state,
 };
 
-use Build::{Cookie, Header, HeaderName, Plain, With};
+use Build::{Cookie, Header, HeaderName, OfBackend, OfFrontend, OfProcess, OfServer, Plain, With};
 use Kind::{Addr, Bin, Bool, Int, Method, Str};
 use Needs::{
     AnyBytes, AnyHead, RequestBytes, RequestHead, RequestLine, ResponseBytes, ResponseHead,
@@ -42,6 +43,14 @@ enum Build {
     HeaderName(fn(Named) -> Fetch),
     /// `(name)` of a cookie.
     Cookie(fn(Named) -> Fetch),
+    /// `(backend)`, or nothing for the one in use.
+    OfBackend(BackendFigure),
+    /// `(frontend)`, or nothing for the one at hand.
+    OfFrontend(FrontendFigure),
+    /// `([backend/]server)`.
+    OfServer(ServerFigure),
+    /// Nothing: it is asked of the process.
+    OfProcess(ProcessFigure),
     /// Something of its own.
     With(fn(&mut Arguments, &Context<'_>) -> Result<Fetch, Diagnostic>),
 }
@@ -63,6 +72,10 @@ impl Row {
             Header(fetch) => fetch(header(arguments, side)?),
             HeaderName(fetch) => fetch(header_name(arguments, side)),
             Cookie(fetch) => fetch(cookie(arguments, side)),
+            OfBackend(figure) => state::backend(*figure, arguments, context),
+            OfFrontend(figure) => state::frontend(*figure, arguments, context),
+            OfServer(figure) => state::server(*figure, arguments, context)?,
+            OfProcess(figure) => Fetch::State(StateFetch::Process(*figure)),
             With(build) => build(arguments, context)?,
         })
     }
@@ -103,7 +116,32 @@ static ROWS: &[Row] = &[
     // the process and the connection
     row(&["date"], Int, Session, With(date)),
     row(&["rand"], Int, Session, With(random)),
-    row(&["nbsrv"], Int, Session, With(usable_servers)),
+    row(&["nbsrv"], Int, Session, OfBackend(BackendFigure::UsableServers)),
+    row(&["be_conn"], Int, Session, OfBackend(BackendFigure::Sessions)),
+    row(&["be_conn_free"], Int, Session, OfBackend(BackendFigure::FreePlaces)),
+    row(&["be_sess_rate"], Int, Session, OfBackend(BackendFigure::SessionRate)),
+    row(&["be_id"], Int, Session, Plain(Fetch::State(StateFetch::Backend(BackendFigure::Id, None)))),
+    row(&["queue"], Int, Session, OfBackend(BackendFigure::Queued)),
+    row(&["avg_queue"], Int, Session, OfBackend(BackendFigure::QueuedByServer)),
+    row(&["connslots"], Int, Session, OfBackend(BackendFigure::Slots)),
+    row(&["fe_conn"], Int, Session, OfFrontend(FrontendFigure::Sessions)),
+    row(&["fe_req_rate"], Int, Session, OfFrontend(FrontendFigure::RequestRate)),
+    row(&["fe_sess_rate"], Int, Session, OfFrontend(FrontendFigure::SessionRate)),
+    row(&["fe_id"], Int, Session, Plain(Fetch::State(StateFetch::Frontend(FrontendFigure::Id, None)))),
+    row(&["srv_is_up"], Bool, Session, OfServer(ServerFigure::IsUp)),
+    row(&["srv_conn"], Int, Session, OfServer(ServerFigure::Sessions)),
+    row(&["srv_conn_free"], Int, Session, OfServer(ServerFigure::FreePlaces)),
+    row(&["srv_queue"], Int, Session, OfServer(ServerFigure::Queued)),
+    row(&["srv_sess_rate"], Int, Session, OfServer(ServerFigure::SessionRate)),
+    row(&["srv_weight"], Int, Session, OfServer(ServerFigure::Weight)),
+    row(&["srv_uweight"], Int, Session, OfServer(ServerFigure::WeightSet)),
+    row(&["srv_iweight"], Int, Session, OfServer(ServerFigure::WeightConfigured)),
+    row(&["act_conn"], Int, Session, OfProcess(ProcessFigure::Connections)),
+    row(&["hostname"], Str, Session, OfProcess(ProcessFigure::Hostname)),
+    row(&["pid"], Int, Session, OfProcess(ProcessFigure::Pid)),
+    row(&["stopping"], Bool, Session, OfProcess(ProcessFigure::Stopping)),
+    row(&["thread"], Int, Session, OfProcess(ProcessFigure::Thread)),
+    row(&["uptime"], Int, Session, OfProcess(ProcessFigure::Uptime)),
     row(&["fe_name"], Str, Session, Plain(Fetch::FeName)),
     row(&["be_name"], Str, Session, Plain(Fetch::BeName)),
     row(&["src"], Addr, Session, Plain(Fetch::Src)),
@@ -352,18 +390,6 @@ fn random(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnosti
         range: range.filter(|range| *range > 0),
         salt: span.start,
     })
-}
-
-fn usable_servers(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
-    let Some((name, span)) = arguments.optional() else {
-        return Ok(Fetch::NbSrv(None));
-    };
-    let name: Arc<str> = name.into();
-    context
-        .backends
-        .borrow_mut()
-        .push((Arc::clone(&name), span));
-    Ok(Fetch::NbSrv(Some(name)))
 }
 
 fn auth(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {

@@ -16,6 +16,7 @@ mod patterns;
 mod regexes;
 pub mod sample;
 pub mod sets;
+mod state;
 mod tls;
 
 use std::cell::RefCell;
@@ -29,6 +30,10 @@ use crate::source::Span;
 pub use content::{BlockStart, ContentFetch};
 pub use format::{Flags, Format, Part, Variable};
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
+pub use state::{
+    BackendFigure, FrontendFigure, ProcessFigure, Reference, Referred, ServerFigure, ServerPath,
+    StateFetch,
+};
 pub use tls::{CertificatePart, NamePart, TlsFetch, Whose};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
@@ -40,9 +45,9 @@ pub struct Context<'a> {
     pub stage: Stage,
     /// Warnings and notices are added here; alerts are returned.
     pub notices: &'a RefCell<Vec<Diagnostic>>,
-    /// Backends that expressions name (`nbsrv(x)`): the caller checks that they exist once all
-    /// sections are read.
-    pub backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    /// Sections and servers that expressions name (`nbsrv(x)`): the caller checks that they exist
+    /// once all sections are read.
+    pub references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name (`http_auth(x)`), for the same check.
     pub userlists: &'a RefCell<Vec<AuthUse>>,
 }
@@ -297,8 +302,8 @@ pub enum Fetch {
     FeName,
     /// `be_name`.
     BeName,
-    /// `nbsrv[(backend)]`: servers of a backend that can be used; `None`: the current backend.
-    NbSrv(Option<Arc<str>>),
+    /// What the running process can tell (`nbsrv`, `be_conn` …).
+    State(StateFetch),
     /// `http_auth(userlist)`: whether the credentials are those of one of its users.
     HttpAuth(Arc<str>),
     /// `http_auth_group(userlist)`: the user's name if they are; an ACL compares its groups.

@@ -46,7 +46,7 @@ use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{AuthUse, Context, Stage};
+use crate::expr::{AuthUse, Context, Reference, Stage};
 use crate::lexer::Word;
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -214,7 +214,7 @@ pub(crate) struct Scope<'a> {
     /// Warnings and notices, and alerts beyond the one a parse function returns.
     pub(crate) report: &'a RefCell<Vec<Diagnostic>>,
     /// Backends that expressions name.
-    pub(crate) backends: &'a RefCell<Vec<(Arc<str>, Span)>>,
+    pub(crate) references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name.
     pub(crate) userlists: &'a RefCell<Vec<AuthUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
@@ -264,7 +264,7 @@ impl Scope<'_> {
             surroundings: self.environment,
             stage,
             notices: self.report,
-            backends: self.backends,
+            references: self.references,
             userlists: self.userlists,
         }
     }

@@ -164,8 +164,7 @@ fn refuse(conf: &StatsPage, request: &Request) -> Option<Wanted> {
     if conf.http_request.is_empty() {
         return None;
     }
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, None, None);
+    let facts = session.facts(None, None);
     // The rules of the page change nothing: a copy is only made because others may.
     let mut head = request.head.clone();
     let ruled =
@@ -203,8 +202,7 @@ fn asks_with_realm(conf: &StatsPage) -> bool {
 /// `stats admin`.
 fn is_admin(conf: &StatsPage, request: &Request) -> bool {
     let session = &request.session;
-    let usable = |name: Option<&str>| session.usable_servers(name);
-    let facts = session.facts(&usable, Some(&request.head), None);
+    let facts = session.facts(Some(&request.head), None);
     let mut conditions = conf.admin.iter();
     conditions.any(|it| condition::holds(Some(it), &facts))
 }

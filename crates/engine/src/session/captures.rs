@@ -149,8 +149,7 @@ impl Session {
         };
         // An id that is to contain itself contains nothing there.
         self.note(|notes| notes.unique_id = Some(Box::default()));
-        let usable = |name: Option<&str>| self.usable_servers(name);
-        let facts = self.facts(&usable, head, None);
+        let facts = self.facts(head, None);
         let mut id = Vec::new();
         routing::format::render(format, &facts, self, &mut id);
         self.note(|notes| notes.unique_id = Some(id.into()));

@@ -171,8 +171,7 @@ impl Session {
     }
 
     fn render(&self, format: &Format, ending: &Ending<'_>, now: Duration, out: &mut Vec<u8>) {
-        let usable = |name: Option<&str>| self.usable_servers(name);
-        let facts = self.facts_at(now, &usable, None, None);
+        let facts = self.facts_at(now, None, None);
         routing::format::render(format, &facts, ending, out);
     }
 }
