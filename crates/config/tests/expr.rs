@@ -456,8 +456,8 @@ fn formats() {
             "~ Q: the flag 'Q' has no sign and does nothing | expected flags such as '+Q', '-Q', '+X' or '+E'",
         ),
         (
-            "%[var(txn.x)]",
-            "! var: fetch 'var' is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "%[var(tnx.x)]",
+            "! tnx.x: invalid variable name 'tnx.x': there is no scope 'tnx' | did you mean 'txn'?",
         ),
     ];
     for (line, expected) in cases {

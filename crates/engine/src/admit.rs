@@ -1,9 +1,12 @@
 //! `tcp-request connection` and `tcp-request session`: whether a connection is served at all (manual
 //! 4.2). Nothing was read of it yet, and who is refused is not logged, only counted.
 
-use config::model::{TcpAction, TcpRule};
+use config::expr::{Recalled, VarName};
+use config::model::{LogLevel, TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
-use routing::sample::{ConnectionFacts, Facts, NoMemory};
+use routing::format::NoVariables;
+use routing::sample::{ConnectionFacts, Facts, Memory, NoMemory, Value};
+use routing::variables::Held;
 
 use crate::clock;
 use crate::counters::Count;
@@ -12,6 +15,7 @@ use crate::listen::pace;
 use crate::serve::Accepted;
 use crate::site::FrontendState;
 use crate::stream::Stream;
+use crate::variables;
 use crate::worker::{Room, Worker};
 
 /// `tcp-request connection`: right after the accept. `None`: it was refused and is gone.
@@ -24,13 +28,13 @@ pub(crate) fn connection(
     if rules.is_empty() {
         return Some(accepted);
     }
-    let facts = ConnectionFacts {
-        src: accepted.peer,
-        dst: accepted.dst,
-        ..ConnectionFacts::default()
-    };
     for rule in rules {
-        match judge(std::slice::from_ref(rule), &facts, frontend, worker) {
+        match judge(
+            std::slice::from_ref(rule),
+            &accepted.facts,
+            frontend,
+            worker,
+        ) {
             None => {}
             Some(TcpAction::ExpectProxy) => accepted.expects_proxy = true,
             Some(TcpAction::Reject) => {
@@ -94,13 +98,49 @@ fn judge<'r>(
         frontend: frontend.name(),
         backend: None,
         server_tls: None,
-        memory: &NoMemory,
+        memory: &Admission { connection, worker },
         process: &process,
         now: clock::wall(),
         random: fastrand::u64(..),
     };
-    match content::rule(rules, &facts) {
+    match content::rule(rules, &facts, &NoVariables) {
         Ruling::Act(action) => Some(action),
         Ruling::Pass | Ruling::Wait => None,
+    }
+}
+
+/// What is remembered of a connection that is no session yet: its variables, and those of the process.
+struct Admission<'a> {
+    connection: &'a ConnectionFacts,
+    worker: &'a Worker,
+}
+
+impl Memory for Admission<'_> {
+    fn recall(&self, what: Recalled) -> Option<Value<'static>> {
+        NoMemory.recall(what)
+    }
+
+    fn status(&self) -> Option<u16> {
+        None
+    }
+
+    fn keep_of_request(&self, _: usize, _: &[u8]) {}
+
+    fn keep_of_response(&self, _: usize, _: &[u8]) {}
+
+    fn set_log_level(&self, _: LogLevel) {}
+
+    fn is_login_wanted(&self) -> bool {
+        false
+    }
+
+    fn want_login(&self) {}
+
+    fn variable(&self, name: &VarName) -> Held {
+        variables::get(name, None, self.connection, &self.worker.shared)
+    }
+
+    fn set_variable(&self, name: &VarName, value: Option<Value<'static>>) -> bool {
+        variables::set(name, value, None, self.connection, &self.worker.shared)
     }
 }

@@ -143,7 +143,7 @@ pub(crate) async fn request(
         if let Some(limits) = &limits {
             seen.look_for_request(limits, full);
         }
-        let ruling = { content::rule(rules, &session.facts(None, None)) };
+        let ruling = content::rule(rules, &session.facts(None, None), session);
         match ruling {
             Ruling::Wait => {}
             Ruling::Pass => return settle(session, Verdict::Pass),
@@ -176,7 +176,7 @@ fn verdict(action: &TcpAction) -> Verdict {
         | TcpAction::Close
         | TcpAction::ExpectProxy
         | TcpAction::Capture(_)
-        | TcpAction::SetLogLevel(_) => Verdict::Pass,
+        | TcpAction::Common(_) => Verdict::Pass,
         TcpAction::SwitchToHttp => Verdict::Http,
         TcpAction::Reject => Verdict::Reject,
         TcpAction::SilentDrop => Verdict::Drop,
@@ -184,8 +184,8 @@ fn verdict(action: &TcpAction) -> Verdict {
 }
 
 /// `tcp-request content` rules where the request is understood already: nothing is waited for.
-pub(crate) fn understood(rules: &[TcpRule], facts: &Facts<'_>) -> Verdict {
-    match content::rule(rules, facts) {
+pub(crate) fn understood(rules: &[TcpRule], facts: &Facts<'_>, session: &Session) -> Verdict {
+    match content::rule(rules, facts, session) {
         Ruling::Act(action) => verdict(action),
         Ruling::Pass | Ruling::Wait => Verdict::Pass,
     }
@@ -226,7 +226,7 @@ pub(crate) async fn response(
         };
         let ruling = {
             let facts = session.facts(None, None);
-            content::rule(rules, &Facts { content, ..facts })
+            content::rule(rules, &Facts { content, ..facts }, &*session)
         };
         match ruling {
             Ruling::Wait => {}

@@ -67,6 +67,7 @@ mod tls;
 mod tunnel;
 mod tunnels;
 mod upstream;
+mod variables;
 mod warmup;
 mod watch;
 mod worker;

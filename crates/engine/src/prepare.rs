@@ -11,6 +11,10 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use config::diagnostics::Diagnostic;
 use config::model::{Backend, Config, Server};
+use routing::content::Content;
+use routing::process::NoProcess;
+use routing::sample::{ConnectionFacts, Facts, NoMemory};
+use routing::variables::{self, ProcessVariables};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::Clock;
@@ -309,6 +313,30 @@ impl Bound {
         })
     }
 
+    /// What `global` sets. Nothing is known yet but the time.
+    fn variables(&self) -> ProcessVariables {
+        let process = ProcessVariables::default();
+        let global = &self.config.global;
+        if !global.variables.is_empty() {
+            let facts = Facts {
+                request: None,
+                response: None,
+                content: Content::default(),
+                connection: &ConnectionFacts::default(),
+                frontend: "",
+                backend: None,
+                server_tls: None,
+                memory: &NoMemory,
+                process: &NoProcess,
+                now: crate::clock::wall(),
+                random: fastrand::u64(..),
+                logins: None,
+            };
+            variables::begin(&process, &global.variables, &global.tune.vars, &facts);
+        }
+        process
+    }
+
     fn share(&self, workers: usize, spread: Spread) -> std::io::Result<Shared> {
         let clock = Clock::new();
         let backends = self.backends(workers);
@@ -323,6 +351,7 @@ impl Bound {
             }),
             started: crate::clock::wall(),
             clock,
+            variables: self.variables(),
             counters: Counters::new(Shared::writers(workers)),
             connections: Gauge::default(),
             spread,

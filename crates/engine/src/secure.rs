@@ -41,7 +41,7 @@ pub(crate) async fn secure(
     let Accepted {
         carrier,
         peer,
-        dst,
+        mut facts,
         bind,
         mut room,
         expects_proxy,
@@ -52,11 +52,6 @@ pub(crate) async fn secure(
     let limit = timeouts
         .client_hs
         .unwrap_or(client_limit.min(HANDSHAKE_MAX));
-    let mut facts = ConnectionFacts {
-        src: peer,
-        dst,
-        ..ConnectionFacts::default()
-    };
     let accept_proxy = expects_proxy || frontend.conf().binds[bind].accept_proxy;
     let shaking = handshake(carrier, bind, accept_proxy, frontend, &mut facts);
     let shaken = within(Some(limit), shaking).await;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{BackendId, Mode, Proxy};
 use routing::rules::{Outcome as Ruled, Stopped};
-use routing::sample::Memory as _;
+use routing::sample::{ConnectionFacts, Memory as _};
 
 use crate::admit;
 use crate::client::{After, Client, Request};
@@ -41,8 +41,8 @@ pub(crate) struct Accepted {
     pub(crate) carrier: Carrier,
     /// Who connected; `None` on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
-    /// Where it came to; `None` on a Unix socket.
-    pub(crate) dst: Option<SocketAddr>,
+    /// What is known of it.
+    pub(crate) facts: ConnectionFacts,
     /// Which `bind` of the frontend.
     pub(crate) bind: usize,
     /// Its place in limits and gauges.
@@ -316,7 +316,7 @@ fn judge_as_bytes(request: &Request, proxy: &Proxy) -> inspect::Verdict {
     let Request { head, session, .. } = request;
     let mut facts = session.facts(Some(head), None);
     facts.content.request_len = session.received();
-    inspect::understood(&proxy.tcp.request, &facts)
+    inspect::understood(&proxy.tcp.request, &facts, session)
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.

@@ -446,6 +446,7 @@ impl Session {
         // As in HAProxy, the counts of the log line are those after this session has left.
         self.slot = None;
         self.entered = None;
+        self.forget_request_variables();
         self.log(end, total);
     }
 

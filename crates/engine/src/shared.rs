@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) started: Duration,
     /// Time since start.
     pub(crate) clock: Clock,
+    /// Variables of the process.
+    pub(crate) variables: routing::variables::ProcessVariables,
     /// Process-wide counts.
     pub(crate) counters: Counters,
     /// Client connections now.

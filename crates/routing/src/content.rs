@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 
 use config::expr::{AclEntry, BlockStart, Condition, ContentFetch, Fetch, Needs, Sample, Side};
-use config::model::{RuleCapture, TcpAction, TcpRule};
+use config::model::{Action, RuleCapture, TcpAction, TcpRule};
 use wire::rdp::{self, Cookie};
 use wire::tls_hello::{self, ClientHello, Seen};
 
+use crate::actions;
+use crate::format::Variables;
 use crate::pattern;
 use crate::sample::{self, Facts};
 use crate::value::Value;
@@ -42,13 +44,14 @@ pub enum Ruling<'r> {
 }
 
 /// The first rule whose condition holds; rules behind one that is open are not looked at.
-pub fn rule<'r>(rules: &'r [TcpRule], facts: &Facts<'_>) -> Ruling<'r> {
+pub fn rule<'r>(rules: &'r [TcpRule], facts: &Facts<'_>, variables: &dyn Variables) -> Ruling<'r> {
     for rule in rules {
         match test(rule.condition.as_ref(), facts) {
             Answer::Yes => match &rule.action {
                 TcpAction::Capture(capture) if !keep(capture, facts) => return Ruling::Wait,
                 TcpAction::Capture(_) => {}
-                TcpAction::SetLogLevel(level) => facts.memory.set_log_level(*level),
+                TcpAction::Common(action) if !may_act(action, facts) => return Ruling::Wait,
+                TcpAction::Common(action) => actions::carry_out(action, facts, variables),
                 action => return Ruling::Act(action),
             },
             Answer::Open => return Ruling::Wait,
@@ -70,12 +73,25 @@ fn keep(capture: &RuleCapture, facts: &Facts<'_>) -> bool {
     }
 }
 
+/// Whether the sample that an action keeps is there, or will never be. HAProxy waits for it as for that of a
+/// condition.
+fn may_act(action: &Action, facts: &Facts<'_>) -> bool {
+    let Some(sample) = action.sample().filter(|_| facts.content.growing) else {
+        return true;
+    };
+    !may_change(sample, &facts.content) || sample::eval(sample, facts).is_some()
+}
+
 /// Whether any of the rules looks at an HTTP request.
 pub fn looks_at_request(rules: &[TcpRule]) -> bool {
     rules.iter().any(|rule| {
         let condition = rule.condition.as_ref();
         let kept = match &rule.action {
             TcpAction::Capture(capture) => capture.sample.needs.is_of_request(),
+            TcpAction::Common(action) => {
+                let sample = action.sample();
+                sample.is_some_and(|sample| sample.needs.is_of_request())
+            }
             _ => false,
         };
         kept || condition.is_some_and(Condition::looks_at_request)
@@ -341,7 +357,7 @@ mod tests {
                 now: std::time::Duration::ZERO,
                 random: 0,
             };
-            let said = match rule(&rules, &facts) {
+            let said = match rule(&rules, &facts, &crate::format::NoVariables) {
                 Ruling::Pass => "pass",
                 Ruling::Wait => "wait",
                 Ruling::Act(TcpAction::Accept) => "accept",

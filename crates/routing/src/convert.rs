@@ -14,6 +14,7 @@ use crate::fields::split_port;
 use crate::process::Asked;
 use crate::sample::Facts;
 use crate::value::{Value, leading_int};
+use crate::variables;
 
 /// Longest text a converter may make, bytes. Chains such as `hex,hex,hex` and `regsub` with `g`
 /// grow what a client sends; HAProxy's bound is its buffer (16 kB), ours leaves room for larger ones.
@@ -32,6 +33,14 @@ pub(crate) fn all<'a>(
 
 fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> Option<Value<'a>> {
     Some(match converter {
+        Converter::SetVar(name, when) => {
+            variables::assign(facts.memory, name, when, value.clone());
+            value
+        }
+        Converter::UnsetVar(name) => {
+            facts.memory.set_variable(name, None);
+            value
+        }
         Converter::Bool => Value::Bool(value.to_bool()?),
         Converter::Not => Value::Bool(!value.to_bool()?),
         Converter::Odd => Value::Bool(value.to_int()? & 1 == 1),

@@ -1,6 +1,7 @@
 //! Facts and a clock in, a decision out: rules, samples, balancing, health; no tokio, no sockets.
 
 pub mod access;
+mod actions;
 pub mod auth;
 pub mod balance;
 mod candidates;
@@ -25,3 +26,4 @@ pub mod sample;
 pub mod stick;
 mod tls;
 mod value;
+pub mod variables;

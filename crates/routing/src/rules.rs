@@ -11,6 +11,7 @@ use config::model::{
 use wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::access;
+use crate::actions;
 use crate::candidates::Candidates;
 use crate::condition;
 use crate::format::{self, Variables};
@@ -86,7 +87,7 @@ pub fn request(
         let header = match act {
             Act::Allow => return Outcome::Continue,
             Act::Stop(stopped) => return Outcome::Stop(stopped),
-            Act::Nothing => continue,
+            Act::Nothing | Act::Variable => continue,
             Act::Keep(slot, value) => {
                 facts.memory.keep_of_request(slot, &value);
                 continue;
@@ -114,6 +115,8 @@ enum Act<'a> {
     Allow,
     Stop(Stopped),
     Nothing,
+    /// Does something beside the request.
+    Variable,
     /// Keeps a text in a slot.
     Keep(usize, Vec<u8>),
     Set(&'a str, Vec<u8>),
@@ -153,9 +156,9 @@ fn weigh<'a>(
             Some(value) => Act::Keep(capture.slot, value.into_text().into_owned()),
             None => Act::Nothing,
         },
-        RequestAction::SetLogLevel(level) => {
-            seen.memory.set_log_level(*level);
-            Act::Nothing
+        RequestAction::Common(action) => {
+            actions::carry_out(action, seen, variables);
+            Act::Variable
         }
         RequestAction::DisableRetries => {
             variables.disable_retries();
@@ -210,7 +213,7 @@ pub fn response(
                         .keep_of_response(capture.slot, &value.into_text());
                 }
             }
-            ResponseAction::SetLogLevel(level) => facts.memory.set_log_level(*level),
+            ResponseAction::Common(action) => actions::carry_out(action, &seen, variables),
             ResponseAction::DelHeader(name) => {
                 head.fields.remove(name);
             }

@@ -2,11 +2,12 @@
 //!
 //! Nothing is copied where the facts hold it as it is. Converters are in `crate::convert`.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::expr::{Constant, Fetch, Named, Recalled, Sample, Side, TimeUnit};
+use config::expr::{Constant, Fetch, Named, Recalled, Sample, Side, TimeUnit, VarName};
 use config::model::LogLevel;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
@@ -16,6 +17,7 @@ use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::process::{self, Process};
 use crate::value::leading_int;
+use crate::variables::{Held, Store};
 
 pub use crate::tls::{ClientCertificate, ServerTlsFacts, TlsFacts};
 pub use crate::value::Value;
@@ -73,6 +75,16 @@ pub trait Memory {
 
     /// Asks for that proof.
     fn want_login(&self);
+
+    /// What is known of a variable.
+    fn variable(&self, _: &VarName) -> Held {
+        Held::Absent
+    }
+
+    /// Gives a variable a value, or takes it away; `false`: there is no room for it.
+    fn set_variable(&self, _: &VarName, _: Option<Value<'static>>) -> bool {
+        false
+    }
 }
 
 /// Remembers nothing.
@@ -112,7 +124,12 @@ pub struct ConnectionFacts {
     pub tls: Option<TlsFacts>,
     /// What went wrong with it before its first request.
     pub error: ConnectionError,
+    /// Its own variables (`sess`).
+    pub variables: ConnectionVariables,
 }
+
+/// The variables of a connection, which are made when the first one is set.
+pub type ConnectionVariables = RefCell<Option<Box<Store>>>;
 
 /// What went wrong with a client's connection before its first request: numbers and words are
 /// those of `fc_err` and `fc_err_str` (manual 7.3.3).
@@ -347,6 +364,10 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             let status = facts.response.map(|head| head.status);
             Some(Value::Int(status.or(facts.memory.status())?.into()))
         }
+        Fetch::Var(name, default) => match (facts.memory.variable(name).value(), default) {
+            (None, Some(default)) => Some(Value::text(default.as_bytes())),
+            (value, _) => value,
+        },
         Fetch::Recalled(what) => facts.memory.recall(*what),
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),

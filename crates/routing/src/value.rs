@@ -32,6 +32,18 @@ impl<'a> Value<'a> {
         Self::Str(Cow::Owned(bytes))
     }
 
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(number) => Value::Int(number),
+            Self::Addr(address) => Value::Addr(address),
+            Self::Str(text) => Value::Str(text.into_owned().into()),
+            Self::Bin(bytes) => Value::Bin(bytes.into_owned().into()),
+            Self::Method(text) => Value::Method(text.into_owned().into()),
+        }
+    }
+
     /// As a text. Bytes end at their first NUL, as texts do.
     pub fn to_text(&self) -> Cow<'_, [u8]> {
         match self {

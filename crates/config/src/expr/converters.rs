@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::fetches::date_arguments;
-use crate::expr::{Context, Converter, Kind, Operator, Split, regexes};
+use crate::expr::{Context, Converter, Kind, Operator, Split, VarName, conditions_of_set, regexes};
 
 use Build::{Calculate, Plain, With};
-use Kind::{Addr, Bin, Bool, Int, Method, Str};
+use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
 
 /// One converter. What goes in is cast to what it takes, as the manual's 7.1 says.
 pub(super) struct Row {
@@ -69,6 +69,7 @@ const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row
 /// Whether a value of one type can become one of another (manual 7.1). Whether it does may depend
 /// on the value: not every text is an address.
 pub(super) fn castable(from: Kind, to: Kind) -> bool {
+    // What has no type yet is known when it is there; what takes any takes all.
     !matches!(
         (from, to),
         (Addr, Bool) | (Bin | Method, Addr | Int | Bool) | (Bool, Addr | Bin)
@@ -97,6 +98,9 @@ static ROWS: &[Row] = &[
     row("url_enc", Str, Str, With(url_encode)),
     row("bytes", Bin, Bin, With(bytes)),
     row("http_date", Int, Str, With(http_date)),
+    // variables
+    row("set-var", Any, Any, With(set_variable)),
+    row("unset-var", Any, Any, With(unset_variable)),
     // addresses
     row("ipmask", Addr, Addr, With(address_mask)),
     // numbers and booleans
@@ -235,6 +239,22 @@ where
     }
     let mask: A = text.parse().ok()?;
     ipnet::ip_mask_to_prefix(mask.into()).ok()
+}
+
+fn set_variable(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let (text, span) = arguments.text("the name of a variable")?;
+    let name = VarName::parse(text, span)?;
+    let mut conditions = Vec::new();
+    while let Some((text, span)) = arguments.optional() {
+        conditions.push((text.to_owned(), span));
+    }
+    let conditions = conditions.iter().map(|(text, span)| (text.as_str(), *span));
+    Ok(Converter::SetVar(name, conditions_of_set(conditions)?))
+}
+
+fn unset_variable(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
+    let (text, span) = arguments.text("the name of a variable")?;
+    VarName::parse(text, span).map(Converter::UnsetVar)
 }
 
 fn arithmetic(operator: Operator, arguments: &mut Arguments) -> Result<Converter, Diagnostic> {

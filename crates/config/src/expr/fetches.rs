@@ -12,11 +12,11 @@ use crate::expr::tls::{
 };
 use crate::expr::{
     AuthUse, BackendFigure, Constant, Context, Fetch, FrontendFigure, Kind, Named, Needs,
-    Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, state,
+    Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, VarName, state,
 };
 
 use Build::{Cookie, Header, HeaderName, OfBackend, OfFrontend, OfProcess, OfServer, Plain, With};
-use Kind::{Addr, Bin, Bool, Int, Method, Str};
+use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
 use Needs::{
     AnyBytes, AnyHead, RequestBytes, RequestHead, RequestLine, ResponseBytes, ResponseHead,
     ResponseStatus, Session,
@@ -142,6 +142,7 @@ static ROWS: &[Row] = &[
     row(&["stopping"], Bool, Session, OfProcess(ProcessFigure::Stopping)),
     row(&["thread"], Int, Session, OfProcess(ProcessFigure::Thread)),
     row(&["uptime"], Int, Session, OfProcess(ProcessFigure::Uptime)),
+    row(&["var"], Any, Session, With(variable)),
     row(&["fe_name"], Str, Session, Plain(Fetch::FeName)),
     row(&["be_name"], Str, Session, Plain(Fetch::BeName)),
     row(&["src"], Addr, Session, Plain(Fetch::Src)),
@@ -390,6 +391,14 @@ fn random(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnosti
         range: range.filter(|range| *range > 0),
         salt: span.start,
     })
+}
+
+/// `var(name[,default])`.
+fn variable(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let (text, span) = arguments.text("the name of a variable")?;
+    let name = VarName::parse(text, span)?;
+    let default = arguments.optional().map(|(text, _)| text.into());
+    Ok(Fetch::Var(name, default))
 }
 
 fn auth(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {

@@ -18,6 +18,7 @@ pub mod sample;
 pub mod sets;
 mod state;
 mod tls;
+mod vars;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ pub use state::{
     StateFetch,
 };
 pub use tls::{CertificatePart, NamePart, TlsFetch, Whose};
+pub(crate) use vars::conditions as conditions_of_set;
+pub use vars::{SetWhen, VarName, VarScope};
 
 /// What a parser of expressions may look at, and where it leaves what it noticed.
 #[derive(Clone, Copy)]
@@ -133,6 +136,8 @@ pub enum Kind {
     Bin,
     /// `method`: a request method, compared as a text.
     Method,
+    /// Whatever it was made with: what a variable has is known when it is looked at.
+    Any,
 }
 
 impl Kind {
@@ -145,6 +150,7 @@ impl Kind {
             Self::Str => "a text",
             Self::Bin => "bytes",
             Self::Method => "a method",
+            Self::Any => "a value of any type",
         }
     }
 }
@@ -304,6 +310,8 @@ pub enum Fetch {
     BeName,
     /// What the running process can tell (`nbsrv`, `be_conn` …).
     State(StateFetch),
+    /// `var(name[,default])`.
+    Var(VarName, Option<Arc<str>>),
     /// `http_auth(userlist)`: whether the credentials are those of one of its users.
     HttpAuth(Arc<str>),
     /// `http_auth_group(userlist)`: the user's name if they are; an ACL compares its groups.
@@ -441,6 +449,10 @@ pub enum Converter {
     Bool,
     /// `not`.
     Not,
+    /// `set-var(name[,condition]…)`: passes the value on.
+    SetVar(VarName, Vec<SetWhen>),
+    /// `unset-var(name)`: passes the value on.
+    UnsetVar(VarName),
     /// `odd`.
     Odd,
     /// `even`.

@@ -45,7 +45,7 @@ const FETCHES: &str = "
     ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der ssl_s_der ssl_s_i_dn
     ssl_s_key_alg ssl_s_notafter ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1
     ssl_s_sig_alg ssl_s_version table_avl table_cnt term_events tgroup txn.conn_retries txn.id32
-    txn.redispatched txn.sess_term_state txn.timer.total txn.timer.user url32 url32+src uuid var
+    txn.redispatched txn.sess_term_state txn.timer.total txn.timer.user url32 url32+src uuid
     waiting_entity
 ";
 
@@ -77,7 +77,7 @@ const CONVERTERS: &str = "
     map_regm_key map_regm_str map_str map_str_int map_str_ip map_str_key map_str_str map_sub
     map_sub_int map_sub_ip map_sub_key map_sub_str mqtt_field_value mqtt_is_valid ms_ltime
     ms_utime param protobuf reverse reverse_dom rfc7239_field rfc7239_is_valid rfc7239_n2nn
-    rfc7239_n2np rfc7239_nn rfc7239_np sdbm secure_memcmp set-var sha1 sha2 srv_is_up srv_queue
+    rfc7239_n2np rfc7239_nn rfc7239_np sdbm secure_memcmp sha1 sha2 srv_is_up srv_queue
     strcmp table_bytes_in_rate table_bytes_out_rate table_clr_gpc table_clr_gpc0 table_clr_gpc1
     table_conn_cnt table_conn_cur table_conn_rate table_expire table_glitch_cnt
     table_glitch_rate table_gpc table_gpc0 table_gpc0_rate table_gpc1 table_gpc1_rate
@@ -86,7 +86,7 @@ const CONVERTERS: &str = "
     table_inc_gpc table_inc_gpc0 table_inc_gpc1 table_kbytes_in table_kbytes_out table_server_id
     table_sess_cnt table_sess_rate table_trackers tcp.dst tcp.flags tcp.options.mss
     tcp.options.sack tcp.options.tsopt tcp.options.tsval tcp.options.wscale tcp.options.wsopt
-    tcp.options_list tcp.seq tcp.src tcp.win ub64dec ub64enc ungrpc unset-var us_ltime us_utime
+    tcp.options_list tcp.seq tcp.src tcp.win ub64dec ub64enc ungrpc us_ltime us_utime
     utime when wt6 x509_v_err_str xxh3 xxh32 xxh64
 ";
 

@@ -65,7 +65,7 @@ impl Matching {
             Kind::Int => Some(Self::Int),
             Kind::Addr => Some(Self::Ip),
             Kind::Str | Kind::Method => Some(Self::Equal),
-            Kind::Bin => None,
+            Kind::Bin | Kind::Any => None,
         }
     }
 
@@ -114,8 +114,9 @@ pub(super) fn read(
     let default = matching.or_else(|| Matching::default_of(sample.kind));
     let Some(matching) = reading.matching.or(default) else {
         let message = format!(
-            "'{}' gives bytes, which can be compared in many ways",
-            sample.text
+            "'{}' gives {}, which can be compared in many ways",
+            sample.text,
+            sample.kind.words()
         );
         return Err(Diagnostic::alert(criterion.span, message)
             .label("expected '-m METHOD' after this")

@@ -4,7 +4,7 @@
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
 use crate::expr::names::{self, Role};
-use crate::expr::{Context, Needs, Sample, Stage, converters, fetches};
+use crate::expr::{Context, Kind, Needs, Sample, Stage, converters, fetches};
 use crate::lexer::Word;
 use crate::source::Span;
 
@@ -128,6 +128,9 @@ fn read_converter(
     let converter = row.build(&mut arguments, context)?;
     arguments.finish()?;
     sample.converters.push(converter);
-    sample.kind = row.output;
+    // One that passes on what it got leaves its type as it was.
+    if row.output != Kind::Any {
+        sample.kind = row.output;
+    }
     Ok(())
 }

@@ -79,9 +79,6 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         let (name, format) = header(args, scope, Stage::Request)?;
         Ok(RequestAction::SetHeader(name, format))
     }),
-    action("http-request set-log-level", |args, _| {
-        capture::log_level(args).map(RequestAction::SetLogLevel)
-    }),
     action("http-request tarpit", |args, scope| {
         let reply = reply(args, scope, reply::TARPIT)?;
         Ok(RequestAction::Tarpit(Box::new(reply)))
@@ -117,9 +114,6 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
     action("http-response set-header", |args, scope| {
         let (name, format) = header(args, scope, Stage::Response)?;
         Ok(ResponseAction::SetHeader(name, format))
-    }),
-    action("http-response set-log-level", |args, _| {
-        capture::log_level(args).map(ResponseAction::SetLogLevel)
     }),
 ];
 
@@ -191,14 +185,11 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-timeout",
     "set-tos",
     "set-uri",
-    "set-var",
-    "set-var-fmt",
     "silent-drop",
     "strict-mode",
     "track-sc0",
     "track-sc1",
     "track-sc2",
-    "unset-var",
     "wait-for-body",
     "wait-for-handshake",
 ];
@@ -233,14 +224,11 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "set-status",
     "set-timeout",
     "set-tos",
-    "set-var",
-    "set-var-fmt",
     "silent-drop",
     "strict-mode",
     "track-sc0",
     "track-sc1",
     "track-sc2",
-    "unset-var",
     "wait-for-body",
 ];
 
@@ -262,13 +250,9 @@ pub(crate) const OTHER_AFTER: &[&str] = &[
     "sc-set-gpt",
     "sc-set-gpt0",
     "set-headers-bin",
-    "set-log-level",
     "set-map",
     "set-status",
-    "set-var",
-    "set-var-fmt",
     "strict-mode",
-    "unset-var",
 ];
 
 /// `NAME FORMAT`.

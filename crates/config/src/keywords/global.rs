@@ -2,8 +2,8 @@
 
 use super::server_health::choice;
 use super::{
-    Bases, Keyword, Scope, Status, accepted, accepted_either_way, implemented, invertible, log,
-    not_yet, refused, removed, sockets, verdict,
+    Bases, Keyword, Scope, Status, accepted, accepted_either_way, common, implemented, invertible,
+    log, not_yet, refused, removed, sockets, verdict,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
@@ -150,6 +150,44 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.bases.bufsize = Some(draft.global.tune.bufsize);
         args.end()
     }),
+    implemented("set-var", (), |draft, args, scope| {
+        draft
+            .global
+            .variables
+            .push(common::of_process(args, scope, false)?);
+        args.end()
+    }),
+    implemented("set-var-fmt", (), |draft, args, scope| {
+        draft
+            .global
+            .variables
+            .push(common::of_process(args, scope, true)?);
+        args.end()
+    }),
+    implemented("tune.vars.global-max-size", (), |draft, args, _| {
+        let max = variables_max(args)?;
+        let limit = &mut draft.global.tune.vars.process;
+        *limit = Some(limit.map_or(max, |other| other.min(max)));
+        args.end()
+    }),
+    implemented("tune.vars.proc-max-size", (), |draft, args, _| {
+        let max = variables_max(args)?;
+        let limit = &mut draft.global.tune.vars.process;
+        *limit = Some(limit.map_or(max, |other| other.min(max)));
+        args.end()
+    }),
+    implemented("tune.vars.reqres-max-size", (), |draft, args, _| {
+        draft.global.tune.vars.reqres = Some(variables_max(args)?);
+        args.end()
+    }),
+    implemented("tune.vars.sess-max-size", (), |draft, args, _| {
+        draft.global.tune.vars.sess = Some(variables_max(args)?);
+        args.end()
+    }),
+    implemented("tune.vars.txn-max-size", (), |draft, args, _| {
+        draft.global.tune.vars.txn = Some(variables_max(args)?);
+        args.end()
+    }),
     implemented("tune.http.maxhdr", (), |draft, args, _| {
         draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
         args.end()
@@ -195,6 +233,11 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     removed("bind-process", (), "nothing: there is one process"),
     removed("stats bind-process", (), "nothing: there is one process"),
 ];
+
+fn variables_max(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
+    let word = args.required("a size in bytes")?;
+    Ok(size(word, args.keyword, 0..=i32::MAX as u64)? as usize)
+}
 
 /// Bounds of `tune.bufsize`: a head must have room, and each connection under way may hold one.
 const BUFSIZE: std::ops::RangeInclusive<u64> = 1_024..=BUFSIZE_MAX;
@@ -256,7 +299,7 @@ const NO_QUIC: &str = "HTTP/3 is not served";
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
 const NO_LUA: &str = "no Lua is run";
 const NO_ZLIB: &str = "nothing is compressed";
-const NO_VARS: &str = "there are no variables to bound";
+const NO_VARS: &str = "checks have no variables to bound";
 const MASTER: &str = "there is one process, and changes need no reload";
 const MEMORY: &str = "memory is the engine's";
 const DEBUG: &str = "it serves HAProxy's own developers";
@@ -356,6 +399,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     ),
     accepted("thread-group", (), THREADS),
     accepted("thread-groups", (), THREADS),
+    accepted("tune.vars.check-max-size", (), NO_VARS),
     accepted("tune.applet.zero-copy-forwarding", (), MEMORY),
     accepted("tune.buffers.limit", (), MEMORY),
     accepted("tune.buffers.reserve", (), MEMORY),
@@ -485,12 +529,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.stick-counters", (), "there are no stick tables yet"),
     accepted("tune.streams-elasticity", (), NO_HTTP2),
     accepted("tune.takeover-other-tg-connections", (), THREADS),
-    accepted("tune.vars.check-max-size", (), NO_VARS),
-    accepted("tune.vars.global-max-size", (), NO_VARS),
-    accepted("tune.vars.proc-max-size", (), NO_VARS),
-    accepted("tune.vars.reqres-max-size", (), NO_VARS),
-    accepted("tune.vars.sess-max-size", (), NO_VARS),
-    accepted("tune.vars.txn-max-size", (), NO_VARS),
     accepted("tune.zlib.memlevel", (), NO_ZLIB),
     accepted("tune.zlib.windowsize", (), NO_ZLIB),
     accepted("tune.quic.backend.max-idle-timeout", (), NO_QUIC),
@@ -568,8 +606,6 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("lua-prepend-path", ()),
     not_yet("server-state-base", ()),
     not_yet("server-state-file", ()),
-    not_yet("set-var", ()),
-    not_yet("set-var-fmt", ()),
     not_yet("ssl-passphrase-cmd", ()),
     not_yet("stats-file", ()),
     refused(

@@ -9,6 +9,7 @@ mod balance;
 pub(crate) mod bind;
 pub(crate) mod capture;
 pub(crate) mod checks;
+pub(crate) mod common;
 pub(crate) mod conduct;
 pub(crate) mod cookie;
 pub(crate) mod errors;
@@ -488,8 +489,10 @@ mod tests {
         check(bind::PARAMETERS.iter().map(|it| it.name));
         check(server::PARAMETERS.iter().map(|it| it.name));
         let request = actions::REQUEST.iter().map(|it| it.name());
+        let request = request.chain(common::names(common::HTTP_REQUEST));
         check(request.chain(actions::OTHER_REQUEST.iter().copied()));
         let response = actions::RESPONSE.iter().map(|it| it.name());
+        let response = response.chain(common::names(common::HTTP_RESPONSE));
         check(response.chain(actions::OTHER_RESPONSE.iter().copied()));
         check(sections::names());
     }

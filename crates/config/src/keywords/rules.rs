@@ -1,6 +1,7 @@
 //! Rule lines: `acl`, `http-request`, `http-response`, `redirect` and their like (manual 4.2).
 
 use super::actions::{self, AFTER, Action, REQUEST, RESPONSE, ResponseParse};
+use super::common::{self, HTTP_AFTER, HTTP_REQUEST, HTTP_RESPONSE, RuleSet};
 use super::proxy::condition;
 use super::{PROXIES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
 use crate::args::Args;
@@ -31,9 +32,17 @@ fn http_request(
 ) -> Result<(), Diagnostic> {
     let span = args.place();
     let word = args.required("an action such as deny or set-header")?;
-    let parse = look_up(word, "http-request", REQUEST, actions::OTHER_REQUEST)?;
-    args.keyword = actions::title(REQUEST, word).unwrap_or("http-request");
-    let mut action = parse(args, scope)?;
+    let mut action = match common::find(base(word), HTTP_REQUEST) {
+        Some(row) => {
+            common::read(row, word, HTTP_REQUEST, args, scope).map(RequestAction::Common)?
+        }
+        None => {
+            let known = (REQUEST, actions::OTHER_REQUEST);
+            let parse = look_up(word, "http-request", HTTP_REQUEST, known)?;
+            args.keyword = actions::title(REQUEST, word).unwrap_or("http-request");
+            parse(args, scope)?
+        }
+    };
     let condition = condition(draft, args, scope, Stage::Request)?;
     capture::settle_rule(draft, &mut action, span)?;
     warn_unreachable(draft, span, scope);
@@ -62,7 +71,7 @@ fn http_response(
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     let known = (RESPONSE, actions::OTHER_RESPONSE);
-    let rule = response_rule("http-response", known, draft, args, scope)?;
+    let rule = response_rule(("http-response", HTTP_RESPONSE), known, draft, args, scope)?;
     if let Some(last) = draft.proxy.http_response.last()
         && last.condition.is_none()
         && is_final_response(&last.action)
@@ -79,24 +88,35 @@ fn http_after_response(
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     let known = (AFTER, actions::OTHER_AFTER);
-    let rule = response_rule("http-after-response", known, draft, args, scope)?;
+    let rule = response_rule(
+        ("http-after-response", HTTP_AFTER),
+        known,
+        draft,
+        args,
+        scope,
+    )?;
     draft.proxy.http_after_response.push(rule);
     Ok(())
 }
 
 /// A rule over responses, of those that this keyword knows.
 fn response_rule(
-    keyword: &'static str,
-    (table, others): (&[Action<ResponseParse>], &[&'static str]),
+    (keyword, set): (&'static str, RuleSet),
+    known: (&[Action<ResponseParse>], &[&'static str]),
     draft: &mut Draft,
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<ResponseRule, Diagnostic> {
     let span = args.place();
     let word = args.required("an action such as set-header")?;
-    let parse = look_up(word, keyword, table, others)?;
-    args.keyword = actions::title(table, word).unwrap_or(keyword);
-    let action = parse(args, scope)?;
+    let action = match common::find(base(word), set) {
+        Some(row) => common::read(row, word, set, args, scope).map(ResponseAction::Common)?,
+        None => {
+            let parse = look_up(word, keyword, set, known)?;
+            args.keyword = actions::title(known.0, word).unwrap_or(keyword);
+            parse(args, scope)?
+        }
+    };
     let condition = condition(draft, args, scope, Stage::Response)?;
     draft.http_only.entry(keyword).or_insert(span);
     Ok(ResponseRule {
@@ -119,14 +139,19 @@ fn redirect(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result
     Ok(())
 }
 
+/// The name of an action, without what stands in parentheses.
+fn base(word: &Word) -> &str {
+    word.text.split('(').next().unwrap_or_default()
+}
+
 /// The parse function of an action, or why there is none.
 fn look_up<A: Copy>(
     word: &Word,
     keyword: &str,
-    table: &[Action<A>],
-    others: &[&'static str],
+    set: RuleSet,
+    (table, others): (&[Action<A>], &[&'static str]),
 ) -> Result<A, Diagnostic> {
-    let base = word.text.split('(').next().unwrap_or_default();
+    let base = base(word);
     let known = table.iter().find(|action| action.name() == base);
     if let Some(action) = known {
         return match &action.status {
@@ -141,6 +166,7 @@ fn look_up<A: Copy>(
             .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet")));
     }
     let names = table.iter().map(|action| action.name());
+    let names = names.chain(common::names(set));
     let hint = did_you_mean(base, names.chain(others.iter().copied()));
     let alert = Diagnostic::alert(
         word.span,

@@ -1,5 +1,6 @@
 //! `tcp-request` and `tcp-response` rules (manual 4.2, their actions 4.3 and 4.4).
 
+use super::common::{self, RuleSet};
 use super::proxy::condition;
 use super::{BACK_RULES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
 use crate::args::Args;
@@ -43,7 +44,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
 
 /// One of the four sets of rules.
 struct Set {
-    stage: Stage,
+    set: RuleSet,
     /// Its actions.
     actions: &'static [(&'static str, Parse)],
     /// Actions of HAProxy that are not there yet; a star stands for any ending.
@@ -62,42 +63,28 @@ const REJECT: (&str, Parse) = ("reject", |_, _, _| Ok(TcpAction::Reject));
 const SILENT_DROP: (&str, Parse) = ("silent-drop", silent_drop);
 
 const CONNECTION: Set = Set {
-    stage: Stage::Connection,
+    set: common::TCP_CONNECTION,
     actions: &[ACCEPT, REJECT, SILENT_DROP, ("expect-proxy", expect_proxy)],
-    others: &[
-        "expect-netscaler-cip",
-        "sc-*",
-        "set-*",
-        "track-sc*",
-        "unset-var",
-    ],
+    others: &["expect-netscaler-cip", "sc-*", "set-*", "track-sc*"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.connection,
 };
 
 const SESSION: Set = Set {
-    stage: Stage::Connection,
+    set: common::TCP_SESSION,
     actions: &[ACCEPT, REJECT, SILENT_DROP],
-    others: &[
-        "attach-srv",
-        "do-log",
-        "sc-*",
-        "set-*",
-        "track-sc*",
-        "unset-var",
-    ],
+    others: &["attach-srv", "do-log", "sc-*", "set-*", "track-sc*"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.session,
 };
 
 const REQUEST: Set = Set {
-    stage: Stage::Request,
+    set: common::TCP_REQUEST,
     actions: &[
         ACCEPT,
         REJECT,
         SILENT_DROP,
         ("capture", keep),
-        ("set-log-level", set_log_level),
         ("switch-mode", switch_mode),
     ],
     others: &[
@@ -107,7 +94,6 @@ const REQUEST: Set = Set {
         "send-spoe-group",
         "set-*",
         "track-sc*",
-        "unset-var",
         "use-service",
     ],
     allowed: |_| true,
@@ -115,14 +101,14 @@ const REQUEST: Set = Set {
 };
 
 const RESPONSE: Set = Set {
-    stage: Stage::Response,
+    set: common::TCP_RESPONSE,
     actions: &[
         ACCEPT,
         REJECT,
         SILENT_DROP,
         ("close", |_, _, _| Ok(TcpAction::Close)),
     ],
-    others: &["do-log", "sc-*", "send-spoe-group", "set-*", "unset-var"],
+    others: &["do-log", "sc-*", "send-spoe-group", "set-*"],
     allowed: Draft::is_back,
     rules: |tcp| &mut tcp.response,
 };
@@ -136,14 +122,18 @@ fn rule(
     let span = args.place();
     if !(set.allowed)(draft) {
         let message = format!("'{}' is not for {}", args.keyword, draft.title());
-        return Err(Diagnostic::alert(span, message).label(match set.stage {
+        return Err(Diagnostic::alert(span, message).label(match set.set.stage {
             Stage::Response => "only backends have a server that answers",
             _ => "only frontends accept connections",
         }));
     }
     let word = args.required("an action such as accept or reject")?;
-    let action = look_up(word, args.keyword, set)?(draft, args, scope)?;
-    let condition = condition(draft, args, scope, set.stage)?;
+    let base = word.text.split('(').next().unwrap_or_default();
+    let action = match common::find(base, set.set) {
+        Some(row) => common::read(row, word, set.set, args, scope).map(TcpAction::Common)?,
+        None => look_up(word, args.keyword, set)?(draft, args, scope)?,
+    };
+    let condition = condition(draft, args, scope, set.set.stage)?;
     warn_misplaced(draft, args.keyword, span, scope);
     let rules = (set.rules)(&mut draft.proxy.tcp);
     rules.push(TcpRule {
@@ -169,7 +159,8 @@ fn look_up(word: &Word, keyword: &str, set: &Set) -> Result<Parse, Diagnostic> {
         return Err(super::verdict(&name, &Status::<()>::NotYet, word.span)
             .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet")));
     }
-    let names: Vec<&str> = set.actions.iter().map(|(name, _)| *name).collect();
+    let names = set.actions.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = names.chain(common::names(set.set)).collect();
     let alert = Diagnostic::alert(
         word.span,
         format!("'{keyword}' does not know the action '{}'", word.text),
@@ -252,14 +243,6 @@ fn keep(
     }
     capture::declare_slot(draft, &mut capture, span, "tcp-request content capture")?;
     Ok(TcpAction::Capture(Box::new(capture)))
-}
-
-fn set_log_level(
-    _: &mut Draft,
-    args: &mut Args<'_>,
-    _: &Scope<'_>,
-) -> Result<TcpAction, Diagnostic> {
-    capture::log_level(args).map(TcpAction::SetLogLevel)
 }
 
 /// Rules are carried out in the order of their sets, wherever they stand (manual 4.2).

@@ -2,6 +2,7 @@
 //!
 //! Built only by `check`; what is here nobody downstream validates again. One file a family.
 
+mod actions;
 mod balance;
 mod bind;
 mod capture;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::environment::Variables;
+pub use actions::{Action, SetVar, VarSource};
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
@@ -83,6 +85,8 @@ pub struct BackendId(pub usize);
 /// Section `global` (manual 3).
 #[derive(Debug, Clone, Default)]
 pub struct Global {
+    /// `set-var`, `set-var-fmt`: what the process begins with.
+    pub variables: Vec<SetVar>,
     /// `daemon`.
     pub daemon: bool,
     /// `user` or `uid`.
@@ -152,6 +156,21 @@ pub struct Tune {
     pub http_maxhdr: usize,
     /// `tune.listener.multi-queue`. Default `on`.
     pub multi_queue: MultiQueue,
+    /// `tune.vars.…-max-size`. Default none.
+    pub vars: VarLimits,
+}
+
+/// Bounds of what variables hold, in bytes; `None`: none (manual 3.2, "tune.vars").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VarLimits {
+    /// The smaller of `global` and `proc`: what the process's own have.
+    pub process: Option<usize>,
+    /// `sess`, with those of the request.
+    pub sess: Option<usize>,
+    /// `txn`, with those of both its halves.
+    pub txn: Option<usize>,
+    /// `reqres`: both halves.
+    pub reqres: Option<usize>,
 }
 
 /// Which worker serves a connection (`tune.listener.multi-queue`).
@@ -173,6 +192,7 @@ impl Default for Tune {
             maxrewrite: 1024,
             http_maxhdr: 101,
             multi_queue: MultiQueue::default(),
+            vars: VarLimits::default(),
         }
     }
 }

@@ -310,7 +310,7 @@ impl<'a> Keys<'a> {
     /// For each alternative of a condition the term that rules it out most often, and what that looks
     /// at; `None`: one of them has none, or judging it does more than look.
     fn gates<'c>(&self, condition: &'c Condition) -> Option<Vec<(&'a Sample, &'c Term)>> {
-        if condition.unless || asks_who(condition) {
+        if condition.unless || does_more(condition) {
             return None;
         }
         let best = |all_of: &'c Vec<Term>| {
@@ -400,12 +400,14 @@ fn is_same(one: &Sample, other: &Sample) -> bool {
     one.fetch == other.fetch && one.converters.len() == other.converters.len()
 }
 
-/// Whether judging a condition may ask for a proof of who the client is.
-fn asks_who(condition: &Condition) -> bool {
+/// Whether judging a condition may ask for a proof of who the client is, or set a variable.
+fn does_more(condition: &Condition) -> bool {
     let terms = condition.any_of.iter().flatten();
     let mut entries = terms.flat_map(|term| &term.acl.entries);
     entries.any(|entry| {
         let fetch = &entry.sample.fetch;
+        let mut converters = entry.sample.converters.iter();
         matches!(fetch, Fetch::HttpAuth(_) | Fetch::HttpAuthGroup(_))
+            || converters.any(|it| matches!(it, Converter::SetVar(..) | Converter::UnsetVar(_)))
     })
 }

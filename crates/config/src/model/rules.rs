@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ErrorPage;
 use crate::expr::{Condition, Format};
-use crate::model::{LogLevel, RuleCapture};
+use crate::model::{Action, RuleCapture};
 use crate::source::Span;
 
 /// An `http-request` rule.
@@ -41,8 +41,8 @@ pub enum RequestAction {
     DelHeader(Arc<str>),
     /// `capture`.
     Capture(Box<RuleCapture>),
-    /// `set-log-level`.
-    SetLogLevel(LogLevel),
+    /// What other rule sets can do, too.
+    Common(Action),
     /// `disable-l7-retry`: once it was sent, it is not sent again, whatever `retry-on` says.
     DisableRetries,
     /// `use-service prometheus-exporter`.
@@ -79,8 +79,8 @@ pub enum ResponseAction {
     DelHeader(Arc<str>),
     /// `capture`.
     Capture(Box<RuleCapture>),
-    /// `set-log-level`.
-    SetLogLevel(LogLevel),
+    /// What other rule sets can do, too.
+    Common(Action),
 }
 
 /// An answer of our own.

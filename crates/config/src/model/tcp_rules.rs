@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LogLevel, RuleCapture};
+use super::{Action, RuleCapture};
 use crate::expr::Condition;
 use crate::source::Span;
 
@@ -70,6 +70,6 @@ pub enum TcpAction {
     SwitchToHttp,
     /// `capture`, of requests: keeps a sample for the log line, and waits for it as long as it may.
     Capture(Box<RuleCapture>),
-    /// `set-log-level`.
-    SetLogLevel(LogLevel),
+    /// What other rule sets can do, too.
+    Common(Action),
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use config::model::{Bind, BindAddress};
+use routing::sample::ConnectionFacts;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::log::Level;
@@ -167,7 +168,11 @@ fn serve(carrier: Carrier, newcomer: Newcomer, frontend: &Arc<FrontendState>, wo
         at,
     } = newcomer;
     let accepted = Accepted {
-        dst: dst.or_else(|| carrier.local_address()),
+        facts: ConnectionFacts {
+            src: peer,
+            dst: dst.or_else(|| carrier.local_address()),
+            ..ConnectionFacts::default()
+        },
         carrier,
         peer,
         bind,

@@ -6,13 +6,15 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use config::expr::Recalled;
+use config::expr::{Recalled, VarName, VarScope};
 use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
 use routing::sample::{Memory, Value};
+use routing::variables::{Held, Store};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::{Login, Session};
 use crate::stream::Stream;
+use crate::variables;
 
 /// The notes of one session.
 #[derive(Default)]
@@ -33,11 +35,20 @@ pub(super) struct Notes {
     pub(super) level: Option<LogLevel>,
     /// `%bi` and `%bp`.
     pub(super) source: Option<SocketAddr>,
+    /// Variables of the request.
+    variables: Store,
     /// Version of the response as the server sent it.
     response_version: Option<Version>,
 }
 
 impl Session {
+    /// What was set for the request alone is forgotten.
+    pub(super) fn forget_request_variables(&self) {
+        if let Some(notes) = &mut *self.notes.borrow_mut() {
+            notes.variables.clear(VarScope::Req);
+        }
+    }
+
     /// Reads a note.
     pub(super) fn noted<T>(&self, read: impl FnOnce(&Notes) -> Option<T>) -> Option<T> {
         self.notes.borrow().as_deref().and_then(read)
@@ -90,6 +101,7 @@ impl Session {
 
     /// A server has answered.
     pub(crate) fn note_response(&self, head: &ResponseHead) {
+        self.forget_request_variables();
         let captures = self.captures();
         if captures.is_empty() {
             return;
@@ -222,6 +234,27 @@ impl Memory for Session {
             }),
             Recalled::UniqueId => text(&self.unique_id()?),
         }
+    }
+
+    fn variable(&self, name: &VarName) -> Held {
+        let notes = self.notes.borrow();
+        let store = notes.as_deref().map(|notes| &notes.variables);
+        let connection = &self.connection.facts;
+        variables::get(name, store, connection, &self.worker().shared)
+    }
+
+    fn set_variable(&self, name: &VarName, value: Option<Value<'static>>) -> bool {
+        let connection = &self.connection.facts;
+        let shared = &self.worker().shared;
+        let mut notes = self.notes.borrow_mut();
+        let own = !matches!(name.scope, VarScope::Proc | VarScope::Sess);
+        let notes = match &mut *notes {
+            Some(notes) => Some(notes),
+            none if own && value.is_some() => Some(none.get_or_insert_default()),
+            _ => None,
+        };
+        let store = notes.map(|notes| &mut notes.variables);
+        variables::set(name, value, store, connection, shared)
     }
 
     fn status(&self) -> Option<u16> {

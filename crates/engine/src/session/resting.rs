@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use config::model::Timeouts;
 use routing::balance::ServerKey;
 use routing::sample::{ConnectionError, ConnectionFacts, ServerTlsFacts, TlsFacts};
+use routing::variables::Store;
 
 use super::captures::Notes;
 use super::{Login, Record, Session};
@@ -65,6 +66,7 @@ struct Rare {
     tls: Option<TlsFacts>,
     error: ConnectionError,
     server_tls: Option<ServerTlsFacts>,
+    variables: Option<Box<Store>>,
     notes: Option<Box<Notes>>,
     /// A place on another server than the last one tried.
     slot: Option<Slot>,
@@ -163,6 +165,7 @@ impl Session {
             tls: facts.tls,
             error: facts.error,
             server_tls,
+            variables: facts.variables.into_inner(),
             notes: notes.into_inner(),
             slot: other,
             server_queue: record.server_queue,
@@ -207,7 +210,8 @@ impl Rare {
         let queued = self.server_queue != 0 || self.backend_queue != 0;
         let tls = self.tls.is_some() || self.server_tls.is_some();
         let failed = self.error != ConnectionError::None;
-        let some = self.peer.is_some() || self.notes.is_some() || self.slot.is_some();
+        let kept = self.variables.is_some();
+        let some = kept || self.peer.is_some() || self.notes.is_some() || self.slot.is_some();
         (queued || tls || failed || some).then(|| Box::new(self))
     }
 }
@@ -222,6 +226,7 @@ impl Resting {
             dst: self.dst.wake(),
             tls: rare.tls,
             error: rare.error,
+            variables: rare.variables.into(),
         };
         let handshake = self.handshake.wake().unwrap_or_default();
         let resting = RestingConnection {

@@ -1,0 +1,256 @@
+//! Actions that several rule sets have in common, and where each is allowed (manual 4.3, the matrix).
+//!
+//! A row is all it takes to give an action to a rule set: its parser, and carrying it out, are shared.
+
+use super::{Scope, Status, capture};
+use crate::args::Args;
+use crate::diagnostics::Diagnostic;
+use crate::expr::{self, Stage, VarName, VarScope};
+use crate::lexer::Word;
+use crate::model::{Action, SetVar, VarSource};
+use crate::source::Span;
+
+/// Rule sets, one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sets(u8);
+
+/// One rule set: its bit, its name, and what its expressions may look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RuleSet {
+    bit: u8,
+    pub(crate) stage: Stage,
+    /// Whether nothing but the connection is known.
+    is_early: bool,
+}
+
+const fn set(bit: u8, stage: Stage) -> RuleSet {
+    RuleSet {
+        bit: 1 << bit,
+        stage,
+        is_early: matches!(stage, Stage::Connection),
+    }
+}
+
+pub(crate) const TCP_CONNECTION: RuleSet = set(0, Stage::Connection);
+pub(crate) const TCP_SESSION: RuleSet = set(1, Stage::Connection);
+pub(crate) const TCP_REQUEST: RuleSet = set(2, Stage::Request);
+pub(crate) const TCP_RESPONSE: RuleSet = set(3, Stage::Response);
+pub(crate) const HTTP_REQUEST: RuleSet = set(4, Stage::Request);
+pub(crate) const HTTP_RESPONSE: RuleSet = set(5, Stage::Response);
+pub(crate) const HTTP_AFTER: RuleSet = set(6, Stage::Response);
+
+impl Sets {
+    const fn of(sets: &[RuleSet]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < sets.len() {
+            bits |= sets[at].bit;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub(crate) const fn contains(self, set: RuleSet) -> bool {
+        self.0 & set.bit != 0
+    }
+}
+
+/// Reads what stands behind the action's name; the word it was written as may have arguments in
+/// parentheses.
+pub(crate) type Parse = fn(&Word, RuleSet, &mut Args<'_>, &Scope<'_>) -> Result<Action, Diagnostic>;
+
+/// One action.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// Where it is allowed.
+    pub(crate) sets: Sets,
+    pub(crate) status: Status<Parse>,
+}
+
+const fn row(name: &'static str, sets: Sets, parse: Parse) -> Row {
+    Row {
+        name,
+        sets,
+        status: Status::Implemented(parse),
+    }
+}
+
+const EVERYWHERE: Sets = Sets::of(&[
+    TCP_CONNECTION,
+    TCP_SESSION,
+    TCP_REQUEST,
+    TCP_RESPONSE,
+    HTTP_REQUEST,
+    HTTP_RESPONSE,
+    HTTP_AFTER,
+]);
+
+/// Those that see what was sent.
+const CONTENTS: Sets = Sets::of(&[
+    TCP_REQUEST,
+    TCP_RESPONSE,
+    HTTP_REQUEST,
+    HTTP_RESPONSE,
+    HTTP_AFTER,
+]);
+
+pub(crate) const ACTIONS: &[Row] = &[
+    row("set-log-level", CONTENTS, |_, _, args, _| {
+        capture::log_level(args).map(Action::SetLogLevel)
+    }),
+    row("set-var", EVERYWHERE, set_var),
+    row("set-var-fmt", EVERYWHERE, set_var_format),
+    row("unset-var", EVERYWHERE, |word, set, _, scope| {
+        let (name, when) = in_parentheses(word)?;
+        if let Some((text, span)) = when.first() {
+            let message = format!("'{}' takes a name alone, not '{text}'", word.text);
+            return Err(Diagnostic::alert(*span, message));
+        }
+        variable(name, word.span, set, scope).map(Action::UnsetVar)
+    }),
+];
+
+/// The row of an action of that name in a rule set.
+pub(crate) fn find(base: &str, set: RuleSet) -> Option<&'static Row> {
+    ACTIONS
+        .iter()
+        .find(|row| row.name == base && row.sets.contains(set))
+}
+
+/// The names of all of them in a rule set, for suggestions.
+pub(crate) fn names(set: RuleSet) -> impl Iterator<Item = &'static str> {
+    let rows = ACTIONS.iter().filter(move |row| row.sets.contains(set));
+    rows.map(|row| row.name)
+}
+
+/// Reads the action of a row, or says why it is none yet.
+pub(crate) fn read(
+    row: &Row,
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    match &row.status {
+        Status::Implemented(parse) => {
+            args.keyword = row.name;
+            parse(word, set, args, scope)
+        }
+        status => Err(super::verdict(row.name, status, word.span)
+            .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet"))),
+    }
+}
+
+/// `set-var(NAME[,COND]…) EXPR`.
+fn set_var(
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let (name, when) = in_parentheses(word)?;
+    let name = variable(name, word.span, set, scope)?;
+    let when = expr::conditions_of_set(when.into_iter())?;
+    let sample = args.required("a sample such as src or req.hdr(name)")?;
+    let sample = expr::sample::parse(sample, &scope.expressions(set.stage))?;
+    Ok(Action::SetVar(Box::new(SetVar {
+        name,
+        when,
+        value: VarSource::Sample(sample),
+    })))
+}
+
+/// `set-var-fmt(NAME[,COND]…) FORMAT`.
+fn set_var_format(
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let (name, when) = in_parentheses(word)?;
+    let name = variable(name, word.span, set, scope)?;
+    let when = expr::conditions_of_set(when.into_iter())?;
+    let text = args.required_text("a format")?;
+    let format = expr::format::parse(text, &scope.expressions(set.stage))?;
+    Ok(Action::SetVar(Box::new(SetVar {
+        name,
+        when,
+        value: VarSource::Format(format),
+    })))
+}
+
+/// `set-var NAME EXPR` and `set-var-fmt NAME FORMAT` of `global` (manual 3.1).
+pub(crate) fn of_process(
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    is_format: bool,
+) -> Result<SetVar, Diagnostic> {
+    let word = args.required("the name of a variable of the process")?;
+    let name = VarName::parse(&word.text, word.span)?;
+    if name.scope != VarScope::Proc {
+        return Err(Diagnostic::alert(
+            word.span,
+            format!("'{}' is no variable of the process", word.text),
+        )
+        .label("expected a name that begins with 'proc.'"));
+    }
+    let expressions = scope.expressions(Stage::Connection);
+    let value = match is_format {
+        true => {
+            let text = args.required_text("a format")?;
+            VarSource::Format(expr::format::parse(text, &expressions)?)
+        }
+        false => {
+            let sample = args.required("a sample such as int(1) or str(text)")?;
+            VarSource::Sample(expr::sample::parse(sample, &expressions)?)
+        }
+    };
+    Ok(SetVar {
+        name,
+        when: Vec::new(),
+        value,
+    })
+}
+
+/// A name that this rule set may set: before a request there is none to keep anything for.
+fn variable(
+    name: &str,
+    span: Span,
+    set: RuleSet,
+    scope: &Scope<'_>,
+) -> Result<VarName, Diagnostic> {
+    let name = VarName::parse(name, span)?;
+    let nobodys = match name.scope {
+        VarScope::Proc | VarScope::Sess => None,
+        VarScope::Check => Some("it belongs to health checks"),
+        _ if set.is_early => {
+            Some("there is no request yet: only 'proc.' and 'sess.' live that long")
+        }
+        _ => None,
+    };
+    if let Some(why) = nobodys {
+        let message = "variables of this scope are never set by these rules";
+        scope.report(Diagnostic::warning(span, message).label(why));
+    }
+    Ok(name)
+}
+
+/// The first thing in parentheses, and what follows it.
+type Inner<'a> = (&'a str, Vec<(&'a str, Span)>);
+
+/// What stands in the parentheses of `action(name,more,…)`.
+pub(crate) fn in_parentheses(word: &Word) -> Result<Inner<'_>, Diagnostic> {
+    let inner = word.text.split_once('(').and_then(|(_, rest)| {
+        let inner = rest.strip_suffix(')')?;
+        (!inner.is_empty()).then_some(inner)
+    });
+    let Some(inner) = inner else {
+        let message = format!("'{}' needs a name in parentheses", word.text);
+        let base = word.text.split('(').next().unwrap_or_default();
+        return Err(
+            Diagnostic::alert(word.span, message).label(format!("expected '{base}(scope.name)'"))
+        );
+    };
+    let mut parts = inner.split(',').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    Ok((name, parts.map(|part| (part, word.span)).collect()))
+}

@@ -1,0 +1,48 @@
+//! Actions that rules of several sets have in common (manual 4.3).
+
+use crate::expr::{Format, Sample, SetWhen, VarName};
+use crate::model::LogLevel;
+
+/// What rules of more than one set can do alike.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// `set-var`, `set-var-fmt`.
+    SetVar(Box<SetVar>),
+    /// `unset-var`.
+    UnsetVar(VarName),
+    /// `set-log-level`.
+    SetLogLevel(LogLevel),
+}
+
+/// A variable and what it becomes.
+#[derive(Debug, Clone)]
+pub struct SetVar {
+    /// Which.
+    pub name: VarName,
+    /// When at all.
+    pub when: Vec<SetWhen>,
+    /// To what.
+    pub value: VarSource,
+}
+
+/// What a variable is made of.
+#[derive(Debug, Clone)]
+pub enum VarSource {
+    /// A sample, with its type; without a value the variable stays as it is.
+    Sample(Sample),
+    /// A text.
+    Format(Format),
+}
+
+impl Action {
+    /// The samples it looks at by themselves, not within a format.
+    pub fn sample(&self) -> Option<&Sample> {
+        match self {
+            Self::SetVar(set) => match &set.value {
+                VarSource::Sample(sample) => Some(sample),
+                VarSource::Format(_) => None,
+            },
+            Self::UnsetVar(_) | Self::SetLogLevel(_) => None,
+        }
+    }
+}

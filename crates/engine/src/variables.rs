@@ -1,0 +1,51 @@
+//! Where variables are kept: those of the process in [`Shared`], those of a connection with what is known
+//! of it, those of a request in the notes of its session. See [`routing::variables`].
+
+use config::expr::{VarName, VarScope};
+use routing::sample::{ConnectionFacts, Value};
+use routing::variables::{Held, Store, has_room};
+
+use crate::shared::Shared;
+
+/// What is known of a variable; `notes` has those of the request.
+pub(crate) fn get(
+    name: &VarName,
+    notes: Option<&Store>,
+    connection: &ConnectionFacts,
+    shared: &Shared,
+) -> Held {
+    let of = |store: Option<&Store>| store.map_or(Held::Absent, |store| store.get(name));
+    match name.scope {
+        VarScope::Proc => shared.variables.get(&name.name),
+        VarScope::Sess => of(connection.variables.borrow().as_deref()),
+        VarScope::Txn | VarScope::Req | VarScope::Res | VarScope::Check => of(notes),
+    }
+}
+
+/// Gives a variable a value or takes it away; `false`: there is no room, or nobody to keep it.
+pub(crate) fn set(
+    name: &VarName,
+    value: Option<Value<'static>>,
+    notes: Option<&mut Store>,
+    connection: &ConnectionFacts,
+    shared: &Shared,
+) -> bool {
+    let site = shared.site.load();
+    let limits = &site.config.global.tune.vars;
+    if name.scope == VarScope::Proc {
+        return shared.variables.set(&name.name, value, limits.process);
+    }
+    let mut own = connection.variables.borrow_mut();
+    if let Some(value) = &value
+        && !has_room(limits, name, value, notes.as_deref(), own.as_deref())
+    {
+        return false;
+    }
+    match (name.scope, notes) {
+        (VarScope::Sess, _) if value.is_none() && own.is_none() => {}
+        (VarScope::Sess, _) => own.get_or_insert_default().set(name, value),
+        (_, Some(notes)) => notes.set(name, value),
+        (_, None) => return false,
+    }
+    true
+}

@@ -1,0 +1,31 @@
+//! Carrying out what rules of several sets have in common (manual 4.3): see [`Action`].
+
+use config::model::{Action, VarSource};
+
+use crate::format::{self, Variables};
+use crate::sample::{self, Facts};
+use crate::value::Value;
+use crate::variables;
+
+/// Does it. Nothing of the message changes, and the rules behind are looked at.
+pub(crate) fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) {
+    match action {
+        Action::SetVar(set) => {
+            let value = match &set.value {
+                VarSource::Sample(sample) => sample::eval(sample, facts),
+                VarSource::Format(format) => {
+                    let mut text = Vec::new();
+                    format::render(format, facts, variables, &mut text);
+                    Some(Value::made(text))
+                }
+            };
+            if let Some(value) = value {
+                variables::assign(facts.memory, &set.name, &set.when, value);
+            }
+        }
+        Action::UnsetVar(name) => {
+            facts.memory.set_variable(name, None);
+        }
+        Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
+    }
+}
