@@ -13,7 +13,9 @@ use crate::environment::Environment;
 use crate::expr::{self, AuthUse, Reference, Stage};
 use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::{self, GlobalDraft};
+use crate::keywords::legacy;
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
+use crate::keywords::sections;
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
     self, Bases, Defaults, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind, Status, tls,
@@ -158,14 +160,22 @@ impl Checker<'_> {
             SectionKind::Userlist => self.userlist(section),
             // Read before all others.
             SectionKind::HttpErrors => {}
-            SectionKind::Other(name) => self.report(
-                Diagnostic::alert(
-                    section.span,
-                    format!("section '{name}' is not implemented yet"),
-                )
-                .label("its lines were not looked at")
-                .help("remove it, or guard it with .if !feature(TIDEGATE) … .endif"),
-            ),
+            SectionKind::Other(name) => self.unread(name, section),
+        }
+    }
+
+    /// A section of HAProxy's whose lines are not looked at.
+    fn unread(&self, name: &str, section: &Section) {
+        let Some(unread) = sections::unread_section(name) else {
+            return;
+        };
+        let title = format!("section {name}");
+        if let Some(told) = keywords::verdict(&title, &unread.status, section.span) {
+            let told = match told.severity {
+                Severity::Alert => told.label("its lines were not looked at"),
+                _ => told,
+            };
+            self.report(told);
         }
     }
 
@@ -354,6 +364,11 @@ impl Checker<'_> {
         if rules {
             self.one_side(from, section);
         }
+        if !header.address.is_empty() {
+            let scope = self.scope();
+            let read = legacy::address(&mut draft, header.address, &scope);
+            read.unwrap_or_else(|problem| scope.report(problem));
+        }
         self.lines(section, &mut draft);
         self.proxies.push(draft);
     }
@@ -413,9 +428,11 @@ impl Checker<'_> {
     /// `[NAME] [from NAME]`.
     fn header<'s>(&self, section: &'s Section) -> Header<'s> {
         let mut words = section.arguments.iter();
+        let accepts = matches!(section.kind, SectionKind::Frontend | SectionKind::Listen);
         let mut header = Header {
             name: "".into(),
             from: None,
+            address: &[],
         };
         let mut next = words.next();
         if let Some(word) = next.filter(|word| !word.is("from")) {
@@ -436,6 +453,11 @@ impl Checker<'_> {
                 self.report(Diagnostic::alert(place, message).label("nothing follows"));
             }
             next = words.next();
+        }
+        let is_address = |word: &&Word| word.text.contains([':', '/', '@']);
+        if accepts && next.is_some_and(|word| is_address(&word)) && header.from.is_none() {
+            header.address = section.arguments.get(1..).unwrap_or_default();
+            return header;
         }
         if let Some(word) = next {
             let mut alert = Diagnostic::alert(
@@ -480,6 +502,8 @@ impl Checker<'_> {
 struct Header<'s> {
     name: Arc<str>,
     from: Option<&'s Word>,
+    /// What stands where HAProxy 1.x had the address to listen on, and its parameters.
+    address: &'s [Word],
 }
 
 /// Declares all ACLs of a section before its rules are read: a later `acl` line of the same name
@@ -536,8 +560,12 @@ fn apply<P: Copy, S>(
     match &keyword.status {
         // What is not there is off already.
         Status::NotYet if line.modifier != Modifier::None => Ok(()),
-        Status::Accepted(_) if line.modifier != Modifier::None && is_option(line) => Ok(()),
-        Status::Implemented(function) => {
+        Status::Accepted(_) | Status::Translated(..)
+            if line.modifier != Modifier::None && is_option(line) =>
+        {
+            Ok(())
+        }
+        Status::Implemented(function) | Status::Translated(_, function) => {
             parse(*function, &mut Args::new(line, keyword.name, taken))
         }
         status => {

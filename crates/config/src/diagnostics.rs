@@ -13,6 +13,9 @@ use crate::source::{Source, Span};
 pub enum Severity {
     /// Worth knowing, shown with `-V`: a harmless keyword was read and has no effect here.
     Notice,
+    /// It works as written, and we would write it otherwise; HAProxy says nothing of it. Always shown,
+    /// and never fatal: `-dW` and `zero-warning` are about what HAProxy itself would warn of.
+    Advice,
     /// The configuration works, but probably not as meant.
     Warning,
     /// The configuration cannot be used.
@@ -43,6 +46,11 @@ impl Diagnostic {
     /// A problem that leaves the configuration usable.
     pub fn warning(span: Span, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, Some(span), message)
+    }
+
+    /// Something that works, and that we would write otherwise.
+    pub fn advice(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Advice, Some(span), message)
     }
 
     /// Something worth knowing.
@@ -137,7 +145,8 @@ fn header(severity: Severity, style: Style, message: &str, out: &mut String) {
     let level = match severity {
         Severity::Alert => "[ALERT]   ",
         Severity::Warning => "[WARNING] ",
-        Severity::Notice => "[NOTICE]  ",
+        // Programs that read this know no fourth level.
+        Severity::Advice | Severity::Notice => "[NOTICE]  ",
     };
     out.push_str(&format!("{level} ({}) : config : {message}\n", style.pid));
 }
@@ -147,7 +156,7 @@ fn snippet(diagnostic: &Diagnostic, source: Option<(Span, &Source)>, style: Styl
     let level = match diagnostic.severity {
         Severity::Alert => Level::ERROR,
         Severity::Warning => Level::WARNING,
-        Severity::Notice => Level::NOTE,
+        Severity::Advice | Severity::Notice => Level::NOTE,
     };
     let mut group = Group::with_level(level);
     let mut line = String::new();

@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) front: FrontDraft,
     pub(crate) back: BackDraft,
     pub(crate) acls: AclTable,
+    /// How many of the `http-request` rules come from keywords that preceded all others once.
+    pub(crate) rules_first: usize,
     /// Bare `redirect` lines: they come after all `http-request` rules (manual 4.2).
     pub(crate) redirects: Vec<RequestRule>,
     pub(crate) log: LogDraft,
@@ -214,6 +216,7 @@ impl Draft {
             front: FrontDraft::default(),
             back: BackDraft::default(),
             acls: AclTable::default(),
+            rules_first: 0,
             redirects: Vec::new(),
             log: LogDraft::default(),
             stats: StatsDraft::default(),

@@ -26,6 +26,7 @@ mod parser;
 mod predicates;
 mod preprocess;
 mod references;
+pub mod registry;
 mod resolve;
 pub mod source;
 mod tracking;

@@ -223,7 +223,7 @@ fn leads_nowhere(frontend: &Frontend, report: &mut Vec<Diagnostic>) {
         return;
     }
     report.push(
-        Diagnostic::warning(
+        Diagnostic::advice(
             frontend.proxy.span,
             format!("frontend '{}' leads to no backend", frontend.proxy.name),
         )
@@ -310,7 +310,7 @@ fn websockets(
             continue;
         }
         report.push(
-            Diagnostic::warning(
+            Diagnostic::advice(
                 backend.proxy.span,
                 format!(
                     "WebSockets go to backend '{}', which has no 'timeout tunnel': idle ones will be cut after {}",

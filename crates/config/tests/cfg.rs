@@ -1,7 +1,7 @@
 //! Every file in `tests/cfg/` is a configuration that says of itself what is told about it:
 //!
 //! - `#~ ALERT text` at the end of a line: an alert about this line whose message contains the text
-//!   (likewise `WARNING` and `NOTICE`; several on a line follow each other);
+//!   (likewise `WARNING`, `ADVICE` and `NOTICE`; several on a line follow each other);
 //! - `#~^ ALERT text` on a line of its own: the same about the line above;
 //! - `#~? ALERT text`: about the whole configuration;
 //! - `#~env NAME=value`: an environment variable;
@@ -93,10 +93,11 @@ fn one(line: Option<u32>, text: &str) -> Expected {
     let levels = [
         ("ALERT", Severity::Alert),
         ("WARNING", Severity::Warning),
+        ("ADVICE", Severity::Advice),
         ("NOTICE", Severity::Notice),
     ];
     let known = levels.into_iter().find(|(name, _)| *name == level);
-    let (_, severity) = known.expect("ALERT, WARNING or NOTICE");
+    let (_, severity) = known.expect("ALERT, WARNING, ADVICE or NOTICE");
     Expected {
         line,
         severity,

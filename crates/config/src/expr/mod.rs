@@ -584,3 +584,22 @@ fn hex_digits(text: &str) -> Option<Vec<u8>> {
     };
     text.as_bytes().chunks(2).map(pair).collect()
 }
+
+/// All fetches and converters, for the reference.
+pub(crate) fn known() -> Vec<crate::registry::Known> {
+    use crate::expr::names::Role;
+    use crate::keywords::Status;
+    use crate::registry::Known;
+    let mut all = Vec::new();
+    let families = [
+        ("fetch", Role::Fetch, fetches::names().collect::<Vec<_>>()),
+        ("converter", Role::Converter, converters::names().collect()),
+    ];
+    for (family, role, here) in families {
+        let missing = names::missing(role).filter(|name| !here.contains(&name.as_str()));
+        all.extend(missing.map(|name| Known::new(family, &name, &Status::<()>::NotYet)));
+        let status = Status::Implemented(());
+        all.extend(here.iter().map(|name| Known::new(family, name, &status)));
+    }
+    all
+}

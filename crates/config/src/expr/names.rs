@@ -46,7 +46,7 @@ const FETCHES: &str = "
     ssl_s_key_alg ssl_s_notafter ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1
     ssl_s_sig_alg ssl_s_version table_avl table_cnt term_events tgroup txn.conn_retries txn.id32
     txn.redispatched txn.sess_term_state txn.timer.total txn.timer.user url32 url32+src uuid
-    waiting_entity
+    spoe.engine-id waiting_entity
 ";
 
 /// Families of fetches on stick tables: a prefix, and one of [`TABLE_FETCHES`].
@@ -121,6 +121,22 @@ fn is_table_fetch(name: &str) -> bool {
         .iter()
         .filter_map(behind)
         .any(|rest| TABLE_FETCHES.split_whitespace().any(|known| known == rest))
+}
+
+/// Names HAProxy has and no table of ours, for the reference.
+pub(super) fn missing(role: Role) -> impl Iterator<Item = String> {
+    let (list, families) = match role {
+        Role::Fetch => (FETCHES, &TABLE_PREFIXES[..]),
+        Role::Converter => (CONVERTERS, &[][..]),
+    };
+    let family = |prefix: &&'static str| {
+        let prefix = *prefix;
+        TABLE_FETCHES
+            .split_whitespace()
+            .map(move |name| format!("{prefix}{name}"))
+    };
+    let alone = list.split_whitespace().map(str::to_owned);
+    alone.chain(families.iter().flat_map(family))
 }
 
 /// Why a name that is in no table of ours cannot be used.

@@ -8,6 +8,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Stage, VarName, VarScope};
 use crate::lexer::Word;
 use crate::model::{Action, SetVar, VarSource};
+use crate::registry::Known;
 use crate::source::Span;
 
 /// Rule sets, one bit each.
@@ -253,4 +254,10 @@ pub(crate) fn in_parentheses(word: &Word) -> Result<Inner<'_>, Diagnostic> {
     let mut parts = inner.split(',').map(str::trim);
     let name = parts.next().unwrap_or_default();
     Ok((name, parts.map(|part| (part, word.span)).collect()))
+}
+
+/// The shared actions of one rule set, for the reference.
+pub(crate) fn known(rules: &str, set: RuleSet) -> impl Iterator<Item = Known> {
+    let of_set = ACTIONS.iter().filter(move |row| row.sets.contains(set));
+    of_set.map(move |row| Known::new(rules, row.name, &row.status))
 }

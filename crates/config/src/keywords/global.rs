@@ -1,9 +1,10 @@
 //! Section `global` (manual 3).
 
+use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
 use super::server_health::choice;
 use super::{
     Bases, Keyword, Scope, Status, accepted, accepted_either_way, common, implemented, invertible,
-    log, not_yet, refused, removed, sockets, verdict,
+    log, not_in_force, not_yet, refused, sockets, translated, verdict,
 };
 use crate::Surroundings as _;
 use crate::args::Args;
@@ -229,14 +230,39 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.zero_warning = true;
         args.end()
     }),
-    removed("nbproc", (), "'nbthread': there is one process"),
-    removed("bind-process", (), "nothing: there is one process"),
-    removed("stats bind-process", (), "nothing: there is one process"),
+    translated(
+        "nbproc",
+        (),
+        "'nbthread': there is one process",
+        one_process,
+    ),
+    translated("bind-process", (), ONE_PROCESS, one_process),
+    translated("stats bind-process", (), ONE_PROCESS, one_process),
 ];
 
 fn variables_max(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
     let word = args.required("a size in bytes")?;
     Ok(size(word, args.keyword, 0..=i32::MAX as u64)? as usize)
+}
+
+const ONE_PROCESS: &str = "nothing: there is one process";
+
+/// What divided work among processes has no effect: threads share all of it.
+fn one_process(
+    _: &mut GlobalDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    args.rest();
+    let message = format!(
+        "the '{}' directive is not supported anymore by HAProxy",
+        args.keyword
+    );
+    let told = Diagnostic::warning(args.place(), message).label("it is left out");
+    scope.report(
+        told.help("remove the line: one process uses all processors, or 'nbthread' of them"),
+    );
+    Ok(())
 }
 
 /// Bounds of `tune.bufsize`: a head must have room, and each connection under way may hold one.
@@ -297,7 +323,8 @@ const CLI: &str = "nothing answers on a stats socket yet";
 const NO_DHE: &str = "finite-field key exchange is not offered, only that of elliptic curves";
 const NO_QUIC: &str = "HTTP/3 is not served";
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
-const NO_LUA: &str = "no Lua is run";
+pub(crate) const NO_LUA: &str = "no Lua is run";
+pub(crate) const NO_LUA_INSTEAD: &str = "rules, maps, variables and stick tables do most of what scripts did; for the rest put a service behind";
 const NO_ZLIB: &str = "nothing is compressed";
 const NO_VARS: &str = "checks have no variables to bound";
 const MASTER: &str = "there is one process, and changes need no reload";
@@ -306,10 +333,12 @@ const DEBUG: &str = "it serves HAProxy's own developers";
 const CLIENT: &str = "there is no HTTP client inside rules";
 const OCSP: &str = "certificates are not stapled";
 const BUFFERS: &str = "the kernel sizes socket buffers";
+const COUNTERS: &str = "counters begin at zero";
 const MODES: &str = "nothing experimental or deprecated hides behind it";
 
 /// Without effect, and nobody would miss it.
 pub(crate) const ACCEPTED: &[Entry] = &[
+    accepted("acme.scheduler", (), "certificates are not ordered here"),
     accepted("anonkey", (), DEBUG),
     accepted_either_way("busy-polling", (), POLL),
     accepted(
@@ -324,6 +353,12 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("cpu-set", (), THREADS),
     accepted("debug", (), DEBUG),
     accepted("debug.counters", (), DEBUG),
+    accepted("harden.reject-privileged-ports.quic", (), NO_QUIC),
+    accepted(
+        "fd-hard-limit",
+        (),
+        "'maxconn' bounds connections, and costs nothing before they come",
+    ),
     accepted("default-path current", (), "it is the default"),
     accepted("expose-deprecated-directives", (), MODES),
     accepted("expose-experimental-directives", (), MODES),
@@ -336,6 +371,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("httpclient.ssl.ca-file", (), CLIENT),
     accepted("httpclient.ssl.verify", (), CLIENT),
     accepted("httpclient.timeout.connect", (), CLIENT),
+    accepted("insecure-fork-wanted", (), "nothing is run"),
     accepted("insecure-setuid-wanted", (), "nothing is run"),
     accepted("jwt.decrypt_alg_list", (), "no token is decrypted"),
     accepted("jwt.decrypt_enc_list", (), "no token is decrypted"),
@@ -384,6 +420,14 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("profiling.tasks", (), DEBUG),
     accepted("quiet", (), "the flag -q says it"),
     accepted_either_way("set-dumpable", (), DEBUG),
+    not_in_force(
+        "setcap",
+        (),
+        "no capability is kept once 'user' or 'uid' is in force; give them to the service instead",
+    ),
+    accepted("shm-stats-file", (), COUNTERS),
+    accepted("shm-stats-file-max-objects", (), COUNTERS),
+    accepted("stress-level", (), DEBUG),
     implemented("ssl-dh-param-file", (), dh_parameters),
     accepted("ssl-mode-async", (), "rustls has no engines"),
     accepted(
@@ -400,11 +444,17 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("thread-group", (), THREADS),
     accepted("thread-groups", (), THREADS),
     accepted("tune.vars.check-max-size", (), NO_VARS),
+    accepted(
+        "thread-hard-limit",
+        (),
+        "'nbthread' says how many there are",
+    ),
     accepted("tune.applet.zero-copy-forwarding", (), MEMORY),
     accepted("tune.buffers.limit", (), MEMORY),
     accepted("tune.buffers.reserve", (), MEMORY),
     accepted("tune.bufsize.large", (), MEMORY),
     accepted("tune.bufsize.small", (), MEMORY),
+    accepted("tune.chksize", (), MEMORY),
     accepted("tune.cli.max-payload-size", (), CLI),
     accepted("tune.comp.maxlevel", (), NO_ZLIB),
     accepted("tune.defaults.purge", (), MEMORY),
@@ -425,6 +475,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "a message with two meanings ends its connection",
     ),
+    accepted(
+        "tune.glitches.kill.cpu-usage",
+        (),
+        "a message with two meanings ends its connection",
+    ),
     accepted("tune.h1.zero-copy-fwd-recv", (), MEMORY),
     accepted("tune.h1.zero-copy-fwd-send", (), MEMORY),
     accepted("tune.h2.be.glitches-threshold", (), NO_HTTP2),
@@ -441,6 +496,7 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.h2.fe.rxbuf", (), NO_HTTP2),
     accepted("tune.h2.header-table-size", (), NO_HTTP2),
     accepted("tune.h2.initial-window-size", (), NO_HTTP2),
+    accepted("tune.h2.log-errors", (), NO_HTTP2),
     accepted("tune.h2.max-concurrent-streams", (), NO_HTTP2),
     accepted("tune.h2.max-frame-size", (), NO_HTTP2),
     accepted("tune.h2.zero-copy-fwd-send", (), NO_HTTP2),
@@ -589,25 +645,32 @@ const NO_DATABASE_INSTEAD: &str = "match the User-Agent header with an ACL";
 pub(crate) const MISSING: &[Entry] = &[
     not_yet("default-path", ()),
     not_yet("dns-accept-family", ()),
-    not_yet("external-check", ()),
-    not_yet("fd-hard-limit", ()),
+    refused("external-check", (), NO_PROGRAM, NO_PROGRAM_INSTEAD),
     not_yet("grace", ()),
-    not_yet("h1-accept-payload-with-any-method", ()),
+    refused(
+        "h1-accept-payload-with-any-method",
+        (),
+        "a GET, HEAD or DELETE with a body has two meanings",
+        "have the client send it with POST or PUT",
+    ),
     not_yet("h1-case-adjust", ()),
     not_yet("h1-case-adjust-file", ()),
-    not_yet("harden.reject-privileged-ports.quic", ()),
     not_yet("harden.reject-privileged-ports.tcp", ()),
     not_yet("http-err-codes", ()),
     not_yet("http-fail-codes", ()),
-    not_yet("insecure-fork-wanted", ()),
     not_yet("key-base", ()),
-    not_yet("lua-load", ()),
-    not_yet("lua-load-per-thread", ()),
-    not_yet("lua-prepend-path", ()),
+    refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
+    refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),
+    refused("lua-prepend-path", (), NO_LUA, NO_LUA_INSTEAD),
     not_yet("server-state-base", ()),
     not_yet("server-state-file", ()),
-    not_yet("ssl-passphrase-cmd", ()),
-    not_yet("stats-file", ()),
+    refused(
+        "ssl-passphrase-cmd",
+        (),
+        "no program is asked for passphrases",
+        "store keys without one, in files that only the service may read",
+    ),
+    not_in_force("stats-file", (), COUNTERS),
     refused(
         "h1-do-not-close-on-insecure-transfer-encoding",
         (),

@@ -13,7 +13,9 @@ pub(crate) mod common;
 pub(crate) mod conduct;
 pub(crate) mod cookie;
 pub(crate) mod errors;
+pub(crate) mod filters;
 pub(crate) mod global;
+pub(crate) mod legacy;
 pub(crate) mod log;
 pub(crate) mod options;
 pub(crate) mod outgoing;
@@ -62,6 +64,8 @@ pub(crate) enum Status<P> {
     NotInForce(&'static str),
     /// It has a meaning that would be missed: the configuration is refused.
     NotYet,
+    /// HAProxy has removed it, and it does here what it did; what to write instead.
+    Translated(&'static str, P),
     /// HAProxy has removed it; what to write instead.
     Removed(&'static str),
     /// It will not be had; why, and what to do instead.
@@ -169,6 +173,15 @@ const fn is_option(name: &str) -> bool {
     true
 }
 
+/// Read without an effect that somebody may have counted on.
+pub(crate) const fn not_in_force<P, S>(
+    name: &'static str,
+    sections: S,
+    instead: &'static str,
+) -> Keyword<P, S> {
+    entry(name, sections, Status::NotInForce(instead), is_option(name))
+}
+
 pub(crate) const fn not_yet<P, S>(name: &'static str, sections: S) -> Keyword<P, S> {
     entry(name, sections, Status::NotYet, is_option(name))
 }
@@ -179,6 +192,21 @@ pub(crate) const fn removed<P, S>(
     write: &'static str,
 ) -> Keyword<P, S> {
     entry(name, sections, Status::Removed(write), is_option(name))
+}
+
+/// Removed from HAProxy, and read as what it meant.
+pub(crate) const fn translated<P, S>(
+    name: &'static str,
+    sections: S,
+    write: &'static str,
+    parse: P,
+) -> Keyword<P, S> {
+    entry(
+        name,
+        sections,
+        Status::Translated(write, parse),
+        is_option(name),
+    )
 }
 
 pub(crate) const fn refused<P, S>(
@@ -312,13 +340,13 @@ fn match_length(name: &str, words: &[Word]) -> usize {
 /// What is said about a keyword whose status is not `Implemented`. `None`: it is.
 pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<Diagnostic> {
     Some(match status {
-        Status::Implemented(_) => return None,
+        Status::Implemented(_) | Status::Translated(..) => return None,
         Status::Accepted(why) => Diagnostic::notice(
             place,
             format!("'{name}' is accepted and has no effect: {why}"),
         ),
         Status::NotInForce(instead) => {
-            Diagnostic::warning(place, format!("'{name}' is not in force: {instead}"))
+            Diagnostic::advice(place, format!("'{name}' is not in force: {instead}"))
                 .label("accepted, and restricts nothing")
         }
         Status::NotYet => Diagnostic::alert(place, format!("'{name}' is not implemented yet"))
@@ -350,6 +378,7 @@ pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
     conduct::KEYWORDS,
     cookie::KEYWORDS,
     errors::KEYWORDS,
+    filters::KEYWORDS,
     stats::KEYWORDS,
     log::KEYWORDS,
     removed::KEYWORDS,

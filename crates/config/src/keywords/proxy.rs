@@ -3,7 +3,7 @@
 
 use super::{
     ALL, BACK, BACK_ONLY, FRONT, FRONT_ONLY, FRONT_RULES, PROXIES, ProxyKeyword, Scope, accepted,
-    implemented, not_yet,
+    filters, implemented, not_in_force, not_yet, refused,
 };
 use super::{bind, server};
 use crate::args::Args;
@@ -58,6 +58,38 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("mode", ALL, mode),
     implemented("server", BACK_ONLY, server::server),
     implemented("use_backend", FRONT_ONLY, use_backend),
+    not_in_force("compression", ALL, filters::COMPRESSION),
+    not_in_force("email-alert from", ALL, NO_MAIL),
+    not_in_force("email-alert level", ALL, NO_MAIL),
+    not_in_force("email-alert mailers", ALL, NO_MAIL),
+    not_in_force("email-alert myhostname", ALL, NO_MAIL),
+    not_in_force("email-alert to", ALL, NO_MAIL),
+    refused(
+        "use-fcgi-app",
+        BACK_ONLY,
+        filters::FCGI,
+        filters::FCGI_INSTEAD,
+    ),
+    refused(
+        "external-check command",
+        BACK,
+        NO_PROGRAM,
+        NO_PROGRAM_INSTEAD,
+    ),
+    refused("external-check path", BACK, NO_PROGRAM, NO_PROGRAM_INSTEAD),
+    refused(
+        "dgram-bind",
+        FRONT_ONLY,
+        "datagrams are not relayed",
+        "let a syslog daemon or a UDP proxy do it",
+    ),
+    accepted(
+        "quic-initial",
+        FRONT_RULES,
+        "HTTP/3 is not served: there is no first packet to judge",
+    ),
+    not_yet("crt", FRONT_ONLY),
+    not_yet("ssl-f-use", FRONT_ONLY),
     accepted("guid", PROXIES, "nothing refers to it"),
     accepted(
         "max-session-srv-conns",
@@ -65,19 +97,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "connections are pooled, not kept by clients",
     ),
     not_yet("be-unpublished", BACK_ONLY),
-    not_yet("compression", ALL),
-    not_yet("crt", FRONT_ONLY),
-    not_yet("dgram-bind", FRONT_ONLY),
-    not_yet("email-alert from", ALL),
-    not_yet("email-alert level", ALL),
-    not_yet("email-alert mailers", ALL),
-    not_yet("email-alert myhostname", ALL),
-    not_yet("email-alert to", ALL),
-    not_yet("external-check", BACK),
-    not_yet("filter", PROXIES),
-    not_yet("filter-sequence", PROXIES),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("quic-initial", FRONT_RULES),
     not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),
     not_yet("stick match", BACK_ONLY),
@@ -86,9 +106,13 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("stick store-response", BACK_ONLY),
     not_yet("stick-table", PROXIES),
     not_yet("tcp-check", BACK),
-    not_yet("use-fcgi-app", BACK_ONLY),
     not_yet("use-server", BACK_ONLY),
 ];
+
+const NO_MAIL: &str = "no mail is sent: watch the log or the metrics instead";
+pub(super) const NO_PROGRAM: &str = "no programs are run for checks";
+pub(super) const NO_PROGRAM_INSTEAD: &str =
+    "write 'http-check' or 'tcp-check' lines, or ask an agent with 'agent-check'";
 
 fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("tcp or http")?;

@@ -11,6 +11,7 @@ use crate::expr::Stage;
 use crate::lexer::Word;
 use crate::model::{RequestAction, RequestRule, ResponseAction, ResponseRule};
 use crate::nearest::did_you_mean;
+use crate::registry::Known;
 use crate::source::Span;
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
@@ -226,4 +227,44 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
             | RequestAction::Redirect(_)
             | RequestAction::PrometheusExporter
     )
+}
+
+/// All actions of HTTP rules, for the reference.
+pub(crate) fn known() -> Vec<Known> {
+    fn set<A>(
+        all: &mut Vec<Known>,
+        (rules, set): (&str, RuleSet),
+        table: &[Action<A>],
+        others: &[&str],
+    ) {
+        all.extend(common::known(rules, set));
+        let here = table
+            .iter()
+            .map(|it| Known::new(rules, it.name(), &it.status));
+        all.extend(here);
+        let missing = others
+            .iter()
+            .map(|it| Known::new(rules, it, &Status::<()>::NotYet));
+        all.extend(missing);
+    }
+    let mut all = Vec::new();
+    set(
+        &mut all,
+        ("http-request", common::HTTP_REQUEST),
+        REQUEST,
+        actions::OTHER_REQUEST,
+    );
+    set(
+        &mut all,
+        ("http-response", common::HTTP_RESPONSE),
+        RESPONSE,
+        actions::OTHER_RESPONSE,
+    );
+    set(
+        &mut all,
+        ("http-after-response", common::HTTP_AFTER),
+        AFTER,
+        actions::OTHER_AFTER,
+    );
+    all
 }

@@ -10,6 +10,7 @@ use crate::expr::Stage;
 use crate::lexer::Word;
 use crate::model::{Mode, TcpAction, TcpRule, TcpRules};
 use crate::nearest::did_you_mean;
+use crate::registry::Known;
 use crate::source::Span;
 use crate::values::{Unit, limit, next_duration, number};
 
@@ -65,7 +66,13 @@ const SILENT_DROP: (&str, Parse) = ("silent-drop", silent_drop);
 const CONNECTION: Set = Set {
     set: common::TCP_CONNECTION,
     actions: &[ACCEPT, REJECT, SILENT_DROP, ("expect-proxy", expect_proxy)],
-    others: &["expect-netscaler-cip", "sc-*", "set-*", "track-sc*"],
+    others: &[
+        "do-log",
+        "expect-netscaler-cip",
+        "sc-*",
+        "set-*",
+        "track-sc*",
+    ],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.connection,
 };
@@ -90,6 +97,7 @@ const REQUEST: Set = Set {
     others: &[
         "do-log",
         "do-resolve",
+        "ot-group",
         "sc-*",
         "send-spoe-group",
         "set-*",
@@ -108,7 +116,7 @@ const RESPONSE: Set = Set {
         SILENT_DROP,
         ("close", |_, _, _| Ok(TcpAction::Close)),
     ],
-    others: &["do-log", "sc-*", "send-spoe-group", "set-*"],
+    others: &["do-log", "ot-group", "sc-*", "send-spoe-group", "set-*"],
     allowed: Draft::is_back,
     rules: |tcp| &mut tcp.response,
 };
@@ -296,4 +304,23 @@ pub(crate) fn not_yet(draft: &Draft) -> Option<Diagnostic> {
         Diagnostic::alert(span, "an HTTP response in mode tcp is not looked at yet")
             .help("look at its bytes, as in 'res.payload(0,12) -m str \"HTTP/1.1 200\"'"),
     )
+}
+
+/// All actions of TCP rules, for the reference.
+pub(crate) fn known() -> Vec<Known> {
+    let sets = [
+        ("tcp-request connection", &CONNECTION),
+        ("tcp-request session", &SESSION),
+        ("tcp-request content", &REQUEST),
+        ("tcp-response content", &RESPONSE),
+    ];
+    let mut all = Vec::new();
+    for (rules, set) in sets {
+        let here = set.actions.iter().map(|(name, _)| *name);
+        all.extend(here.map(|name| Known::new(rules, name, &Status::Implemented(()))));
+        all.extend(common::known(rules, set.set));
+        let missing = set.others.iter();
+        all.extend(missing.map(|name| Known::new(rules, name, &Status::<()>::NotYet)));
+    }
+    all
 }
