@@ -45,17 +45,13 @@ pub(crate) fn end(framing: usize, trailers: Option<&Fields>) -> usize {
 }
 
 fn fields(fields: &Fields) -> usize {
-    let counted = fields
-        .lines()
-        .filter(|(name, value)| !speaks_of_connection(name, value));
-    counted.map(|(name, value)| name.len() + value.len()).sum()
+    let name = "connection";
+    let options = fields.get_all(name).filter(|value| is_option(value));
+    let options: usize = options.map(|value| name.len() + value.len()).sum();
+    fields.text_len() - options
 }
 
-/// HAProxy takes this off before it counts.
-fn speaks_of_connection(name: &[u8], value: &[u8]) -> bool {
-    let options: [&[u8]; 2] = [b"close", b"keep-alive"];
-    name == b"connection"
-        && options
-            .iter()
-            .any(|option| value.eq_ignore_ascii_case(option))
+/// HAProxy takes these off `Connection` before it counts.
+fn is_option(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
 }

@@ -32,6 +32,12 @@ const SPARE_TEXT: usize = 128;
 /// Room for that many fields at first; a browser sends about 12.
 const FIRST_SPANS: usize = 16;
 
+/// What stands between a name and its value.
+const BETWEEN: &[u8] = b": ";
+
+/// What stands behind a value.
+const BEHIND: &[u8] = b"\r\n";
+
 impl Fields {
     /// No fields.
     pub fn new() -> Fields {
@@ -88,22 +94,29 @@ impl Fields {
     /// not a token cannot be sent: then nothing is added and the answer is `false`.
     pub fn append(&mut self, name: &str, value: &[u8]) -> bool {
         let value = syntax::trim_controls(value);
-        if !syntax::is_token(name.as_bytes())
-            || self.text.len() + name.len() + value.len() > u32::MAX as usize
-        {
+        let len = name.len() + BETWEEN.len() + value.len() + BEHIND.len();
+        if !syntax::is_token(name.as_bytes()) || self.text.len() + len > u32::MAX as usize {
             return false;
         }
+        // As it is written, so that it is written together with its neighbours.
+        self.text.reserve(len);
         let start = self.text.len();
         self.text.extend_from_slice(name.as_bytes());
         self.text[start..].make_ascii_lowercase();
-        let middle = self.text.len();
+        let name = start..self.text.len();
+        self.text.extend_from_slice(BETWEEN);
+        let start = self.text.len();
         self.text.extend_from_slice(value);
-        for byte in &mut self.text[middle..] {
-            if !syntax::is_value_byte(*byte) {
-                *byte = b' ';
+        let value = start..self.text.len();
+        if !syntax::is_value(&self.text[value.clone()]) {
+            for byte in &mut self.text[value.clone()] {
+                if !syntax::is_value_byte(*byte) {
+                    *byte = b' ';
+                }
             }
         }
-        self.push(start..middle, middle..self.text.len());
+        self.text.extend_from_slice(BEHIND);
+        self.push(name, value);
         true
     }
 
@@ -147,27 +160,90 @@ impl Fields {
     }
 
     /// Takes a copy of the block in which the parser has pointed out all fields by [`Fields::push`],
-    /// and puts their names into lower case.
-    pub(crate) fn adopt(&mut self, block: &[u8]) {
+    /// and puts their names into lower case where they are not.
+    pub(crate) fn adopt(&mut self, block: &[u8], is_lower: bool) {
         self.text = Vec::with_capacity(block.len() + SPARE_TEXT);
         self.text.extend_from_slice(block);
+        if is_lower {
+            return;
+        }
         for span in &self.spans {
             let start = span.name_start as usize;
             self.text[start..start + span.name_len as usize].make_ascii_lowercase();
         }
     }
 
-    /// Position of the first byte of each value in the parsed block, with name and value.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
+    /// Position of the first byte of each value in the parsed block, with name and value, of the fields
+    /// with names of these lengths: hardly any but those that are looked for.
+    pub(crate) fn places<const N: usize>(
+        &self,
+        lens: [usize; N],
+    ) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
         let place = |span: &Span| (self.name(span), self.value(span), span.value_start as usize);
-        self.spans.iter().map(place)
+        let fits = move |span: &&Span| lens.contains(&(span.name_len as usize));
+        self.spans.iter().filter(fits).map(place)
+    }
+
+    /// Bytes of all names and values.
+    pub fn text_len(&self) -> usize {
+        let len = |span: &Span| (span.name_len + span.value_len) as usize;
+        self.spans.iter().map(len).sum()
+    }
+
+    /// Writes each field as a line behind `out`, but for those that are `special`: of these `instead` is
+    /// told the name, to write what stands in their place.
+    ///
+    /// Lines lie in the text as they are written, behind each other, unless their sender has written them
+    /// in an unusual way or one between them is gone: they are copied together.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        special: impl Fn(&[u8]) -> bool,
+        mut instead: impl FnMut(&[u8], &mut Vec<u8>),
+    ) {
+        let mut lines = 0..0;
+        for span in &self.spans {
+            let name = self.name(span);
+            let line = match special(name) {
+                true => None,
+                false => Some(self.line(span)),
+            };
+            match line {
+                Some(Some(line)) if line.start == lines.end => lines.end = line.end,
+                line => {
+                    out.extend_from_slice(&self.text[lines.clone()]);
+                    lines = 0..0;
+                    match line {
+                        None => instead(name, out),
+                        Some(Some(line)) => lines = line,
+                        Some(None) => {
+                            for part in [name, BETWEEN, self.value(span), BEHIND] {
+                                out.extend_from_slice(part);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        out.extend_from_slice(&self.text[lines]);
+    }
+
+    /// The line of a field in the text, where it stands there as it is written.
+    fn line(&self, span: &Span) -> Option<Range<usize>> {
+        let start = span.name_start as usize;
+        let between = start + span.name_len as usize;
+        let behind = (span.value_start + span.value_len) as usize;
+        let usual = span.value_start as usize == between + BETWEEN.len()
+            && self.text[between..].starts_with(BETWEEN)
+            && self.text[behind..].starts_with(BEHIND);
+        usual.then_some(start..behind + BEHIND.len())
     }
 
     /// Adds the field whose checked name and value stand at these places of the text, which is
     /// never longer than 4 GB: blocks are bounded by the parser, and `append` looks.
     pub(crate) fn push(&mut self, name: Range<usize>, value: Range<usize>) {
         if self.spans.capacity() == 0 {
-            self.spans.reserve(FIRST_SPANS);
+            self.spans = Vec::with_capacity(FIRST_SPANS);
         }
         self.spans.push(Span {
             name_start: name.start as u32,

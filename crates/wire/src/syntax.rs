@@ -44,6 +44,30 @@ pub(crate) fn is_value(text: &[u8]) -> bool {
         .fold(true, |fine, &byte| fine & is_value_byte(byte))
 }
 
+/// How many bytes at the beginning of `text` may stand in a field value, eight at a time.
+pub(crate) fn value_len(text: &[u8]) -> usize {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let (eights, _) = text.as_chunks();
+    let mut at = 0;
+    for eight in eights {
+        let bytes = u64::from_le_bytes(*eight);
+        // Borrows go upwards, so that the lowest byte that is marked is one that is meant.
+        let below_space = bytes.wrapping_sub(EACH * 0x20) & !bytes;
+        let delete = bytes ^ (EACH * 0x7f);
+        let delete = delete.wrapping_sub(EACH) & !delete;
+        let found = (below_space | delete) & HIGHEST;
+        if found != 0 {
+            at += found.trailing_zeros() as usize / 8;
+            break;
+        }
+        at += 8;
+    }
+    // It may have been a tab.
+    let rest = text[at..].iter();
+    at + rest.take_while(|byte| is_value_byte(**byte)).count()
+}
+
 /// Whether all of `text` may stand in a request target: visible ASCII and no `#`, which HAProxy
 /// refuses too, because a fragment that one side cuts off and the other does not beats path rules.
 pub(crate) fn is_target(text: &[u8]) -> bool {
@@ -104,4 +128,24 @@ pub(crate) fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b',')
         .map(trim)
         .filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_their_bytes_do_however_many_are_looked_at_at_once() {
+        for byte in 0..=255 {
+            for at in 0..20 {
+                for tab in 0..20 {
+                    let mut text = [b'v'; 20];
+                    text[tab] = b'\t';
+                    text[at] = byte;
+                    let expected = text.iter().take_while(|&&byte| is_value_byte(byte));
+                    assert_eq!(value_len(&text), expected.count(), "{text:?}");
+                }
+            }
+        }
+    }
 }

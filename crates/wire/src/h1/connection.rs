@@ -20,7 +20,7 @@ pub fn expects_continue(head: &RequestHead) -> bool {
 /// who then disagree on whether a body follows.
 pub(super) fn check_expect(head: &RequestHead) -> Result<(), Rejected> {
     let mut seen = false;
-    for (name, value, at) in head.fields.places() {
+    for (name, value, at) in head.fields.places(["expect".len()]) {
         if name == b"expect" {
             if seen || !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Rejected::new(Reason::ExpectInvalid, at));
@@ -34,15 +34,17 @@ pub(super) fn check_expect(head: &RequestHead) -> Result<(), Rejected> {
 /// Fields that never go further than the next hop. Transfer-Encoding and Content-Length are the
 /// writer's.
 fn is_hop_by_hop(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"connection"
-            | b"keep-alive"
-            | b"proxy-connection"
-            | b"te"
-            | b"upgrade"
-            | b"http2-settings"
-    )
+    // Most names are told apart by their lengths.
+    matches!(name.len(), 2 | 7 | 10 | 14 | 16)
+        && matches!(
+            name,
+            b"connection"
+                | b"keep-alive"
+                | b"proxy-connection"
+                | b"te"
+                | b"upgrade"
+                | b"http2-settings"
+        )
 }
 
 /// What usually stands in Connection and names no field that is not gone anyway.
@@ -95,7 +97,9 @@ fn strip(fields: &mut Fields, is_place: impl Fn(&[u8]) -> bool) {
         .filter(names_field)
         .map(<[u8]>::to_vec)
         .collect();
-    let is_named = |name: &[u8]| named.iter().any(|other| other.eq_ignore_ascii_case(name));
+    let is_named = |name: &[u8]| {
+        !named.is_empty() && named.iter().any(|other| other.eq_ignore_ascii_case(name))
+    };
     fields.retain_lines(|name, _| {
         let stays = !is_hop_by_hop(name) && (!is_named(name) || is_end_to_end(name));
         stays || is_place(name)

@@ -91,7 +91,8 @@ pub(super) struct Declared {
 impl Declared {
     pub(super) fn read(fields: &Fields, version: Version) -> Result<Declared, Rejected> {
         let mut declared = Declared { body: None, at: 0 };
-        for (name, value, at) in fields.places() {
+        let lens = ["content-length".len(), "transfer-encoding".len()];
+        for (name, value, at) in fields.places(lens) {
             let body = match name {
                 b"content-length" => BodyLength::Length(
                     read_length(value).map_err(|reason| Rejected::new(reason, at))?,

@@ -224,25 +224,79 @@ fn status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), Rejected> {
 /// The fields at the beginning of `buf` up to the empty line, and the length of all that.
 pub(super) fn block(buf: &[u8], fields_max: usize) -> Result<Found<Fields>, Rejected> {
     let mut places = Fields::new();
-    let mut at = 0;
+    let (mut at, mut is_lower) = (0, true);
     loop {
-        let Some(len) = line(&buf[at..]).map_err(|rejected| rejected.shifted(at))? else {
-            return Ok(None);
+        let rest = &buf[at..];
+        let (name, value, len) = match plain_field(rest) {
+            Some(plain) if places.len() < fields_max => {
+                is_lower &= plain.is_lower;
+                (0..plain.name_len, plain.value, plain.len)
+            }
+            _ => {
+                let Some(len) = line(rest).map_err(|rejected| rejected.shifted(at))? else {
+                    return Ok(None);
+                };
+                if len == 0 {
+                    places.adopt(&buf[..at], is_lower);
+                    return Ok(Some((places, at + 2)));
+                }
+                if places.len() == fields_max {
+                    return Err(Rejected::new(Reason::TooManyFields, at));
+                }
+                let (name, value) = field(&rest[..len]).map_err(|rejected| rejected.shifted(at))?;
+                is_lower = false;
+                (name, value, len)
+            }
         };
-        if len == 0 {
-            places.adopt(&buf[..at]);
-            return Ok(Some((places, at + 2)));
-        }
-        if places.len() == fields_max {
-            return Err(Rejected::new(Reason::TooManyFields, at));
-        }
-        let (name, value) = field(&buf[at..at + len]).map_err(|rejected| rejected.shifted(at))?;
         places.push(
             name.start + at..name.end + at,
             value.start + at..value.end + at,
         );
         at += len + 2;
     }
+}
+
+/// A field line that is whole, and right.
+struct Plain {
+    name_len: usize,
+    /// Whether its name has no upper-case letter.
+    is_lower: bool,
+    value: Range<usize>,
+    /// Without its CRLF.
+    len: usize,
+}
+
+/// The field line at the beginning of `buf` in one pass, as nearly all can be read. `None` says no more than that it
+/// wants a closer look: [`line`] and [`field`] tell whether it is incomplete or wrong, and how.
+fn plain_field(buf: &[u8]) -> Option<Plain> {
+    let (mut name_len, mut changed) = (0, 0);
+    while let Some(&byte) = buf.get(name_len)
+        && let lower @ 1.. = syntax::TOKEN_LOWER[usize::from(byte)]
+    {
+        changed |= byte ^ lower;
+        name_len += 1;
+    }
+    if name_len == 0 || buf.get(name_len) != Some(&b':') {
+        return None;
+    }
+    let mut start = name_len + 1;
+    while syntax::is_blank(*buf.get(start)?) {
+        start += 1;
+    }
+    let len = start + syntax::value_len(&buf[start..]);
+    if !buf[len..].starts_with(b"\r\n") {
+        return None;
+    }
+    let mut end = len;
+    while end > start && syntax::is_blank(buf[end - 1]) {
+        end -= 1;
+    }
+    Some(Plain {
+        name_len,
+        is_lower: changed == 0,
+        value: start..end,
+        len,
+    })
 }
 
 /// Where name and value of a field line are in it (RFC 9112 §5).

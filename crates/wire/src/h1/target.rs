@@ -33,7 +33,8 @@ pub(super) fn check(
     fields: &Fields,
 ) -> Result<(), Misfit> {
     let named = in_target(method, target).map_err(Misfit::Target)?;
-    let mut hosts = fields.places().filter(|(name, ..)| *name == b"host");
+    let hosts = fields.places(["host".len()]);
+    let mut hosts = hosts.filter(|(name, ..)| *name == b"host");
     let Some((_, value, at)) = hosts.next() else {
         let needed = version == Version::Http11;
         return if needed {
@@ -128,12 +129,26 @@ fn is_name(host: &[u8]) -> bool {
     let mut rest = host;
     while let [byte, tail @ ..] = rest {
         rest = match (byte, tail) {
+            (&byte, tail) if NAME[usize::from(byte)] => tail,
             (b'%', [a, b, tail @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => tail,
-            (b'-' | b'.' | b'_' | b'~', tail) => tail,
-            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=', tail) => tail,
-            (byte, tail) if byte.is_ascii_alphanumeric() => tail,
             _ => return false,
         };
     }
     !host.is_empty()
 }
+
+/// Bytes that stand for themselves in a name: "unreserved" and "sub-delims" without the comma.
+static NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            || matches!(
+                byte,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            );
+        byte += 1;
+    }
+    table
+};

@@ -22,15 +22,17 @@ pub enum Connection {
 
 /// Fields that are written for what is so, not for what stands in the head.
 fn is_owned(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"connection"
-            | b"upgrade"
-            | b"content-length"
-            | b"transfer-encoding"
-            | b"keep-alive"
-            | b"proxy-connection"
-    )
+    // Most names are told apart by their lengths.
+    matches!(name.len(), 7 | 10 | 14 | 16 | 17)
+        && matches!(
+            name,
+            b"connection"
+                | b"upgrade"
+                | b"content-length"
+                | b"transfer-encoding"
+                | b"keep-alive"
+                | b"proxy-connection"
+        )
 }
 
 /// Writes the head of a request, always as HTTP/1.1 and to an origin server: an absolute target is
@@ -51,12 +53,13 @@ pub fn write_request(
     for part in [head.method.as_bytes(), b" ", whole, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
-    let host = head.fields.get("host");
+    let mut hosts = head.fields.get_all("host");
+    let host = hosts.next();
     if host.is_none() {
         write_field(b"host", head.host().unwrap_or_default(), out);
     }
     let own = Own {
-        host,
+        host: host.filter(|_| hosts.next().is_some()),
         framing,
         connection,
     };
@@ -129,6 +132,7 @@ pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
 
 /// What the writer itself says.
 struct Own<'a> {
+    /// The only Host of a request, where its head has several.
     host: Option<&'a [u8]>,
     framing: Framing,
     connection: Option<Connection>,
@@ -136,31 +140,29 @@ struct Own<'a> {
 
 /// Fields in their order, ours in the place of the first of their name, or else behind the others.
 fn write_with(own: Own<'_>, fields: &Fields, out: &mut Vec<u8>) {
-    let is_request = own.host.is_some();
     let upgrades = own.connection == Some(Connection::Upgrade);
     let (mut host, mut framing) = (own.host, Some(own.framing));
     let (mut connection, mut upgrade) = (own.connection, upgrades);
-    for (name, value) in fields.lines() {
-        match name {
-            b"content-length" | b"transfer-encoding" => {
-                if let Some(framing) = framing.take() {
-                    write_framing(framing, out);
-                }
+    let is_repeated = host.is_some();
+    let is_special = |name: &[u8]| is_owned(name) || (is_repeated && name == b"host");
+    fields.write(out, is_special, |name, out| match name {
+        b"content-length" | b"transfer-encoding" => {
+            if let Some(framing) = framing.take() {
+                write_framing(framing, out);
             }
-            b"host" if is_request => {
-                if let Some(host) = host.take() {
-                    write_field(b"host", host, out);
-                }
-            }
-            b"connection" if upgrades => write_connection(connection.take(), out),
-            b"upgrade" if upgrade => {
-                upgrade = false;
-                write_field(b"upgrade", b"websocket", out);
-            }
-            _ if is_owned(name) => {}
-            _ => write_field(name, value, out),
         }
-    }
+        b"host" => {
+            if let Some(host) = host.take() {
+                write_field(b"host", host, out);
+            }
+        }
+        b"connection" if upgrades => write_connection(connection.take(), out),
+        b"upgrade" if upgrade => {
+            upgrade = false;
+            write_field(b"upgrade", b"websocket", out);
+        }
+        _ => {}
+    });
     if let Some(framing) = framing {
         write_framing(framing, out);
     }
@@ -179,6 +181,7 @@ fn write_fields(fields: &Fields, wanted: impl Fn(&str) -> bool, out: &mut Vec<u8
 }
 
 fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(name.len() + value.len() + 4);
     for part in [name, b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
     }
