@@ -101,6 +101,8 @@ struct Sink {
     resolver: Resolver,
     /// Not before this moment a name is asked for again.
     ask_again: Option<Instant>,
+    /// Datagrams longer than that are not sent as one with others of their length.
+    alike_max: usize,
 }
 
 enum Open {
@@ -118,11 +120,16 @@ impl Sink {
             LogSink::Fd(number) => inherited::duplicate(*number).ok(),
             _ => None,
         };
+        let to_udp = matches!(to, LogSink::Udp(_) | LogSink::Name(..));
         Self {
             to,
             open: open.map(|fd| Open::File(fd.into())),
             resolver: resolver.clone(),
             ask_again: None,
+            alike_max: match to_udp {
+                true => usize::MAX,
+                false => 0,
+            },
         }
     }
 
@@ -155,7 +162,9 @@ impl Sink {
         while let [first, others @ ..] = lines {
             let socket = self.open.as_ref().and_then(Open::datagram_socket);
             let sent = match socket {
-                Some(socket) if !others.is_empty() => datagrams.send(socket, lines),
+                Some(socket) if !others.is_empty() => {
+                    datagrams.send(socket, lines, &mut self.alike_max)
+                }
                 _ => Ok(0),
             };
             if sent.as_ref().is_err_and(is_of_the_socket) {
