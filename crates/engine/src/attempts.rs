@@ -186,7 +186,7 @@ impl<'a> Attempts<'a> {
         let target = server.target(session.connection().facts.dst)?;
         let sni = server_name(session, head);
         Some(Alike {
-            backend: self.backend.index(),
+            backend: self.backend.key,
             server: server.key,
             chosen: Alike::chosen(
                 sni.as_deref(),
@@ -225,7 +225,7 @@ impl<'a> Attempts<'a> {
         let mut connected = connect(&dial, limit).await;
         if server.conf.outgoing.ports_are_scarce() && connected.as_ref().is_err_and(is_portless) {
             // Idle connections must not keep new ones out.
-            let (backend, key) = (self.backend.index(), server.key);
+            let (backend, key) = (self.backend.key, server.key);
             let worker = session.worker();
             worker.idle.free_ports(backend, key);
             worker.shared.tell_workers(&Message::FreePorts {

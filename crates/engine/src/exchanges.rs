@@ -13,6 +13,8 @@ use std::task::{Poll, Waker};
 
 use routing::balance::ServerKey;
 
+use crate::site::BackendKey;
+
 use crate::end::Side;
 
 /// All exchanges of a worker.
@@ -66,14 +68,14 @@ impl Table {
 
 struct Entry {
     /// Backend, by position, and server; `None`: nobody's.
-    target: Option<(usize, ServerKey)>,
+    target: Option<(BackendKey, ServerKey)>,
     ended_by: Option<Side>,
     waker: Option<Waker>,
 }
 
 impl Exchanges {
     /// One more with that server of that backend, until the guard is dropped.
-    pub(crate) fn enter(&self, target: (usize, ServerKey)) -> Underway<'_> {
+    pub(crate) fn enter(&self, target: (BackendKey, ServerKey)) -> Underway<'_> {
         let entry = Entry {
             target: Some(target),
             ended_by: None,
@@ -84,7 +86,7 @@ impl Exchanges {
     }
 
     /// Ends all of a server.
-    pub(crate) fn close_server(&self, target: (usize, ServerKey), by: Side) {
+    pub(crate) fn close_server(&self, target: (BackendKey, ServerKey), by: Side) {
         // Waking runs no code of the exchange, so the table stays as it is meanwhile.
         for entry in &mut self.table.borrow_mut().entries {
             if entry.target == Some(target) {
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn the_table_gets_shorter_after_a_burst_and_no_entry_has_two_owners() {
         let all = Exchanges::default();
-        let target = (0, ServerKey(1));
+        let target = (BackendKey(0), ServerKey(1));
         let first = all.enter(target);
         let mut burst: Vec<_> = (0..10_000).map(|_| all.enter(target)).collect();
         // Every other one ends, some come, all end, some come.
@@ -164,7 +166,8 @@ mod tests {
     #[tokio::test]
     async fn those_of_a_server_end_and_entries_are_used_again() {
         let all = Exchanges::default();
-        let (one, other) = ((0, ServerKey(1)), (1, ServerKey(1)));
+        let server = |backend| (BackendKey(backend), ServerKey(1));
+        let (one, other) = (server(0), server(1));
         let gone = all.enter(one);
         drop(gone);
         let (mine, theirs) = (all.enter(one), all.enter(other));

@@ -50,7 +50,7 @@ impl Drop for Changing {
 /// Has workers drop what they keep of servers that were removed.
 fn drop_idle(shared: &Shared, backend: &BackendState, removed: Option<Removed>) {
     if let Some(servers) = removed {
-        let backend = backend.index();
+        let backend = backend.key;
         shared.tell_workers(&Message::DropIdle { backend, servers });
     }
 }
@@ -250,7 +250,7 @@ impl Handle {
         let backend = self.backend(backend)?;
         let server = backend.server(server)?;
         let message = Message::CloseServer {
-            backend: backend.index(),
+            backend: backend.key,
             server: server.key,
             by: Side::Killed,
         };

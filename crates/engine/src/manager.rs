@@ -19,7 +19,7 @@ use crate::followers;
 use crate::log::Level;
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
-use crate::site::BackendState;
+use crate::site::{BackendKey, BackendState};
 use crate::snapshot::Event;
 use crate::warmup;
 use crate::worker::Message;
@@ -36,10 +36,10 @@ const RESOLVE_AGAIN_DOWN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Look after a new server: resolve and check it.
     Mind(Arc<BackendState>, Arc<ServerState>),
-    /// Let a server of the backend at this position warm up (`slowstart`).
+    /// Let a server warm up (`slowstart`).
     WarmUp {
-        /// Position of the backend.
-        backend: usize,
+        /// Its backend.
+        backend: BackendKey,
         /// Its server.
         server: Arc<ServerState>,
         /// Which time it warms up.
@@ -78,8 +78,9 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
                     minding.spawn_local(mind(shared.clone(), backend, server));
                 }
                 Some(Order::WarmUp { backend, server, begun }) => {
-                    let backend = shared.site.load().backends[backend].clone();
-                    minding.spawn_local(warmup::run(backend, server, begun));
+                    if let Some(backend) = shared.site.load().backend(backend).cloned() {
+                        minding.spawn_local(warmup::run(backend, server, begun));
+                    }
                 }
                 Some(Order::HardStopAfter(limit)) => {
                     let shared = shared.clone();
@@ -193,7 +194,7 @@ fn take_address(
         );
         shared.say_to(&backend.conf().proxy.log, Level::Notice, &message);
         let drop_idle = Message::DropIdle {
-            backend: backend.index(),
+            backend: backend.key,
             servers: [server.key].into(),
         };
         shared.tell_workers(&drop_idle);
@@ -297,7 +298,7 @@ fn shut_sessions(shared: &Shared, backend: &BackendState, server: &ServerState, 
     let on_marked = server.conf.on_marked;
     let shut = |server: &ServerState, by: Side| {
         shared.tell_workers(&Message::CloseServer {
-            backend: backend.index(),
+            backend: backend.key,
             server: server.key,
             by,
         });

@@ -31,7 +31,7 @@ use crate::counters::{Average, Count, Counters, Gauge, response_class};
 use crate::end::{End, Side};
 use crate::inspect::Inspected;
 use crate::server::ServerState;
-use crate::site::{BackendState, FrontendState};
+use crate::site::{BackendKey, BackendState, FrontendState};
 use crate::timing::within;
 use crate::worker::{Connection, Worker};
 use resting::Entered;
@@ -425,9 +425,9 @@ impl Session {
         )
     }
 
-    /// Backend (by position) and server of its tunnel.
-    pub(crate) fn target(&self) -> (usize, ServerKey) {
-        let backend = self.backend.as_ref().map_or(usize::MAX, |b| b.index());
+    /// Backend and server of its tunnel.
+    pub(crate) fn target(&self) -> (BackendKey, ServerKey) {
+        let backend = self.backend.as_ref().map_or(BackendKey::NONE, |b| b.key);
         (
             backend,
             self.server.as_ref().map_or(ServerKey(u32::MAX), |s| s.key),

@@ -5,6 +5,7 @@
 //! in atomics.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -53,6 +54,11 @@ impl Site {
             })
     }
 
+    /// The backend of that key.
+    pub(crate) fn backend(&self, key: BackendKey) -> Option<&Arc<BackendState>> {
+        self.backends.iter().find(|backend| backend.key == key)
+    }
+
     /// Whether any `stats` line was written.
     pub(crate) fn has_stats(&self) -> bool {
         let fronts = self.config.frontends.iter().map(|f| &f.proxy);
@@ -61,12 +67,35 @@ impl Site {
     }
 }
 
-/// A frontend in force.
+/// A frontend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct FrontendState {
     config: Arc<Config>,
     index: usize,
     /// Numeric id, as stats show it.
     pub(crate) id: u32,
+    /// `maxconn` in force.
+    pub(crate) sessions_limit: u64,
+    /// Places left below the `maxconn` of each `bind`, where it has one.
+    pub(crate) bind_rooms: Vec<Option<Arc<Semaphore>>>,
+    /// `rate-limit sessions`.
+    pub(crate) pace: Option<Pace>,
+    /// Its listeners, by position of the `bind`; none without `option socket-stats`.
+    pub(crate) listeners: Vec<Arc<ListenerState>>,
+    /// TLS of each `bind`, by position.
+    pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
+    life: Arc<FrontendLife>,
+}
+
+impl Deref for FrontendState {
+    type Target = FrontendLife;
+
+    fn deref(&self) -> &FrontendLife {
+        &self.life
+    }
+}
+
+/// What of a frontend outlives a change of its configuration.
+pub(crate) struct FrontendLife {
     /// What it counts.
     pub(crate) counters: Counters,
     /// Lines that told their own number (`%lc`).
@@ -83,18 +112,25 @@ pub(crate) struct FrontendState {
     pub(crate) request_rate: Rate,
     /// Places left below `maxconn`.
     pub(crate) room: Arc<Semaphore>,
-    /// `maxconn` in force.
-    pub(crate) sessions_limit: u64,
-    /// Places left below the `maxconn` of each `bind`, where it has one.
-    pub(crate) bind_rooms: Vec<Option<Arc<Semaphore>>>,
-    /// `rate-limit sessions`.
-    pub(crate) pace: Option<Pace>,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
-    /// Its listeners, by position of the `bind`; none without `option socket-stats`.
-    pub(crate) listeners: Vec<Arc<ListenerState>>,
-    /// TLS of each `bind`, by position.
-    pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
+}
+
+impl FrontendLife {
+    fn new(writers: usize, places: u64) -> Self {
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
+        Self {
+            counters: Counters::new(writers),
+            log_lines: AtomicU64::new(0),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            request_rate: Rate::default(),
+            room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            open: AtomicBool::new(false),
+        }
+    }
 }
 
 impl FrontendState {
@@ -120,21 +156,10 @@ impl FrontendState {
         let listeners = listeners
             .map(|(bind, id)| Arc::new(ListenerState::new(bind, id, writers)))
             .collect();
-        let places = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
         Self {
             config: config.clone(),
             index,
             id,
-            counters: Counters::new(writers),
-            log_lines: AtomicU64::new(0),
-            sessions: Gauge::default(),
-            tunnels: Gauge::default(),
-            connection_rate: Rate::default(),
-            session_rate: Rate::default(),
-            request_rate: Rate::default(),
-            room: Arc::new(Semaphore::new(places)),
             sessions_limit: limit,
             bind_rooms: config.frontends[index]
                 .binds
@@ -142,9 +167,9 @@ impl FrontendState {
                 .map(|bind| Some(Arc::new(Semaphore::new(bind.maxconn? as usize))))
                 .collect(),
             pace: Pace::new(config.frontends[index].session_rate_max),
-            open: AtomicBool::new(false),
             listeners,
             tls,
+            life: Arc::new(FrontendLife::new(writers, limit)),
         }
     }
 
@@ -159,7 +184,17 @@ impl FrontendState {
     }
 }
 
-/// A backend in force.
+/// Which backend, for as long as the process runs. A position in a configuration means nothing beside
+/// another configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BackendKey(pub(crate) u32);
+
+impl BackendKey {
+    /// No backend.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
+/// A backend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct BackendState {
     config: Arc<Config>,
     index: usize,
@@ -167,6 +202,21 @@ pub(crate) struct BackendState {
     pub(crate) id: u32,
     /// `fullconn` in force: so many sessions make the servers' limits whole (`minconn`).
     pub(crate) fullconn: u64,
+    life: Arc<BackendLife>,
+}
+
+impl Deref for BackendState {
+    type Target = BackendLife;
+
+    fn deref(&self) -> &BackendLife {
+        &self.life
+    }
+}
+
+/// What of a backend outlives a change of its configuration.
+pub(crate) struct BackendLife {
+    /// Which one.
+    pub(crate) key: BackendKey,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Sessions now.
@@ -206,6 +256,25 @@ pub(crate) struct Left {
     pub(crate) backup: usize,
 }
 
+impl BackendLife {
+    fn new(key: BackendKey, conf: &Backend, writers: usize) -> Self {
+        Self {
+            key,
+            counters: Counters::new(writers),
+            sessions: Gauge::default(),
+            tunnels: Gauge::default(),
+            queued: Gauge::default(),
+            session_rate: Rate::default(),
+            history: Mutex::new(History {
+                up: true,
+                ..History::default()
+            }),
+            pool: Mutex::new(Pool::new(conf)),
+            keys: AtomicU32::new(0),
+        }
+    }
+}
+
 impl BackendState {
     /// Without servers; they are added one by one.
     pub(crate) fn new(
@@ -216,22 +285,14 @@ impl BackendState {
         fullconn: u64,
     ) -> Self {
         config.backends[index].proxy.http_request.index();
+        let key = BackendKey(u32::try_from(index).unwrap_or(u32::MAX));
+        let life = BackendLife::new(key, &config.backends[index], writers);
         Self {
             config: config.clone(),
             index,
             id,
             fullconn,
-            counters: Counters::new(writers),
-            sessions: Gauge::default(),
-            tunnels: Gauge::default(),
-            queued: Gauge::default(),
-            session_rate: Rate::default(),
-            history: Mutex::new(History {
-                up: true,
-                ..History::default()
-            }),
-            pool: Mutex::new(Pool::new(&config.backends[index])),
-            keys: AtomicU32::new(0),
+            life: Arc::new(life),
         }
     }
 

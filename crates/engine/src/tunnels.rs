@@ -33,6 +33,7 @@ use crate::end::{End, Side, Stage};
 use crate::log::Level;
 use crate::panics::guarded;
 use crate::session::Session;
+use crate::site::BackendKey;
 use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::tunnel::{Then, Tunnel};
@@ -277,7 +278,7 @@ impl Tunnels {
 
     /// Ends all tunnels of a server: backend (by position), server. They move nothing from now on, and
     /// end one after the other while others go on.
-    pub(crate) fn close_server(&self, server: (usize, ServerKey), by: Side) {
+    pub(crate) fn close_server(&self, server: (BackendKey, ServerKey), by: Side) {
         let mut open = self.open.borrow_mut();
         let concerned = open
             .iter_mut()

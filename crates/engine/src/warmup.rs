@@ -81,7 +81,7 @@ pub(crate) fn begin(
     let begun = server.warmth.begun.fetch_add(1, Relaxed) + 1;
     // A manager that has ended minds nothing any more: the engine is stopping.
     let _ = manager.send(Order::WarmUp {
-        backend: backend.index(),
+        backend: backend.key,
         server,
         begun,
     });

@@ -24,7 +24,7 @@ use crate::panics::{endless, vital};
 use crate::places::{Owed, Places};
 use crate::session::Scratch;
 use crate::shared::Shared;
-use crate::site::FrontendState;
+use crate::site::{BackendKey, FrontendState};
 use crate::spread::Handed;
 use crate::tunnels::{self, Tunnels};
 use crate::upstream::pool::IdlePool;
@@ -46,8 +46,8 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) enum Message {
     /// End the sessions of a server.
     CloseServer {
-        /// Backend, by position.
-        backend: usize,
+        /// Its backend.
+        backend: BackendKey,
         /// Server.
         server: ServerKey,
         /// Who ends them, for the log.
@@ -55,15 +55,15 @@ pub(crate) enum Message {
     },
     /// Drop the idle connections to some servers.
     DropIdle {
-        /// Backend, by position.
-        backend: usize,
+        /// Its backend.
+        backend: BackendKey,
         /// Which ones.
         servers: Removed,
     },
     /// Give back the ports that idle connections to a server hold (`source ADDR:PORT-PORT`).
     FreePorts {
-        /// Backend, by position.
-        backend: usize,
+        /// Its backend.
+        backend: BackendKey,
         /// Server.
         server: ServerKey,
     },
@@ -124,7 +124,7 @@ impl Worker {
         self.shared.clock
     }
 
-    fn close_server(self: &Rc<Self>, backend: usize, server: ServerKey, by: Side) {
+    fn close_server(self: &Rc<Self>, backend: BackendKey, server: ServerKey, by: Side) {
         self.tunnels.close_server((backend, server), by);
         self.exchanges.close_server((backend, server), by);
         self.idle.drop_servers(backend, &[server]);

@@ -19,7 +19,7 @@ use crate::assign::Slot;
 use crate::counters::{Count, Counters};
 use crate::end::Side;
 use crate::server::ServerState;
-use crate::site::{BackendState, FrontendState};
+use crate::site::{BackendKey, BackendState, FrontendState};
 use crate::worker::{Connection, RestingConnection, RestingRoom, Worker};
 
 /// A session at rest. It must be woken to end: what it occupies is given back by nobody else.
@@ -319,13 +319,9 @@ impl Resting {
     }
 
     /// Whether it is on this server of this backend (by position).
-    pub(crate) fn is_on(&self, (backend, server): (usize, ServerKey)) -> bool {
+    pub(crate) fn is_on(&self, (backend, server): (BackendKey, ServerKey)) -> bool {
         let on_server = self.server.as_ref().is_some_and(|it| it.key == server);
-        on_server
-            && self
-                .backend
-                .as_ref()
-                .is_some_and(|it| it.index() == backend)
+        on_server && self.backend.as_ref().is_some_and(|it| it.key == backend)
     }
 
     /// Whether closing the socket of that side resets the connection (`option nolinger`).

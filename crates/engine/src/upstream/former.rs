@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use config::model::{Balance, Balancing, HttpReuse};
 
 use crate::server::ServerState;
-use crate::site::BackendState;
+use crate::site::{BackendKey, BackendState};
 use crate::stream::Stream;
 use crate::upstream::own::Own;
 use crate::upstream::pool::Alike;
@@ -45,9 +45,9 @@ pub(crate) struct Former {
     own: Option<Rc<Own>>,
     /// What PROXY headers say of the certificates of this connection.
     pub(crate) certificates: Option<Box<Certificates>>,
-    /// The server of the last request, by the position of its backend, if the next one should go
+    /// The server of the last request and its backend, if the next one should go
     /// there too.
-    server: Option<(usize, Arc<ServerState>)>,
+    server: Option<(BackendKey, Arc<ServerState>)>,
 }
 
 impl Former {
@@ -68,15 +68,15 @@ impl Former {
         let wanted = balancing.prefer_last_server && is_free(balancing);
         self.server = server
             .filter(|_| wanted)
-            .map(|server| (backend.index(), server.clone()));
+            .map(|server| (backend.key, server.clone()));
     }
 
     /// The server to prefer in this backend, where it takes sessions and not too many wait for it.
     pub(crate) fn preferred(&mut self, backend: &BackendState) -> Option<Arc<ServerState>> {
-        let (index, server) = self.server.take()?;
+        let (of, server) = self.server.take()?;
         let queue_max = backend.conf().balancing.keep_alive_queue_max;
         let few_wait = queue_max.is_none_or(|max| server.queued.now() < u64::from(max));
-        let usable = index == backend.index()
+        let usable = of == backend.key
             && !server.removed.load(Relaxed)
             && server.accepts_new()
             && (few_wait || !backend.is_full(&server));

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
+use crate::site::BackendKey;
 use crate::stream::Stream;
 use crate::upstream::own::Own;
 
@@ -31,7 +32,7 @@ const SPARE_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Alike {
     /// Backend, by position.
-    pub(crate) backend: usize,
+    pub(crate) backend: BackendKey,
     /// Server.
     pub(crate) server: ServerKey,
     /// Where it is for this client, now: a server may be where the client came to, and its name may
@@ -63,7 +64,7 @@ impl Alike {
 /// What else decides is the same for all but a few connections of a server, and a server has few.
 impl Hash for Alike {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64((self.backend as u64) << 32 ^ u64::from(self.server.0));
+        state.write_u64(u64::from(self.backend.0) << 32 ^ u64::from(self.server.0));
         if self.chosen != 0 {
             state.write_u64(self.chosen);
         }
@@ -222,14 +223,14 @@ impl IdlePool {
     }
 
     /// Drops all of some servers, which are given in ascending order.
-    pub(crate) fn drop_servers(&self, backend: usize, servers: &[ServerKey]) {
+    pub(crate) fn drop_servers(&self, backend: BackendKey, servers: &[ServerKey]) {
         let is_one = |server: &ServerKey| servers.binary_search(server).is_ok();
         self.retain(|alike, _| alike.backend != backend || !is_one(&alike.server));
     }
 
     /// Drops all of a server so that their ports are free at once: an end in good order would keep
     /// each for a minute. Nothing is on its way on them.
-    pub(crate) fn free_ports(&self, backend: usize, server: ServerKey) {
+    pub(crate) fn free_ports(&self, backend: BackendKey, server: ServerKey) {
         self.retain(|alike, idle| {
             let keep = alike.backend != backend || alike.server != server;
             if !keep {
@@ -286,7 +287,7 @@ mod tests {
         let hash = |sni: Option<String>, port: Option<u16>| {
             let target = Target::Inet(([127, 0, 0, 1], port.unwrap_or(1)).into());
             let alike = Alike {
-                backend: 1,
+                backend: BackendKey(1),
                 server: ServerKey(2),
                 chosen: Alike::chosen(sni.as_deref(), port.map(|_| &target)),
                 target,
