@@ -21,7 +21,7 @@ use crate::keywords::{
     self, Bases, Defaults, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind, Status, tls,
 };
 use crate::lexer::Word;
-use crate::model::{Config, Global};
+use crate::model::{Config, Global, Proxy};
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 use crate::values;
@@ -324,6 +324,19 @@ impl Checker<'_> {
 
     fn defaults(&mut self, section: &Section) {
         let header = self.header(section);
+        if let Some(from) = header.from {
+            let parent = self.parent(from);
+            if has_rules(&parent.proxy) {
+                let message = format!(
+                    "a defaults section cannot inherit from a defaults section defining TCP/HTTP rules (line {})",
+                    parent.proxy.span.line
+                );
+                let alert = Diagnostic::alert(from.span, message);
+                self.report(
+                    alert.help("say 'from' in the frontends or backends that need the rules"),
+                );
+            }
+        }
         let mut draft = match &header.from {
             // A `defaults` section starts from HAProxy's own defaults unless it says `from`.
             Some(from) => self
@@ -356,10 +369,7 @@ impl Checker<'_> {
             None => &self.anonymous,
         };
         let from = parent.proxy.span;
-        let rules = !parent.proxy.http_request.is_empty()
-            || !parent.proxy.http_response.is_empty()
-            || !parent.proxy.http_after_response.is_empty()
-            || parent.proxy.tcp.has_any();
+        let rules = has_rules(&parent.proxy);
         let mut draft = parent.heir(section.kind, header.name, section.span);
         if rules {
             self.one_side(from, section);
@@ -497,6 +507,14 @@ impl Checker<'_> {
         let lists = uses.iter().skip(uses_before).map(|used| used.list.clone());
         draft.auth_lists.extend(lists);
     }
+}
+
+/// Whether there are rules to be handed down.
+fn has_rules(proxy: &Proxy) -> bool {
+    !proxy.http_request.is_empty()
+        || !proxy.http_response.is_empty()
+        || !proxy.http_after_response.is_empty()
+        || proxy.tcp.has_any()
 }
 
 struct Header<'s> {

@@ -10,9 +10,9 @@ use crate::model::Secret;
 
 /// HAProxy's language level we speak: `version_atleast(…)` compares with it, `HAPROXY_BRANCH`
 /// shows its first two numbers.
-pub const COMPATIBLE_VERSION: &str = "3.3.0";
+pub const COMPATIBLE_VERSION: &str = "3.5-dev5";
 /// The branch of [`COMPATIBLE_VERSION`].
-const COMPATIBLE_BRANCH: &str = "3.3";
+const COMPATIBLE_BRANCH: &str = "3.5";
 
 /// What `setenv`, `presetenv`, `unsetenv` and `resetenv` have made of the environment.
 #[derive(Debug, Clone, Default)]

@@ -89,6 +89,17 @@ impl Parser<'_> {
             self.line(body, place);
             start += line.len();
         }
+        if !text.is_empty() && !text.ends_with('\n') {
+            let end = self.place(number, text.len(), 0);
+            self.report.push(
+                Diagnostic::alert(
+                    end,
+                    "Missing LF on last line, file might have been truncated",
+                )
+                .label("the file ends here")
+                .help("end the last line with a line feed, once you are sure that it is the last"),
+            );
+        }
         self.preprocessor.finish(self.report);
         if let Some(place) = carriage_return {
             self.report.push(Diagnostic::notice(

@@ -4,7 +4,7 @@
 
 use crate::expr;
 use crate::keywords::{
-    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, bind, errors, global, own,
+    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, errors, global, own,
     params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
 };
 
@@ -19,10 +19,10 @@ pub enum Fate {
     Accepted,
     /// It is read and has no effect, which is told.
     NotInForce,
-    /// It is known, and refused until it works.
-    Missing,
     /// It is refused, with a reason and something else to do.
     Refused,
+    /// It is known, and refused until it works.
+    Missing,
 }
 
 impl Fate {
@@ -32,8 +32,8 @@ impl Fate {
         Self::Translated,
         Self::Accepted,
         Self::NotInForce,
-        Self::Missing,
         Self::Refused,
+        Self::Missing,
     ];
 
     /// One or two words for it.
@@ -123,6 +123,7 @@ pub fn known() -> Vec<Known> {
     let service = Status::Implemented(());
     all.push(Known::new("service", "prometheus-exporter", &service));
     all.extend(sections::known());
+    all.extend(absent::known());
     all.extend(rules::known());
     all.extend(tcp_rules::known());
     all.extend(keywords::filters::known());

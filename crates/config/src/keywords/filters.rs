@@ -22,8 +22,8 @@ pub(super) const COMPRESSION: &str =
     "responses are passed on as servers send them; let servers compress";
 /// Nothing is cached, likewise.
 pub(super) const CACHE: &str = "nothing is cached: every request goes to a server";
-const BANDWIDTH: &str = "bandwidth is not limited here";
-const BANDWIDTH_INSTEAD: &str =
+pub(super) const BANDWIDTH: &str = "bandwidth is not limited here";
+pub(super) const BANDWIDTH_INSTEAD: &str =
     "bound requests with 'stick-table' rates, or shape traffic with tc(8)";
 pub(crate) const SPOE: &str = "no agent is asked about requests";
 pub(crate) const SPOE_INSTEAD: &str =

@@ -4,6 +4,7 @@
 //! One file per family. To add a keyword, write its entry in the family's table and its parse
 //! function beside it.
 
+pub(crate) mod absent;
 pub(crate) mod actions;
 mod balance;
 pub(crate) mod bind;

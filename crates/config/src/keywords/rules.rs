@@ -1,5 +1,6 @@
 //! Rule lines: `acl`, `http-request`, `http-response`, `redirect` and their like (manual 4.2).
 
+use super::absent;
 use super::actions::{self, AFTER, Action, REQUEST, RESPONSE, ResponseParse};
 use super::common::{self, HTTP_AFTER, HTTP_REQUEST, HTTP_RESPONSE, RuleSet};
 use super::proxy::condition;
@@ -31,6 +32,9 @@ fn http_request(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    if let Some(outcome) = absent::action(args, scope) {
+        return outcome;
+    }
     let span = args.place();
     let word = args.required("an action such as deny or set-header")?;
     let mut action = match common::find(base(word), HTTP_REQUEST) {
@@ -71,6 +75,9 @@ fn http_response(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    if let Some(outcome) = absent::action(args, scope) {
+        return outcome;
+    }
     let known = (RESPONSE, actions::OTHER_RESPONSE);
     let rule = response_rule(("http-response", HTTP_RESPONSE), known, draft, args, scope)?;
     if let Some(last) = draft.proxy.http_response.last()
@@ -88,6 +95,9 @@ fn http_after_response(
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
+    if let Some(outcome) = absent::action(args, scope) {
+        return outcome;
+    }
     let known = (AFTER, actions::OTHER_AFTER);
     let rule = response_rule(
         ("http-after-response", HTTP_AFTER),

@@ -1,5 +1,6 @@
 //! `tcp-request` and `tcp-response` rules (manual 4.2, their actions 4.3 and 4.4).
 
+use super::absent;
 use super::common::{self, RuleSet};
 use super::proxy::condition;
 use super::{BACK_RULES, ProxyKeyword, RULES, Scope, Status, capture, implemented};
@@ -134,6 +135,9 @@ fn rule(
             Stage::Response => "only backends have a server that answers",
             _ => "only frontends accept connections",
         }));
+    }
+    if let Some(outcome) = absent::action(args, scope) {
+        return outcome;
     }
     let word = args.required("an action such as accept or reject")?;
     let base = word.text.split('(').next().unwrap_or_default();
