@@ -30,12 +30,16 @@ pub(crate) struct Options {
     pub(crate) daemon: bool,
     /// `-W` or `-Ws`: one process does it all; `-Ws` tells systemd when it is ready.
     pub(crate) notify: bool,
+    /// `-W` or `-Ws`: how it ends is told as a master would.
+    pub(crate) master_worker: bool,
     /// `-p FILE`.
     pub(crate) pidfile: Option<PathBuf>,
     /// `-n NUMBER`: the process's `maxconn`.
     pub(crate) maxconn: Option<u32>,
     /// `-C DIR`: go there first.
     pub(crate) directory: Option<PathBuf>,
+    /// `-S ADDRESS[,OPTION…]`: the master's socket.
+    pub(crate) master: Option<String>,
     /// `--metrics ADDRESS`: Prometheus metrics there, at `/metrics`.
     pub(crate) metrics: Option<String>,
     /// `-dW`: a warning about the configuration makes it invalid.
@@ -168,6 +172,7 @@ mod tests {
             Ok(Options {
                 files: file("a"),
                 notify: true,
+                master_worker: true,
                 pidfile: Some("/run/pid".into()),
                 ..Options::default()
             }),

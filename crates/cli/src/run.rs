@@ -11,6 +11,7 @@ use config::diagnostics::{Diagnostic, Severity, Style};
 use config::model::Config;
 use config::source::Source;
 use control::lifecycle::Lifecycle;
+use control::runtime_api::RuntimeApi;
 use control::{Control, Environment};
 use engine::command::Command;
 use engine::{Bound, Engine, Handle, Level, Prepared, Presence, Resolver};
@@ -203,7 +204,8 @@ fn report_valid(config: &Config, speaker: &Speaker) -> ExitCode {
 fn listens(config: &Config) -> bool {
     let enabled = config.frontends.iter().filter(|it| !it.proxy.disabled);
     enabled.map(|frontend| frontend.binds.len()).sum::<usize>() > 0
-        || !config.global.stats_sockets.is_empty()
+        || !config.global.runtime_api.sockets.is_empty()
+        || config.global.runtime_api.master.is_some()
         || config.registry.is_some()
 }
 
@@ -213,6 +215,9 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
         sources::read(&options.files).map_err(|error| speaker.alert(&format!("{error:#}")))?;
     if let Some(address) = &options.metrics {
         texts.push(sources::metrics(address));
+    }
+    if let Some(address) = &options.master {
+        texts.push(sources::master(address));
     }
     let outcome = config::load(&texts, &sources::System);
     // The process in the background repeats nothing that the terminal has seen.
@@ -276,6 +281,12 @@ impl Run<'_> {
         self.control
             .open()
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
+        let runtime_api = RuntimeApi::open(&self.config).map_err(|problems| {
+            for problem in problems {
+                self.speaker.alert(&problem);
+            }
+            Failed
+        })?;
         let pidfile = self
             .options
             .pidfile
@@ -304,6 +315,11 @@ impl Run<'_> {
         for line in first_lines {
             engine.handle().log(Level::Notice, line);
         }
+        runtime_api.start(engine.handle()).map_err(|error| {
+            self.speaker.alert(&format!(
+                "cannot start the thread of the Runtime API: {error}"
+            ))
+        })?;
         if self.options.notify
             && let Err(error) = process::notify_ready()
         {
@@ -315,8 +331,13 @@ impl Run<'_> {
         }
         let hard_stop_after = self.config.global.hard_stop_after;
         let ended = beside.watch(engine, self.control, lifecycle, hard_stop_after);
-        ended.map_err(|why| self.speaker.alert(&format!("stopped by a fault: {why}")))?;
-        Ok(ExitCode::SUCCESS)
+        let signal =
+            ended.map_err(|why| self.speaker.alert(&format!("stopped by a fault: {why}")))?;
+        // As HAProxy's master does, and shells: 130 after SIGINT, 143 after SIGTERM.
+        Ok(match signal {
+            Some(signal) if self.options.master_worker => ExitCode::from(128 + signal),
+            _ => ExitCode::SUCCESS,
+        })
     }
 
     fn is_daemon(&self) -> bool {
@@ -376,15 +397,16 @@ impl Beside {
         Ok(Self { runtime, signals })
     }
 
-    /// Runs until the engine has stopped.
+    /// Runs until the engine has stopped; the signal that ended it at once is returned.
     fn watch(
         mut self,
         engine: Engine,
         control: Control,
         lifecycle: Lifecycle,
         hard_stop_after: Option<Duration>,
-    ) -> Result<(), String> {
+    ) -> Result<Option<u8>, String> {
         let handle = engine.handle();
+        let mut signal = None;
         log_panics(handle.clone());
         let ended = self.runtime.block_on(async {
             let stopped = tokio::task::spawn_blocking(move || engine.wait_stopped());
@@ -393,7 +415,12 @@ impl Beside {
             let ended = loop {
                 tokio::select! {
                     ended = &mut stopped => break ended,
-                    wish = self.signals.next() => obey(wish, &handle, hard_stop_after),
+                    wish = self.signals.next() => {
+                        if let Wish::HardStop(number) = wish {
+                            signal = Some(number);
+                        }
+                        obey(wish, &handle, hard_stop_after);
+                    }
                 }
             };
             controlled.abort();
@@ -401,7 +428,8 @@ impl Beside {
         });
         // A disk or a resolver that hangs holds up nothing any more.
         self.runtime.shutdown_background();
-        ended.map_err(|error| format!("the engine's threads are lost: {error}"))?
+        ended.map_err(|error| format!("the engine's threads are lost: {error}"))??;
+        Ok(signal)
     }
 }
 
@@ -409,10 +437,14 @@ impl Beside {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
     SoftStop,
-    HardStop,
+    /// By this signal.
+    HardStop(u8),
     Dump,
     Reload,
 }
+
+const SIGINT: u8 = 2;
+const SIGTERM: u8 = 15;
 
 struct Signals {
     usr1: Signal,
@@ -438,8 +470,8 @@ impl Signals {
             _ = self.usr1.recv() => Wish::SoftStop,
             _ = self.usr2.recv() => Wish::Reload,
             _ = self.hup.recv() => Wish::Dump,
-            _ = self.term.recv() => Wish::HardStop,
-            _ = self.int.recv() => Wish::HardStop,
+            _ = self.term.recv() => Wish::HardStop(SIGTERM),
+            _ = self.int.recv() => Wish::HardStop(SIGINT),
         }
     }
 }
@@ -471,7 +503,7 @@ fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
                 within: hard_stop_after,
             }
         }
-        Wish::HardStop => {
+        Wish::HardStop(_) => {
             handle.log(Level::Warning, "Exiting: all connections are closed now.");
             Command::HardStop
         }

@@ -119,3 +119,16 @@ pub(crate) fn metrics(address: &str) -> Source {
         text: text.into(),
     }
 }
+
+/// The line that `-S ADDRESS[,OPTION…]` stands for (management.txt 9.4).
+pub(crate) fn master(address: &str) -> Source {
+    let words: Vec<String> = address
+        .split(',')
+        .map(|word| format!("\"{word}\""))
+        .collect();
+    let text = format!("global\n    -S {}\n", words.join(" "));
+    Source {
+        name: "-S".into(),
+        text: text.into(),
+    }
+}

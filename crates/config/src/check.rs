@@ -184,6 +184,7 @@ impl Checker<'_> {
         let tables = [
             global::KEYWORDS,
             tls::global::KEYWORDS,
+            crate::keywords::stats_socket::KEYWORDS,
             global::ACCEPTED,
             global::MISSING,
         ];

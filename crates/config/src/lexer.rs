@@ -25,6 +25,15 @@ pub struct Word {
 }
 
 impl Word {
+    /// A word that stands in no file: of the Runtime API, say.
+    pub fn bare(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            span: Span::default(),
+            quoted: false,
+        }
+    }
+
     /// Whether it is exactly this keyword.
     pub fn is(&self, text: &str) -> bool {
         self.text == text

@@ -36,6 +36,7 @@ mod warnings;
 pub use environment::COMPATIBLE_VERSION;
 pub use fleet::FLEET_BACKEND_DEFAULT;
 pub use predicates::FEATURES;
+pub use values::parse_duration;
 
 use diagnostics::{Diagnostic, Severity};
 use environment::Environment;

@@ -68,6 +68,16 @@ fn not_a_time(word: &Word, keyword: &str, rest: &str, unit: Unit) -> Diagnostic 
         .help("the units are us, ms, s, m, h and d: 500ms, 30s, 1h")
 }
 
+/// A time as people write it, such as `10s`; `unit` is meant where none is written. `None`: it is none.
+pub fn parse_duration(text: &str, unit: Duration) -> Option<Duration> {
+    let unit = match unit < Duration::from_secs(1) {
+        true => Unit::Milliseconds,
+        false => Unit::Seconds,
+    };
+    let word = Word::bare(text);
+    duration(&word, "", unit).ok()
+}
+
 /// The next word as a time.
 pub(crate) fn next_duration(args: &mut Args<'_>, unit: Unit) -> Result<Duration, Diagnostic> {
     let word = args.required("a time")?;

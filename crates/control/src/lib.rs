@@ -15,6 +15,7 @@ mod plan;
 mod reconcile;
 mod registry;
 mod report;
+pub mod runtime_api;
 mod schedule;
 mod setup;
 mod state_file;

@@ -4,6 +4,7 @@
 //! counting costs a plain addition and no cache line travels between cores. A gauge is shared,
 //! because limits are decided by it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -109,6 +110,9 @@ const LATENCY_BOUNDS_US: [u64; 14] = [
 #[derive(Debug)]
 pub(crate) struct Counters {
     shards: Box<[Shard]>,
+    /// What an operator has had forgotten (`clear counters`): cells belong to their writers, so it is
+    /// taken off when they are read.
+    forgotten: OnceLock<Box<[AtomicU64; Count::Len as usize]>>,
 }
 
 /// What one worker counts; aligned so that no two workers share a cache line.
@@ -146,6 +150,7 @@ impl Counters {
     pub(crate) fn new(writers: usize) -> Self {
         Self {
             shards: (0..writers.max(1)).map(|_| Shard::new()).collect(),
+            forgotten: OnceLock::new(),
         }
     }
 
@@ -154,12 +159,30 @@ impl Counters {
         bump(&self.shards[writer].counts[what as usize], by);
     }
 
-    /// The sum over all writers.
+    /// The sum over all writers, less what was forgotten.
     pub(crate) fn sum(&self, what: Count) -> u64 {
-        self.shards
-            .iter()
-            .map(|s| s.counts[what as usize].load(Relaxed))
-            .sum()
+        let forgotten = self.forgotten.get();
+        let forgotten = forgotten.map_or(0, |it| it[what as usize].load(Relaxed));
+        self.total(what as usize).wrapping_sub(forgotten)
+    }
+
+    fn total(&self, at: usize) -> u64 {
+        self.shards.iter().map(|s| s.counts[at].load(Relaxed)).sum()
+    }
+
+    /// Counts from zero again.
+    pub(crate) fn forget(&self) {
+        let zeros = || Box::new([const { AtomicU64::new(0) }; Count::Len as usize]);
+        for (at, cell) in self.forgotten.get_or_init(zeros).iter().enumerate() {
+            cell.store(self.total(at), Relaxed);
+        }
+    }
+
+    /// Forgets the longest times. A session that ends at this moment may bring its own back.
+    pub(crate) fn forget_longest(&self) {
+        for cell in self.shards.iter().flat_map(|shard| &shard.longest) {
+            cell.store(0, Relaxed);
+        }
     }
 
     /// Adds the four times of a finished session to the sliding averages, in milliseconds.
@@ -280,6 +303,11 @@ impl Gauge {
     pub(crate) fn max(&self) -> u64 {
         self.max.load(Relaxed)
     }
+
+    /// The most is what there is now.
+    pub(crate) fn forget_max(&self) {
+        self.max.store(self.now(), Relaxed);
+    }
 }
 
 /// Events in the last whole second, from a growing total read once a second.
@@ -306,6 +334,11 @@ impl Rate {
     /// The most in any second.
     pub(crate) fn max(&self) -> u64 {
         self.max.load(Relaxed)
+    }
+
+    /// The most is that of the last second.
+    pub(crate) fn forget_max(&self) {
+        self.max.store(self.last(), Relaxed);
     }
 }
 

@@ -145,9 +145,15 @@ impl Handle {
         self.shared.reloading.now.notify_one();
     }
 
-    fn backend(&self, name: &str) -> Result<Arc<BackendState>, Refused> {
+    /// By name, or `#` and the numeric id.
+    pub(crate) fn backend(&self, name: &str) -> Result<Arc<BackendState>, Refused> {
         let site = self.shared.site.load();
-        let found = site.backends.iter().find(|b| **b.name() == *name).cloned();
+        let id = name.strip_prefix('#').and_then(|id| id.parse().ok());
+        let is_meant = |it: &&Arc<BackendState>| match id {
+            Some(id) => it.id == id,
+            None => **it.name() == *name,
+        };
+        let found = site.backends.iter().find(is_meant).cloned();
         found.ok_or_else(|| Refused::NoSuchBackend(name.into()))
     }
 
@@ -225,16 +231,7 @@ impl Handle {
 
     /// The name of the backend that a form means: by name, or `#` and its numeric id.
     pub(crate) fn backend_called(&self, text: &str) -> Option<Arc<str>> {
-        let site = self.shared.site.load();
-        let id = text.strip_prefix('#').and_then(|id| id.parse().ok());
-        let is_meant = |it: &&Arc<BackendState>| match id {
-            Some(id) => it.id == id,
-            None => **it.name() == *text,
-        };
-        site.backends
-            .iter()
-            .find(is_meant)
-            .map(|it| it.name().clone())
+        self.backend(text).ok().map(|it| it.name().clone())
     }
 
     fn set_weight(&self, backend: &str, server: &str, weight: Weight) -> Result<(), Refused> {

@@ -39,6 +39,7 @@ mod measure;
 mod monitor;
 mod observe;
 mod offload;
+mod operator;
 mod page;
 mod panics;
 mod places;
@@ -73,6 +74,7 @@ mod watch;
 mod worker;
 
 pub use handle::{Changing, Handle};
+pub use listen::open::open_socket;
 pub use log::Level;
 pub use prepare::{Bound, Engine, Prepared, Presence};
 pub use resolver::Resolver;

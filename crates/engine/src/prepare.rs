@@ -4,6 +4,7 @@
 //! `-c` takes the first step alone; a daemon goes into the background between the second and the
 //! third.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -133,17 +134,13 @@ impl Prepared {
         let workers = workers(&self.config);
         let maxconn = maxconn(&self.config, presence.descriptors);
         let writers = Shared::writers(workers);
+        let [frontend_ids, _] = numeric_ids(&self.config);
         let mut frontends = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
         let mut problems = Vec::new();
         let mut addresses = Vec::new();
         for (index, tls) in self.bind_tls.into_iter().enumerate() {
-            let id = numeric_id(
-                self.config.frontends[index].proxy.id,
-                &self.config,
-                index,
-                true,
-            );
+            let id = frontend_ids[index];
             let state = FrontendState::new(&self.config, index, id, writers, maxconn, tls);
             let state = Arc::new(state);
             let disabled = state.conf().proxy.disabled;
@@ -223,32 +220,31 @@ fn maxconn(config: &Config, descriptors: u64) -> u64 {
     }
 }
 
-/// The number stats show: `id`, else counted from 2 in file order as HAProxy does, where both
-/// halves of a `listen` share one.
-fn numeric_id(given: Option<u32>, config: &Config, index: usize, front: bool) -> u32 {
-    let position = |span: config::source::Span| {
-        let mut starts: Vec<_> = config
-            .frontends
-            .iter()
-            .map(|f| f.proxy.span)
-            .chain(config.backends.iter().map(|b| b.proxy.span))
-            .collect();
-        starts.sort_unstable();
-        starts.dedup();
-        starts.iter().position(|start| *start == span).unwrap_or(0)
+/// The numbers stats show, of frontends and of backends: `id`, else the next free one in file order,
+/// as HAProxy counts, where both halves of a `listen` share one.
+fn numeric_ids(config: &Config) -> [Vec<u32>; 2] {
+    let proxies = || {
+        let frontends = config.frontends.iter().map(|it| &it.proxy);
+        frontends.chain(config.backends.iter().map(|it| &it.proxy))
     };
-    let span = if front {
-        config.frontends[index].proxy.span
-    } else {
-        config.backends[index].proxy.span
-    };
+    let taken: BTreeSet<u32> = proxies().filter_map(|it| it.id).collect();
+    let mut ids: BTreeMap<_, _> = proxies().map(|it| (it.span, it.id)).collect();
     // A `stats socket` has a frontend of its own in HAProxy, which comes first.
-    let first = if config.global.stats_sockets.is_empty() {
-        1
-    } else {
-        2
+    let mut next = match config.global.runtime_api.sockets.is_empty() {
+        true => 1,
+        false => 2,
     };
-    given.unwrap_or_else(|| u32::try_from(position(span) + first).unwrap_or(u32::MAX))
+    for id in ids.values_mut().filter(|id| id.is_none()) {
+        while taken.contains(&next) {
+            next += 1;
+        }
+        *id = Some(next);
+        next += 1;
+    }
+    let id = |span| ids.get(&span).copied().flatten().unwrap_or(0);
+    let frontends = config.frontends.iter().map(|it| id(it.proxy.span));
+    let backends = config.backends.iter().map(|it| id(it.proxy.span));
+    [frontends.collect(), backends.collect()]
 }
 
 /// Listening sockets are open; nothing runs yet.
@@ -368,6 +364,7 @@ impl Bound {
                 tls: Pace::new(global.maxsslrate),
             },
             maxconn: self.maxconn,
+            descriptors: self.presence.descriptors,
             // An eighth of the descriptors: idle connections must never keep clients out.
             idle: AtomicU64::new(0),
             idle_max: self.presence.descriptors / 8,
@@ -432,9 +429,10 @@ impl Bound {
 
     fn backends(&self, workers: usize) -> Vec<Arc<BackendState>> {
         let writers = Shared::writers(workers);
+        let [_, ids] = numeric_ids(&self.config);
         let mut backends = Vec::new();
         for (index, conf) in self.config.backends.iter().enumerate() {
-            let id = numeric_id(conf.proxy.id, &self.config, index, false);
+            let id = ids[index];
             let fullconn = self.fullconn(index);
             let state = BackendState::new(&self.config, index, id, writers, fullconn);
             for (position, server) in conf.servers.iter().enumerate() {

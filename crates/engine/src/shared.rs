@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) tls_room: Option<Arc<Semaphore>>,
     /// How many a second.
     pub(crate) paces: Paces,
+    /// Descriptors the process may hold.
+    pub(crate) descriptors: u64,
     /// The process's `maxconn` in force.
     pub(crate) maxconn: u64,
     /// Idle connections to servers now, and how many are kept at most.

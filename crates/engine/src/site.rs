@@ -335,9 +335,13 @@ impl BackendState {
         self.keys.load(Relaxed) == 0
     }
 
-    /// The server of that name.
+    /// The server of that name, or of that numeric id behind a `#`.
     pub(crate) fn server(&self, name: &str) -> Result<Arc<ServerState>, Refused> {
-        let found = self.pool().server(name).cloned();
+        let id = name.strip_prefix('#').and_then(|id| id.parse().ok());
+        let found = match id {
+            Some(id) => self.pool().servers().find(|it| it.id == id).cloned(),
+            None => self.pool().server(name).cloned(),
+        };
         found.ok_or_else(|| Refused::NoSuchServer(self.name().clone(), name.into()))
     }
 

@@ -50,6 +50,8 @@ pub struct Process {
     pub connection_rate_max: u64,
     /// Limit of connections.
     pub maxconn: u64,
+    /// Descriptors the process may hold.
+    pub descriptors: u64,
     /// Other limits of the process; 0: none.
     pub limits: ProcessLimits,
     /// Requests since start.
@@ -328,6 +330,8 @@ pub struct ServerStats {
     pub weight: u64,
     /// Weight as set (`uweight`).
     pub weight_set: u64,
+    /// Weight by configuration.
+    pub weight_initial: u64,
     /// While it starts slowly: how much of its weight is in force, percent (`throttle`).
     pub throttle: Option<u64>,
     /// `cookie`.

@@ -67,6 +67,7 @@ fn process(shared: &Shared, now: Duration) -> Process {
         connection_rate: shared.connection_rate.last(),
         connection_rate_max: shared.connection_rate.max(),
         maxconn: shared.maxconn,
+        descriptors: shared.descriptors,
         limits: limits(&site.config.global),
         requests_total: requests,
         tls_connections: shared.tls_connections.now(),
@@ -167,7 +168,7 @@ fn backend(state: &BackendState, serverless: bool, site: &Site, now: Duration) -
     }
 }
 
-fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> ServerStats {
+pub(crate) fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> ServerStats {
     let ramp = if ramps { state.warmth.ramp() } else { SCALE };
     let health = state.health().clone();
     let last = health.last_result();
@@ -190,6 +191,7 @@ fn server(state: &ServerState, site: &Site, ramps: bool, now: Duration) -> Serve
         checked: health.is_checked(),
         weight: state.weight_at(ramp),
         weight_set: state.weight.load(Relaxed),
+        weight_initial: state.conf.weight.value().into(),
         idle_limit: match state.conf.pooling.idle_max {
             IdleMax::Count(most) => Some(most.into()),
             IdleMax::Default | IdleMax::Unlimited => None,

@@ -120,12 +120,15 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag(
         "-W",
         "accepted: one process does it all, no master is needed",
-        Effect::Accept,
+        Effect::Set(|o| o.master_worker = true),
     ),
     flag(
         "-Ws",
         "the same, and tell systemd when ready",
-        Effect::Set(|o| o.notify = true),
+        Effect::Set(|o| {
+            o.notify = true;
+            o.master_worker = true;
+        }),
     ),
     flag(
         "--metrics",
@@ -184,8 +187,11 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag(
         "-S",
-        "",
-        Effect::AcceptValue("ADDR", "there is no master process to talk to"),
+        "socket of the master's commands (`show proc`, `@1 …`)",
+        Effect::Take("ADDR", |o, v| {
+            o.master = Some(v);
+            Ok(())
+        }),
     ),
     flag(
         "-x",

@@ -13,7 +13,9 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::{Bind, BindAddress, BindTls, CertificateSource, ClientVerify, SocketOptions};
+use crate::model::{
+    Bind, BindAddress, BindTls, CertificateSource, ClientVerify, SocketOptions, StatsSocketSettings,
+};
 use crate::values::next_number;
 
 /// Stands for an address that is read last.
@@ -23,6 +25,8 @@ const UNREAD: BindAddress = BindAddress::Fd(0);
 pub(crate) struct BindDraft {
     pub(super) bind: Bind,
     pub(super) tls: BindTls,
+    /// What is said of a `stats socket`; `None`: the line is a `bind`.
+    pub(super) stats_socket: Option<StatsSocketSettings>,
     ssl: bool,
 }
 
@@ -32,8 +36,29 @@ impl BindDraft {
         Self {
             bind: Bind::at(UNREAD),
             tls,
+            stats_socket: None,
             ssl: true,
         }
+    }
+
+    /// For a `stats socket`, whose addresses are read apart.
+    pub(crate) fn of_stats_socket(word: &Word) -> Self {
+        Self {
+            bind: Bind {
+                text: word.text.as_str().into(),
+                span: word.span,
+                ..Bind::at(UNREAD)
+            },
+            tls: BindTls::default(),
+            stats_socket: Some(StatsSocketSettings::default()),
+            ssl: false,
+        }
+    }
+
+    /// What has become of such a one, and whether it is to be TLS.
+    pub(crate) fn into_stats_socket(self) -> (Bind, StatsSocketSettings, bool) {
+        let settings = self.stats_socket.unwrap_or_default();
+        (self.bind, settings, self.ssl)
     }
 
     /// What has become of it.
@@ -251,6 +276,7 @@ pub(crate) fn bind(
             ca_base: scope.bases.ca.clone(),
             ..scope.bases.bind_tls.clone()
         },
+        stats_socket: None,
         ssl: false,
     };
     let well = params::read(PARAMETERS, "bind", &mut line, args, scope);
@@ -268,6 +294,16 @@ pub(crate) fn bind(
         draft.front.binds.push(bind);
     }
     Ok(())
+}
+
+/// The words behind the address.
+pub(crate) fn read_parameters(
+    line: &str,
+    draft: &mut BindDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> bool {
+    params::read(PARAMETERS, line, draft, args, scope)
 }
 
 /// An `id` is one socket's (manual 5.1).
@@ -362,7 +398,10 @@ fn finish_tls(
 }
 
 /// All addresses of a word, port ranges spread out, each with its own text.
-fn addresses(word: &Word, scope: &Scope<'_>) -> Result<Vec<(BindAddress, Arc<str>)>, Diagnostic> {
+pub(crate) fn addresses(
+    word: &Word,
+    scope: &Scope<'_>,
+) -> Result<Vec<(BindAddress, Arc<str>)>, Diagnostic> {
     let text = address::expand(&word.text, scope.environment);
     let mut all = Vec::new();
     // A comma at the end separates nothing, as in HAProxy.

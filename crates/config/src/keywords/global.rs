@@ -127,24 +127,6 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.spread_checks = next_number(args, 0..=50)?;
         args.end()
     }),
-    implemented("stats socket", (), |draft, args, scope| {
-        let word = args.required("the path of a socket")?;
-        args.rest();
-        draft.global.stats_sockets.push(word.text.as_str().into());
-        scope.report(
-            Diagnostic::notice(args.place(), "nothing answers on a 'stats socket' yet")
-                .label("accepted, and not opened"),
-        );
-        Ok(())
-    }),
-    implemented("stats timeout", (), |_, args, scope| {
-        next_duration(args, Unit::Milliseconds)?;
-        scope.report(Diagnostic::notice(
-            args.place(),
-            format!("'stats timeout' is accepted and has no effect: {CLI}"),
-        ));
-        args.end()
-    }),
     implemented("tune.bufsize", (), |draft, args, _| {
         let word = args.required("a number of bytes")?;
         draft.global.tune.bufsize = size(word, args.keyword, BUFSIZE)? as usize;
@@ -319,7 +301,6 @@ fn set_environment(
 
 const THREADS: &str = "the kernel places the workers";
 const POLL: &str = "the runtime chooses how it waits";
-const CLI: &str = "nothing answers on a stats socket yet";
 const NO_DHE: &str = "finite-field key exchange is not offered, only that of elliptic curves";
 const NO_QUIC: &str = "HTTP/3 is not served";
 const NO_HTTP2: &str = "HTTP/2 is not served yet";
@@ -435,7 +416,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "chains are sent as their file has them",
     ),
-    accepted("stats maxconn", (), CLI),
     accepted_either_way(
         "strict-limits",
         (),
@@ -455,7 +435,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.bufsize.large", (), MEMORY),
     accepted("tune.bufsize.small", (), MEMORY),
     accepted("tune.chksize", (), MEMORY),
-    accepted("tune.cli.max-payload-size", (), CLI),
     accepted("tune.comp.maxlevel", (), NO_ZLIB),
     accepted("tune.defaults.purge", (), MEMORY),
     accepted("tune.disable-fast-forward", (), MEMORY),

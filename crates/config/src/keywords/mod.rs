@@ -33,6 +33,7 @@ pub(crate) mod server_health;
 pub(crate) mod server_load;
 pub(crate) mod sockets;
 pub(crate) mod stats;
+pub(crate) mod stats_socket;
 pub(crate) mod tcp_rules;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
@@ -400,6 +401,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         SectionKind::Global => Box::new(
             firsts(global::KEYWORDS)
                 .chain(firsts(tls::global::KEYWORDS))
+                .chain(firsts(stats_socket::KEYWORDS))
                 .chain(firsts(global::ACCEPTED))
                 .chain(firsts(global::MISSING)),
         ),

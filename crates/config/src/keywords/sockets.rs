@@ -8,7 +8,7 @@ use crate::Surroundings as _;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
-use crate::model::{Bind, BindAddress};
+use crate::model::{Bind, BindAddress, CliLevel, SeverityOutput, StatsSocketSettings};
 use crate::values::{Unit, choice, next_duration, next_number};
 
 /// Defaults of Unix sockets that `bind` lines name: `unix-bind`.
@@ -202,33 +202,57 @@ pub(crate) fn shards(
 
 /// Parameters that only mean something to a stats socket: their value is checked all the same.
 pub(crate) fn severity_output(
-    _: &mut BindDraft,
+    draft: &mut BindDraft,
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    one_of(args, scope, &["none", "number", "string"])
+    let choices = [
+        ("none", SeverityOutput::None),
+        ("number", SeverityOutput::Number),
+        ("string", SeverityOutput::String),
+    ];
+    set(draft, args, scope, &choices, |it, value| {
+        it.severity = value
+    })
 }
 
 pub(crate) fn level(
-    _: &mut BindDraft,
+    draft: &mut BindDraft,
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    one_of(args, scope, &["user", "operator", "admin"])
+    let choices = [
+        ("user", CliLevel::User),
+        ("operator", CliLevel::Operator),
+        ("admin", CliLevel::Admin),
+    ];
+    set(draft, args, scope, &choices, |it, value| it.level = value)
 }
 
 pub(crate) fn expose_fd(
-    _: &mut BindDraft,
+    draft: &mut BindDraft,
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    one_of(args, scope, &["listeners"])
+    let choices = [("listeners", true)];
+    set(draft, args, scope, &choices, |it, value| {
+        it.expose_listeners = value;
+    })
 }
 
-fn one_of(args: &mut Args<'_>, scope: &Scope<'_>, names: &[&str]) -> Result<(), Diagnostic> {
-    let word = args.required(&crate::values::list(names))?;
-    let choices: Vec<(&str, ())> = names.iter().map(|name| (*name, ())).collect();
-    choice(word, args.keyword, &choices)?;
-    no_effect(args, "it speaks of the stats socket", scope);
+fn set<T: Copy>(
+    draft: &mut BindDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    choices: &[(&str, T)],
+    set: fn(&mut StatsSocketSettings, T),
+) -> Result<(), Diagnostic> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let word = args.required(&crate::values::list(&names))?;
+    let value = choice(word, args.keyword, choices)?;
+    match &mut draft.stats_socket {
+        Some(settings) => set(settings, value),
+        None => no_effect(args, "it speaks of the stats socket", scope),
+    }
     Ok(())
 }

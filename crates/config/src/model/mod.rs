@@ -7,6 +7,7 @@ mod balance;
 mod bind;
 mod capture;
 mod check;
+mod cli;
 mod conduct;
 mod cookie;
 mod errors;
@@ -35,6 +36,7 @@ pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, 
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
 pub use check::{Check, CheckAddress, Expect, Expected, HttpCheck};
+pub use cli::{CliLevel, RuntimeApi, SeverityOutput, StatsSocket, StatsSocketSettings};
 pub use conduct::Conduct;
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
@@ -125,8 +127,8 @@ pub struct Global {
     pub node: Option<Arc<str>>,
     /// `description`.
     pub description: Option<Arc<str>>,
-    /// `stats socket` lines. Accepted: nothing answers on them yet.
-    pub stats_sockets: Vec<Arc<str>>,
+    /// `stats socket` and its bounds.
+    pub runtime_api: RuntimeApi,
     /// TLS of the whole process.
     pub tls: GlobalTls,
     /// Bounds of `tune.*`.

@@ -92,7 +92,48 @@ pub struct Selection {
     pub only_up: bool,
     /// `;no-maint`: no servers in maintenance.
     pub no_maint: bool,
+    /// What `show stat` was asked for.
+    pub pick: Option<Pick>,
 }
+
+/// Which lines `show stat` was asked for (management.txt 9.3).
+#[derive(Debug, Clone)]
+pub struct Pick {
+    /// Name or numeric id of a proxy; a number below 1: all.
+    pub proxy: String,
+    /// Sum of 1 (frontends), 2 (backends), 4 (servers) and 8 (listeners); -1: all.
+    pub kinds: i64,
+    /// Numeric id of a server or listener; -1: all.
+    pub service: i64,
+}
+
+impl Pick {
+    fn shows(&self, row: &Row<'_>) -> bool {
+        const FRONTENDS: i64 = 1;
+        const BACKENDS: i64 = 2;
+        const SERVERS: i64 = 4;
+        const LISTENERS: i64 = 8;
+        let kind = match row {
+            Row::Frontend(_) => FRONTENDS,
+            Row::Backend(_) => BACKENDS,
+            Row::Server(..) => SERVERS,
+            Row::Listener(..) => LISTENERS,
+        };
+        let proxy = match self.proxy.parse::<i64>() {
+            Ok(id) => id < 1 || u64::try_from(id) == Ok(row.proxy_id()),
+            Err(_) => self.proxy == row.proxy_name(),
+        };
+        let is_service = kind == SERVERS || kind == LISTENERS;
+        let service =
+            !is_service || self.service < 0 || u64::try_from(self.service) == Ok(row.service_id());
+        proxy && service && self.kinds & kind != 0
+    }
+}
+
+/// The schema of `show stat json`.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+pub use table::{json_text, tag_words};
 
 impl Selection {
     /// What follows the page's URI says.
@@ -102,6 +143,7 @@ impl Selection {
             part: part(rest),
             only_up: has_word(rest, "up"),
             no_maint: has_word(rest, "no-maint"),
+            pick: None,
         }
     }
 
@@ -166,6 +208,9 @@ fn places(snapshot: &Snapshot, selection: &Selection) -> Vec<Place> {
     }
     for (at, backend) in backends {
         push_backend(&mut places, at, backend, selection);
+    }
+    if let Some(pick) = &selection.pick {
+        places.retain(|place| pick.shows(&place.row(snapshot)));
     }
     places
 }

@@ -34,6 +34,7 @@ pub(super) fn process() -> Process {
         connection_rate: 31,
         connection_rate_max: 2_210,
         maxconn: 100_000,
+        descriptors: 20_000,
         limits: ProcessLimits::default(),
         requests_total: 5_882_113,
         tls_connections: 11_020,
@@ -99,6 +100,7 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
         checked,
         weight: 1,
         weight_set: 1,
+        weight_initial: 1,
         throttle: None,
         idle_limit: None,
         cookie: None,
@@ -185,6 +187,7 @@ pub(super) fn small() -> Snapshot {
     let s2 = ServerStats {
         weight: 10,
         weight_set: 10,
+        weight_initial: 10,
         sessions_limit: Some(100),
         queue_limit: Some(7),
         last_session: Some(Duration::ZERO),

@@ -38,6 +38,10 @@ pub struct Table {
     /// Whether backends say how many servers are left.
     counted: bool,
     places: Vec<Place>,
+    /// Whether JSON ends its line, as it does on a terminal.
+    ends_line: bool,
+    /// Whether typed lines say what they are.
+    described: bool,
     /// Which step comes next: the head, the lines, the end.
     next: usize,
 }
@@ -51,8 +55,24 @@ impl Table {
             snapshot,
             form,
             legends,
+            ends_line: false,
+            described: false,
             next: 0,
         }
+    }
+
+    /// The same with an end of line behind JSON.
+    #[must_use]
+    pub fn on_a_line_of_its_own(mut self) -> Self {
+        self.ends_line = true;
+        self
+    }
+
+    /// The same with a word behind each typed line.
+    #[must_use]
+    pub fn described(mut self) -> Self {
+        self.described = true;
+        self
     }
 
     fn cell<'a>(&self, column: &Column, row: &Row<'a>) -> Cell<'a> {
@@ -96,7 +116,7 @@ impl Table {
                 kind_word(column.kind)
             );
             match cell {
-                Cell::Text(text) => write_json_text(out, text),
+                Cell::Text(text) => json_text(out, text),
                 cell => write_cell(out, cell),
             }
             out.push_str("}}");
@@ -116,6 +136,9 @@ impl Table {
             match cell {
                 Cell::Text(text) => out.extend(text.chars().map(printable)),
                 cell => write_cell(out, cell),
+            }
+            if self.described {
+                let _ = write!(out, ":\"{name}\"");
             }
             out.push('\n');
         });
@@ -148,6 +171,9 @@ impl Report for Table {
         let Some(place) = self.places.get(index) else {
             if index == self.places.len() && self.form == Form::Json {
                 out.push(']');
+                if self.ends_line {
+                    out.push('\n');
+                }
             }
             return false;
         };
@@ -184,7 +210,7 @@ fn kind_word(kind: Kind) -> &'static str {
 }
 
 /// Origin, nature and scope in words (management.txt 9.2).
-fn tag_words(tags: &str) -> [&'static str; 3] {
+pub fn tag_words(tags: &str) -> [&'static str; 3] {
     let letter = |at: usize| tags.as_bytes().get(at).copied().unwrap_or_default();
     let origin = match letter(0) {
         b'M' => "Metric",
@@ -213,7 +239,8 @@ fn tag_words(tags: &str) -> [&'static str; 3] {
     [origin, nature, scope]
 }
 
-fn write_json_text(out: &mut String, text: &str) {
+/// A text in quotes, escaped for JSON.
+pub fn json_text(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -2,7 +2,7 @@
 //!
 //! Opening them is [`open`]'s; how many connections a second there may be, [`pace`]'s.
 
-mod open;
+pub(crate) mod open;
 mod options;
 pub(crate) mod pace;
 

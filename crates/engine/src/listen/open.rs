@@ -61,6 +61,22 @@ pub(crate) fn open(
     Ok(sockets.into_iter().map(listener).collect())
 }
 
+/// Opens one socket that no worker accepts on (`stats socket`); non-blocking. The error is a sentence.
+pub fn open_socket(bind: &Bind) -> Result<OwnedFd, String> {
+    let backlog = bind.backlog.filter(|given| *given > 0).unwrap_or(BACKLOG);
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let opened = match &bind.address {
+        BindAddress::Inet(address) => inet_socket(bind, *address, false).and_then(|socket| {
+            socket.listen(backlog)?;
+            Ok(socket.into())
+        }),
+        BindAddress::Unix(path) => open_unix(bind, path, backlog),
+        BindAddress::Abstract(name) => open_abstract(name, backlog),
+        BindAddress::Fd(number) => inherit(*number, backlog),
+    };
+    opened.map_err(|error| format!("cannot listen on {}: {}", bind.text, reason(&error)))
+}
+
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {

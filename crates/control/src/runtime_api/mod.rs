@@ -1,0 +1,107 @@
+//! The Runtime API: text commands on `stats socket` (management.txt 9.3) and on the master's socket
+//! (9.4).
+//!
+//! It belongs to the control plane: commands look at the engine and change it through its
+//! [`Handle`] alone, on a thread of their own, so that neither traffic nor the control loop ever
+//! waits for whoever types. [`line`] is the pure half (bytes to words), [`connection`] the protocol,
+//! [`table`] every command once, one file a family below it.
+
+mod answer;
+mod connection;
+mod info;
+pub mod line;
+mod master;
+mod process;
+mod servers;
+mod session;
+mod session_commands;
+mod sockets;
+mod stat;
+mod table;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::model::{Config, RuntimeApi as Settings};
+use engine::Handle;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::Semaphore;
+
+use self::sockets::Socket;
+
+/// The Runtime API of one program, its sockets open.
+pub struct RuntimeApi {
+    config: Arc<Config>,
+    sockets: Vec<Socket>,
+    startup: String,
+}
+
+/// What connections share.
+struct Api {
+    handle: Handle,
+    config: Arc<Config>,
+    /// Sockets as `show cli sockets` tells them.
+    listed: Vec<String>,
+    /// What was said while the program started.
+    startup: String,
+    /// Places for connections (`stats maxconn`).
+    room: Arc<Semaphore>,
+}
+
+impl Api {
+    fn settings(&self) -> &Settings {
+        &self.config.global.runtime_api
+    }
+}
+
+impl RuntimeApi {
+    /// Opens the sockets: before `chroot` and a change of user, and before any thread starts (an
+    /// inherited descriptor is duplicated). Fails with a sentence for each that cannot be opened.
+    pub fn open(config: &Arc<Config>) -> Result<Self, Vec<String>> {
+        let (sockets, problems) = sockets::open(&config.global.runtime_api);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            config: config.clone(),
+            sockets,
+            startup: String::new(),
+        })
+    }
+
+    /// What `show startup-logs` tells.
+    pub fn set_startup_logs(&mut self, text: String) {
+        self.startup = text;
+    }
+
+    /// Answers from now on, on a thread of its own that ends with the process. Without a socket there is
+    /// none.
+    pub fn start(self, handle: Handle) -> std::io::Result<()> {
+        if self.sockets.is_empty() {
+            return Ok(());
+        }
+        let thread = std::thread::Builder::new().name("runtime-api".into());
+        let sockets = self.sockets;
+        let settings = &self.config.global.runtime_api;
+        let places = usize::try_from(settings.maxconn).unwrap_or(usize::MAX);
+        let shared = (handle, self.config.clone(), self.startup, places);
+        thread.spawn(move || {
+            let Ok(runtime) = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+            else {
+                return;
+            };
+            let (handle, config, startup, places) = shared;
+            let api = Rc::new(Api {
+                handle,
+                config,
+                listed: sockets.iter().map(Socket::listed).collect(),
+                startup,
+                room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            });
+            runtime.block_on(sockets::accept_all(sockets, api));
+        })?;
+        Ok(())
+    }
+}
