@@ -125,14 +125,22 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::alongside;
+    use crate::stream::Carrier;
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
 
     #[tokio::test]
     async fn memory_is_held_only_while_bytes_are() {
+        let filled = alongside(fill_and_empty()).await;
+        filled.expect("a queue of events");
+    }
+
+    async fn fill_and_empty() {
         let pool = BufferPool::new(16);
         let (here, mut there) = UnixStream::pair().expect("a pair");
-        let mut stream = Stream::Unix(here);
+        let here = here.into_std().expect("it is open");
+        let mut stream = Stream::from(Carrier::new(here).expect("a reactor"));
         let mut buffer = Buffer::default();
 
         let waiting = std::future::poll_fn(|cx| {

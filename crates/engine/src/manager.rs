@@ -17,6 +17,7 @@ use crate::counters::Count;
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
+use crate::reactor;
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
 use crate::site::{BackendKey, BackendState};
@@ -59,7 +60,7 @@ pub(crate) fn run(
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(manage(shared, inbox));
+    runtime.block_on(reactor::alongside(manage(shared, inbox)))?;
     // A name resolution may hang in the system's resolver; nobody waits for it.
     runtime.shutdown_background();
     Ok(())

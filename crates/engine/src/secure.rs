@@ -1,13 +1,12 @@
 //! From an accepted socket to a client: PROXY header, then TLS.
 
-use std::os::fd::AsFd;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use routing::sample::{ConnectionError, ConnectionFacts};
 use rustix::net::RecvFlags;
-use tokio::io::Interest;
 use wire::h1::Parsed;
 use wire::proxy_protocol::{self, Proxied};
 
@@ -114,16 +113,16 @@ async fn handshake(
 /// whole, and only then taken out. What follows may be a TLS handshake.
 async fn proxy_header(carrier: &Carrier) -> Result<Proxied, ConnectionError> {
     loop {
-        let ready = match carrier {
-            Carrier::Tcp(tcp) => tcp.ready(Interest::READABLE).await,
-            Carrier::Unix(unix) => unix.ready(Interest::READABLE).await,
-        };
         let mut bytes = [0u8; PROXY_HEADER_MAX];
-        let Some(count) =
-            peek(carrier, &mut bytes).map_err(|_| ConnectionError::ProxyHeaderEmpty)?
-        else {
-            continue;
-        };
+        let looking = poll_fn(|cx| {
+            carrier.poll_take(cx, |socket| {
+                let (count, _) = rustix::net::recv(socket, &mut bytes, RecvFlags::PEEK)?;
+                Ok(count)
+            })
+        });
+        let count = looking
+            .await
+            .map_err(|_| ConnectionError::ProxyHeaderEmpty)?;
         match proxy_protocol::parse(&bytes[..count]) {
             Ok(Parsed::Complete { head, consumed }) => {
                 take(carrier, &mut bytes[..consumed]).ok_or(ConnectionError::ProxyHeaderEmpty)?;
@@ -131,48 +130,18 @@ async fn proxy_header(carrier: &Carrier) -> Result<Proxied, ConnectionError> {
             }
             Err(_) => return Err(ConnectionError::ProxyHeaderUnknown),
             Ok(Parsed::Partial) if count == 0 => return Err(ConnectionError::ProxyHeaderEmpty),
-            Ok(Parsed::Partial) if ready.is_ok_and(|ready| ready.is_read_closed()) => {
+            // What is there may be told of twice: that it has become no more says nothing.
+            Ok(Parsed::Partial) if carrier.seen() => {
                 return Err(ConnectionError::ProxyHeaderTruncated);
             }
-            // Readiness may be reported twice for the same bytes: that none is new says nothing.
-            Ok(Parsed::Partial) => wait_for_more(carrier),
+            Ok(Parsed::Partial) => {}
         }
-    }
-}
-
-/// Looks at what has arrived; `None`: nothing yet after all.
-fn peek(carrier: &Carrier, bytes: &mut [u8]) -> std::io::Result<Option<usize>> {
-    match receive(carrier, bytes, RecvFlags::PEEK) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
 /// Takes bytes that were seen before; they are there.
 fn take(carrier: &Carrier, bytes: &mut [u8]) -> Option<()> {
     let wanted = bytes.len();
-    let count = receive(carrier, bytes, RecvFlags::empty()).ok()?;
+    let (count, _) = rustix::net::recv(carrier, bytes, RecvFlags::empty()).ok()?;
     (count == wanted).then_some(())
-}
-
-fn receive(carrier: &Carrier, bytes: &mut [u8], flags: RecvFlags) -> std::io::Result<usize> {
-    let call = |fd: std::os::fd::BorrowedFd<'_>| {
-        rustix::net::recv(fd, bytes, flags)
-            .map(|(count, _)| count)
-            .map_err(Into::into)
-    };
-    match carrier {
-        Carrier::Tcp(tcp) => tcp.try_io(Interest::READABLE, || call(tcp.as_fd())),
-        Carrier::Unix(unix) => unix.try_io(Interest::READABLE, || call(unix.as_fd())),
-    }
-}
-
-/// Forgets the readiness, so that the next wait is for bytes that have not been seen.
-fn wait_for_more(carrier: &Carrier) {
-    let nothing = || Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
-    let _ = match carrier {
-        Carrier::Tcp(tcp) => tcp.try_io(Interest::READABLE, nothing),
-        Carrier::Unix(unix) => unix.try_io(Interest::READABLE, nothing),
-    };
 }

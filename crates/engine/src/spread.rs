@@ -8,11 +8,11 @@
 //! one number of each worker.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use config::model::MultiQueue;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::listen::Newcomer;
@@ -41,28 +41,17 @@ pub(crate) struct Handed {
 }
 
 /// A socket that belongs to no worker.
-pub(crate) enum Loose {
-    /// TCP.
-    Tcp(std::net::TcpStream),
-    /// A Unix socket.
-    Unix(std::os::unix::net::UnixStream),
-}
+pub(crate) struct Loose(OwnedFd);
 
 impl Loose {
     /// Takes a socket from the worker that waits on it.
     pub(crate) fn leave(carrier: Carrier) -> io::Result<Self> {
-        Ok(match carrier {
-            Carrier::Tcp(tcp) => Self::Tcp(tcp.into_std()?),
-            Carrier::Unix(unix) => Self::Unix(unix.into_std()?),
-        })
+        carrier.leave().map(Self)
     }
 
     /// Lets this thread's worker wait on it.
     pub(crate) fn join(self) -> io::Result<Carrier> {
-        Ok(match self {
-            Self::Tcp(tcp) => Carrier::Tcp(TcpStream::from_std(tcp)?),
-            Self::Unix(unix) => Carrier::Unix(UnixStream::from_std(unix)?),
-        })
+        Carrier::new(self.0)
     }
 }
 

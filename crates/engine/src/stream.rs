@@ -3,40 +3,54 @@
 //! Reading and writing are poll functions so that the tunnel can borrow a worker's scratch buffer
 //! for the time of one call; the async forms for the HTTP stages are built on them.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use routing::sample::ServerTlsFacts;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::poll_proceed;
 
 use crate::listen::unmapped;
-use crate::socket::Socket;
+use crate::reactor::{Reactor, Watched};
+use crate::socket::{self, Known, Socket};
 use crate::tls::TlsStream;
 use crate::tunnel::Wire;
 
 /// A connected stream.
 pub(crate) enum Stream {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
+    /// The kernel alone carries it.
+    Plain(Carrier),
     /// TLS; boxed because its state is a kilobyte that plain streams should not carry.
     Tls(Box<TlsStream>),
 }
 
-/// What TLS runs over.
-pub(crate) enum Carrier {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
+/// A socket, TCP or Unix, that a task waits for: it is told by its thread's [`Reactor`].
+pub(crate) struct Carrier {
+    descriptor: OwnedFd,
+    watched: Rc<Watched>,
+    standing: Standing,
+}
+
+/// A socket's place with a reactor, once somebody has waited for it.
+struct Standing {
+    reactor: Rc<Reactor>,
+    place: Cell<Option<u32>>,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.get() {
+            self.reactor.forget(place);
+        }
+    }
 }
 
 impl Stream {
@@ -46,13 +60,10 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(buffer);
-        ready!(match self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut read),
-            Self::Unix(unix) => Pin::new(unix).poll_read(cx, &mut read),
-            Self::Tls(tls) => return tls.poll_read(cx, buffer),
-        })?;
-        Poll::Ready(Ok(read.filled().len()))
+        match self {
+            Self::Plain(carrier) => carrier.try_read(cx, buffer),
+            Self::Tls(tls) => tls.poll_read(cx, buffer),
+        }
     }
 
     /// Writes as much of `bytes` as the peer takes now.
@@ -62,8 +73,7 @@ impl Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Self::Plain(carrier) => carrier.try_write(cx, bytes),
             Self::Tls(tls) => tls.poll_write(cx, bytes),
         }
     }
@@ -71,7 +81,7 @@ impl Stream {
     /// Sends what TLS holds back; plain streams hold nothing.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_flush(cx),
         }
     }
@@ -79,23 +89,21 @@ impl Stream {
     /// Says that nothing more will be written (FIN, after `close_notify` for TLS).
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Plain(carrier) => Poll::Ready(socket::shut_down(&carrier.descriptor)),
             Self::Tls(tls) => tls.poll_shutdown(cx),
         }
     }
 
     /// The socket below.
-    fn socket(&self) -> BorrowedFd<'_> {
-        let carrier = match self {
-            Self::Tcp(tcp) => return tcp.as_fd(),
-            Self::Unix(unix) => return unix.as_fd(),
+    fn carrier(&self) -> &Carrier {
+        match self {
+            Self::Plain(carrier) => carrier,
             Self::Tls(tls) => tls.carrier(),
-        };
-        match carrier {
-            Carrier::Tcp(tcp) => tcp.as_fd(),
-            Carrier::Unix(unix) => unix.as_fd(),
         }
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.carrier().as_fd()
     }
 
     /// The peer's address, where it is on this machine by the same address as we are.
@@ -109,13 +117,10 @@ impl Stream {
 
     /// Our own address; none on a Unix socket.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        let socket = self.socket();
-        let here = socket2::SockRef::from(&socket).local_addr().ok()?;
-        let here = here.as_socket()?;
-        Some(SocketAddr::new(unmapped(here.ip()), here.port()))
+        self.carrier().local_address()
     }
 
-    /// Whether the peer has neither closed nor sent anything that was not read, as far as the runtime
+    /// Whether the peer has neither closed nor sent anything that was not read, as far as the reactor
     /// was told; where it was told of something the kernel is asked whether that was read meanwhile. Of
     /// TLS also what is decrypted already. Enough to find connections that have ended; before one is
     /// used, see [`Self::is_quiet_now`].
@@ -123,8 +128,8 @@ impl Stream {
         (!self.may_be_readable() || self.is_quiet_in_kernel()) && self.holds_nothing()
     }
 
-    /// The same at this very moment: the kernel is asked in any case. What arrived since the runtime last
-    /// looked would be taken for the answer to the next request, another client's perhaps.
+    /// The same at this very moment: the kernel is asked in any case. What arrived since the reactor
+    /// was last told would be taken for the answer to the next request, another client's perhaps.
     pub(crate) fn is_quiet_now(&mut self) -> bool {
         self.is_quiet_in_kernel() && self.holds_nothing()
     }
@@ -145,20 +150,9 @@ impl Stream {
         rustix::net::recv(self.socket(), &mut [0u8; 1], flags).err() == Some(Errno::AGAIN)
     }
 
-    /// Whether the runtime has been told of bytes, or of an end, and nobody has found none since.
+    /// Whether the reactor has been told of bytes, or of an end, and nobody has found none since.
     fn may_be_readable(&self) -> bool {
-        let ready = poll_fn(|cx| {
-            let carrier = match self {
-                Self::Tcp(tcp) => return Poll::Ready(tcp.poll_read_ready(cx).is_ready()),
-                Self::Unix(unix) => return Poll::Ready(unix.poll_read_ready(cx).is_ready()),
-                Self::Tls(tls) => tls.carrier(),
-            };
-            Poll::Ready(match carrier {
-                Carrier::Tcp(tcp) => tcp.poll_read_ready(cx).is_ready(),
-                Carrier::Unix(unix) => unix.poll_read_ready(cx).is_ready(),
-            })
-        });
-        answer_now(ready) != Some(false)
+        self.carrier().watched.known.get().may_be_readable()
     }
 
     /// What was agreed on with a server, where it speaks TLS.
@@ -173,12 +167,11 @@ impl Stream {
         crate::silence::drop_silently(&self.socket());
     }
 
-    /// Takes it from the runtime: a tunnel hears of it in another way.
-    pub(crate) fn leave_runtime(self) -> io::Result<Wire> {
+    /// What it is to a tunnel, which from now on is told of it.
+    pub(crate) fn into_wire(self) -> io::Result<Wire> {
         Ok(match self {
-            Self::Tcp(tcp) => Wire::Plain(Carrier::Tcp(tcp).leave_runtime()?),
-            Self::Unix(unix) => Wire::Plain(Carrier::Unix(unix).leave_runtime()?),
-            Self::Tls(tls) => Wire::Tls(Box::new(tls.over(Carrier::leave_runtime)?)),
+            Self::Plain(carrier) => Wire::Plain(carrier.into_socket()?),
+            Self::Tls(tls) => Wire::Tls(Box::new(tls.over(Carrier::into_socket)?)),
         })
     }
 
@@ -200,87 +193,229 @@ fn answer_now<T>(asked: impl Future<Output = T>) -> Option<T> {
 }
 
 impl Carrier {
-    fn leave_runtime(self) -> io::Result<Socket> {
-        Ok(match self {
-            Self::Tcp(tcp) => Socket::new(tcp.into_std()?),
-            Self::Unix(unix) => Socket::new(unix.into_std()?),
+    /// A connected socket that does not block.
+    pub(crate) fn new(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
+        Self::knowing(descriptor.into(), Known::CONNECTED)
+    }
+
+    fn knowing(descriptor: OwnedFd, known: Known) -> io::Result<Self> {
+        Ok(Self {
+            descriptor,
+            watched: Watched::new(known),
+            standing: Standing {
+                reactor: Reactor::here()?,
+                place: Cell::new(None),
+            },
         })
+    }
+
+    /// A socket that does not block, once it is connected to where it was told to connect to.
+    pub(crate) async fn connected(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
+        let it = Self::knowing(descriptor.into(), Known::CONNECTING)?;
+        poll_fn(|cx| match it.watched.known.get().may_be_writable() {
+            true => Poll::Ready(Ok(())),
+            false => it.wait(cx, Watched::wake_writer),
+        })
+        .await?;
+        // Where nothing has ended, nothing has failed: no need to ask.
+        if it.watched.known.get().has_ended()
+            && let Some(error) = socket2::SockRef::from(&it).take_error()?
+        {
+            return Err(error);
+        }
+        Ok(it)
+    }
+
+    /// Waits for the next event.
+    fn wait<T>(
+        &self,
+        cx: &Context<'_>,
+        wake: impl Fn(&Watched, &Context<'_>),
+    ) -> Poll<io::Result<T>> {
+        wake(&self.watched, cx);
+        // What has happened before it got a place is told at once.
+        match self.place() {
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Its place, which it gets when somebody first waits for it: much is there at once.
+    fn place(&self) -> io::Result<u32> {
+        let Standing { reactor, place } = &self.standing;
+        if let Some(place) = place.get() {
+            return Ok(place);
+        }
+        let heard = self.watched.known.get().heard();
+        let got = reactor.add(self, &self.watched, heard)?;
+        place.set(Some(got));
+        Ok(got)
+    }
+
+    /// Does something with what is known, and notes what is known then.
+    fn with_known<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.watched.known.get();
+        let done = act(&mut known);
+        self.watched.known.set(known);
+        done
+    }
+
+    /// Asks the socket for something to take, once there may be something.
+    pub(crate) fn poll_take<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut asked: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Poll<io::Result<T>> {
+        self.poll_taking(cx, |known| known.try_take(|| asked(self.as_fd())))
+    }
+
+    fn try_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_taking(cx, |known| known.try_read(self, buffer))
+    }
+
+    fn poll_taking<T>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Known) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        // A peer that always has something must not keep others from their turn.
+        let turn = ready!(poll_proceed(cx));
+        match self.with_known(take) {
+            Poll::Pending => self.wait(cx, Watched::wake_reader),
+            taken => {
+                turn.made_progress();
+                taken
+            }
+        }
+    }
+
+    fn try_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let turn = ready!(poll_proceed(cx));
+        match self.with_known(|known| known.try_write(self, bytes)) {
+            Poll::Pending => {
+                let more = self.with_known(Known::more_to_hear);
+                if let (Some(heard), Some(place)) = (more, self.standing.place.get()) {
+                    self.standing.reactor.change(self, place, heard)?;
+                }
+                self.wait(cx, Watched::wake_writer)
+            }
+            written => {
+                turn.made_progress();
+                written
+            }
+        }
+    }
+
+    /// All that is there was looked at, if not taken: the next wait is for what comes then. Whether
+    /// nothing can come any more.
+    pub(crate) fn seen(&self) -> bool {
+        self.with_known(|known| {
+            known.seen();
+            known.has_ended()
+        })
+    }
+
+    fn into_socket(self) -> io::Result<Socket> {
+        let place = self.place()?;
+        self.standing.place.set(None);
+        Ok(Socket::new(
+            self.descriptor,
+            place,
+            self.watched.known.get(),
+        ))
+    }
+
+    /// Takes it from this thread.
+    pub(crate) fn leave(self) -> io::Result<OwnedFd> {
+        if let Some(place) = self.standing.place.take() {
+            self.standing.reactor.release(&self.descriptor, place)?;
+        }
+        Ok(self.descriptor)
+    }
+
+    /// Both ends, ours first; none on a Unix socket.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = socket2::SockRef::from(self);
+        let here = socket.local_addr().ok()?.as_socket()?;
+        Some((here, socket.peer_addr().ok()?.as_socket()?))
     }
 
     /// Our own address; none on a Unix socket. On a `v4v6` socket IPv4 addresses are told as such.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(tcp) => {
-                let address = tcp.local_addr().ok()?;
-                Some(SocketAddr::new(unmapped(address.ip()), address.port()))
-            }
-            Self::Unix(_) => None,
-        }
+        let here = socket2::SockRef::from(self).local_addr().ok()?;
+        let here = here.as_socket()?;
+        Some(SocketAddr::new(unmapped(here.ip()), here.port()))
+    }
+}
+
+impl AsFd for Carrier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
 impl From<Carrier> for Stream {
     fn from(carrier: Carrier) -> Self {
-        match carrier {
-            Carrier::Tcp(tcp) => Self::Tcp(tcp),
-            Carrier::Unix(unix) => Self::Unix(unix),
-        }
+        Self::Plain(carrier)
     }
 }
 
 impl AsyncRead for Carrier {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
-        }
+        let read = self.try_read(cx, buffer.initialize_unfilled());
+        read.map_ok(|count| buffer.advance(count))
     }
 }
 
 impl AsyncWrite for Carrier {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
-        }
+        self.try_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-        }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket::shut_down(&self.descriptor))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::alongside;
     use std::io::Write as _;
 
     #[tokio::test]
-    async fn what_the_runtime_was_not_told_of_yet_is_no_quiet_connection() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("it is bound");
-        let here = TcpStream::connect(address).await.expect("it listens");
-        let (mut there, _) = listener.accept().expect("it connects");
-        let mut stream = Stream::Tcp(here);
-        assert!(stream.seems_quiet() && stream.is_quiet_now());
-        there.write_all(b"HTTP/1.1 408").expect("it is open");
-        // Nothing is awaited, so that the runtime does not look meanwhile.
-        assert!((0..1_000_000).any(|_| !stream.is_quiet_now()));
-        assert!(stream.seems_quiet(), "the runtime has not looked");
+    async fn what_the_reactor_was_not_told_of_yet_is_no_quiet_connection() {
+        let quiet = async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("it is bound");
+            let here = std::net::TcpStream::connect(address).expect("it listens");
+            here.set_nonblocking(true).expect("it can");
+            let (mut there, _) = listener.accept().expect("it connects");
+            let mut stream = Stream::from(Carrier::new(here).expect("a reactor"));
+            let read = poll_fn(|cx| Poll::Ready(stream.poll_read(cx, &mut [0]).is_pending()));
+            assert!(read.await);
+            assert!(stream.seems_quiet() && stream.is_quiet_now());
+            there.write_all(b"HTTP/1.1 408").expect("it is open");
+            // Nothing is awaited, so that the reactor is told nothing meanwhile.
+            assert!((0..1_000_000).any(|_| !stream.is_quiet_now()));
+            assert!(stream.seems_quiet(), "the reactor was told");
+            tokio::task::yield_now().await;
+            while stream.seems_quiet() {
+                tokio::task::yield_now().await;
+            }
+        };
+        alongside(quiet).await.expect("a queue of events");
     }
 }

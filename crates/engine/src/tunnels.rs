@@ -1,17 +1,15 @@
 //! A worker's open tunnels: an event loop of their own, and one timer for all.
 //!
-//! Their sockets have left the runtime: one queue of events tells what happened to them, and one task
-//! of the worker runs the tunnels concerned, each for a bounded turn. It lets the runtime's other tasks
-//! run when nothing is left to do, when a batch of bytes was moved, and while more waits for it: further
-//! events, another turn, or ends, which come a few at a time. So a message wakes no task, and a tunnel that waits has none.
+//! One task of the worker serves its reactor: it passes events on to the tasks that wait for sockets, and runs
+//! the tunnels concerned itself, each for a bounded turn. It lets the other tasks run when nothing is left to
+//! do, when a batch of bytes was moved, and while more waits for it: further events, another turn, or ends,
+//! which come a few at a time. So a message wakes no task, and a tunnel that waits has none.
 //!
 //! A message touches no timer: it only stores the time. Each tunnel stands once in a list ordered by
 //! deadline; when a deadline comes, a tunnel that was active meanwhile is put back further on. So an
 //! hour of `timeout tunnel` costs one look an hour, however many messages pass.
 
 mod deadlines;
-mod queue;
-mod slab;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +18,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use routing::balance::ServerKey;
@@ -32,16 +30,15 @@ use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::log::Level;
 use crate::panics::guarded;
+use crate::reactor::{Events, Reactor};
 use crate::session::Session;
 use crate::site::BackendKey;
-use crate::socket::Socket;
+use crate::slab::{Slab, Token};
 use crate::stream::Stream;
-use crate::tunnel::{Then, Tunnel};
+use crate::tunnel::{Then, Tunnel, Wire};
 use crate::worker::Worker;
 
 use deadlines::{Deadlines, NEVER};
-use queue::{Events, Queue};
-use slab::{Slab, Token};
 
 /// Bytes that tunnels may move before events are looked at anew and the runtime's other tasks get their
 /// turn: one or two tenths of a millisecond of work.
@@ -54,8 +51,8 @@ const ENDS_PER_BATCH: usize = 32;
 /// All tunnels of a worker. Their number is bounded by the process's `maxconn`.
 pub(crate) struct Tunnels {
     clock: Clock,
-    queue: Queue,
-    open: RefCell<Slab<Open>>,
+    reactor: Rc<Reactor>,
+    open: RefCell<Slab<Box<Open>>>,
     /// Those that may be silent for ever have none.
     deadlines: RefCell<Deadlines>,
     sooner: Notify,
@@ -87,11 +84,11 @@ pub(crate) struct Arrived {
 }
 
 impl Tunnels {
-    /// None yet. Fails where the system has no descriptor left for their queue of events.
+    /// None yet. Fails where the system has no descriptor left for this thread's reactor.
     pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         Ok(Self {
             clock,
-            queue: Queue::new()?,
+            reactor: Reactor::start()?,
             open: RefCell::default(),
             deadlines: RefCell::default(),
             sooner: Notify::new(),
@@ -114,15 +111,21 @@ impl Tunnels {
         session.count_in(client.early.len());
         session.count_out(server.early.len());
         let failed = End::by(Side::Internal, Stage::Data);
-        let left = client.stream.leave_runtime();
-        let left = left.and_then(|client| Ok((client, server.stream.leave_runtime()?)));
-        let wires = match left {
-            Ok(wires) => wires,
-            Err(_) => return close(session, failed),
-        };
+        let (client_wire, server_wire) =
+            match (client.stream.into_wire(), server.stream.into_wire()) {
+                (Ok(client), Ok(server)) => (client, server),
+                (client, server) => {
+                    for wire in client.into_iter().chain(server) {
+                        self.close(wire);
+                    }
+                    return close(session, failed);
+                }
+            };
         let session = match session.rest() {
             Ok(session) => session,
             Err(session) => {
+                self.close(client_wire);
+                self.close(server_wire);
                 debug_assert!(
                     false,
                     "somebody else still has a connection that becomes a tunnel"
@@ -132,7 +135,7 @@ impl Tunnels {
                 return close(session, failed);
             }
         };
-        let (client, server) = ((wires.0, client.early), (wires.1, server.early));
+        let (client, server) = ((client_wire, client.early), (server_wire, server.early));
         let tunnel = Tunnel::new(client, server, session, self.clock.millis());
         let token = self.open.borrow_mut().insert(Box::new(Open {
             tunnel,
@@ -140,35 +143,32 @@ impl Tunnels {
             waits: false,
             ended_by: None,
         }));
-        if self.listen(token).is_err() {
-            return self.end(token, failed, worker);
-        }
+        self.listen(token);
         self.place(token);
         // What arrived early, and what TLS has decrypted already, is told by no event.
         self.run(token, self.clock.millis(), worker);
     }
 
     /// Hears of both its sockets from now on.
-    fn listen(&self, token: Token) -> io::Result<()> {
+    fn listen(&self, token: Token) {
         let mut open = self.open.borrow_mut();
         let Some(it) = open.get_mut(token) else {
-            return Ok(());
+            return;
         };
         for side in [Side::Client, Side::Server] {
-            let name = token.pack(side == Side::Server);
-            self.queue.add(it.tunnel.wire(side), name, Socket::HEARD)?;
+            let place = it.tunnel.wire(side).socket_mut().place();
+            self.reactor.belongs_to(place, token, side);
         }
-        Ok(())
     }
 
-    /// Something happened to a socket. Returns how many bytes that moved.
-    fn happened(&self, name: u64, event: EventFlags, now: u64, worker: &Rc<Worker>) -> usize {
-        let (token, is_server) = Token::unpack(name);
-        let side = if is_server {
-            Side::Server
-        } else {
-            Side::Client
-        };
+    /// Something happened to one of its sockets. Returns how many bytes that moved.
+    fn happened(
+        &self,
+        (token, side): (Token, Side),
+        event: EventFlags,
+        now: u64,
+        worker: &Rc<Worker>,
+    ) -> usize {
         if let Some(it) = self.open.borrow_mut().get_mut(token) {
             it.tunnel.wire(side).socket_mut().note(event);
         }
@@ -208,7 +208,7 @@ impl Tunnels {
         tests::meet_a_fault(&worker.scratch.borrow()[..turn.moved.min(64)]);
         let mut then = turn.then;
         if let Then::Wait | Then::Again = then
-            && self.heed(&mut it.tunnel, token).is_err()
+            && self.heed(&mut it.tunnel).is_err()
         {
             then = Then::Over(End::by(Side::Internal, Stage::Data));
         }
@@ -228,15 +228,19 @@ impl Tunnels {
     }
 
     /// Where a socket has no more room, the queue is to tell when it has.
-    fn heed(&self, tunnel: &mut Tunnel, token: Token) -> io::Result<()> {
+    fn heed(&self, tunnel: &mut Tunnel) -> io::Result<()> {
         for side in [Side::Client, Side::Server] {
-            let wire = tunnel.wire(side);
-            if let Some(heard) = wire.socket_mut().more_to_hear() {
-                let name = token.pack(side == Side::Server);
-                self.queue.change(&*wire, name, heard)?;
+            let socket = tunnel.wire(side).socket_mut();
+            if let Some(heard) = socket.more_to_hear() {
+                self.reactor.change(&*socket, socket.place(), heard)?;
             }
         }
         Ok(())
+    }
+
+    /// Closes one end. The queue forgets a socket that is closed.
+    fn close(&self, mut wire: Wire) {
+        self.reactor.forget(wire.socket_mut().place());
     }
 
     /// Puts it under its deadline.
@@ -272,8 +276,7 @@ impl Tunnels {
             let message = "A fault of ours has hit a tunnel that has ended; all others live on.";
             worker.shared.say(Level::Alert, message);
         }
-        // The queue forgets a socket that is closed.
-        drop(wires);
+        wires.into_iter().for_each(|wire| self.close(wire));
     }
 
     /// Ends all tunnels of a server: backend (by position), server. They move nothing from now on, and
@@ -384,17 +387,7 @@ impl Tunnels {
     async fn next(&self, events: &mut Events) -> io::Result<()> {
         poll_fn(|cx| {
             self.hear_from(cx.waker());
-            let ready = match self.queue.poll_ready(cx) {
-                Poll::Ready(ready) => Some(ready?),
-                Poll::Pending if !self.has_left_over() => return Poll::Pending,
-                Poll::Pending => None,
-            };
-            let is_emptied = self.queue.take(events)? && !events.is_full();
-            if let Some(mut ready) = ready.filter(|_| is_emptied) {
-                // It was emptied: what comes from now on makes it ready anew.
-                ready.clear_ready();
-            }
-            Poll::Ready(Ok(()))
+            self.reactor.poll_next(cx, events, self.has_left_over())
         })
         .await
     }
@@ -428,20 +421,24 @@ impl Tunnels {
     }
 }
 
-/// Runs for ever: serves the tunnels of a worker. Ends where the system tells nothing of them any more.
+/// Runs for ever: serves the sockets of a worker, those of its tunnels itself. Ends where the system tells
+/// nothing of them any more.
 pub(crate) async fn relay(worker: Rc<Worker>) {
     let tunnels = &worker.tunnels;
     let mut events = Box::new(Events::new());
     loop {
         if let Err(error) = tunnels.next(&mut events).await {
-            let message = format!("Cannot hear of tunnels any more: {error}");
+            let message = format!("Cannot hear of sockets any more: {error}");
             worker.shared.say(Level::Alert, &message);
             return;
         }
         let mut moved = 0;
         let mut now = tunnels.clock.millis();
         for (name, event) in events.iter() {
-            moved += tunnels.happened(name, event, now, &worker);
+            let Some(tunnel) = tunnels.reactor.tell(name, event) else {
+                continue;
+            };
+            moved += tunnels.happened(tunnel, event, now, &worker);
             if moved >= BYTES_PER_BATCH {
                 moved = 0;
                 tokio::task::yield_now().await;

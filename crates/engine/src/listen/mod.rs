@@ -7,9 +7,10 @@ mod options;
 pub(crate) mod pace;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{Bind, BindAddress};
 use routing::sample::ConnectionFacts;
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::{SocketFlags, acceptfrom_with};
 
 use crate::log::Level;
 use crate::places::Places;
@@ -51,45 +52,31 @@ impl Listener {
     }
 }
 
-/// A listening socket of the runtime.
-enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+/// A listening socket that a task waits for.
+struct Accepting(Carrier);
 
 impl Accepting {
     fn new(socket: OwnedFd) -> io::Result<Self> {
-        let is_unix = socket2::SockRef::from(&socket).local_addr()?.is_unix();
-        Ok(if is_unix {
-            Self::Unix(UnixListener::from_std(socket.into())?)
-        } else {
-            Self::Tcp(TcpListener::from_std(socket.into())?)
-        })
+        Carrier::new(socket).map(Self)
     }
 
     /// The address that every client has come to; `None` where each connection has its own.
     fn only_address(&self, bind: &Bind) -> Option<SocketAddr> {
-        let Self::Tcp(listener) = self else {
-            return None;
-        };
         // Whoever opened an inherited socket may have made it transparent.
         let is_ours = matches!(bind.address, BindAddress::Inet(_)) && !bind.socket.transparent;
-        let address = listener.local_addr().ok().filter(|_| is_ours)?;
-        let ip = unmapped(address.ip());
-        (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
+        let address = self.0.local_address().filter(|_| is_ours)?;
+        (!address.ip().is_unspecified()).then_some(address)
     }
 
     /// The next connection and who it is from. One that came in by IPv4 on a `v4v6` socket is from
     /// an IPv4 address.
     async fn accept(&self) -> io::Result<(Carrier, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (tcp, peer) = listener.accept().await?;
-                let peer = SocketAddr::new(unmapped(peer.ip()), peer.port());
-                Ok((Carrier::Tcp(tcp), Some(peer)))
-            }
-            Self::Unix(listener) => Ok((Carrier::Unix(listener.accept().await?.0), None)),
-        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accept = |listener: BorrowedFd<'_>| acceptfrom_with(listener, flags);
+        let (socket, peer) = poll_fn(|cx| self.0.poll_take(cx, accept)).await?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        let peer = peer.map(|peer| SocketAddr::new(unmapped(peer.ip()), peer.port()));
+        Ok((Carrier::new(socket)?, peer))
     }
 }
 

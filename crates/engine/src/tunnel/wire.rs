@@ -1,4 +1,4 @@
-//! One end of a tunnel: a socket that no runtime watches, with TLS over it or without.
+//! One end of a tunnel: a socket that no task waits for, with TLS over it or without.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

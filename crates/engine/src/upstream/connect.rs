@@ -3,12 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use config::model::Outgoing;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 
 use super::source;
 use crate::server::Target;
@@ -74,29 +75,22 @@ async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<Carrier> {
     let mut carrier = match dial.target {
         Target::Inet(address) => {
             let (outgoing, first) = (dial.outgoing, dial.speak_first);
-            let tcp = source::connect(*address, outgoing, dial.next_port, first).await?;
-            Carrier::Tcp(tcp)
+            source::connect(*address, outgoing, dial.next_port, first).await?
         }
-        Target::Unix(path) => {
-            let unix = UnixStream::connect(path).await?;
-            Carrier::Unix(unix)
-        }
-        Target::Abstract(name) => {
-            // Such names begin with a zero byte; HAProxy's fill the whole address.
-            let unix = UnixStream::connect(std::ffi::OsStr::from_bytes(name)).await?;
-            Carrier::Unix(unix)
-        }
+        Target::Unix(path) => to_unix(path)?,
+        // Such names begin with a zero byte; HAProxy's fill the whole address.
+        Target::Abstract(name) => to_unix(std::ffi::OsStr::from_bytes(name).as_ref())?,
     };
     if let Some(header) = dial.header {
         // A new socket has room for it.
-        carrier.write_all(&header(ends(&carrier))).await?;
+        carrier.write_all(&header(carrier.ends())).await?;
     }
     Ok(carrier)
 }
 
-fn ends(carrier: &Carrier) -> Option<(SocketAddr, SocketAddr)> {
-    match carrier {
-        Carrier::Tcp(tcp) => tcp.local_addr().ok().zip(tcp.peer_addr().ok()),
-        Carrier::Unix(_) => None,
-    }
+/// To a Unix socket: it connects at once, or not at all.
+fn to_unix(path: &Path) -> io::Result<Carrier> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Carrier::new(socket)
 }

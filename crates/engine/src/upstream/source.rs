@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use config::model::{KeepAlive, Outgoing, Source};
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::stream::Carrier;
 
 /// Ports of a range that one connection tries, at most: where so many in a row are taken, the range
 /// is too small for its server.
@@ -22,9 +24,9 @@ pub(crate) async fn connect(
     outgoing: &Outgoing,
     next_port: &AtomicU32,
     speak_first: bool,
-) -> io::Result<TcpStream> {
+) -> io::Result<Carrier> {
     let Some(source) = &outgoing.source else {
-        return socket(to, outgoing, speak_first)?.connect(to).await;
+        return connected(socket(to, outgoing, speak_first)?, to).await;
     };
     let tries = match source.ports {
         Some((first, last)) => (u32::from(last - first) + 1).min(PORTS_TRIED_MAX),
@@ -35,7 +37,7 @@ pub(crate) async fn connect(
         result = match socket(to, outgoing, speak_first)
             .and_then(|socket| bound(socket, to, source, next_port))
         {
-            Ok(socket) => socket.connect(to).await,
+            Ok(socket) => connected(socket, to).await,
             Err(error) => Err(error),
         };
         match &result {
@@ -55,13 +57,17 @@ pub(crate) fn is_taken(error: &io::Error) -> bool {
     )
 }
 
-fn socket(to: SocketAddr, outgoing: &Outgoing, speak_first: bool) -> io::Result<TcpSocket> {
-    let socket = if to.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    socket.set_nodelay(true)?;
+async fn connected(socket: Socket, to: SocketAddr) -> io::Result<Carrier> {
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Carrier::connected(socket).await,
+    }
+}
+
+fn socket(to: SocketAddr, outgoing: &Outgoing, speak_first: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(to);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
     if let Some(keepalive) = &outgoing.keepalive {
         keep_alive(SockRef::from(&socket), keepalive)?;
     }
@@ -81,11 +87,11 @@ fn socket(to: SocketAddr, outgoing: &Outgoing, speak_first: bool) -> io::Result<
 }
 
 fn bound(
-    socket: TcpSocket,
+    socket: Socket,
     to: SocketAddr,
     source: &Source,
     next_port: &AtomicU32,
-) -> io::Result<TcpSocket> {
+) -> io::Result<Socket> {
     if let Some(name) = &source.interface {
         SockRef::from(&socket).bind_device(Some(name.as_bytes()))?;
     }
@@ -110,9 +116,9 @@ fn bound(
             // must not share a port with another socket then is left as it is.
             0 => drop(setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)),
             // A port of ours is used again as soon as its last connection has ended.
-            _ => socket.set_reuseaddr(true)?,
+            _ => socket.set_reuse_address(true)?,
         }
-        socket.bind(SocketAddr::new(ip.unwrap_or(any), port))?;
+        socket.bind(&SocketAddr::new(ip.unwrap_or(any), port).into())?;
     }
     Ok(socket)
 }
@@ -139,8 +145,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_kernel_is_told() {
+    #[test]
+    fn the_kernel_is_told() {
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
         let outgoing = Outgoing {
             no_linger: true,
@@ -165,8 +171,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_port_is_chosen_when_it_is_known_what_for() {
+    #[test]
+    fn a_port_is_chosen_when_it_is_known_what_for() {
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
         let source = |ports| Source {
             ip: Some([127, 0, 0, 2].into()),
@@ -176,7 +182,7 @@ mod tests {
         let next = AtomicU32::new(0);
         let free = socket(to, &Outgoing::default(), true).expect("a socket");
         let free = bound(free, to, &source(None), &next).expect("it is ours");
-        let here = free.local_addr().expect("it can be asked");
-        assert_eq!(here, SocketAddr::from(([127, 0, 0, 2], 0)));
+        let here = free.local_addr().expect("it can be asked").as_socket();
+        assert_eq!(here, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
     }
 }

@@ -1,5 +1,5 @@
-//! A worker's queue of events (`epoll`) of the sockets of its tunnels. The worker's runtime watches the
-//! queue as one descriptor of many, so tunnels and all else take turns on one thread.
+//! A queue of events (`epoll`) of sockets. The thread's runtime watches the queue as one descriptor of many, so
+//! sockets, timers and all else take turns on one thread.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,7 @@ pub(super) struct Queue {
 }
 
 /// Events that were taken from it.
-pub(super) struct Events {
+pub(crate) struct Events {
     room: [Event; EVENTS_MAX],
     count: usize,
 }
@@ -57,6 +57,11 @@ impl Queue {
         )?)
     }
 
+    /// It tells nothing of a socket any more, which stays open.
+    pub(super) fn remove(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(self.epoll.get_ref(), socket)?)
+    }
+
     /// Ready when there are events.
     pub(super) fn poll_ready(
         &self,
@@ -83,7 +88,7 @@ impl Queue {
 
 impl Events {
     /// None yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let none = Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -95,12 +100,12 @@ impl Events {
     }
 
     /// Whether there may be more in the queue.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.count == EVENTS_MAX
     }
 
     /// Whose they are, and what they are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, EventFlags)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, EventFlags)> {
         self.room[..self.count].iter().map(|event| {
             let Event { flags, data } = *event;
             (data.u64(), flags)

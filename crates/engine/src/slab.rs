@@ -1,5 +1,5 @@
-//! Where a worker's tunnels stand: numbered places, of which the lowest free one is taken first, so that
-//! the list gets short again when most tunnels have closed.
+//! Numbered places, of which the lowest free one is taken first, so that the list gets short again when
+//! most who stood there are gone: a worker's sockets, and its tunnels.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,21 +18,19 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// One number for it and for one of its two ends.
-    pub(crate) fn pack(self, second: bool) -> u64 {
-        let place = u64::from(self.place) << 1 | u64::from(second);
-        u64::from(self.generation) << 32 | place
+    /// One number for it.
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.place)
     }
 
     /// The other way round.
-    pub(crate) fn unpack(number: u64) -> (Self, bool) {
-        let low = number & u64::from(u32::MAX);
-        let token = Self {
-            // Both are halves of what was packed.
-            place: u32::try_from(low >> 1).unwrap_or(u32::MAX),
-            generation: u32::try_from(number >> 32).unwrap_or(u32::MAX),
-        };
-        (token, low & 1 == 1)
+    pub(crate) fn unpack(number: u64) -> Self {
+        // Both are halves of what was packed.
+        let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self {
+            place: half(number),
+            generation: half(number >> 32),
+        }
     }
 
     /// Its place.
@@ -41,10 +39,10 @@ impl Token {
     }
 }
 
-/// One place. What stands there has an allocation of its own, so that a free place is small.
+/// One place. What stands there is small, or has an allocation of its own, so that a free place is small.
 struct Place<T> {
     generation: u32,
-    taken: Option<Box<T>>,
+    taken: Option<T>,
 }
 
 /// All places.
@@ -66,8 +64,8 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Takes a place. Their number is bounded by that of open sockets, far below 2³¹.
-    pub(crate) fn insert(&mut self, value: Box<T>) -> Token {
+    /// Takes a place. Their number is bounded by that of open sockets, far below 2³².
+    pub(crate) fn insert(&mut self, value: T) -> Token {
         self.generation = self.generation.wrapping_add(1);
         let place = Place {
             generation: self.generation,
@@ -97,12 +95,12 @@ impl<T> Slab<T> {
         let place = self.places.get_mut(token.place as usize)?;
         place
             .taken
-            .as_deref_mut()
+            .as_mut()
             .filter(|_| place.generation == token.generation)
     }
 
     /// Takes it out.
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Box<T>> {
+    pub(crate) fn remove(&mut self, token: Token) -> Option<T> {
         let place = self.places.get_mut(token.place as usize)?;
         if place.generation != token.generation {
             return None;
@@ -132,7 +130,12 @@ impl<T> Slab<T> {
             place,
             generation: at.generation,
         };
-        Some((token, at.taken.as_deref()?))
+        Some((token, at.taken.as_ref()?))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn at_mut(&mut self, place: u32) -> Option<&mut T> {
+        self.places.get_mut(place as usize)?.taken.as_mut()
     }
 
     /// All of them, to be changed.
@@ -143,7 +146,7 @@ impl<T> Slab<T> {
                 place,
                 generation: at.generation,
             };
-            Some((token, at.taken.as_deref_mut()?))
+            Some((token, at.taken.as_mut()?))
         })
     }
 
@@ -155,7 +158,7 @@ impl<T> Slab<T> {
                 place,
                 generation: at.generation,
             };
-            Some((token, at.taken.as_deref()?))
+            Some((token, at.taken.as_ref()?))
         })
     }
 }
@@ -167,11 +170,10 @@ mod tests {
     #[test]
     fn a_name_is_nobody_elses_and_survives_packing() {
         let mut slab = Slab::default();
-        let first = slab.insert(Box::new('a'));
-        assert_eq!(Token::unpack(first.pack(false)), (first, false));
-        assert_eq!(Token::unpack(first.pack(true)), (first, true));
-        assert_eq!(slab.remove(first).as_deref(), Some(&'a'));
-        let second = slab.insert(Box::new('b'));
+        let first = slab.insert('a');
+        assert_eq!(Token::unpack(first.pack()), first);
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b');
         assert_eq!(second.place(), first.place());
         assert_eq!(slab.get_mut(first), None);
         assert_eq!(slab.remove(first), None);
@@ -182,9 +184,7 @@ mod tests {
     #[test]
     fn the_lowest_place_is_taken_first_and_the_list_gets_short_again() {
         let mut slab = Slab::default();
-        let tokens: Vec<Token> = (0..100_000u32)
-            .map(|it| slab.insert(Box::new(it)))
-            .collect();
+        let tokens: Vec<Token> = (0..100_000u32).map(|it| slab.insert(it)).collect();
         for token in &tokens[10..] {
             slab.remove(*token);
         }
@@ -192,7 +192,7 @@ mod tests {
         assert!(slab.places.capacity() <= KEPT && slab.free.capacity() <= KEPT);
         slab.remove(tokens[7]);
         slab.remove(tokens[3]);
-        let place = |slab: &mut Slab<u32>| slab.insert(Box::new(0)).place();
+        let place = |slab: &mut Slab<u32>| slab.insert(0).place();
         assert_eq!([3, 7, 10, 11], [(); 4].map(|()| place(&mut slab)));
         assert_eq!(slab.iter().count(), 12);
     }
