@@ -7,8 +7,8 @@ use std::time::Duration;
 use config::diagnostics::Severity;
 use config::model::{
     Backend, Balance, BindAddress, BindTls, CertificateSource, Config, ConnectionMode, ErrorPage,
-    Frontend, LogFormat, LogSink, Mode, RedirectTo, RequestAction, ResponseAction, ServerAddress,
-    TlsVersions, Weight,
+    FieldEdit, FieldName, Frontend, LogFormat, LogSink, Mode, RedirectTo, RequestAction,
+    ResponseAction, ServerAddress, TlsVersions, Weight,
 };
 use config::source::Source;
 
@@ -237,7 +237,9 @@ fn rules_of_defaults_come_first_and_redirects_last() {
     let [set, give, redirect] = &rules.http_request[..] else {
         panic!("three rules expected");
     };
-    assert!(matches!(&set.action, RequestAction::SetHeader(name, _) if &**name == "a"));
+    assert!(
+        matches!(&set.action, RequestAction::Fields(FieldEdit::Set(name, _)) if &**name == "a")
+    );
     assert!(matches!(give.action, RequestAction::Return(_)));
     let RequestAction::Redirect(redirect) = &redirect.action else {
         panic!("the redirect comes last");
@@ -246,7 +248,7 @@ fn rules_of_defaults_come_first_and_redirects_last() {
     assert!(matches!(redirect.to, RedirectTo::Location(_)));
     assert!(matches!(
         &rules.http_response[1].action,
-        ResponseAction::DelHeader(name) if &**name == "c"
+        ResponseAction::Fields(FieldEdit::Delete(FieldName::Is(name))) if &**name == "c"
     ));
 }
 

@@ -11,8 +11,8 @@ use crate::session::Session;
 
 /// What the client gets in place of the node's response.
 pub(crate) struct Instead {
-    /// This.
-    pub(crate) answer: Answer,
+    /// This; `None`: nothing, and its connection is forgotten.
+    pub(crate) answer: Option<Answer>,
     /// And the session ends like this.
     pub(crate) end: End,
 }
@@ -31,14 +31,25 @@ pub(crate) fn respond(head: &mut ResponseHead, session: &Session) -> Option<Inst
         Stopped::Deny(answer) => {
             session.count_at_frontend(Count::DeniedResponses);
             session.count_at_both(Count::DeniedResponses);
-            (answer, Side::Proxy)
+            (Some(answer), Side::Proxy)
+        }
+        Stopped::Drop => {
+            session.count_at_frontend(Count::DeniedResponses);
+            session.count_at_both(Count::DeniedResponses);
+            (None, Side::Proxy)
+        }
+        Stopped::Failed(answer) => {
+            session.count_at_frontend(Count::InternalErrors);
+            session.count_at_both(Count::InternalErrors);
+            (Some(answer), Side::Internal)
         }
         Stopped::Return(answer)
         | Stopped::Redirect(answer)
         | Stopped::Tarpit(answer)
-        | Stopped::Auth(answer) => (answer, Side::Local),
+        | Stopped::Invalid(answer)
+        | Stopped::Auth(answer) => (Some(answer), Side::Local),
         // No rule for responses leads here.
-        Stopped::PrometheusExporter => return None,
+        Stopped::PrometheusExporter | Stopped::Reject => return None,
     };
     Some(Instead {
         answer,

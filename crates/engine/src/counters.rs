@@ -52,6 +52,8 @@ pub(crate) enum Count {
     ClientAborts,
     /// `srv_abrt`.
     ServerAborts,
+    /// `wrew`: changes of rules that could not be made.
+    FailedRewrites,
     /// `eint`: faults of ours.
     InternalErrors,
     /// Tunnels opened.

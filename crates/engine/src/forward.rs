@@ -94,6 +94,10 @@ pub(crate) async fn forward(
             }
             Outcome::Replaced(Instead { answer, end }, read) => {
                 request.body_read = request.body_read.max(read);
+                let Some(answer) = answer else {
+                    request.session.finish(end);
+                    return Forwarded::Done(After::Forget);
+                };
                 return Box::pin(give_answer(client, request, end, answer)).await;
             }
             Outcome::Failed(failure)

@@ -151,8 +151,10 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 }
             }
         };
-        if after == After::Close {
-            break;
+        match after {
+            After::KeepAlive(_) => {}
+            After::Close => break,
+            After::Forget => return client.stream.forget(),
         }
     }
     client.close();
@@ -358,6 +360,29 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
         ) => {
             let end = End::by(Side::Local, Stage::Request);
             Applied::Ended(Verdict::Reply { answer, end })
+        }
+        Ruled::Stop(Stopped::Invalid(answer)) => {
+            request.session.count_at_frontend(Count::RequestErrors);
+            request.session.record.request = None;
+            Applied::Ended(Verdict::Reply {
+                answer,
+                end: denied,
+            })
+        }
+        Ruled::Stop(Stopped::Failed(answer)) => {
+            request.session.count_at_frontend(Count::InternalErrors);
+            request.session.count_at_backend(Count::InternalErrors);
+            let end = End::by(Side::Internal, Stage::Request);
+            Applied::Ended(Verdict::Reply { answer, end })
+        }
+        Ruled::Stop(stopped @ (Stopped::Reject | Stopped::Drop)) => {
+            request.session.count_at_frontend(Count::DeniedRequests);
+            request.session.count_at_backend(Count::DeniedRequests);
+            request.session.record.request = None;
+            Applied::Ended(match stopped {
+                Stopped::Drop => Verdict::Drop,
+                _ => Verdict::Close,
+            })
         }
         Ruled::Stop(Stopped::PrometheusExporter) => {
             Applied::Ended(Verdict::Own(Box::new(Wanted::Metrics), page::METRICS))

@@ -179,6 +179,8 @@ pub struct Traffic {
     pub client_aborts: u64,
     /// `eint`.
     pub internal_errors: u64,
+    /// Changes of rules that could not be made.
+    pub failed_rewrites: u64,
     /// `srv_abrt`.
     pub server_aborts: u64,
     /// Tunnels now.

@@ -262,6 +262,7 @@ fn traffic(counters: &Counters, sessions: &Gauge, tunnels: &Gauge) -> Traffic {
             sum(Count::ResponsesOther),
         ],
         client_aborts: sum(Count::ClientAborts),
+        failed_rewrites: sum(Count::FailedRewrites),
         internal_errors: sum(Count::InternalErrors),
         server_aborts: sum(Count::ServerAborts),
         tunnels: tunnels.now(),

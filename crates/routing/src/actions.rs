@@ -26,6 +26,7 @@ pub(crate) fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Vari
         Action::UnsetVar(name) => {
             facts.memory.set_variable(name, None);
         }
+        Action::Nothing => {}
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
     }
 }

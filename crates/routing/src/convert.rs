@@ -338,8 +338,13 @@ fn substitute(
     Some(made)
 }
 
-/// Writes a replacement: `\0` to `\9` are groups, a backslash before anything else is dropped.
-fn expand(replacement: &[u8], captures: &regex::bytes::Captures<'_>, made: &mut Vec<u8>) {
+/// Writes a replacement: `\0` to `\9` are groups, `\xHH` is a byte, a backslash before anything else is dropped.
+pub(crate) fn expand(
+    replacement: &[u8],
+    captures: &regex::bytes::Captures<'_>,
+    made: &mut Vec<u8>,
+) {
+    let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let mut bytes = replacement.iter();
     while let Some(&byte) = bytes.next() {
         if byte != b'\\' {
@@ -350,6 +355,16 @@ fn expand(replacement: &[u8], captures: &regex::bytes::Captures<'_>, made: &mut 
             Some(digit) if digit.is_ascii_digit() => {
                 let group = captures.get(usize::from(digit - b'0'));
                 made.extend_from_slice(group.map_or(&b""[..], |group| group.as_bytes()));
+            }
+            Some(b'x') => {
+                let mut ahead = bytes.clone();
+                match (hex(ahead.next()), hex(ahead.next())) {
+                    (Some(high), Some(low)) => {
+                        made.push((high * 16 + low) as u8);
+                        bytes = ahead;
+                    }
+                    _ => made.push(b'x'),
+                }
             }
             Some(&other) => made.push(other),
             None => made.push(b'\\'),

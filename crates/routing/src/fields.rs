@@ -45,6 +45,11 @@ fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&pair[..at], &pair[at + 1..]))
 }
 
+/// What stands between the commas of a line, with the spaces around it.
+pub(crate) fn split_values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Pieces::new(line, |byte| byte == b',')
+}
+
 /// A text cut at separators that are not in double quotes.
 struct Pieces<'a> {
     rest: Option<&'a [u8]>,

@@ -14,7 +14,9 @@ use crate::access;
 use crate::actions;
 use crate::candidates::Candidates;
 use crate::condition;
+use crate::edits::{self, FieldChange, TargetChange};
 use crate::format::{self, Variables};
+use crate::normalize::Broken;
 use crate::pages::{self, StatusLine};
 use crate::sample::{self, Facts};
 
@@ -45,6 +47,14 @@ pub enum Stopped {
     Redirect(Answer),
     /// `auth`: the client is asked who it is.
     Auth(Answer),
+    /// `normalize-uri … strict`: the request is none.
+    Invalid(Answer),
+    /// A rule's change could not be made.
+    Failed(Answer),
+    /// `reject`: nothing is said, and counted as denied.
+    Reject,
+    /// `silent-drop`: the same, and the client is not told.
+    Drop,
     /// `use-service prometheus-exporter`: the caller writes the metrics.
     PrometheusExporter,
 }
@@ -61,6 +71,7 @@ pub fn request(
 ) -> Outcome {
     let mut candidates = None;
     let mut next = from;
+    let mut strict = true;
     loop {
         let seen = Facts {
             request: Some(head),
@@ -84,30 +95,49 @@ pub fn request(
         if unproven() {
             return Outcome::Unproven(position);
         }
-        let header = match act {
+        let made = match act {
             Act::Allow => return Outcome::Continue,
             Act::Stop(stopped) => return Outcome::Stop(stopped),
-            Act::Nothing | Act::Variable => continue,
+            Act::Nothing => continue,
+            Act::Strict(on) => {
+                strict = on;
+                continue;
+            }
             Act::Keep(slot, value) => {
                 facts.memory.keep_of_request(slot, &value);
                 continue;
             }
-            Act::Set(name, value) => {
-                head.fields.set(name, &value);
-                name
+            // What rules depend on may be another text from here on.
+            Act::Fields(change) => {
+                let is_blind = |name| rules.index().is_blind_to(name);
+                let stays = change.name().is_some_and(is_blind);
+                candidates = candidates.filter(|_| stays);
+                change.make(&mut head.fields, facts.memory.fields_len_max())
             }
-            Act::Append(name, value) => {
-                head.fields.append(name, &value);
-                name
-            }
-            Act::Remove(name) => {
-                head.fields.remove(name);
-                name
+            Act::Target(change) => {
+                candidates = None;
+                change.make(head, facts.memory.fields_len_max())
             }
         };
-        // What rules depend on may be another text now.
-        candidates = candidates.filter(|_| rules.index().is_blind_to(header));
+        if !made {
+            facts.memory.rewrite_failed();
+            if strict {
+                return Outcome::Stop(failed(facts, variables, proxies));
+            }
+        }
     }
+}
+
+/// Whether a response of one status can be one of another: what says by itself that there is no body, or
+/// that another protocol follows, cannot stand for what does not, nor the other way round.
+fn may_become(old: u16, new: u16) -> bool {
+    let is_bare = |status| matches!(status, 204 | 304);
+    old != 101 && is_bare(old) == is_bare(new)
+}
+
+/// A change that cannot be made is an error of ours (manual 4.4, "strict-mode").
+fn failed(facts: &Facts<'_>, variables: &dyn Variables, proxies: &[&ErrorPages]) -> Stopped {
+    Stopped::Failed(error(500, facts, variables, proxies))
 }
 
 /// What a rule that holds does to a request.
@@ -115,13 +145,11 @@ enum Act<'a> {
     Allow,
     Stop(Stopped),
     Nothing,
-    /// Does something beside the request.
-    Variable,
+    Strict(bool),
     /// Keeps a text in a slot.
     Keep(usize, Vec<u8>),
-    Set(&'a str, Vec<u8>),
-    Append(&'a str, Vec<u8>),
-    Remove(&'a str),
+    Fields(FieldChange<'a>),
+    Target(TargetChange),
 }
 
 /// What an action comes to. The request itself stays as it is.
@@ -132,7 +160,6 @@ fn weigh<'a>(
     proxies: &[&ErrorPages],
 ) -> Act<'a> {
     let reply = |told| reply(told, seen, variables, proxies);
-    let text = |value| text(value, seen, variables);
     match action {
         RequestAction::Allow => Act::Allow,
         RequestAction::Deny(told) => Act::Stop(Stopped::Deny(reply(told))),
@@ -149,16 +176,26 @@ fn weigh<'a>(
             answer.map_or(Act::Nothing, |it| Act::Stop(Stopped::Redirect(it)))
         }
         RequestAction::PrometheusExporter => Act::Stop(Stopped::PrometheusExporter),
-        RequestAction::SetHeader(name, value) => Act::Set(name, text(value)),
-        RequestAction::AddHeader(name, value) => Act::Append(name, text(value)),
-        RequestAction::DelHeader(name) => Act::Remove(name),
+        RequestAction::Fields(edit) => Act::Fields(edits::fields(edit, seen, variables)),
+        RequestAction::Target(edit) => {
+            let Some(head) = seen.request else {
+                return Act::Nothing;
+            };
+            match edits::target(edit, head, seen, variables) {
+                Ok(change) => Act::Target(change),
+                Err(Broken) => Act::Stop(Stopped::Invalid(error(400, seen, variables, proxies))),
+            }
+        }
+        RequestAction::Reject => Act::Stop(Stopped::Reject),
+        RequestAction::SilentDrop => Act::Stop(Stopped::Drop),
+        RequestAction::StrictMode(on) => Act::Strict(*on),
         RequestAction::Capture(capture) => match sample::eval(&capture.sample, seen) {
             Some(value) => Act::Keep(capture.slot, value.into_text().into_owned()),
             None => Act::Nothing,
         },
         RequestAction::Common(action) => {
             actions::carry_out(action, seen, variables);
-            Act::Variable
+            Act::Nothing
         }
         RequestAction::DisableRetries => {
             variables.disable_retries();
@@ -176,6 +213,7 @@ pub fn response(
     variables: &dyn Variables,
     proxies: &[&ErrorPages],
 ) -> Option<Stopped> {
+    let mut strict = true;
     for rule in rules {
         let seen = Facts {
             response: Some(head),
@@ -198,14 +236,27 @@ pub fn response(
                     return Some(Stopped::Redirect(answer));
                 }
             }
-            ResponseAction::SetHeader(name, value) => {
-                let value = text(value, &seen, variables);
-                head.fields.set(name, &value);
+            ResponseAction::Fields(edit) => {
+                let change = edits::fields(edit, &seen, variables);
+                if !change.make(&mut head.fields, facts.memory.fields_len_max()) {
+                    facts.memory.rewrite_failed();
+                    if strict {
+                        return Some(failed(facts, variables, proxies));
+                    }
+                }
             }
-            ResponseAction::AddHeader(name, value) => {
-                let value = text(value, &seen, variables);
-                head.fields.append(name, &value);
+            ResponseAction::SetStatus(status, reason) => {
+                if may_become(head.status, *status) {
+                    head.set_status(*status, reason.as_deref().map(str::as_bytes));
+                } else {
+                    facts.memory.rewrite_failed();
+                    if strict {
+                        return Some(failed(facts, variables, proxies));
+                    }
+                }
             }
+            ResponseAction::StrictMode(on) => strict = *on,
+            ResponseAction::SilentDrop => return Some(Stopped::Drop),
             ResponseAction::Capture(capture) => {
                 if let Some(value) = sample::eval(&capture.sample, &seen) {
                     facts
@@ -214,9 +265,6 @@ pub fn response(
                 }
             }
             ResponseAction::Common(action) => actions::carry_out(action, &seen, variables),
-            ResponseAction::DelHeader(name) => {
-                head.fields.remove(name);
-            }
         }
     }
     None

@@ -76,6 +76,14 @@ pub trait Memory {
     /// Asks for that proof.
     fn want_login(&self);
 
+    /// Most bytes that the fields of a head may have after a rule has changed them.
+    fn fields_len_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// A rule's change could not be made; counted.
+    fn rewrite_failed(&self) {}
+
     /// What is known of a variable.
     fn variable(&self, _: &VarName) -> Held {
         Held::Absent

@@ -252,11 +252,15 @@ fn ruled(lines: &str, request: &str) -> String {
         Outcome::Continue => listed(&head.fields),
         Outcome::Unproven(position) => format!("unproven at {position}"),
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
+        Outcome::Stop(Stopped::Reject) => "reject".to_owned(),
+        Outcome::Stop(Stopped::Drop) => "drop".to_owned(),
         Outcome::Stop(
             Stopped::Deny(answer)
             | Stopped::Tarpit(answer)
             | Stopped::Return(answer)
             | Stopped::Redirect(answer)
+            | Stopped::Invalid(answer)
+            | Stopped::Failed(answer)
             | Stopped::Auth(answer),
         ) => {
             let page = pages::page(answer.status).is_some_and(|(_, page)| page == answer.body);

@@ -78,6 +78,19 @@ impl Fields {
         self.spans.len()
     }
 
+    /// Bytes that names and values take together.
+    pub fn byte_len(&self) -> usize {
+        let lengths = self.spans.iter();
+        lengths
+            .map(|span| span.name_len as usize + span.value_len as usize)
+            .sum()
+    }
+
+    /// At least as many as [`Fields::byte_len`], without looking at each field.
+    pub fn len_bound(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()

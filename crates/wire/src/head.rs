@@ -85,6 +85,59 @@ impl RequestHead {
         form && syntax::is_target(target)
     }
 
+    /// Replaces the path and keeps the query, and the scheme and authority of an absolute target; one
+    /// that has no path (`*`) is replaced. Answers as [`RequestHead::set_target`].
+    pub fn set_path(&mut self, path: &[u8]) -> bool {
+        // What has a question mark would begin a query.
+        if memchr::memchr(b'?', path).is_some() {
+            return self.set_path_and_query(path);
+        }
+        match self.query() {
+            Some(query) => {
+                let whole = [path, b"?", query].concat();
+                self.set_path_and_query(&whole)
+            }
+            None => self.set_path_and_query(path),
+        }
+    }
+
+    /// Replaces path and query.
+    pub fn set_path_and_query(&mut self, text: &[u8]) -> bool {
+        if text.first() != Some(&b'/') {
+            return false;
+        }
+        match split_absolute(&self.target) {
+            Some((_, rest)) if !self.method.is_connect() => {
+                let before = &self.target[..self.target.len() - rest.len()];
+                let whole = [before, text].concat();
+                self.set_target(&whole)
+            }
+            _ => self.set_target(text),
+        }
+    }
+
+    /// Replaces what follows the question mark. One is added where there is none and the new query is
+    /// not empty; one that is there stays.
+    pub fn set_query(&mut self, query: &[u8]) -> bool {
+        let query = query.strip_prefix(b"?").unwrap_or(query);
+        let whole = match (self.query(), query) {
+            (None, b"") => return true,
+            _ => [self.path(), b"?", query].concat(),
+        };
+        self.set_path_and_query(&whole)
+    }
+
+    /// Replaces the whole target. The authority of an absolute one is the Host from then on.
+    pub fn set_uri(&mut self, target: &[u8]) -> bool {
+        if !self.set_target(target) {
+            return false;
+        }
+        if let Some((authority, _)) = split_absolute(&self.target) {
+            self.fields.set("host", authority);
+        }
+        true
+    }
+
     /// The path, without the query: of an absolute URI its path part, of CONNECT nothing, of
     /// `OPTIONS *` the asterisk.
     pub fn path(&self) -> &[u8] {

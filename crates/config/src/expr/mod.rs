@@ -30,6 +30,7 @@ use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
 pub use format::{Flags, Format, Part, Variable};
+pub(crate) use regexes::compile as regex;
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 pub use state::{
     BackendFigure, FrontendFigure, ProcessFigure, Reference, Referred, ServerFigure, ServerPath,

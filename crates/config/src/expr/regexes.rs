@@ -8,7 +8,7 @@ use crate::source::Span;
 
 /// Compiles an expression. Bytes are matched, not characters; a class that names characters beyond
 /// ASCII makes it match UTF-8.
-pub(super) fn compile(text: &str, ignore_case: bool, span: Span) -> Result<Regex, Diagnostic> {
+pub(crate) fn compile(text: &str, ignore_case: bool, span: Span) -> Result<Regex, Diagnostic> {
     let build = |unicode| {
         RegexBuilder::new(text)
             .case_insensitive(ignore_case)

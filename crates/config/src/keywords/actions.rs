@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use super::reply::{self, reply};
-use super::{Scope, Status, capture};
+use super::tcp_rules::silent_drop;
+use super::{Scope, Status, capture, edits};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Format, Stage};
 use crate::lexer::Word;
-use crate::model::{Redirect, RedirectTo, RequestAction, ResponseAction};
-use crate::values::{header_name, header_text, number};
+use crate::model::{
+    Action as CommonAction, Redirect, RedirectTo, RequestAction, ResponseAction, TargetPart,
+};
+use crate::values::{choice, header_name, header_text, number};
 
 /// One action of a rule set. `P` is its parse function.
 pub(crate) struct Action<P> {
@@ -47,18 +50,11 @@ const fn action<P>(title: &'static str, parse: P) -> Action<P> {
 }
 
 pub(crate) const REQUEST: &[Action<RequestParse>] = &[
-    action("http-request add-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Request)?;
-        Ok(RequestAction::AddHeader(name, format))
-    }),
     action("http-request allow", |_, _| Ok(RequestAction::Allow)),
     action("http-request auth", |args, _| auth(args)),
     action("http-request capture", |args, scope| {
         let capture = capture::rule(args, scope, Stage::Request)?;
         Ok(RequestAction::Capture(Box::new(capture)))
-    }),
-    action("http-request del-header", |args, _| {
-        Ok(RequestAction::DelHeader(deleted_header(args)?))
     }),
     action("http-request deny", |args, scope| {
         let reply = reply(args, scope, reply::DENY)?;
@@ -75,29 +71,70 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         let reply = reply(args, scope, reply::RETURN)?;
         Ok(RequestAction::Return(Box::new(reply)))
     }),
-    action("http-request set-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Request)?;
-        Ok(RequestAction::SetHeader(name, format))
-    }),
     action("http-request tarpit", |args, scope| {
         let reply = reply(args, scope, reply::TARPIT)?;
         Ok(RequestAction::Tarpit(Box::new(reply)))
+    }),
+    action("http-request add-header", |args, scope| {
+        edits::add(args, scope, Stage::Request).map(RequestAction::Fields)
+    }),
+    action("http-request del-header", |args, scope| {
+        edits::delete(args, scope, Stage::Request).map(RequestAction::Fields)
+    }),
+    action("http-request replace-header", |args, scope| {
+        edits::replace_header(args, scope, Stage::Request).map(RequestAction::Fields)
+    }),
+    action("http-request replace-value", |args, scope| {
+        edits::replace_value(args, scope, Stage::Request).map(RequestAction::Fields)
+    }),
+    action("http-request set-header", |args, scope| {
+        edits::set(args, scope, Stage::Request).map(RequestAction::Fields)
+    }),
+    action("http-request replace-path", |args, scope| {
+        edits::replace_target(TargetPart::Path, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request replace-pathq", |args, scope| {
+        edits::replace_target(TargetPart::PathQ, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request replace-uri", |args, scope| {
+        edits::replace_target(TargetPart::Uri, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request set-path", |args, scope| {
+        edits::set_target(TargetPart::Path, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request set-pathq", |args, scope| {
+        edits::set_target(TargetPart::PathQ, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request set-query", |args, scope| {
+        edits::set_target(TargetPart::Query, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request set-uri", |args, scope| {
+        edits::set_target(TargetPart::Uri, args, scope).map(RequestAction::Target)
+    }),
+    action("http-request strict-mode", |args, _| {
+        strict_mode(args).map(RequestAction::StrictMode)
+    }),
+    action("http-request set-method", |args, scope| {
+        edits::method(args, scope).map(RequestAction::Target)
+    }),
+    action("http-request normalize-uri", |args, _| {
+        edits::normalize(args).map(RequestAction::Target)
+    }),
+    action("http-request reject", |_, _| Ok(RequestAction::Reject)),
+    action("http-request silent-drop", |args, _| {
+        silent_drop(args).map(|()| RequestAction::SilentDrop)
+    }),
+    action("http-request wait-for-handshake", |_, _| {
+        Ok(RequestAction::Common(CommonAction::Nothing))
     }),
     action("http-request use-service", use_service),
 ];
 
 pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
-    action("http-response add-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Response)?;
-        Ok(ResponseAction::AddHeader(name, format))
-    }),
     action("http-response allow", |_, _| Ok(ResponseAction::Allow)),
     action("http-response capture", |args, scope| {
         let capture = capture::rule(args, scope, Stage::Response)?;
         Ok(ResponseAction::Capture(Box::new(capture)))
-    }),
-    action("http-response del-header", |args, _| {
-        Ok(ResponseAction::DelHeader(deleted_header(args)?))
     }),
     action("http-response deny", |args, scope| {
         let reply = reply(args, scope, reply::RESPONSE_DENY)?;
@@ -111,27 +148,63 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
         let reply = reply(args, scope, reply::RESPONSE_RETURN)?;
         Ok(ResponseAction::Return(Box::new(reply)))
     }),
+    action("http-response add-header", |args, scope| {
+        edits::add(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-response del-header", |args, scope| {
+        edits::delete(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-response replace-header", |args, scope| {
+        edits::replace_header(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-response replace-value", |args, scope| {
+        edits::replace_value(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
     action("http-response set-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Response)?;
-        Ok(ResponseAction::SetHeader(name, format))
+        edits::set(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-response strict-mode", |args, _| {
+        strict_mode(args).map(ResponseAction::StrictMode)
+    }),
+    action("http-response set-status", |args, _| {
+        let (status, reason) = new_status(args)?;
+        Ok(ResponseAction::SetStatus(status, reason))
+    }),
+    action("http-response silent-drop", |args, _| {
+        silent_drop(args).map(|()| ResponseAction::SilentDrop)
     }),
 ];
 
 /// What may be done to every response, ours included.
 pub(crate) const AFTER: &[Action<ResponseParse>] = &[
-    action("http-after-response add-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Response)?;
-        Ok(ResponseAction::AddHeader(name, format))
-    }),
     action("http-after-response allow", |_, _| {
         Ok(ResponseAction::Allow)
     }),
-    action("http-after-response del-header", |args, _| {
-        Ok(ResponseAction::DelHeader(deleted_header(args)?))
+    action("http-after-response add-header", |args, scope| {
+        edits::add(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-after-response del-header", |args, scope| {
+        edits::delete(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-after-response replace-header", |args, scope| {
+        edits::replace_header(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-after-response replace-value", |args, scope| {
+        edits::replace_value(args, scope, Stage::Response).map(ResponseAction::Fields)
     }),
     action("http-after-response set-header", |args, scope| {
-        let (name, format) = header(args, scope, Stage::Response)?;
-        Ok(ResponseAction::SetHeader(name, format))
+        edits::set(args, scope, Stage::Response).map(ResponseAction::Fields)
+    }),
+    action("http-after-response strict-mode", |args, _| {
+        strict_mode(args).map(ResponseAction::StrictMode)
+    }),
+    action("http-after-response set-status", |args, _| {
+        let (status, reason) = new_status(args)?;
+        Ok(ResponseAction::SetStatus(status, reason))
+    }),
+    action("http-after-response capture", |args, scope| {
+        let capture = capture::rule(args, scope, Stage::Response)?;
+        Ok(ResponseAction::Capture(Box::new(capture)))
     }),
 ];
 
@@ -146,15 +219,8 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "do-log",
     "do-resolve",
     "early-hint",
-    "normalize-uri",
     "ot-group",
     "pause",
-    "reject",
-    "replace-header",
-    "replace-path",
-    "replace-pathq",
-    "replace-uri",
-    "replace-value",
     "sc-add-gpc",
     "sc-inc-gpc",
     "sc-inc-gpc0",
@@ -172,26 +238,18 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-headers-bin",
     "set-map",
     "set-mark",
-    "set-method",
     "set-nice",
-    "set-path",
-    "set-pathq",
     "set-priority-class",
     "set-priority-offset",
-    "set-query",
     "set-retries",
     "set-src",
     "set-src-port",
     "set-timeout",
     "set-tos",
-    "set-uri",
-    "silent-drop",
-    "strict-mode",
     "track-sc0",
     "track-sc1",
     "track-sc2",
     "wait-for-body",
-    "wait-for-handshake",
 ];
 
 /// The same for responses.
@@ -205,8 +263,6 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "do-log",
     "ot-group",
     "pause",
-    "replace-header",
-    "replace-value",
     "sc-add-gpc",
     "sc-inc-gpc",
     "sc-inc-gpc0",
@@ -221,11 +277,8 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "set-map",
     "set-mark",
     "set-nice",
-    "set-status",
     "set-timeout",
     "set-tos",
-    "silent-drop",
-    "strict-mode",
     "track-sc0",
     "track-sc1",
     "track-sc2",
@@ -235,14 +288,11 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
 /// The same for every response.
 pub(crate) const OTHER_AFTER: &[&str] = &[
     "add-headers-bin",
-    "capture",
     "del-acl",
     "del-headers-bin",
     "del-map",
     "do-log",
     "ot-group",
-    "replace-header",
-    "replace-value",
     "sc-add-gpc",
     "sc-inc-gpc",
     "sc-inc-gpc0",
@@ -251,8 +301,6 @@ pub(crate) const OTHER_AFTER: &[&str] = &[
     "sc-set-gpt0",
     "set-headers-bin",
     "set-map",
-    "set-status",
-    "strict-mode",
 ];
 
 /// `NAME FORMAT`.
@@ -270,22 +318,22 @@ pub(super) fn format(word: &Word, scope: &Scope<'_>, stage: Stage) -> Result<For
     expr::format::parse(word, &scope.expressions(stage))
 }
 
-/// `NAME [-m str]`.
-fn deleted_header(args: &mut Args<'_>) -> Result<Arc<str>, Diagnostic> {
-    let name = header_name(args.required("a header name")?)?;
-    if args.take("-m") {
-        let method = args.required("a matching method after '-m'")?;
-        if !method.is("str") {
-            return Err(Diagnostic::alert(
-                method.span,
-                format!(
-                    "'{} -m {}' is not implemented yet",
-                    args.keyword, method.text
-                ),
-            ));
-        }
-    }
-    Ok(name)
+/// `on|off`.
+fn strict_mode(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
+    let word = args.required("on or off")?;
+    choice(word, args.keyword, &[("on", true), ("off", false)])
+}
+
+/// `STATUS [reason TEXT]`.
+fn new_status(args: &mut Args<'_>) -> Result<(u16, Option<Arc<str>>), Diagnostic> {
+    let word = args.required("a status code")?;
+    // Beyond 599 a status has no meaning, and below 200 it says that another response follows.
+    let status = number(word, args.keyword, 200..=599)? as u16;
+    let reason = match args.take("reason") {
+        true => Some(header_text(args.required("a reason")?)?),
+        false => None,
+    };
+    Ok((status, reason))
 }
 
 /// `[realm TEXT]`.

@@ -13,6 +13,7 @@ pub(crate) mod checks;
 pub(crate) mod common;
 pub(crate) mod conduct;
 pub(crate) mod cookie;
+mod edits;
 pub(crate) mod errors;
 pub(crate) mod filters;
 pub(crate) mod global;

@@ -222,6 +222,7 @@ fn is_final_response(action: &ResponseAction) -> bool {
             | ResponseAction::Deny(_)
             | ResponseAction::Return(_)
             | ResponseAction::Redirect(_)
+            | ResponseAction::SilentDrop
     )
 }
 
@@ -236,6 +237,8 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
             | RequestAction::Return(_)
             | RequestAction::Redirect(_)
             | RequestAction::PrometheusExporter
+            | RequestAction::Reject
+            | RequestAction::SilentDrop
     )
 }
 

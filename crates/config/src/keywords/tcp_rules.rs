@@ -62,7 +62,9 @@ type Parse = fn(&mut Draft, &mut Args<'_>, &Scope<'_>) -> Result<TcpAction, Diag
 
 const ACCEPT: (&str, Parse) = ("accept", |_, _, _| Ok(TcpAction::Accept));
 const REJECT: (&str, Parse) = ("reject", |_, _, _| Ok(TcpAction::Reject));
-const SILENT_DROP: (&str, Parse) = ("silent-drop", silent_drop);
+const SILENT_DROP: (&str, Parse) = ("silent-drop", |_, args, _| {
+    silent_drop(args).map(|()| TcpAction::SilentDrop)
+});
 
 const CONNECTION: Set = Set {
     set: common::TCP_CONNECTION,
@@ -185,7 +187,7 @@ fn look_up(word: &Word, keyword: &str, set: &Set) -> Result<Parse, Diagnostic> {
 
 /// `silent-drop [rst-ttl TTL]`: where the socket cannot be forgotten, the reset is sent with so
 /// short a life that it should not arrive; a TTL of one's own says how short.
-fn silent_drop(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<TcpAction, Diagnostic> {
+pub(super) fn silent_drop(args: &mut Args<'_>) -> Result<(), Diagnostic> {
     if args.take("rst-ttl") {
         let word = args.required("a time to live")?;
         number(word, "silent-drop rst-ttl", 0..=255)?;
@@ -194,7 +196,7 @@ fn silent_drop(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<TcpA
                 .help("leave it out: the reset is sent with a time to live of 1 then"),
         );
     }
-    Ok(TcpAction::SilentDrop)
+    Ok(())
 }
 
 fn expect_proxy(

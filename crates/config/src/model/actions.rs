@@ -10,6 +10,8 @@ pub enum Action {
     SetVar(Box<SetVar>),
     /// `unset-var`.
     UnsetVar(VarName),
+    /// One that has nothing to do here.
+    Nothing,
     /// `set-log-level`.
     SetLogLevel(LogLevel),
 }
@@ -42,7 +44,7 @@ impl Action {
                 VarSource::Sample(sample) => Some(sample),
                 VarSource::Format(_) => None,
             },
-            Self::UnsetVar(_) | Self::SetLogLevel(_) => None,
+            Self::UnsetVar(_) | Self::SetLogLevel(_) | Self::Nothing => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ErrorPage;
+use super::{ErrorPage, FieldEdit, TargetEdit};
 use crate::expr::{Condition, Format};
 use crate::model::{Action, RuleCapture};
 use crate::source::Span;
@@ -33,12 +33,16 @@ pub enum RequestAction {
     Auth(Option<Arc<str>>),
     /// `redirect`.
     Redirect(Box<Redirect>),
-    /// `set-header`: replaces all of that name. Names in lower case.
-    SetHeader(Arc<str>, Format),
-    /// `add-header`.
-    AddHeader(Arc<str>, Format),
-    /// `del-header`.
-    DelHeader(Arc<str>),
+    /// A change to its fields.
+    Fields(FieldEdit),
+    /// A change to its method or target.
+    Target(TargetEdit),
+    /// `reject`: the connection is closed.
+    Reject,
+    /// `silent-drop`: the connection is forgotten.
+    SilentDrop,
+    /// `strict-mode`: whether a change that cannot be made is an error.
+    StrictMode(bool),
     /// `capture`.
     Capture(Box<RuleCapture>),
     /// What other rule sets can do, too.
@@ -71,12 +75,14 @@ pub enum ResponseAction {
     Return(Box<Reply>),
     /// `redirect`, to a `location`.
     Redirect(Box<Redirect>),
-    /// `set-header`.
-    SetHeader(Arc<str>, Format),
-    /// `add-header`.
-    AddHeader(Arc<str>, Format),
-    /// `del-header`.
-    DelHeader(Arc<str>),
+    /// A change to its fields.
+    Fields(FieldEdit),
+    /// `set-status`, and its reason; `None`: the usual one.
+    SetStatus(u16, Option<Arc<str>>),
+    /// `silent-drop`: the client's connection is forgotten.
+    SilentDrop,
+    /// `strict-mode`: whether a change that cannot be made is an error.
+    StrictMode(bool),
     /// `capture`.
     Capture(Box<RuleCapture>),
     /// What other rule sets can do, too.

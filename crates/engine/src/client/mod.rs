@@ -76,6 +76,8 @@ pub(crate) enum After {
     KeepAlive(BodyEnd),
     /// It ends.
     Close,
+    /// It ends, and the client is not told.
+    Forget,
 }
 
 impl After {
@@ -83,7 +85,7 @@ impl After {
     pub(crate) fn announced(self) -> Announced {
         match self {
             Self::KeepAlive(_) => Announced::KeepAlive,
-            Self::Close => Announced::Close,
+            Self::Close | Self::Forget => Announced::Close,
         }
     }
 }

@@ -24,9 +24,14 @@ impl Client {
         let after = self.after(request, closes);
         let version = request.head.version;
         let is_head = request.head.method.is_head();
-        let status = answer.status;
+        let mut status = answer.status;
         let message = answer.into_message().map(|(mut head, body)| {
+            let before = head.status;
             answers::after(&mut head, &request.session);
+            // A page may say another status than the one it stands for, which is logged all the same.
+            if head.status != before {
+                status = head.status;
+            }
             (head, body)
         });
         self.answer(

@@ -319,7 +319,9 @@ pub(super) const COLUMNS: &[Column] = &[
     column("dses", "FL", U64, "MCP", |row| {
         number(row.traffic().denied_sessions)
     }),
-    column("wrew", "FLSB", U64, "MCP", |_| number(0)),
+    column("wrew", "FLSB", U64, "MCP", |row| {
+        number(row.traffic().failed_rewrites)
+    }),
     column("connect", "SB", U64, "MCP", |row| {
         number(row.traffic().connects_total)
     }),

@@ -402,6 +402,7 @@ fn busy(sessions: u64, total: u64) -> Traffic {
         connects_total: total,
         loadbalanced_total: total,
         client_aborts: total / 4_000,
+        failed_rewrites: 0,
         internal_errors: 0,
         connect_time: millis(total.min(1)),
         response_time: millis(total.min(4)),

@@ -13,6 +13,7 @@ use routing::variables::{Held, Store};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::{Login, Session};
+use crate::counters::Count;
 use crate::stream::Stream;
 use crate::variables;
 
@@ -234,6 +235,16 @@ impl Memory for Session {
             }),
             Recalled::UniqueId => text(&self.unique_id()?),
         }
+    }
+
+    fn fields_len_max(&self) -> usize {
+        let site = self.worker().shared.site.load();
+        site.config.global.tune.bufsize
+    }
+
+    fn rewrite_failed(&self) {
+        self.count_at_frontend(Count::FailedRewrites);
+        self.count_at_both(Count::FailedRewrites);
     }
 
     fn variable(&self, name: &VarName) -> Held {
