@@ -35,6 +35,7 @@ mod warnings;
 
 pub use environment::COMPATIBLE_VERSION;
 pub use fleet::FLEET_BACKEND_DEFAULT;
+pub use keywords::tls::verify::error_name as verification_error;
 pub use predicates::FEATURES;
 pub use values::parse_duration;
 

@@ -294,10 +294,6 @@ fn acls_that_are_refused() {
             "! ipmask: 'ipmask' cannot be applied to a boolean | expected an address before it",
         ),
         (
-            "x src_port,add(txn.x) 5",
-            "! txn.x: variables are not implemented yet",
-        ),
-        (
             "x bool(yes)",
             "! yes: 'yes' is not a boolean | expected 'true', 'false', '1' or '0'",
         ),

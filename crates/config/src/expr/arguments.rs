@@ -211,6 +211,11 @@ impl Arguments {
         number(text, span, what)
     }
 
+    /// Whether there are none, or none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next >= self.list.len()
+    }
+
     /// Nothing may be left.
     pub(super) fn finish(&self) -> Result<(), Diagnostic> {
         match self.list.get(self.next) {

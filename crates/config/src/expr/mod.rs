@@ -12,6 +12,7 @@ mod fetches;
 pub mod format;
 mod groups;
 mod names;
+mod operand;
 mod patterns;
 mod regexes;
 pub mod sample;
@@ -29,7 +30,18 @@ use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
+pub use converters::crypto::{Cipher, Crypto, JwtKey, PublicKey};
+pub use converters::date::TimeFormat;
+pub use converters::encoding::{Chunks, Encoding};
+pub use converters::forwarded::{Forwarded, ForwardedField};
+pub use converters::hashing::{DigestAlgorithm, Hash};
+pub use converters::json::{JsonInput, JsonQuery, JsonStep};
+pub use converters::protocols::{Message, MqttField, MqttPacket, Protobuf, ProtobufKind};
+pub use converters::state::StateConverter;
+pub use converters::text::TextConverter;
+pub use converters::vars::WithVariable;
 pub use format::{Flags, Format, Part, Variable};
+pub use operand::{IntOperand, TextOperand};
 pub(crate) use regexes::compile as regex;
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};
 pub use state::{
@@ -420,7 +432,7 @@ pub enum Converter {
         all: bool,
     },
     /// `bytes(offset[,length])`.
-    Bytes(usize, Option<usize>),
+    Bytes(IntOperand, Option<IntOperand>),
     /// `ltrim(characters)`.
     TrimStart(Arc<str>),
     /// `rtrim(characters)`.
@@ -431,8 +443,34 @@ pub enum Converter {
     HostOnly,
     /// `port_only`: the port of a Host header; 0 without one.
     PortOnly,
-    /// `nbsrv`: the sample names a backend.
-    NbSrv,
+    /// What is known of what the sample names.
+    State(StateConverter),
+    /// `x509_v_err_str`.
+    VerifyError,
+    /// `htonl`.
+    NetworkOrder,
+    /// Texts in, texts out.
+    Text(TextConverter),
+    /// Hashes and digests.
+    Hash(Hash),
+    /// Other ways to write bytes.
+    Encoding(Encoding),
+    /// `json`.
+    Json(JsonInput),
+    /// `json_query`.
+    JsonQuery(JsonQuery),
+    /// `ltime` and its like.
+    Time(TimeFormat),
+    /// `date`: a date of a header.
+    ReadDate,
+    /// `Forwarded` headers.
+    Forwarded(Forwarded),
+    /// Messages of other protocols.
+    Message(Message),
+    /// Keys, ciphers, tokens.
+    Crypto(Crypto),
+    /// Joins or compares with a variable.
+    WithVariable(WithVariable),
     /// `http_date[(offset[,unit])]`.
     HttpDate {
         /// Seconds added.
@@ -441,7 +479,7 @@ pub enum Converter {
         unit: TimeUnit,
     },
     /// `add`, `sub`, `mul`, `div`, `mod`, `and`, `or`, `xor`.
-    Arithmetic(Operator, i64),
+    Arithmetic(Operator, IntOperand),
     /// `neg`.
     Negate,
     /// `cpl`: the bits turned round.

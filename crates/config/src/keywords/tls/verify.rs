@@ -56,6 +56,15 @@ const ERRORS: &[(&str, u8)] = &[
     ("X509_V_ERR_CA_MD_TOO_WEAK", 68),
 ];
 
+/// What OpenSSL calls a verification error by its number; `None`: it has no name here.
+pub fn error_name(number: i64) -> Option<&'static str> {
+    if number == 0 {
+        return Some("X509_V_OK");
+    }
+    let row = ERRORS.iter().find(|(_, known)| i64::from(*known) == number);
+    row.map(|(name, _)| *name)
+}
+
 /// The largest number OpenSSL 3 has.
 const CODE_MAX: u8 = 94;
 

@@ -1,12 +1,26 @@
 //! Converters that can be applied, one row each (manual 7.3.1).
 
+pub(super) mod crypto;
+pub(super) mod date;
+pub(super) mod encoding;
+pub(super) mod forwarded;
+pub(super) mod hashing;
+pub(super) mod json;
+pub(super) mod protocols;
+pub(super) mod state;
+pub(super) mod text;
+pub(super) mod vars;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::fetches::date_arguments;
-use crate::expr::{Context, Converter, Kind, Operator, Split, VarName, conditions_of_set, regexes};
+use crate::expr::{
+    Context, Converter, IntOperand, Kind, Operator, Split, VarName, conditions_of_set, regexes,
+};
+use crate::source::Span;
 
 use Build::{Calculate, Plain, With};
 use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
@@ -49,13 +63,32 @@ impl Row {
 
 /// The converter of that name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+    rows().find(|row| row.name == name)
 }
 
 /// All names, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().map(|row| row.name)
+    rows().map(|row| row.name)
 }
+
+fn rows() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// All converters: those below, and families with a file of their own.
+static FAMILIES: &[&[Row]] = &[
+    ROWS,
+    text::ROWS,
+    encoding::ROWS,
+    hashing::ROWS,
+    crypto::ROWS,
+    json::ROWS,
+    date::ROWS,
+    forwarded::ROWS,
+    protocols::ROWS,
+    state::ROWS,
+    vars::ROWS,
+];
 
 const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row {
     Row {
@@ -88,7 +121,6 @@ static ROWS: &[Row] = &[
     row("regsub", Str, Str, With(substitution)),
     row("host_only", Str, Str, Plain(Converter::HostOnly)),
     row("port_only", Str, Int, Plain(Converter::PortOnly)),
-    row("nbsrv", Str, Int, Plain(Converter::NbSrv)),
     // encodings
     row("hex", Bin, Str, Plain(Converter::Hex)),
     row("hex2i", Str, Int, Plain(Converter::Hex2Int)),
@@ -204,13 +236,25 @@ fn url_encode(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, D
 }
 
 fn bytes(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
-    let span = arguments.span();
-    let unsigned = |number: i64| {
-        usize::try_from(number).map_err(|_| Diagnostic::alert(span, "'bytes' counts from 0"))
+    let offset = counted(arguments.text("an offset")?)?;
+    let length = match arguments.optional() {
+        None | Some(("", _)) => None,
+        Some(argument) => Some(counted(argument)?),
     };
-    let offset = unsigned(arguments.int("an offset")?)?;
-    let length = arguments.optional_int("a length")?;
-    Ok(Converter::Bytes(offset, length.map(unsigned).transpose()?))
+    if length == Some(IntOperand::Int(0)) {
+        return Err(Diagnostic::alert(
+            arguments.span(),
+            "'bytes' of length 0 has no result",
+        ));
+    }
+    Ok(Converter::Bytes(offset, length))
+}
+
+fn counted((text, span): (&str, Span)) -> Result<IntOperand, Diagnostic> {
+    match IntOperand::read(text, span)? {
+        IntOperand::Int(..0) => Err(Diagnostic::alert(span, "'bytes' counts from 0")),
+        operand => Ok(operand),
+    }
 }
 
 fn address_mask(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
@@ -259,15 +303,8 @@ fn unset_variable(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converte
 
 fn arithmetic(operator: Operator, arguments: &mut Arguments) -> Result<Converter, Diagnostic> {
     let (text, span) = arguments.text("a number")?;
-    if let Ok(number) = text.parse() {
-        return Ok(Converter::Arithmetic(operator, number));
-    }
-    let scopes = ["proc.", "sess.", "txn.", "req.", "res.", "check."];
-    if scopes.iter().any(|scope| text.starts_with(scope)) {
-        return Err(Diagnostic::alert(span, "variables are not implemented yet"));
-    }
-    Err(
-        Diagnostic::alert(span, format!("'{text}' is not a whole number"))
-            .label("expected a number"),
-    )
+    Ok(Converter::Arithmetic(
+        operator,
+        IntOperand::read(text, span)?,
+    ))
 }

@@ -1,17 +1,28 @@
 //! What converters do to a value (manual 7.3.1).
 
+mod crypto;
+mod date;
+mod encoding;
+mod fix;
+mod forwarded;
+mod hashing;
+mod json;
+mod mqtt;
+mod protobuf;
+mod state;
+mod text;
+mod variable;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use config::expr::{BackendFigure, Converter, Operator, Split, TimeUnit, embedded_v4};
+use config::expr::{Converter, Message, Operator, Split, embedded_v4};
 
 use crate::dates;
 use crate::fields::split_port;
-use crate::process::Asked;
 use crate::sample::Facts;
 use crate::value::{Value, leading_int};
 use crate::variables;
@@ -48,32 +59,61 @@ fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> O
         Converter::Negate => Value::Int(value.to_int()?.saturating_neg()),
         Converter::Complement => Value::Int(!value.to_int()?),
         Converter::Arithmetic(operator, operand) => {
-            Value::Int(calculate(*operator, value.to_int()?, *operand))
+            let operand = variable::int(operand, facts)?;
+            Value::Int(calculate(*operator, value.to_int()?, operand))
         }
         Converter::Choose(yes, no) => {
             let chosen = if value.to_bool()? { yes } else { no };
             Value::text(chosen.as_bytes())
         }
         Converter::HttpDate { offset, unit } => {
-            let date = value.to_int()?.saturating_add(*offset);
+            let at = value.to_int()?.saturating_add(*offset);
             let mut text = Vec::with_capacity(dates::HTTP_LEN);
-            dates::http(since_1970(date, *unit)?, &mut text);
+            dates::http(date::since_1970(at, *unit)?, &mut text);
             Value::made(text)
         }
         Converter::IpMask(v4, v6) => Value::Addr(masked(value.to_addr()?, *v4, *v6)?),
         Converter::Length => Value::Int(value.to_text().len() as i64),
-        Converter::NbSrv => {
-            let name = value.to_text();
-            let name = std::str::from_utf8(&name).ok()?;
-            let asked = Asked::Backend(BackendFigure::UsableServers, Some(name));
-            facts.process.tell(asked).unwrap_or(Value::Int(0))
+        Converter::NetworkOrder => {
+            let number = value.to_int()? as u32;
+            Value::Bin(number.to_be_bytes().to_vec().into())
+        }
+        Converter::VerifyError => {
+            let number = value.to_int()?;
+            match config::verification_error(number) {
+                Some(name) => Value::text(name.as_bytes()),
+                None => Value::made(number.to_string().into()),
+            }
+        }
+        Converter::ReadDate => Value::Int(date::read(&value.to_text())?),
+        Converter::Time(format) => Value::made(date::written(format, value.to_int()?)?),
+        Converter::Hash(hash) => hashing::hash(*hash, &value.into_bytes()),
+        Converter::Forwarded(what) => return forwarded::apply(*what, &value),
+        Converter::Message(message) => return of_message(message, &value.into_bytes()),
+        Converter::State(what) => return state::apply(*what, &value.to_text(), facts),
+        Converter::Crypto(crypto) => return crypto::apply(crypto, value, facts),
+        Converter::WithVariable(converter) => return variable::apply(converter, value, facts),
+        Converter::Text(converter) => return text::apply(converter, value.into_text(), facts),
+        Converter::Encoding(encoding) => return encoding::apply(encoding, &value.into_bytes()),
+        Converter::Json(input) => return bounded(json::escaped(*input, &value.to_text())?),
+        Converter::JsonQuery(query) => return json::query(query, &value.to_text()),
+        Converter::Bytes(offset, length) => {
+            let offset = usize::try_from(variable::int(offset, facts)?).ok()?;
+            let bytes = value.into_bytes();
+            let end = match length {
+                Some(length) => {
+                    offset.saturating_add(usize::try_from(variable::int(length, facts)?).ok()?)
+                }
+                None => bytes.len(),
+            };
+            Value::Bin(part(bytes, offset..end))
         }
         Converter::PortOnly => Value::Int(port(&value.to_text())),
         Converter::Hex2Int => Value::Int(hex_int(&value.to_text())?),
-        Converter::Hex | Converter::Base64 | Converter::Base64Decode | Converter::Bytes(..) => {
+        Converter::Hex | Converter::Base64 | Converter::Base64Decode => {
             return encode(converter, value);
         }
-        converter => return text(converter, value.into_text()),
+        converter => return change(converter, value.into_text()),
     })
 }
 
@@ -91,13 +131,14 @@ fn calculate(operator: Operator, left: i64, right: i64) -> i64 {
     }
 }
 
-fn since_1970(date: i64, unit: TimeUnit) -> Option<Duration> {
-    let date = u64::try_from(date).ok()?;
-    Some(match unit {
-        TimeUnit::Seconds => Duration::from_secs(date),
-        TimeUnit::Milliseconds => Duration::from_millis(date),
-        TimeUnit::Microseconds => Duration::from_micros(date),
-    })
+fn of_message(message: &Message, bytes: &[u8]) -> Option<Value<'static>> {
+    match message {
+        Message::MqttIsValid => Some(Value::Bool(mqtt::is_valid(bytes))),
+        Message::Mqtt(packet, field) => mqtt::field(bytes, *packet, *field),
+        Message::FixIsValid => Some(Value::Bool(fix::is_valid(bytes))),
+        Message::Fix(tag) => Some(Value::Bin(fix::value(bytes, *tag)?.to_vec().into())),
+        Message::Protobuf(wanted) => protobuf::field(wanted, bytes),
+    }
 }
 
 /// An IPv6 address that embeds an IPv4 one is masked as that.
@@ -133,11 +174,6 @@ fn encode<'a>(converter: &'a Converter, value: Value<'a>) -> Option<Value<'a>> {
         }
         Converter::Hex => bounded(hex(&bytes)),
         Converter::Base64 => bounded(STANDARD.encode(&*bytes).into_bytes()),
-        Converter::Bytes(offset, length) => {
-            let start = (*offset).min(bytes.len());
-            let end = length.map_or(bytes.len(), |length| start.saturating_add(length));
-            Some(Value::Bin(part(bytes, start..end)))
-        }
         _ => None,
     }
 }
@@ -161,7 +197,7 @@ fn part(text: Cow<'_, [u8]>, range: Range<usize>) -> Cow<'_, [u8]> {
 }
 
 /// Converters from text to text.
-fn text<'a>(converter: &'a Converter, text: Cow<'a, [u8]>) -> Option<Value<'a>> {
+fn change<'a>(converter: &'a Converter, text: Cow<'a, [u8]>) -> Option<Value<'a>> {
     match converter {
         Converter::Lower if text.iter().any(u8::is_ascii_uppercase) => {
             Some(Value::made(text.to_ascii_lowercase()))
