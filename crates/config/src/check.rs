@@ -11,6 +11,8 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::expr::{self, AuthUse, Reference, Stage};
+use crate::keywords::check_draft::CheckDraft;
+use crate::keywords::checks;
 use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::legacy;
@@ -36,6 +38,8 @@ pub(crate) struct Drafts {
     /// Sections and servers named in expressions.
     pub(crate) references: Vec<Reference>,
     pub(crate) userlists: Vec<UserlistDraft>,
+    /// Sections `healthcheck`, by name.
+    pub(crate) healthchecks: BTreeMap<Arc<str>, CheckDraft>,
     /// Userlists named in expressions.
     pub(crate) auth_uses: Vec<AuthUse>,
 }
@@ -67,6 +71,7 @@ pub(crate) fn check(
         discovery: None,
         registry: None,
         userlists: Vec::new(),
+        healthchecks: BTreeMap::new(),
     };
     let mut error_sections_read = false;
     for section in sections {
@@ -89,6 +94,7 @@ pub(crate) fn check(
         registry: checker.registry,
         references: references.take(),
         userlists: checker.userlists,
+        healthchecks: checker.healthchecks,
         auth_uses: uses.take(),
     };
     let zero_warning = drafts.global.zero_warning;
@@ -132,6 +138,7 @@ struct Checker<'a> {
     discovery: Option<DiscoveryDraft>,
     registry: Option<RegistryDraft>,
     userlists: Vec<UserlistDraft>,
+    healthchecks: BTreeMap<Arc<str>, CheckDraft>,
 }
 
 impl Checker<'_> {
@@ -157,6 +164,7 @@ impl Checker<'_> {
                 self.own(section, own::REGISTRY, &mut draft);
                 self.registry = Some(draft);
             }
+            SectionKind::Healthcheck => self.healthcheck(section),
             SectionKind::Userlist => self.userlist(section),
             // Read before all others.
             SectionKind::HttpErrors => {}
@@ -239,6 +247,29 @@ impl Checker<'_> {
             return;
         }
         self.userlists.push(draft);
+    }
+
+    /// `healthcheck NAME` (manual 3.14).
+    fn healthcheck(&mut self, section: &Section) {
+        let Some(word) = section.arguments.first() else {
+            let place = section.span.after();
+            let alert = Diagnostic::alert(place, "'healthcheck' expects a name");
+            self.report(alert.label("nothing follows"));
+            return;
+        };
+        let mut draft = CheckDraft::default();
+        self.words_of(section, checks::SECTION, &mut draft);
+        if draft.kind.is_none() {
+            let message = format!("healthcheck section '{}' has no 'type'", word.text);
+            self.report(
+                Diagnostic::alert(section.span, message).help("write 'type httpchk' in it"),
+            );
+        }
+        let name: Arc<str> = word.text.as_str().into();
+        if self.healthchecks.insert(name, draft).is_some() {
+            let message = format!("healthcheck section '{}' already exists", word.text);
+            self.report(Diagnostic::alert(word.span, message));
+        }
     }
 
     /// `http-errors NAME`.

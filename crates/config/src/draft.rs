@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::expr::acl::AclTable;
 use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
+use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::model::{
-    Balancing, Bind, Captures, HttpCheck, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
+    AgentAddress, Balancing, Bind, Captures, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
     RetryOn, Server, ServerTls, Source, StatsPage, UniqueId,
 };
 use crate::source::Span;
@@ -79,18 +81,8 @@ pub(crate) struct BackDraft {
     pub(crate) balance_by_head: Option<Span>,
     pub(crate) servers: Vec<ServerDraft>,
     pub(crate) default_server: ServerDraft,
-    /// Whether `option httpchk` is in force.
-    pub(crate) httpchk: bool,
-    /// What `option httpchk` and `http-check` said; kept when another check takes its place.
-    pub(crate) check: HttpCheck,
-    /// The last `http-check` line: without `option httpchk` it has no effect.
-    pub(crate) check_span: Option<Span>,
-    /// Whether this very section has `http-check expect` lines: they replace inherited ones.
-    pub(crate) own_expects: bool,
-    /// Whether this very section says what its checks send: that replaces what was inherited.
-    pub(crate) own_request: bool,
-    /// Whether it does so with `http-check send`, which a later `option httpchk` leaves in force.
-    pub(crate) own_send: bool,
+    /// What its checks do.
+    pub(crate) checks: CheckDraft,
     pub(crate) retries: u32,
     pub(crate) redispatch: Option<i32>,
     pub(crate) retry_on: RetryOn,
@@ -116,12 +108,7 @@ impl Default for BackDraft {
             balance_by_head: None,
             servers: Vec::new(),
             default_server: ServerDraft::default(),
-            httpchk: false,
-            check: HttpCheck::default(),
-            check_span: None,
-            own_expects: false,
-            own_request: false,
-            own_send: false,
+            checks: CheckDraft::default(),
             retries: RETRIES_DEFAULT,
             redispatch: None,
             retry_on: RetryOn::default(),
@@ -152,8 +139,22 @@ pub(crate) struct ServerDraft {
     pub(crate) check_send_proxy: bool,
     /// `track`.
     pub(crate) track: Option<Named>,
+    /// `healthcheck`.
+    pub(crate) healthcheck: Option<Named>,
+    /// `agent-check` and what belongs to it.
+    pub(crate) agent: AgentDraft,
     /// Where `observe` was written: not every mode has every layer.
     pub(crate) observe_span: Option<Span>,
+}
+
+/// `agent-check` under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AgentDraft {
+    pub(crate) on: bool,
+    pub(crate) port: Option<u16>,
+    pub(crate) addr: Option<AgentAddress>,
+    pub(crate) inter: Option<Duration>,
+    pub(crate) send: Option<Arc<str>>,
 }
 
 /// Where a proxy logs to and how.
@@ -238,9 +239,7 @@ impl Draft {
         heir.proxy.span = span;
         heir.proxy.id = None;
         heir.proxy.description = None;
-        heir.back.own_expects = false;
-        heir.back.own_request = false;
-        heir.back.own_send = false;
+        heir.back.checks.inherit();
         heir
     }
 

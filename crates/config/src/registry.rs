@@ -4,8 +4,8 @@
 
 use crate::expr;
 use crate::keywords::{
-    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, errors, global, own,
-    params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
+    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks, errors, global,
+    own, params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
 };
 
 /// What becomes of a keyword.
@@ -109,6 +109,9 @@ pub fn known() -> Vec<Known> {
     parameters(&mut all, "bind", bind::PARAMETERS);
     parameters(&mut all, "server", server::PARAMETERS);
     words(&mut all, "section userlist", userlist::KEYWORDS, |()| {
+        String::new()
+    });
+    words(&mut all, "section healthcheck", checks::SECTION, |()| {
         String::new()
     });
     words(&mut all, "section http-errors", errors::SECTION, |()| {

@@ -12,9 +12,11 @@ use crate::draft::{Draft, LogEntry, Named, ServerDraft};
 use crate::environment::Environment;
 use crate::expr::Variable;
 use crate::formats::Formats;
+use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::own::RegistryDraft;
-use crate::keywords::{Bases, SectionKind, capture, server_load, tls, userlist};
+use crate::keywords::{Bases, SectionKind, capture, server_agent, server_load, tls, userlist};
+use crate::model::sequence::Sequence;
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, RuleList, Server,
@@ -61,6 +63,7 @@ pub(crate) fn resolve(
         registry,
         ..Config::default()
     };
+    let healthchecks = Healthchecks::new(&drafts.healthchecks, report);
     for draft in &drafts.proxies {
         if matches!(draft.kind, SectionKind::Frontend | SectionKind::Listen) {
             let global = &drafts.global.global;
@@ -68,7 +71,7 @@ pub(crate) fn resolve(
             config.frontends.push(frontend);
         }
         if matches!(draft.kind, SectionKind::Backend | SectionKind::Listen) {
-            let backend = backend(draft, &drafts, &formats, report);
+            let backend = backend(draft, &drafts, &healthchecks, &formats, report);
             config.backends.push(backend);
         }
     }
@@ -333,16 +336,22 @@ fn frontend(
 fn backend(
     draft: &Draft,
     drafts: &Drafts,
+    healthchecks: &Healthchecks,
     formats: &Formats,
     report: &mut Vec<Diagnostic>,
 ) -> Backend {
     let bases = &drafts.global.bases;
+    let checks = Arc::new(draft.back.checks.sequence(report));
     let mut servers: Vec<Server> = Vec::new();
     let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for server_draft in &draft.back.servers {
         report.extend(tracking::check_observed(draft, server_draft));
         report.extend(check_fast_open(draft, server_draft));
-        let server = outgoing(server(server_draft, bases, report), draft);
+        let mut server = outgoing(server(server_draft, bases, report), draft);
+        if let Some(named) = &server_draft.healthcheck {
+            server.checks = healthchecks.find(named, report);
+        }
+        check_ports(&server, server.checks.as_ref().unwrap_or(&checks), report);
         if let Some(line) = lines.get(&server.name) {
             report.push(
                 Diagnostic::alert(
@@ -368,7 +377,7 @@ fn backend(
             draft,
         ),
         default_server_tls: server_tls(&draft.back.default_server, bases),
-        httpchk: draft.back.httpchk.then(|| draft.back.check.clone()),
+        checks,
         retries: draft.back.retries,
         redispatch: draft.back.redispatch,
         retry_on: draft.back.retry_on.clone(),
@@ -418,6 +427,52 @@ fn has_check_port(server: &Server) -> bool {
             );
             !relative || check.port.is_some()
         }
+    }
+}
+
+/// Checks must know where to go.
+fn check_ports(server: &Server, checks: &Sequence, report: &mut Vec<Diagnostic>) {
+    if server.check.is_none() || checks.has_ports() {
+        return;
+    }
+    if !has_check_port(&server) {
+        report.push(
+            Diagnostic::alert(
+                server.span,
+                format!(
+                    "server '{}' has neither service port nor check port: it cannot be checked",
+                    server.name
+                ),
+            )
+            .help("write a port behind the address, or 'check port N'"),
+        );
+    }
+}
+
+/// Sections `healthcheck`, made ready once for all servers that name them.
+struct Healthchecks(BTreeMap<Arc<str>, Arc<Sequence>>);
+
+impl Healthchecks {
+    fn new(drafts: &BTreeMap<Arc<str>, CheckDraft>, report: &mut Vec<Diagnostic>) -> Self {
+        let ready = drafts.iter().map(|(name, draft)| {
+            let sequence = draft.sequence(report);
+            (name.clone(), Arc::new(sequence))
+        });
+        Self(ready.collect())
+    }
+
+    fn find(&self, named: &Named, report: &mut Vec<Diagnostic>) -> Option<Arc<Sequence>> {
+        let found = self.0.get(&named.name).cloned();
+        if found.is_none() {
+            let message = format!("unable to find healthcheck section '{}'", named.name);
+            let alert = Diagnostic::alert(named.span, message);
+            let names = self.0.keys().map(|name| &**name);
+            report.push(match did_you_mean_among_many(&named.name, names, report) {
+                Some(hint) => alert.help(hint),
+                None => alert,
+            });
+        }
+        found
     }
 }
 
@@ -480,20 +535,12 @@ fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> S
     // And so with PROXY headers (manual 5.2, "check-send-proxy").
     let sends_proxy = server.outgoing.send_proxy.version().is_some();
     parameters.send_proxy = draft.check_send_proxy || (sends_proxy && !elsewhere);
+    match server_agent::settle(draft) {
+        Ok(agent) => server.agent = agent,
+        Err(problem) => report.push(problem),
+    }
     if !draft.check {
         return server;
-    }
-    if !has_check_port(&server) {
-        report.push(
-            Diagnostic::alert(
-                server.span,
-                format!(
-                    "server '{}' has neither service port nor check port: it cannot be checked",
-                    server.name
-                ),
-            )
-            .help("write a port behind the address, or 'check port N'"),
-        );
     }
     server.check = Some(server.check_parameters.clone());
     server

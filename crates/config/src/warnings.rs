@@ -7,6 +7,7 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, FormatDraft};
 use crate::environment::Environment;
 use crate::expr::Condition;
+use crate::keywords::check_draft::CheckKind;
 use crate::keywords::{rules, tcp_rules};
 use crate::model::{Backend, BackendId, Config, Frontend, Mode, Proxy, UseBackend};
 use crate::resolve::targets;
@@ -14,8 +15,8 @@ use crate::source::Span;
 
 /// Takes back what a mode or section cannot use, saying so.
 pub(crate) fn settle(draft: &mut Draft, report: &mut Vec<Diagnostic>) {
-    if let Some(span) = draft.back.check_span
-        && !draft.back.httpchk
+    if let Some(span) = draft.back.checks.place()
+        && draft.back.checks.kind != Some(CheckKind::Http)
         && draft.is_back()
         && own(draft, span)
     {

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::diagnostics::Severity;
+use config::model::sequence::{Action, CheckProtocol, Expected};
 use config::model::{
     Backend, Balance, BindAddress, BindTls, CertificateSource, Config, ConnectionMode, ErrorPage,
-    FieldEdit, FieldName, Frontend, LogFormat, LogSink, Mode, RedirectTo, RequestAction,
+    FieldEdit, FieldName, Frontend, HttpSend, LogFormat, LogSink, Mode, RedirectTo, RequestAction,
     ResponseAction, ServerAddress, TlsVersions, Weight,
 };
 use config::source::Source;
@@ -73,8 +74,8 @@ fn the_reference_configuration_means_what_it_says() {
     assert!(matches!(ws.balancing.algorithm, Balance::RoundRobin));
     assert_eq!(ws.proxy.connection, ConnectionMode::ServerClose);
     assert!(ws.proxy.forwardfor.is_some());
-    let check = ws.httpchk.as_ref().expect("option httpchk");
-    assert_eq!((&*check.method, &*check.uri), ("GET", "/health"));
+    let check = request(ws);
+    assert_eq!((&*check.method, uri(&check)), ("GET", "/health"));
     assert_eq!(&*check.version, "HTTP/1.0");
     assert_eq!(&*ws.servers[0].name, "wsnode1");
     let node: SocketAddr = "127.0.0.1:8081".parse().unwrap();
@@ -86,7 +87,7 @@ fn the_reference_configuration_means_what_it_says() {
     );
 
     let http = &config.backends[1];
-    assert!(http.httpchk.is_none());
+    assert_eq!(http.checks.protocol, CheckProtocol::Connect);
     assert_eq!(http.proxy.connection, ConnectionMode::KeepAlive);
     assert_eq!(http.proxy.timeouts.connect, Some(Duration::from_secs(5)));
 }
@@ -299,23 +300,57 @@ fn checks_are_put_together_from_their_lines() {
          option httpchk HEAD / HTTP/1.1\\r\\nHost:\\ example.org\n\
          http-check expect ! status 500-599\n http-check expect string up\n",
     );
-    let check = backend(&config, "a").httpchk.as_ref().expect("inherited");
+    let check = request(backend(&config, "a"));
     assert_eq!(
-        (&*check.method, &*check.uri, &*check.version),
+        (&*check.method, uri(&check), &*check.version),
         ("OPTIONS", "/", "HTTP/1.1"),
         "its own lines replace inherited ones"
     );
-    assert_eq!(check.headers, [("host".into(), "example.com".into())]);
-    assert!(check.expect.is_empty());
-    let check = backend(&config, "b").httpchk.as_ref().expect("its own");
+    assert_eq!(header(&check), ("host", "example.com"));
+    let expected = expects(backend(&config, "a"));
+    let [Expected::Status(ranges)] = &expected[..] else {
+        panic!("what is well where nothing is said: {expected:?}");
+    };
+    assert_eq!(ranges[..], [(200, 399)]);
+    let check = request(backend(&config, "b"));
     assert_eq!((&*check.method, &*check.version), ("HEAD", "HTTP/1.1"));
-    assert_eq!(check.headers, [("host".into(), "example.org".into())]);
+    assert_eq!(header(&check), ("host", "example.org"));
     assert_eq!(
-        check.expect.len(),
+        expects(backend(&config, "b")).len(),
         2,
         "its own lines replace inherited ones"
     );
-    assert!(check.expect[0].negated);
+}
+
+/// The first request of a backend's checks.
+fn request(backend: &Backend) -> HttpSend {
+    let requests = backend
+        .checks
+        .steps
+        .iter()
+        .find_map(|step| match &step.what {
+            Action::Request(request) => Some(request.clone()),
+            _ => None,
+        });
+    requests.expect("option httpchk")
+}
+
+fn uri(request: &HttpSend) -> &str {
+    request.uri.fixed().expect("no fields")
+}
+
+fn header(request: &HttpSend) -> (&str, &str) {
+    let (name, value) = &request.headers[0];
+    (name, value.fixed().expect("no fields"))
+}
+
+fn expects(backend: &Backend) -> Vec<Expected> {
+    let steps = backend.checks.steps.iter();
+    let expects = steps.filter_map(|step| match &step.what {
+        Action::Expect(expect) => Some(expect.what.clone()),
+        _ => None,
+    });
+    expects.collect()
 }
 
 /// What HAProxy 2.6 sends with these lines.
@@ -356,8 +391,12 @@ fn option_httpchk_keeps_what_http_check_send_of_its_section_says() {
                 "defaults two\n timeout connect 5s\n timeout server 5s\n{inherited}\
                  backend a from two\n server s 127.0.0.1:1\n{lines}"
             ));
-            let check = backend(&config, "a").httpchk.as_ref().expect("its own");
-            assert_eq!((&*check.method, &*check.uri), (method, uri), "{lines}");
+            let check = request(backend(&config, "a"));
+            assert_eq!(
+                (&*check.method, self::uri(&check)),
+                (method, uri),
+                "{lines}"
+            );
             assert_eq!(&*check.version, format!("HTTP/{version}"), "{lines}");
             assert_eq!(check.headers.len(), usize::from(kept), "{lines}");
             assert_eq!(check.body.is_some(), kept, "{lines}");

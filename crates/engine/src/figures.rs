@@ -10,6 +10,7 @@ use routing::sample::Value;
 
 use crate::server::ServerState;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, Site};
 use crate::worker::Worker;
 
@@ -49,6 +50,30 @@ impl Process for Asker<'_> {
                 Some(of_server(figure, &*backend.server(name).ok()?))
             }
             Asked::Process(figure) => Some(self.of_process(figure)),
+        }
+    }
+}
+
+/// Who asks for a backend beside the data path: a check of one of its servers.
+pub(crate) struct BackendAsker<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) backend: &'a Arc<BackendState>,
+}
+
+impl Process for BackendAsker<'_> {
+    fn tell(&self, asked: Asked<'_>) -> Option<Value<'static>> {
+        let site = self.shared.site.load();
+        let named = |name: Option<&str>| match name {
+            Some(name) => site.backends.iter().find(|it| **it.name() == *name),
+            None => Some(self.backend),
+        };
+        match asked {
+            Asked::Backend(figure, name) => of_backend(figure, named(name)?).map(Value::Int),
+            Asked::Server(figure, backend, name) => {
+                Some(of_server(figure, &*named(backend)?.server(name).ok()?))
+            }
+            // Nobody came in by a frontend.
+            Asked::Frontend(..) | Asked::Process(_) => None,
         }
     }
 }

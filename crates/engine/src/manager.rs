@@ -17,6 +17,7 @@ use crate::counters::Count;
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
+use crate::panics;
 use crate::reactor;
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
@@ -101,11 +102,29 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
     }
 }
 
+/// How long a server goes without checks and look-ups after a fault of ours has ended them.
+const MIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// Looks after a server until it leaves its backend. A fault of ours is told, and costs it one check: a
+/// server that nobody looks after any more would stay up for ever.
 async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<ServerState>) {
-    tokio::join!(
-        keep_resolved(&shared, &backend, &server),
-        checks::run(shared.clone(), backend.clone(), server.clone()),
-    );
+    loop {
+        let minding = async {
+            tokio::join!(
+                keep_resolved(&shared, &backend, &server),
+                checks::run(&shared, &backend, &server),
+            );
+        };
+        if panics::guarded_task(minding).await.is_some() {
+            return;
+        }
+        let (backend_name, server_name) = (backend.name(), &server.conf.name);
+        let message = format!(
+            "A fault of ours has ended the checks of {backend_name}/{server_name}. They begin anew."
+        );
+        shared.say_to(&backend.conf().proxy.log, Level::Alert, &message);
+        tokio::time::sleep(MIND_AGAIN).await;
+    }
 }
 
 /// Resolves the name of a server that has one, and goes on looking: a container that restarts has

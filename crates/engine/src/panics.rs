@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::log::Level;
@@ -20,6 +21,16 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// own, and ended by the caller.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// The same of a task: `None` where it panicked.
+pub(crate) async fn guarded_task<T>(task: impl Future<Output = T>) -> Option<T> {
+    let mut task = std::pin::pin!(task);
+    std::future::poll_fn(|cx| match guarded(|| task.as_mut().poll(cx)) {
+        Some(poll) => poll.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Stands in a task without which a worker accepts connections and moves nothing. The runtime keeps a
@@ -91,6 +102,16 @@ mod tests {
         let turn = |at: usize| guarded(|| tunnels.borrow_mut()[at]);
         assert_eq!(turn(7), None);
         assert_eq!(turn(1), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_and_is_told_from_one_that_ends() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("a test that fails");
+        };
+        assert_eq!(guarded_task::<()>(panics).await, None);
+        assert_eq!(guarded_task(async { 7 }).await, Some(7));
     }
 
     #[tokio::test]

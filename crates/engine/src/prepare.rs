@@ -199,7 +199,8 @@ pub(crate) fn client_tls(
     server: &Server,
     shelf: &Shelf,
 ) -> Result<NodeTls, String> {
-    NodeTls::load(server, shelf)
+    let steps = server.checks.as_ref().unwrap_or(&backend.checks);
+    NodeTls::load(server, steps, shelf)
         .map_err(|why| format!("server {}/{}: {why}", backend.proxy.name, server.name))
 }
 

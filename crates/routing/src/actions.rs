@@ -8,7 +8,7 @@ use crate::value::Value;
 use crate::variables;
 
 /// Does it. Nothing of the message changes, and the rules behind are looked at.
-pub(crate) fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) {
+pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) {
     match action {
         Action::SetVar(set) => {
             let value = match &set.value {

@@ -1,7 +1,7 @@
 //! Facts and a clock in, a decision out: rules, samples, balancing, health; no tokio, no sockets.
 
 pub mod access;
-mod actions;
+pub mod actions;
 pub mod auth;
 pub mod balance;
 mod candidates;

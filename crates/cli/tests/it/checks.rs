@@ -81,7 +81,8 @@ async fn a_refused_connection_fails_the_check_in_haproxys_words() {
         .log
         .wait_for(&["Server be/one is DOWN, reason: Layer4 connection problem"])
         .await;
-    assert!(down.contains("info: \"Connection refused"), "{down}");
+    let info = "info: \"ECONNREFUSED returned by OS (Connection refused)\"";
+    assert!(down.contains(info), "{down}");
     lab.one.restart().await;
     lab.log
         .wait_for(&["Server be/one is UP, reason: Layer4 check passed"])

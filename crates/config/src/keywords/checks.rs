@@ -1,51 +1,199 @@
-//! `option httpchk` and `http-check …` (manual 4.2).
+//! `option httpchk`, `option tcp-check`, `http-check …`, `tcp-check …`, and the section `healthcheck`
+//! (manual 4.2; 3.14, "healthcheck").
 
 use std::sync::Arc;
 
-use super::{BACK, ProxyKeyword, Scope, implemented, not_yet};
+use super::check_draft::{CheckDraft, CheckKind};
+use super::own::OwnParse;
+use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
+use super::refused;
+use super::{
+    BACK, Keyword, ProxyKeyword, Scope, check_expect, check_steps, implemented, known_checks,
+};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::{Expect, Expected, HttpCheck};
+use crate::model::{CheckText, HttpSend};
 use crate::values::{header_name, header_text};
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
-    implemented("option httpchk", BACK, httpchk),
-    implemented("http-check comment", BACK, |_, args, _| {
-        args.required("a text")?;
-        args.end()
+    implemented("option httpchk", BACK, |d, a, s| {
+        httpchk(&mut d.back.checks, a, s)
     }),
-    implemented("http-check expect", BACK, expect),
-    implemented("http-check send", BACK, send),
-    not_yet("http-check connect", BACK),
-    not_yet("http-check disable-on-404", BACK),
-    not_yet("http-check send-state", BACK),
-    not_yet("http-check set-var", BACK),
-    not_yet("http-check set-var-fmt", BACK),
-    not_yet("http-check unset-var", BACK),
+    implemented("option tcp-check", BACK, |d, a, s| {
+        tcp_check(&mut d.back.checks, a, s)
+    }),
+    implemented("option ldap-check", BACK, |d, a, s| {
+        known_checks::ldap(&mut d.back.checks, a, s)
+    }),
+    implemented("option mysql-check", BACK, |d, a, s| {
+        known_checks::mysql(&mut d.back.checks, a, s)
+    }),
+    implemented("option pgsql-check", BACK, |d, a, s| {
+        known_checks::pgsql(&mut d.back.checks, a, s)
+    }),
+    implemented("option redis-check", BACK, |d, a, s| {
+        known_checks::redis(&mut d.back.checks, a, s)
+    }),
+    implemented("option smtpchk", BACK, |d, a, s| {
+        known_checks::smtp(&mut d.back.checks, a, s)
+    }),
+    implemented("option spop-check", BACK, |d, a, s| {
+        known_checks::spop(&mut d.back.checks, a, s)
+    }),
+    implemented("option ssl-hello-chk", BACK, |d, a, s| {
+        known_checks::ssl_hello(&mut d.back.checks, a, s)
+    }),
+    refused(
+        "option external-check",
+        BACK,
+        NO_PROGRAM,
+        NO_PROGRAM_INSTEAD,
+    ),
+    implemented("http-check comment", BACK, |d, a, s| {
+        check_steps::http_comment(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check connect", BACK, |d, a, s| {
+        check_steps::http_connect(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check disable-on-404", BACK, |d, a, s| {
+        disable_on_404(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check expect", BACK, |d, a, s| {
+        check_expect::http(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check send", BACK, |d, a, s| {
+        send(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check send-state", BACK, |d, a, s| {
+        send_state(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check comment", BACK, |d, a, s| {
+        check_steps::tcp_comment(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check connect", BACK, |d, a, s| {
+        check_steps::tcp_connect(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check expect", BACK, |d, a, s| {
+        check_expect::tcp(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check send", BACK, |d, a, s| {
+        check_steps::send(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check send-lf", BACK, |d, a, s| {
+        check_steps::send(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check send-binary", BACK, |d, a, s| {
+        check_steps::send(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check send-binary-lf", BACK, |d, a, s| {
+        check_steps::send(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check set-var", BACK, |d, a, s| {
+        check_steps::http_memory(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check set-var-fmt", BACK, |d, a, s| {
+        check_steps::http_memory(&mut d.back.checks, a, s)
+    }),
+    implemented("http-check unset-var", BACK, |d, a, s| {
+        check_steps::http_memory(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check set-var", BACK, |d, a, s| {
+        check_steps::tcp_memory(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check set-var-fmt", BACK, |d, a, s| {
+        check_steps::tcp_memory(&mut d.back.checks, a, s)
+    }),
+    implemented("tcp-check unset-var", BACK, |d, a, s| {
+        check_steps::tcp_memory(&mut d.back.checks, a, s)
+    }),
 ];
+
+/// Section `healthcheck`: the same lines, and `type` in place of `option`.
+pub(crate) const SECTION: &[Keyword<OwnParse<CheckDraft>, ()>] = &[
+    implemented("type httpchk", (), httpchk),
+    implemented("type tcp-check", (), tcp_check),
+    implemented("type ldap-check", (), known_checks::ldap),
+    implemented("type mysql-check", (), known_checks::mysql),
+    implemented("type pgsql-check", (), known_checks::pgsql),
+    implemented("type redis-check", (), known_checks::redis),
+    implemented("type smtpchk", (), known_checks::smtp),
+    implemented("type spop-check", (), known_checks::spop),
+    implemented("type ssl-hello-chk", (), known_checks::ssl_hello),
+    refused("type external-check", (), NO_PROGRAM, NO_PROGRAM_INSTEAD),
+    implemented("http-check comment", (), check_steps::http_comment),
+    implemented("http-check connect", (), check_steps::http_connect),
+    implemented("http-check disable-on-404", (), disable_on_404),
+    implemented("http-check expect", (), check_expect::http),
+    implemented("http-check send", (), send),
+    implemented("http-check send-state", (), send_state),
+    implemented("tcp-check comment", (), check_steps::tcp_comment),
+    implemented("tcp-check connect", (), check_steps::tcp_connect),
+    implemented("tcp-check expect", (), check_expect::tcp),
+    implemented("tcp-check send", (), check_steps::send),
+    implemented("tcp-check send-lf", (), check_steps::send),
+    implemented("tcp-check send-binary", (), check_steps::send),
+    implemented("tcp-check send-binary-lf", (), check_steps::send),
+    implemented("http-check set-var", (), check_steps::http_memory),
+    implemented("http-check set-var-fmt", (), check_steps::http_memory),
+    implemented("http-check unset-var", (), check_steps::http_memory),
+    implemented("tcp-check set-var", (), check_steps::tcp_memory),
+    implemented("tcp-check set-var-fmt", (), check_steps::tcp_memory),
+    implemented("tcp-check unset-var", (), check_steps::tcp_memory),
+];
+
+fn tcp_check(draft: &mut CheckDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+    args.end()?;
+    draft.kind = Some(CheckKind::Tcp);
+    Ok(())
+}
+
+fn disable_on_404(
+    draft: &mut CheckDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    args.end()?;
+    draft.disable_on_404 = true;
+    draft.span = Some(args.place());
+    Ok(())
+}
+
+fn send_state(
+    draft: &mut CheckDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    args.end()?;
+    draft.send_state = true;
+    draft.span = Some(args.place());
+    Ok(())
+}
 
 /// `[uri]`, `method uri` or `method uri version [host]`. Begins afresh, unless this very section has an
 /// `http-check send` before it: that is kept but for what is said here.
-fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
-    let mut check = match draft.back.own_send {
-        true => draft.back.check.clone(),
-        false => HttpCheck::default(),
+fn httpchk(
+    draft: &mut CheckDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let mut request = match draft.own_send {
+        true => draft.request.clone(),
+        false => HttpSend::default(),
     };
     match args.rest() {
         [] => {}
-        [uri] => check.uri = header_text(uri)?,
+        [uri] => request.uri = fixed(uri)?,
         [method, uri] => {
-            check.method = token(method)?;
-            check.uri = header_text(uri)?;
+            request.method = token(method)?;
+            request.uri = fixed(uri)?;
         }
         [method, uri, version, more @ ..] => {
-            check.method = token(method)?;
-            check.uri = header_text(uri)?;
-            version_and_headers(&mut check, version, scope)?;
+            request.method = token(method)?;
+            request.uri = fixed(uri)?;
+            version_and_headers(&mut request, version, scope)?;
             if let [host, ..] = more {
-                check.headers.push(("host".into(), header_text(host)?));
+                request.headers.push(("host".into(), fixed(host)?));
             }
             if let Some(word) = more.get(1) {
                 return Err(Diagnostic::alert(
@@ -59,24 +207,25 @@ fn httpchk(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<
             }
         }
     }
-    if let Some(previous) = draft.back.own_expects.then_some(&draft.back.check.expect) {
-        check.expect = previous.clone();
-    }
-    draft.back.check = check;
-    draft.back.own_request = true;
-    draft.back.httpchk = true;
+    draft.request = request;
+    draft.own_request = true;
+    draft.kind = Some(CheckKind::Http);
     Ok(())
+}
+
+fn fixed(word: &Word) -> Result<CheckText, Diagnostic> {
+    header_text(word).map(CheckText::Fixed)
 }
 
 /// The version, behind which old configurations hide headers and a body: "HTTP/1.1\r\nHost:\ x".
 fn version_and_headers(
-    check: &mut HttpCheck,
+    request: &mut HttpSend,
     word: &Word,
     scope: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     let text = word.text.replace("\r\n", "\n");
     let (version, hidden) = text.split_once('\n').unwrap_or((text.as_str(), ""));
-    check.version = parse_version(word, version)?;
+    request.version = parse_version(word, version)?;
     if hidden.is_empty() {
         return Ok(());
     }
@@ -102,10 +251,11 @@ fn version_and_headers(
             text: text.trim().to_owned(),
             ..word.clone()
         };
-        let header = (header_name(&part(name))?, header_text(&part(value))?);
-        check.headers.push(header);
+        let header = (header_name(&part(name))?, fixed(&part(value))?);
+        request.headers.push(header);
     }
-    check.body = body.filter(|body| !body.is_empty()).map(Arc::from);
+    let body = body.filter(|body| !body.is_empty());
+    request.body = body.map(|body| CheckText::Fixed(body.into()));
     Ok(())
 }
 
@@ -127,167 +277,68 @@ fn token(word: &Word) -> Result<Arc<str>, Diagnostic> {
     Ok(word.text.as_str().into())
 }
 
-/// `[meth M] [uri U] [ver V] [hdr N V]… [body B] [comment C]`. The first line of a section about its
-/// checks replaces what was inherited, as in HAProxy.
-fn send(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let mut check = match draft.back.own_request {
-        true => draft.back.check.clone(),
-        false => HttpCheck::default(),
+/// `[meth M] [uri U] [ver V] [hdr N V]… [body B] [comment C]`. The first one changes what `option
+/// httpchk` said; others are requests of their own.
+fn send(draft: &mut CheckDraft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let first = draft.http.wants_request();
+    let mut request = match first && draft.own_request {
+        true => draft.request.clone(),
+        false => HttpSend::default(),
     };
-    if draft.back.own_expects {
-        check.expect.clone_from(&draft.back.check.expect);
-    }
-    check.headers.clear();
-    check.body = None;
+    request.headers.clear();
+    request.body = None;
+    let mut comment = None;
     while let Some(word) = args.next() {
         match word.text.as_str() {
-            "meth" => check.method = token(args.required("a method after 'meth'")?)?,
-            "uri" => check.uri = header_text(args.required("a path after 'uri'")?)?,
+            "meth" => request.method = token(args.required("a method after 'meth'")?)?,
+            "uri" => request.uri = fixed(args.required("a path after 'uri'")?)?,
+            "uri-lf" => {
+                request.uri = check_steps::text(args.required("a path after 'uri-lf'")?, scope)?
+            }
             "ver" => {
                 let version = args.required("a version after 'ver'")?;
-                check.version = parse_version(version, &version.text)?;
+                request.version = parse_version(version, &version.text)?;
             }
             "hdr" => {
                 let name = header_name(args.required("a header name after 'hdr'")?)?;
-                let value = args.required_text("a value after the header name")?;
-                check.headers.push((name, plain(value)?));
+                let value =
+                    check_steps::text(args.required_text("a value after the header name")?, scope)?;
+                // The length is that of the body, and it is never chunked.
+                if !matches!(&*name, "content-length" | "transfer-encoding") {
+                    request.headers.push((name, value));
+                }
             }
             "body" => {
                 let body = args.required_text("a text after 'body'")?;
-                check.body = Some(body.text.as_str().into());
+                request.body = Some(CheckText::Fixed(body.text.as_str().into()));
+            }
+            "body-lf" => {
+                let body = args.required_text("a text after 'body-lf'")?;
+                request.body = Some(check_steps::format_or_text(body, scope)?);
             }
             "comment" => {
-                args.required("a text after 'comment'")?;
-            }
-            "uri-lf" | "body-lf" => {
-                return Err(Diagnostic::alert(
-                    word.span,
-                    format!("'http-check send {}' is not implemented yet", word.text),
-                ));
+                comment = Some(
+                    args.required("a text after 'comment'")?
+                        .text
+                        .as_str()
+                        .into(),
+                )
             }
             other => {
                 return Err(Diagnostic::alert(
                     word.span,
                     format!("'http-check send' does not know '{other}'"),
                 )
-                .label("expected meth, uri, ver, hdr, body or comment"));
+                .label("expected meth, uri, uri-lf, ver, hdr, body, body-lf or comment"));
             }
         }
     }
-    draft.back.check = check;
-    draft.back.own_request = true;
-    draft.back.own_send = true;
-    draft.back.check_span = Some(args.place());
+    let what = Some(crate::model::sequence::Action::Request(request.clone()));
+    check_steps::push_http(draft, args, comment, what, first);
+    if first {
+        draft.request = request;
+        draft.own_request = true;
+        draft.own_send = true;
+    }
     Ok(())
-}
-
-/// A header value without log-format fields: checks have no session to fill them from.
-fn plain(word: &Word) -> Result<Arc<str>, Diagnostic> {
-    if word.text.replace("%%", "").contains('%') {
-        return Err(Diagnostic::alert(
-            word.span,
-            "log-format fields in 'http-check send' are not implemented yet",
-        ));
-    }
-    let text = Word {
-        text: word.text.replace("%%", "%"),
-        ..word.clone()
-    };
-    header_text(&text)
-}
-
-/// `[comment C] [!] status|rstatus|string|rstring PATTERN`. All lines of a section must hold; they
-/// replace inherited ones.
-fn expect(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
-    let mut negated = false;
-    let what = loop {
-        let word = args.required("what to compare: status, rstatus, string or rstring")?;
-        match word.text.as_str() {
-            "!" => negated = true,
-            "comment" => {
-                args.required("a text after 'comment'")?;
-            }
-            "min-recv" | "ok-status" | "error-status" | "tout-status" | "on-success"
-            | "on-error" | "status-code" => return Err(expect_not_yet(word)),
-            other => break expected(word, other.strip_prefix('!'), args, &mut negated)?,
-        }
-    };
-    args.end()?;
-    draft.back.check_span = Some(args.place());
-    if !draft.back.own_expects {
-        draft.back.own_expects = true;
-        draft.back.check.expect.clear();
-    }
-    draft.back.check.expect.push(Expect { negated, what });
-    Ok(())
-}
-
-fn expect_not_yet(word: &Word) -> Diagnostic {
-    Diagnostic::alert(
-        word.span,
-        format!("'http-check expect {}' is not implemented yet", word.text),
-    )
-}
-
-/// The match and its pattern; `!` may be glued to the match.
-fn expected(
-    word: &Word,
-    glued: Option<&str>,
-    args: &mut Args<'_>,
-    negated: &mut bool,
-) -> Result<Expected, Diagnostic> {
-    *negated |= glued.is_some();
-    match glued.unwrap_or(&word.text) {
-        "status" => Ok(Expected::Status(statuses(args.required("status codes")?)?)),
-        "rstatus" => Ok(Expected::StatusRegex(regex(args)?)),
-        "string" => {
-            let text = args.required("a text")?;
-            Ok(Expected::Body(text.text.as_str().into()))
-        }
-        "rstring" => Ok(Expected::BodyRegex(regex(args)?)),
-        "string-lf" | "hdr" | "fhdr" => Err(expect_not_yet(word)),
-        other => Err(Diagnostic::alert(
-            word.span,
-            format!("'http-check expect' does not know '{other}'"),
-        )
-        .label("expected status, rstatus, string or rstring, after ! to turn it round")),
-    }
-}
-
-/// `200,204,300-399`.
-fn statuses(word: &Word) -> Result<Vec<(u16, u16)>, Diagnostic> {
-    let bad = || {
-        Diagnostic::alert(
-            word.span,
-            format!("'http-check expect status' does not accept '{}'", word.text),
-        )
-        .label("expected codes or ranges such as 200,204,300-399")
-    };
-    let code = |text: &str| {
-        text.parse::<u16>()
-            .ok()
-            .filter(|code| (100..=999).contains(code))
-            .ok_or_else(bad)
-    };
-    word.text
-        .split(',')
-        .map(|part| {
-            let (from, to) = part.split_once('-').unwrap_or((part, part));
-            let (from, to) = (code(from)?, code(to)?);
-            (from <= to).then_some((from, to)).ok_or_else(bad)
-        })
-        .collect()
-}
-
-fn regex(args: &mut Args<'_>) -> Result<regex::bytes::Regex, Diagnostic> {
-    let word = args.required("a regular expression")?;
-    regex::bytes::Regex::new(&word.text).map_err(|why| {
-        let why = why.to_string();
-        let last = why.lines().last().unwrap_or_default().to_owned();
-        Diagnostic::alert(
-            word.span,
-            format!("'{}' is not a regular expression here", word.text),
-        )
-        .label(last)
-    })
 }

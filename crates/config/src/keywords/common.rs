@@ -40,6 +40,9 @@ pub(crate) const HTTP_REQUEST: RuleSet = set(4, Stage::Request);
 pub(crate) const HTTP_RESPONSE: RuleSet = set(5, Stage::Response);
 pub(crate) const HTTP_AFTER: RuleSet = set(6, Stage::Response);
 
+/// Steps of checks, which have variables and no session.
+pub(crate) const CHECK: RuleSet = set(7, Stage::Response);
+
 impl Sets {
     const fn of(sets: &[RuleSet]) -> Self {
         let (mut bits, mut at) = (0, 0);
@@ -85,6 +88,9 @@ const EVERYWHERE: Sets = Sets::of(&[
     HTTP_AFTER,
 ]);
 
+/// All of them, and checks.
+const WITH_CHECKS: Sets = Sets(EVERYWHERE.0 | CHECK.bit);
+
 /// Those that see what was sent.
 const CONTENTS: Sets = Sets::of(&[
     TCP_REQUEST,
@@ -98,9 +104,9 @@ pub(crate) const ACTIONS: &[Row] = &[
     row("set-log-level", CONTENTS, |_, _, args, _| {
         capture::log_level(args).map(Action::SetLogLevel)
     }),
-    row("set-var", EVERYWHERE, set_var),
-    row("set-var-fmt", EVERYWHERE, set_var_format),
-    row("unset-var", EVERYWHERE, |word, set, _, scope| {
+    row("set-var", WITH_CHECKS, set_var),
+    row("set-var-fmt", WITH_CHECKS, set_var_format),
+    row("unset-var", WITH_CHECKS, |word, set, _, scope| {
         let (name, when) = in_parentheses(word)?;
         if let Some((text, span)) = when.first() {
             let message = format!("'{}' takes a name alone, not '{text}'", word.text);
@@ -220,7 +226,10 @@ fn variable(
     scope: &Scope<'_>,
 ) -> Result<VarName, Diagnostic> {
     let name = VarName::parse(name, span)?;
+    let of_check = set.bit == CHECK.bit;
     let nobodys = match name.scope {
+        VarScope::Check if of_check => None,
+        VarScope::Txn | VarScope::Req | VarScope::Res if of_check => Some("a check has no request"),
         VarScope::Proc | VarScope::Sess => None,
         VarScope::Check => Some("it belongs to health checks"),
         _ if set.is_early => {

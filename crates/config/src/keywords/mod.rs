@@ -9,6 +9,9 @@ pub(crate) mod actions;
 mod balance;
 pub(crate) mod bind;
 pub(crate) mod capture;
+pub(crate) mod check_draft;
+mod check_expect;
+mod check_steps;
 pub(crate) mod checks;
 pub(crate) mod common;
 pub(crate) mod conduct;
@@ -17,6 +20,7 @@ mod edits;
 pub(crate) mod errors;
 pub(crate) mod filters;
 pub(crate) mod global;
+mod known_checks;
 pub(crate) mod legacy;
 pub(crate) mod log;
 pub(crate) mod options;
@@ -30,6 +34,7 @@ pub(crate) mod retries;
 pub(crate) mod rules;
 pub(crate) mod sections;
 pub(crate) mod server;
+pub(crate) mod server_agent;
 pub(crate) mod server_health;
 pub(crate) mod server_load;
 pub(crate) mod sockets;
@@ -413,6 +418,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
         SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
+        SectionKind::Healthcheck => Box::new(firsts(checks::SECTION)),
         SectionKind::Userlist => Box::new(firsts(userlist::KEYWORDS)),
         SectionKind::Other(_) => Box::new(std::iter::empty()),
     }

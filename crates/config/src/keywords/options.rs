@@ -1,9 +1,6 @@
 //! `option …` (manual 4.2).
 
-use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
-use super::{
-    ALL, BACK, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet, refused,
-};
+use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -42,12 +39,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "buffers are given back when idle",
     ),
     not_yet("option checkcache", BACK),
-    refused(
-        "option external-check",
-        BACK,
-        NO_PROGRAM,
-        NO_PROGRAM_INSTEAD,
-    ),
     not_yet("option forwarded", BACK),
     not_yet("option h1-case-adjust-bogus-client", FRONT),
     not_yet("option h1-case-adjust-bogus-server", BACK),
@@ -57,14 +48,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("option http-restrict-req-hdr-names", ALL),
     not_yet("option idle-close-on-response", FRONT),
     not_yet("option independent-streams", ALL),
-    not_yet("option ldap-check", BACK),
-    not_yet("option mysql-check", BACK),
-    not_yet("option pgsql-check", BACK),
-    not_yet("option redis-check", BACK),
-    not_yet("option smtpchk", BACK),
-    not_yet("option spop-check", BACK),
-    not_yet("option ssl-hello-chk", BACK),
-    not_yet("option tcp-check", BACK),
 ];
 
 /// Whether the line switches its option on.

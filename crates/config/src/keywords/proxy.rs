@@ -105,7 +105,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("stick store-request", BACK_ONLY),
     not_yet("stick store-response", BACK_ONLY),
     not_yet("stick-table", PROXIES),
-    not_yet("tcp-check", BACK),
     not_yet("use-server", BACK_ONLY),
 ];
 

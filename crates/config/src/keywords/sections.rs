@@ -18,6 +18,8 @@ pub(crate) enum SectionKind {
     Registry,
     /// Pages for errors, to be named by proxies.
     HttpErrors,
+    /// Checks that servers name.
+    Healthcheck,
     /// Users and groups.
     Userlist,
     /// Known to HAProxy, and not read: see [`Unread`].
@@ -36,6 +38,7 @@ impl SectionKind {
             Self::Discovery => "discovery",
             Self::Registry => "registry",
             Self::HttpErrors => "http-errors",
+            Self::Healthcheck => "healthcheck",
             Self::Userlist => "userlist",
             Self::Other(name) => name,
         }
@@ -51,6 +54,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Discovery,
     SectionKind::Registry,
     SectionKind::Userlist,
+    SectionKind::Healthcheck,
     SectionKind::HttpErrors,
 ];
 
@@ -129,11 +133,6 @@ pub(crate) const UNREAD: &[Unread] = &[
             "path-info",
             "set-param",
         ],
-    ),
-    unread(
-        "healthcheck",
-        Status::NotYet,
-        &["http-check", "tcp-check", "type"],
     ),
     unread(
         "log-forward",

@@ -2,11 +2,11 @@
 
 use super::bind::based;
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
-use super::{Scope, cookie, outgoing, server_health, server_load, tls};
+use super::{Scope, cookie, outgoing, server_agent, server_health, server_load, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::draft::{Draft, ServerDraft};
+use crate::draft::{Draft, Named, ServerDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
 use crate::model::{CheckAddress, MappedHost, MappedPort, ServerAddress, Weight};
@@ -21,7 +21,35 @@ const DEFAULT: &str = "it is the default";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("addr", addr),
+    implemented("agent-addr", server_agent::addr),
+    implemented("agent-check", |draft, _, _| flag(&mut draft.agent.on, true)),
+    implemented("agent-inter", |draft, args, _| {
+        draft.agent.inter = Some(interval(args)?);
+        Ok(())
+    }),
+    implemented("agent-port", |draft, args, _| {
+        draft.agent.port = Some(next_number(args, 1..=65_535)?);
+        Ok(())
+    }),
+    implemented("agent-send", |draft, args, _| {
+        let word = args.required_text("a text")?;
+        draft.agent.send = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("no-agent-check", |draft, _, _| {
+        flag(&mut draft.agent.on, false)
+    }),
     implemented("alpn", alpn),
+    implemented("check-proto", |_, args, _| params::proto("server", args)),
+    implemented("healthcheck", |draft, args, _| {
+        let word = args.required("the name of a 'healthcheck' section")?;
+        draft.healthcheck = Some(Named {
+            name: word.text.as_str().into(),
+            span: word.span,
+        });
+        Ok(())
+    }),
+    implemented("init-state", server_health::init_state),
     implemented("backup", |draft, _, _| flag(&mut draft.server.backup, true)),
     implemented("ca-file", |draft, args, scope| {
         let word = args.required("the path of a CA file, or @system-ca")?;
@@ -255,7 +283,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("check-reuse-pool", 0, "checks use connections of their own"),
     accepted("guid", 1, "nothing refers to it"),
     accepted("ktls", 1, QUICK),
-    accepted("no-agent-check", 0, DEFAULT),
     accepted("no-check-reuse-pool", 0, DEFAULT),
     accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
@@ -269,19 +296,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         "TLS 1.3 has none and it is never asked for",
     ),
     accepted("stick", 0, NO_COOKIE),
-    not_yet("agent-addr", 1),
-    not_yet("agent-check", 0),
-    not_yet("agent-inter", 1),
-    not_yet("agent-port", 1),
-    not_yet("agent-send", 1),
     not_yet("check-pool-conn-name", 1),
-    not_yet("check-proto", 1),
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),
     not_yet("from", 1),
-    not_yet("healthcheck", 1),
     not_yet("idle-ping", 1),
-    not_yet("init-state", 1),
     not_yet("log-bufsize", 1),
     not_yet("log-proto", 1),
     not_yet("name", 1),

@@ -5,7 +5,7 @@ use super::Scope;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Named, ServerDraft};
-use crate::model::{ObservedLayer, OnError};
+use crate::model::{InitState, ObservedLayer, OnError};
 use crate::values::next_number;
 
 /// Takes the next word, which is one of those in `choices`.
@@ -79,6 +79,21 @@ pub(crate) fn on_marked_up(
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
     draft.server.on_marked.up_shuts_backups = choice(args, &[("shutdown-backup-sessions", true)])?;
+    Ok(())
+}
+
+pub(crate) fn init_state(
+    draft: &mut ServerDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let choices = [
+        ("up", InitState::Up),
+        ("fully-up", InitState::FullyUp),
+        ("down", InitState::Down),
+        ("fully-down", InitState::FullyDown),
+    ];
+    draft.server.check_parameters.init = choice(args, &choices)?;
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::expr::Format;
+
 /// `check` and its parameters (manual 5.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -31,6 +33,44 @@ pub struct Check {
     pub sni: Option<Arc<str>>,
     /// `check-alpn`.
     pub alpn: Vec<Arc<str>>,
+    /// `init-state`.
+    pub init: InitState,
+}
+
+/// `init-state`: how a checked server starts (manual 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitState {
+    /// `up`, the default: one failure takes it down.
+    #[default]
+    Up,
+    /// `fully-up`: `fall` failures do.
+    FullyUp,
+    /// `down`: one success brings it up.
+    Down,
+    /// `fully-down`: `rise` successes do.
+    FullyDown,
+}
+
+/// `agent-check`: who is asked, and how (manual 5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// `agent-port`.
+    pub port: u16,
+    /// `agent-addr`; `None`: the server's own.
+    pub addr: Option<AgentAddress>,
+    /// `agent-inter`. Default 2 s.
+    pub inter: Duration,
+    /// `agent-send`: what it is sent first.
+    pub send: Option<Arc<str>>,
+}
+
+/// Where an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentAddress {
+    /// There.
+    Ip(IpAddr),
+    /// Where the name leads, looked up for each check.
+    Name(Arc<str>),
 }
 
 /// Where checks go, if elsewhere.
@@ -58,58 +98,53 @@ impl Default for Check {
             tls: false,
             sni: None,
             alpn: Vec::new(),
+            init: InitState::default(),
         }
     }
 }
 
-/// `option httpchk` with `http-check send|expect` (manual 4.2).
+/// A request of a check: `option httpchk`, `http-check send` (manual 4.2).
 #[derive(Debug, Clone)]
-pub struct HttpCheck {
+pub struct HttpSend {
     /// Default `OPTIONS`.
     pub method: Arc<str>,
     /// Default `/`.
-    pub uri: Arc<str>,
+    pub uri: CheckText,
     /// `HTTP/1.0` (the default), or as given.
     pub version: Arc<str>,
     /// `hdr NAME VALUE`, in order.
-    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub headers: Vec<(Arc<str>, CheckText)>,
     /// `body`.
-    pub body: Option<Arc<str>>,
-    /// `http-check expect` lines, which must all hold; none: any 2xx or 3xx.
-    pub expect: Vec<Expect>,
+    pub body: Option<CheckText>,
 }
 
-impl Default for HttpCheck {
+impl Default for HttpSend {
     fn default() -> Self {
         Self {
             method: "OPTIONS".into(),
-            uri: "/".into(),
+            uri: CheckText::Fixed("/".into()),
             version: "HTTP/1.0".into(),
             headers: Vec::new(),
             body: None,
-            expect: Vec::new(),
         }
     }
 }
 
-/// `http-check expect [!] …`.
+/// A text in a check's request.
 #[derive(Debug, Clone)]
-pub struct Expect {
-    /// `!`.
-    pub negated: bool,
-    /// What is compared.
-    pub what: Expected,
+pub enum CheckText {
+    /// As it is.
+    Fixed(Arc<str>),
+    /// Made anew each time.
+    Format(Format),
 }
 
-/// What `http-check expect` compares.
-#[derive(Debug, Clone)]
-pub enum Expected {
-    /// `status 200,201,300-399`: inclusive ranges.
-    Status(Vec<(u16, u16)>),
-    /// `rstatus REGEX`.
-    StatusRegex(regex::bytes::Regex),
-    /// `string TEXT` in the body.
-    Body(Arc<str>),
-    /// `rstring REGEX` in the body.
-    BodyRegex(regex::bytes::Regex),
+impl CheckText {
+    /// What it is, where that is known.
+    pub fn fixed(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(text) => Some(text),
+            Self::Format(_) => None,
+        }
+    }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sequence::Sequence;
 use super::{
-    BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpCheck, HttpReuse,
-    KeepAlive, Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server,
-    ServerTls, StatsPage, TcpRules, UniqueId, Userlist,
+    BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpReuse, KeepAlive,
+    Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server, ServerTls,
+    StatsPage, TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -212,8 +213,8 @@ pub struct Backend {
     /// What `default-server` says of TLS even where it does not say `ssl` (`default-server ca-file …`),
     /// global defaults included: for a discovered node that asks for TLS.
     pub default_server_tls: ServerTls,
-    /// `option httpchk` and `http-check`; checks are plain connects without it.
-    pub httpchk: Option<HttpCheck>,
+    /// What its checks do: a plain connect where nothing is said.
+    pub checks: Arc<Sequence>,
     /// `retries`. Default 3.
     pub retries: u32,
     /// `option redispatch [N]`; `None`: off. A session that belongs to a server leaves it with every

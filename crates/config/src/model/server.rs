@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackendId, Check, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice};
+use super::sequence::Sequence;
+use super::{Agent, BackendId, Check, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -40,6 +41,10 @@ pub struct Server {
     pub check: Option<Check>,
     /// The parameters of checks even where `check` is not given (`default-server inter 2s`).
     pub check_parameters: Check,
+    /// `healthcheck`: what its checks do; `None`: what those of its backend do.
+    pub checks: Option<Arc<Sequence>>,
+    /// `agent-check` and what belongs to it.
+    pub agent: Option<Agent>,
     /// `observe` and what belongs to it; nothing is observed of a server that is not checked.
     pub observe: Observe,
     /// `on-marked-down`, `on-marked-up`.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use config::model::{GlobalTls, Server, ServerTls};
+use config::model::sequence::Sequence;
+use config::model::{Check, GlobalTls, Server, ServerTls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     Resumption, Tls12Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor,
@@ -79,19 +80,21 @@ pub(crate) struct NodeTls {
 
 impl NodeTls {
     /// Makes ready what a server says; the error is a sentence for its line.
-    pub(crate) fn load(server: &Server, shelf: &Shelf) -> Result<Self, String> {
+    pub(crate) fn load(server: &Server, steps: &Sequence, shelf: &Shelf) -> Result<Self, String> {
         let load = |tls| ClientTls::load(tls, shelf);
         let traffic = server.tls.as_ref().map(load).transpose()?;
-        let checks = match server.check.as_ref().filter(|check| check.tls) {
+        let wanted = |check: &&Check| check.tls || steps.wants_tls();
+        let checks = match server.check.as_ref().filter(wanted) {
             None => None,
             Some(check) => {
                 let own = server.tls.as_ref().unwrap_or(&server.tls_parameters);
                 // `alpn` is not for checks (manual 5.2, "check").
+                let alpn = steps.alpn().unwrap_or(&check.alpn);
                 match &traffic {
-                    Some(traffic) if own.alpn == check.alpn => Some(traffic.clone()),
+                    Some(traffic) if own.alpn == *alpn => Some(traffic.clone()),
                     _ => {
                         let mut own = own.clone();
-                        own.alpn.clone_from(&check.alpn);
+                        own.alpn = alpn.to_vec();
                         Some(ClientTls::load(&own, shelf)?)
                     }
                 }
