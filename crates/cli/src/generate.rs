@@ -1,25 +1,40 @@
 //! `tidegate generate`: the man page and the completions of shells, from the tables of flags and
 //! subcommands. What packages install is a copy, and a test compares it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::flags::table::{Effect, FLAGS, Flag, SUBCOMMANDS};
+use crate::reference;
 
 type Page = fn() -> String;
 
 /// What can be generated, by its name.
 const PAGES: [(&str, Page); 4] = [("man", man), ("bash", bash), ("zsh", zsh), ("fish", fish)];
 
-/// Prints the page that is asked for.
-pub(crate) fn main(what: Option<&str>) -> ExitCode {
+/// Prints the page that is asked for, or writes the pages of the reference into a folder.
+pub(crate) fn main(what: Option<&str>, folder: Option<&OsStr>) -> ExitCode {
+    if let (Some("reference"), Some(folder)) = (what, folder) {
+        return match reference::write(Path::new(folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!(
+                    "tidegate generate reference: {}: {error}",
+                    Path::new(folder).display()
+                );
+                ExitCode::FAILURE
+            }
+        };
+    }
     match PAGES.iter().find(|(name, _)| Some(*name) == what) {
         Some((_, page)) => {
             print!("{}", page());
             ExitCode::SUCCESS
         }
         None => {
-            eprintln!("tidegate generate: say which: man, bash, zsh or fish");
+            eprintln!("tidegate generate: say which: man, bash, zsh, fish or reference FOLDER");
             ExitCode::FAILURE
         }
     }

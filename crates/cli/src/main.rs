@@ -8,6 +8,7 @@ mod generate;
 mod limits;
 mod probe;
 mod process;
+mod reference;
 mod run;
 mod sources;
 mod version;
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Some("probe") => probe::main(arguments.skip(1)),
         Some("generate") => {
             let what = arguments.nth(1);
-            generate::main(what.as_deref().and_then(|what| what.to_str()))
+            let what = what.as_deref().and_then(|what| what.to_str());
+            generate::main(what, arguments.next().as_deref())
         }
         _ => match flags::parse(arguments) {
             Ok(options) => run::main(&options, &program),

@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::expr::{self, AuthUse, Reference, Stage};
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::checks;
+use crate::keywords::crt_store::{self, CrtStoreDraft};
 use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::{self, GlobalDraft};
 use crate::keywords::legacy;
@@ -166,6 +167,7 @@ impl Checker<'_> {
             }
             SectionKind::Healthcheck => self.healthcheck(section),
             SectionKind::Userlist => self.userlist(section),
+            SectionKind::CrtStore => self.crt_store(section),
             // Read before all others.
             SectionKind::HttpErrors => {}
             SectionKind::Other(name) => self.unread(name, section),
@@ -269,6 +271,36 @@ impl Checker<'_> {
         if self.healthchecks.insert(name, draft).is_some() {
             let message = format!("healthcheck section '{}' already exists", word.text);
             self.report(Diagnostic::alert(word.span, message));
+        }
+    }
+
+    /// `crt-store [NAME]`.
+    fn crt_store(&mut self, section: &Section) {
+        let name = section.arguments.first();
+        let mut draft = CrtStoreDraft::named(name.map_or("", |word| &word.text));
+        self.words_of(section, crt_store::KEYWORDS, &mut draft);
+        for (name, (stored, place)) in draft.certificates {
+            let used = self.proxies.iter().flat_map(|it| &it.front.binds);
+            let used = used.filter_map(|bind| bind.tls.as_ref().zip(Some(bind.span)));
+            let mut used = used.filter(|(tls, _)| tls.names_certificate(&name));
+            if let Some((_, used)) = used.next() {
+                let message = format!("'{}' is in use already", name.display());
+                let label = format!("line {} has read it without these files", used.line);
+                let alert = Diagnostic::alert(place, message).label(label);
+                self.report(alert.help("move the 'crt-store' above the section that uses it"));
+                continue;
+            }
+            if self
+                .global
+                .bases
+                .stored
+                .insert(name.clone(), place)
+                .is_some()
+            {
+                let message = format!("'{}' is loaded twice", name.display());
+                self.report(Diagnostic::alert(place, message));
+            }
+            self.global.global.tls.stored.insert(name, stored);
         }
     }
 

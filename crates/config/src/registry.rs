@@ -4,8 +4,8 @@
 
 use crate::expr;
 use crate::keywords::{
-    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks, errors, global,
-    own, params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
+    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks, crt_store, errors,
+    global, own, params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
 };
 
 /// What becomes of a keyword.
@@ -117,6 +117,10 @@ pub fn known() -> Vec<Known> {
     words(&mut all, "section http-errors", errors::SECTION, |()| {
         String::new()
     });
+    words(&mut all, "section crt-store", crt_store::KEYWORDS, |()| {
+        String::new()
+    });
+    parameters(&mut all, "crt-store load", crt_store::PARAMETERS);
     words(&mut all, "section discovery", own::DISCOVERY, |()| {
         String::new()
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
 use super::tls::policy;
-use super::{Scope, sockets, tls};
+use super::{Scope, crt_store, sockets, tls};
 use crate::Surroundings as _;
 use crate::address::{self, Address, Port, Transport};
 use crate::args::Args;
@@ -119,6 +119,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("crt", |draft, args, scope| {
         let word = args.required("the path of a certificate or folder")?;
         let path = based(&word.text, scope.bases.crt.as_ref());
+        let path = crt_store::find(path, word.span, scope)?;
         draft.tls.certificates.push(CertificateSource::Crt(path));
         Ok(())
     }),
@@ -136,6 +137,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("default-crt", |draft, args, scope| {
         let word = args.required("the path of a certificate")?;
         let path = based(&word.text, scope.bases.crt.as_ref());
+        let path = crt_store::find(path, word.span, scope)?;
         draft
             .tls
             .certificates

@@ -73,6 +73,10 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.log.push(target);
         Ok(())
     }),
+    implemented("key-base", (), |draft, args, _| {
+        draft.bases.key = Some(args.required("a folder")?.text.as_str().into());
+        args.end()
+    }),
     implemented("log-send-hostname", (), |draft, args, _| {
         draft.global.log_send_hostname = Some(args.next().map(|word| word.text.as_str().into()));
         args.end()
@@ -637,7 +641,6 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("harden.reject-privileged-ports.tcp", ()),
     not_yet("http-err-codes", ()),
     not_yet("http-fail-codes", ()),
-    not_yet("key-base", ()),
     refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-prepend-path", (), NO_LUA, NO_LUA_INSTEAD),

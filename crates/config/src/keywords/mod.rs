@@ -16,6 +16,7 @@ pub(crate) mod checks;
 pub(crate) mod common;
 pub(crate) mod conduct;
 pub(crate) mod cookie;
+pub(crate) mod crt_store;
 mod edits;
 pub(crate) mod errors;
 pub(crate) mod filters;
@@ -265,6 +266,10 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Bases {
     pub(crate) crt: Option<PathBuf>,
     pub(crate) ca: Option<PathBuf>,
+    /// `key-base`.
+    pub(crate) key: Option<PathBuf>,
+    /// Certificates that `crt-store` sections have loaded so far, by their names.
+    pub(crate) stored: BTreeMap<PathBuf, Span>,
     /// What `bind` lines start from: `ssl-default-bind-…`.
     pub(crate) bind_tls: crate::model::BindTls,
     /// What servers do not say themselves: `ssl-default-server-…`.
@@ -419,6 +424,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
         SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
         SectionKind::Healthcheck => Box::new(firsts(checks::SECTION)),
+        SectionKind::CrtStore => Box::new(firsts(crt_store::KEYWORDS)),
         SectionKind::Userlist => Box::new(firsts(userlist::KEYWORDS)),
         SectionKind::Other(_) => Box::new(std::iter::empty()),
     }

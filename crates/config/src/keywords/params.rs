@@ -50,6 +50,19 @@ pub(crate) const fn refused<P>(
     }
 }
 
+/// Read without an effect that somebody may have counted on.
+pub(crate) const fn not_in_force<P>(
+    name: &'static str,
+    values: usize,
+    instead: &'static str,
+) -> Parameter<P> {
+    Parameter {
+        name,
+        values,
+        status: Status::NotInForce(instead),
+    }
+}
+
 pub(crate) const fn not_yet<P>(name: &'static str, values: usize) -> Parameter<P> {
     Parameter {
         name,

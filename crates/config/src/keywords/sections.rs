@@ -22,6 +22,8 @@ pub(crate) enum SectionKind {
     Healthcheck,
     /// Users and groups.
     Userlist,
+    /// Certificates and their files.
+    CrtStore,
     /// Known to HAProxy, and not read: see [`Unread`].
     Other(&'static str),
 }
@@ -40,6 +42,7 @@ impl SectionKind {
             Self::HttpErrors => "http-errors",
             Self::Healthcheck => "healthcheck",
             Self::Userlist => "userlist",
+            Self::CrtStore => "crt-store",
             Self::Other(name) => name,
         }
     }
@@ -55,6 +58,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Registry,
     SectionKind::Userlist,
     SectionKind::Healthcheck,
+    SectionKind::CrtStore,
     SectionKind::HttpErrors,
 ];
 
@@ -114,11 +118,6 @@ pub(crate) const UNREAD: &[Unread] = &[
             "process-vary",
             "total-max-size",
         ],
-    ),
-    unread(
-        "crt-store",
-        Status::NotYet,
-        &["crt-base", "key-base", "load"],
     ),
     unread(
         "fcgi-app",
@@ -222,25 +221,6 @@ pub(crate) const UNREAD: &[Unread] = &[
     ),
 ];
 
-/// Parameters of `load` in a `crt-store` (manual 12.7.1).
-const LOAD: &[&str] = &[
-    "acme",
-    "alias",
-    "bits",
-    "crt",
-    "curves",
-    "domains",
-    "generate-dummy",
-    "ips",
-    "issuer",
-    "jwt",
-    "key",
-    "keytype",
-    "ocsp",
-    "ocsp-update",
-    "sctl",
-];
-
 /// The section this word opens.
 pub(crate) fn find(word: &str) -> Option<SectionKind> {
     let read = KINDS.iter().copied().find(|kind| kind.name() == word);
@@ -269,8 +249,5 @@ pub(crate) fn known() -> impl Iterator<Item = Known> {
         let word = move |word: &&str| Known::new(&family, word, &section.status);
         std::iter::once(itself).chain(section.words.iter().map(word))
     });
-    let load = LOAD
-        .iter()
-        .map(|word| Known::new("crt-store load", word, &Status::<()>::NotYet));
-    read.chain(unread).chain(load)
+    read.chain(unread)
 }

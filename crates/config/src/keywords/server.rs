@@ -2,7 +2,7 @@
 
 use super::bind::based;
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
-use super::{Scope, cookie, outgoing, server_agent, server_health, server_load, tls};
+use super::{Scope, cookie, crt_store, outgoing, server_agent, server_health, server_load, tls};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -93,7 +93,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("crt", |draft, args, scope| {
         let word = args.required("the path of a certificate with its key")?;
         let path = based(&word.text, scope.bases.crt.as_ref());
-        draft.tls_parameters.crt = Some(path);
+        draft.tls_parameters.crt = Some(crt_store::find(path, word.span, scope)?);
         Ok(())
     }),
     implemented("curves", |draft, args, scope| {

@@ -61,8 +61,8 @@ pub use server::{MappedHost, MappedPort, Server, ServerAddress, ServerTls, Track
 pub use stats::{Secret, StatsPage};
 pub use tcp_rules::{TcpAction, TcpRule, TcpRules};
 pub use tls::{
-    BindTls, CertificateSource, ClientVerify, ExtraFiles, GlobalTls, Group, IgnoredErrors, Suite,
-    TlsChoice, TlsPolicy, TlsVersions,
+    BindTls, CertificateSource, ClientVerify, ExtraFiles, GlobalTls, Group, IgnoredErrors,
+    StoredCertificate, Suite, TlsChoice, TlsPolicy, TlsVersions,
 };
 pub use users::{Password, Scheme, User, Userlist};
 

@@ -1,7 +1,8 @@
 //! TLS of `bind` and `server` lines (manual 5.1, 5.2): what rustls can honour of what HAProxy
 //! offers, in rustls's terms but without its types.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,6 +195,31 @@ pub struct BindTls {
     pub ca_base: Option<PathBuf>,
 }
 
+impl BindTls {
+    /// Whether a `crt` or `default-crt` names this certificate.
+    pub fn names_certificate(&self, name: &Path) -> bool {
+        self.certificates.iter().any(|source| match source {
+            CertificateSource::Crt(path) | CertificateSource::Default(path) => path == name,
+            CertificateSource::List(_) => false,
+        })
+    }
+}
+
+/// A certificate that a `crt-store` has loaded: files that are not named lie beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredCertificate {
+    /// The certificate, with its chain and perhaps its key.
+    pub crt: PathBuf,
+    /// `key`.
+    pub key: Option<PathBuf>,
+    /// `ocsp`.
+    pub ocsp: Option<PathBuf>,
+    /// `issuer`.
+    pub issuer: Option<PathBuf>,
+    /// `sctl`.
+    pub sctl: Option<PathBuf>,
+}
+
 /// `ssl-load-extra-files`, `ssl-load-extra-del-ext`: which files beside a certificate are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtraFiles {
@@ -229,6 +255,8 @@ impl Default for ExtraFiles {
 pub struct GlobalTls {
     /// Files beside certificates.
     pub extra_files: ExtraFiles,
+    /// `crt-store`: what `crt` parameters call a certificate, and where its files are.
+    pub stored: BTreeMap<PathBuf, StoredCertificate>,
     /// `issuers-chain-path`: a folder of chains for certificates that come without.
     pub issuers_chain_path: Option<PathBuf>,
     /// `tune.ssl.lifetime`: how long a session can be resumed. Default 300 s.
@@ -241,6 +269,7 @@ impl Default for GlobalTls {
     fn default() -> Self {
         Self {
             extra_files: ExtraFiles::default(),
+            stored: BTreeMap::new(),
             issuers_chain_path: None,
             lifetime: Duration::from_secs(300),
             cachesize: 20_000,

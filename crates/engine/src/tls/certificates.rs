@@ -200,8 +200,8 @@ fn load(
     told: &mut Vec<String>,
 ) -> Result<Certificate, String> {
     let shown = file.display();
-    let extra = tls.extra_files;
-    let pem = watched.read(file)?;
+    let places = Places::of(file, tls);
+    let pem = watched.read(&places.crt)?;
     let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|e| format!("'{shown}' is not a PEM file: {e}"))?;
@@ -210,7 +210,7 @@ fn load(
         .ok_or(format!("'{shown}' has no certificate in it"))?
         .clone();
     let (names, expired) = names(&first).map_err(|e| format!("'{shown}': {e}"))?;
-    let key = private_key(file, &pem, tls, watched)?;
+    let key = private_key(&places, &pem, watched)?;
     let signing =
         any_supported_type(&key).map_err(|e| format!("'{shown}': the key cannot be used: {e}"))?;
     if !belongs(&*signing, &first) {
@@ -223,12 +223,12 @@ fn load(
     {
         chain.extend(issuers(&first, folder, watched)?);
     }
-    let (staple, staple_until) = match extra.ocsp {
-        true => staple(file, &chain, tls, watched, told)?,
-        false => (None, None),
-    };
-    let sctl = beside(file, "sctl", extra.del_ext);
-    if extra.sctl && watched.read_if_there(&sctl).is_ok_and(|it| it.is_some()) {
+    let (staple, staple_until) = staple(&places, &chain, watched, told)?;
+    let sctl = places.sctl.as_deref().filter(|sctl| {
+        let read = watched.read_if_there(sctl);
+        read.is_ok_and(|it| it.is_some())
+    });
+    if let Some(sctl) = sctl {
         let sctl = sctl.display();
         told.push(format!(
             "'{sctl}' is not sent: lists of certificate timestamps are not supported; use \
@@ -250,23 +250,57 @@ fn load(
     })
 }
 
+/// Where the files of a certificate are: those a `crt-store` names, else those beside it that
+/// `ssl-load-extra-files` lets be looked for.
+struct Places {
+    crt: PathBuf,
+    key: Option<PathBuf>,
+    /// Whether a key in the certificate's own file does not count.
+    key_is_named: bool,
+    ocsp: Option<PathBuf>,
+    issuer: Option<PathBuf>,
+    sctl: Option<PathBuf>,
+}
+
+impl Places {
+    fn of(file: &Path, tls: &GlobalTls) -> Self {
+        let stored = tls.stored.get(file).cloned().unwrap_or_default();
+        let crt = match stored.crt.as_os_str().is_empty() {
+            true => file.to_owned(),
+            false => stored.crt,
+        };
+        let extra = tls.extra_files;
+        let at = |named: Option<PathBuf>, looked_for: bool, extension: &str| {
+            named.or_else(|| looked_for.then(|| beside(&crt, extension, extra.del_ext)))
+        };
+        Self {
+            key_is_named: stored.key.is_some(),
+            key: at(stored.key, extra.key, "key"),
+            ocsp: at(stored.ocsp, extra.ocsp, "ocsp"),
+            issuer: at(stored.issuer, extra.issuer, "issuer"),
+            sctl: at(stored.sctl, extra.sctl, "sctl"),
+            crt,
+        }
+    }
+}
+
 fn private_key(
-    file: &Path,
+    places: &Places,
     pem: &[u8],
-    tls: &GlobalTls,
     watched: &mut Watched,
 ) -> Result<PrivateKeyDer<'static>, String> {
-    let shown = file.display();
-    if let Ok(key) = PrivateKeyDer::from_pem_slice(pem) {
+    let shown = places.crt.display();
+    if !places.key_is_named
+        && let Ok(key) = PrivateKeyDer::from_pem_slice(pem)
+    {
         return Ok(key);
     }
-    if !tls.extra_files.key {
+    let Some(file) = &places.key else {
         return Err(format!("no private key in '{shown}'"));
-    }
-    let beside = beside(file, "key", tls.extra_files.del_ext);
-    let found = watched.read_if_there(&beside)?;
+    };
+    let found = watched.read_if_there(file)?;
     let key = found.and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
-    key.ok_or_else(|| format!("no private key in '{shown}' nor in '{}'", beside.display()))
+    key.ok_or_else(|| format!("no private key in '{shown}' nor in '{}'", file.display()))
 }
 
 /// Whether the certificate is about this key. rustls has such a test, and no certificates of
@@ -314,28 +348,30 @@ fn issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool
 
 /// The response to staple. One that is no good is left out and told.
 fn staple(
-    file: &Path,
+    places: &Places,
     chain: &[CertificateDer<'static>],
-    tls: &GlobalTls,
     watched: &mut Watched,
     told: &mut Vec<String>,
 ) -> Result<(Option<Vec<u8>>, ocsp::ValidUntil), String> {
-    let path = beside(file, "ocsp", tls.extra_files.del_ext);
-    let response = watched.read_if_there(&path)?.filter(|it| !it.is_empty());
+    let Some(path) = &places.ocsp else {
+        return Ok((None, None));
+    };
+    let response = watched.read_if_there(path)?.filter(|it| !it.is_empty());
     let (Some(response), Some(first)) = (response, chain.first()) else {
         return Ok((None, None));
     };
     let mut issuer = chain[1..].iter().find(|it| issued(it, first)).cloned();
-    if issuer.is_none() && tls.extra_files.issuer {
-        let path = beside(file, "issuer", tls.extra_files.del_ext);
-        let pem = watched.read_if_there(&path)?;
+    if issuer.is_none()
+        && let Some(path) = &places.issuer
+    {
+        let pem = watched.read_if_there(path)?;
         issuer = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
     }
     let shown = path.display();
     let Some(issuer) = issuer else {
         return Err(format!(
             "'{shown}' cannot be used: the issuer's certificate is neither in '{}' nor beside it",
-            file.display()
+            places.crt.display()
         ));
     };
     match ocsp::check(&response, first, &issuer, SystemTime::now()) {
@@ -454,6 +490,30 @@ pub(super) mod tests {
     }
 
     /// Within the skew that was granted at reading it had run out and was read again, every two seconds.
+    #[test]
+    fn a_store_says_where_the_files_of_a_certificate_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("a pair");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("one.crt"), pair.cert.pem()).expect("writable");
+        std::fs::write(at("other.key"), pair.signing_key.serialize_pem()).expect("writable");
+        let stored = config::model::StoredCertificate {
+            crt: at("one.crt"),
+            key: Some(at("other.key")),
+            ..Default::default()
+        };
+        let name = PathBuf::from("@web/one");
+        let tls = GlobalTls {
+            stored: [(name.clone(), stored)].into(),
+            ..GlobalTls::default()
+        };
+        let (mut watched, mut told) = (Watched::default(), Vec::new());
+        let found = Store::default().get(&name, &tls, &mut watched, &mut told);
+        assert_eq!(found.expect("a pair").names[0], "a.test");
+        let found = Store::default().get(&at("one.crt"), &tls, &mut watched, &mut told);
+        assert!(found.is_err_and(|why| why.contains("no private key")));
+    }
+
     #[test]
     fn a_staple_that_has_just_run_out_is_not_taken_for_one_to_be_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
