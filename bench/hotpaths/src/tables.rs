@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use routing::rates::{Millis, Period};
 use routing::stick::{
-    Field, Filter, KeyType, Operator, Sample, Settings, Shard, Stored, Table, What,
+    DataType, Field, Filter, KeyType, Operator, Sample, Settings, Shard, Stored, Table,
 };
 
 use crate::{HotPath, Step, path};
@@ -82,7 +82,7 @@ fn address(client: u32) -> Sample<'static> {
     Sample::Ip(Ipv4Addr::from_bits(0x0a00_0000 + client).into())
 }
 
-/// What `track-sc` does at a request: its counter and its rate.
+/// DataType `track-sc` does at a request: its counter and its rate.
 fn count(scene: &mut Scene, client: Sample<'_>) {
     let key = scene.table.key(client).expect("it is of the table's type");
     let now = scene.now;
@@ -94,7 +94,7 @@ fn count(scene: &mut Scene, client: Sample<'_>) {
 }
 
 fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
-    let stored = |what: What| Stored {
+    let stored = |what: DataType| Stored {
         what,
         elements: 1,
         period: what
@@ -102,15 +102,19 @@ fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
             .then(|| Period::new(Duration::from_secs(10)).expect("not nothing")),
     };
     let settings = Settings {
+        name: "clients".into(),
+        bytes_factor: 1,
+        server_key: Default::default(),
+        span: Default::default(),
         key,
         size: ENTRIES,
         expire: Some(Duration::from_secs(1800)),
         nopurge: false,
         store: [
-            What::ConnCur,
-            What::HttpReqCnt,
-            What::HttpReqRate,
-            What::Gpc0,
+            DataType::ConnCur,
+            DataType::HttpReqCnt,
+            DataType::HttpReqRate,
+            DataType::Gpc0,
         ]
         .map(stored)
         .to_vec(),
@@ -118,9 +122,9 @@ fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
     let table = Table::new(&settings, 7).expect("they go together");
     let field = |what| table.field(what, 0).expect("it is stored");
     let mut scene = Scene {
-        open: field(What::ConnCur),
-        requests: field(What::HttpReqCnt),
-        rate: field(What::HttpReqRate),
+        open: field(DataType::ConnCur),
+        requests: field(DataType::HttpReqCnt),
+        rate: field(DataType::HttpReqRate),
         shards: table.shards(),
         table,
         now: Millis(1_000_000),

@@ -10,7 +10,7 @@ use crate::ast::{Line, Modifier, Section};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{self, AuthUse, Reference, Stage};
+use crate::expr::{self, AuthUse, Reference, Stage, TableUse};
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::checks;
 use crate::keywords::crt_store::{self, CrtStoreDraft};
@@ -43,6 +43,8 @@ pub(crate) struct Drafts {
     pub(crate) healthchecks: BTreeMap<Arc<str>, CheckDraft>,
     /// Userlists named in expressions.
     pub(crate) auth_uses: Vec<AuthUse>,
+    /// Stick tables that are named anywhere.
+    pub(crate) table_uses: Vec<TableUse>,
 }
 
 /// Builds the model from what was written. The model is only whole when no alert was reported.
@@ -54,11 +56,13 @@ pub(crate) fn check(
     let shared = RefCell::new(std::mem::take(report));
     let references = RefCell::new(Vec::new());
     let uses = RefCell::new(Vec::new());
+    let tables = RefCell::new(Vec::new());
     let mut checker = Checker {
         environment,
         report: &shared,
         references: &references,
         uses: &uses,
+        tables: &tables,
         told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
@@ -97,6 +101,7 @@ pub(crate) fn check(
         userlists: checker.userlists,
         healthchecks: checker.healthchecks,
         auth_uses: uses.take(),
+        table_uses: tables.take(),
     };
     let zero_warning = drafts.global.zero_warning;
     *report = shared.into_inner();
@@ -127,6 +132,7 @@ struct Checker<'a> {
     report: &'a RefCell<Vec<Diagnostic>>,
     references: &'a RefCell<Vec<Reference>>,
     uses: &'a RefCell<Vec<AuthUse>>,
+    tables: &'a RefCell<Vec<TableUse>>,
     told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
@@ -206,6 +212,7 @@ impl Checker<'_> {
                 report: self.report,
                 references: self.references,
                 userlists: self.uses,
+                tables: self.tables,
                 told: self.told,
                 bases: &bases,
             };
@@ -368,6 +375,7 @@ impl Checker<'_> {
             report: self.report,
             references: self.references,
             userlists: self.uses,
+            tables: self.tables,
             told: self.told,
             bases: &self.global.bases,
         }
@@ -570,6 +578,10 @@ impl Checker<'_> {
         let uses = self.uses.borrow();
         let lists = uses.iter().skip(uses_before).map(|used| used.list.clone());
         draft.auth_lists.extend(lists);
+        // Who says no name means the proxy's own table.
+        let mut tables = self.tables.borrow_mut();
+        let own = tables.extract_if(.., |used| used.name.is_none());
+        draft.stick.own_uses.extend(own);
     }
 }
 

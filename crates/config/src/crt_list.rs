@@ -196,6 +196,7 @@ fn own_policy(
         references: &RefCell::default(),
         bases: &bases,
         userlists: &RefCell::default(),
+        tables: &RefCell::default(),
         told: &RefCell::<BTreeSet<String>>::default(),
     };
     let mut draft = BindDraft::of_tls(bind.clone());

@@ -11,6 +11,7 @@ use crate::expr::{Condition, Format};
 use crate::keywords::SectionKind;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::cookie::PersistenceDraft;
+use crate::keywords::stick::StickDraft;
 use crate::model::{
     AgentAddress, Balancing, Bind, Captures, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
     RetryOn, Server, ServerTls, Source, StatsPage, UniqueId,
@@ -40,6 +41,7 @@ pub(crate) struct Draft {
     pub(crate) redirects: Vec<RequestRule>,
     pub(crate) log: LogDraft,
     pub(crate) stats: StatsDraft,
+    pub(crate) stick: StickDraft,
     /// Userlists that its expressions name.
     pub(crate) auth_lists: Vec<Arc<str>>,
     /// Where options that need `mode http` were given, for the warning when it is not.
@@ -221,6 +223,7 @@ impl Draft {
             redirects: Vec::new(),
             log: LogDraft::default(),
             stats: StatsDraft::default(),
+            stick: StickDraft::default(),
             auth_lists: Vec::new(),
             http_only: BTreeMap::new(),
         }
@@ -240,6 +243,7 @@ impl Draft {
         heir.proxy.id = None;
         heir.proxy.description = None;
         heir.back.checks.inherit();
+        heir.stick = self.stick.inherited();
         heir
     }
 

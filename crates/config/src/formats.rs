@@ -31,6 +31,7 @@ impl Formats {
             notices: &notices,
             references: &references,
             userlists: &userlists,
+            tables: &RefCell::default(),
         };
         let mut read = |text: &str| {
             let word = Word {

@@ -15,12 +15,14 @@ use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::own::RegistryDraft;
-use crate::keywords::{Bases, SectionKind, capture, server_agent, server_load, tls, userlist};
+use crate::keywords::{
+    Bases, SectionKind, capture, server_agent, server_load, stick, tls, userlist,
+};
 use crate::model::sequence::Sequence;
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, RuleList, Server,
-    ServerAddress, ServerTls, Target, UseBackend, Userlist,
+    ServerAddress, ServerTls, TableId, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -44,6 +46,7 @@ pub(crate) fn resolve(
     for (number, target) in drafts.global.global.log.iter_mut().enumerate() {
         target.number = number;
     }
+    let stick_tables = stick::resolve(&drafts.proxies, &drafts.table_uses, report);
     let formats = Formats::new(environment, report);
     let discovery = drafts.discovery.take().map(|draft| Discovery {
         backend: draft
@@ -58,6 +61,7 @@ pub(crate) fn resolve(
         .and_then(|draft| registry(draft, report));
     let userlists = userlists(&mut drafts, report);
     let mut config = Config {
+        stick_tables,
         userlists,
         discovery,
         registry,
@@ -78,6 +82,7 @@ pub(crate) fn resolve(
     tracking::resolve(&drafts.proxies, &mut config, report);
     config.global = drafts.global.global;
     give_userlists(&drafts.proxies, &mut config);
+    give_tables(&mut config);
     share_listen_rules(&mut config);
     number_log_targets(&mut config);
     let told = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Alert;
@@ -114,6 +119,17 @@ fn userlists(drafts: &mut Drafts, report: &mut Vec<Diagnostic>) -> Vec<Arc<Userl
     }
     userlist::check_uses(&drafts.auth_uses, &lists, &groups, report);
     lists
+}
+
+/// Each proxy gets its own stick table, which has its name.
+fn give_tables(config: &mut Config) {
+    let names = config.stick_tables.iter().map(|table| table.name.clone());
+    let ids: BTreeMap<Arc<str>, u16> = names.zip(0..).collect();
+    let fronts = config.frontends.iter_mut().map(|it| &mut it.proxy);
+    let backs = config.backends.iter_mut().map(|it| &mut it.proxy);
+    for proxy in fronts.chain(backs) {
+        proxy.stick_table = ids.get(&proxy.name).copied().map(TableId);
+    }
 }
 
 /// Each proxy gets the userlists that its own expressions name: for others nothing is ever proven. Frontends
@@ -383,6 +399,7 @@ fn backend(
         retry_on: draft.back.retry_on.clone(),
         http_reuse: draft.back.http_reuse,
         fullconn: draft.back.fullconn,
+        stick: draft.stick.rules.clone(),
         listen: draft.kind == SectionKind::Listen,
         ..Backend::default()
     };

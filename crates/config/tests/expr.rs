@@ -65,6 +65,7 @@ fn say(
         notices: &notices,
         references: &references,
         userlists: &RefCell::default(),
+        tables: &RefCell::default(),
     };
     let result = parse(&words(line), &context);
     let mut problems = notices.into_inner();
@@ -179,8 +180,8 @@ fn acls_that_are_refused() {
             "! pathq_beg: unknown fetch 'pathq_beg' | write 'pathq -m beg'",
         ),
         (
-            "x sc0_http_req_rate gt 10",
-            "! sc0_http_req_rate: fetch 'sc0_http_req_rate' is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "x bs.id gt 10",
+            "! bs.id: fetch 'bs.id' is not implemented yet | HAProxy knows it, tidegate does not yet",
         ),
         (
             "x distcc_param(a) 1",
@@ -495,6 +496,7 @@ fn backends_that_samples_name_are_reported() {
         notices: &notices,
         references: &references,
         userlists: &RefCell::default(),
+        tables: &RefCell::default(),
     };
     format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
     let references = references.into_inner();

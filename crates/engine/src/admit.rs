@@ -6,6 +6,7 @@ use config::model::{LogLevel, TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
 use routing::format::NoVariables;
 use routing::sample::{ConnectionFacts, Facts, Memory, NoMemory, Value};
+use routing::stick::Tables;
 use routing::variables::Held;
 
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::counters::Count;
 use crate::figures::Asker;
 use crate::listen::pace;
 use crate::serve::Accepted;
+use crate::session::EarlyTables;
 use crate::site::FrontendState;
 use crate::stream::Stream;
 use crate::variables;
@@ -33,6 +35,7 @@ pub(crate) fn connection(
             std::slice::from_ref(rule),
             &accepted.facts,
             frontend,
+            &accepted.room,
             worker,
         ) {
             None => {}
@@ -69,7 +72,7 @@ pub(crate) fn session<'r>(
         return None;
     }
     let refused = |action: &&TcpAction| matches!(action, TcpAction::Reject | TcpAction::SilentDrop);
-    let action = judge(rules, facts, frontend, worker).filter(refused)?;
+    let action = judge(rules, facts, frontend, room, worker).filter(refused)?;
     let what = match action {
         TcpAction::Reject => Count::DeniedSessions,
         _ => Count::DeniedRequests,
@@ -82,8 +85,10 @@ fn judge<'r>(
     rules: &'r [TcpRule],
     connection: &ConnectionFacts,
     frontend: &FrontendState,
+    room: &Room,
     worker: &Worker,
 ) -> Option<&'r TcpAction> {
+    let tables = room.tables();
     let process = Asker {
         worker,
         frontend,
@@ -98,7 +103,11 @@ fn judge<'r>(
         frontend: frontend.name(),
         backend: None,
         server_tls: None,
-        memory: &Admission { connection, worker },
+        memory: &Admission {
+            connection,
+            tables,
+            worker,
+        },
         process: &process,
         now: clock::wall(),
         random: fastrand::u64(..),
@@ -112,6 +121,7 @@ fn judge<'r>(
 /// What is remembered of a connection that is no session yet: its variables, and those of the process.
 struct Admission<'a> {
     connection: &'a ConnectionFacts,
+    tables: EarlyTables<'a>,
     worker: &'a Worker,
 }
 
@@ -135,6 +145,10 @@ impl Memory for Admission<'_> {
     }
 
     fn want_login(&self) {}
+
+    fn tables(&self) -> &dyn Tables {
+        &self.tables
+    }
 
     fn variable(&self, name: &VarName) -> Held {
         variables::get(name, None, self.connection, &self.worker.shared)

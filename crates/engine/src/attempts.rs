@@ -93,6 +93,14 @@ impl<'a> Attempts<'a> {
         self.preferred = server;
     }
 
+    /// The session belongs to a server, by a stick table.
+    pub(crate) fn stick_to(&mut self, server: Arc<ServerState>) {
+        // One that is down is looked past, as with cookies, unless `option persist` says otherwise.
+        if server.health().is_up() || self.backend.conf().persist {
+            self.bound = Some(server);
+        }
+    }
+
     /// The session belongs to a server, by its cookie.
     pub(crate) fn follow(&mut self, persisted: &Persisted) {
         self.bound = persisted.server.clone();

@@ -10,6 +10,7 @@ use config::expr::Flags;
 use config::model::{ConnectionMode, ForwardFor};
 use routing::format;
 use routing::rules::Answer;
+use routing::stick::Counted;
 use wire::h1::{self, BodyLength};
 use wire::head::{Method, RequestHead, ResponseHead};
 use wire::ws::Upgrade;
@@ -25,6 +26,7 @@ use crate::redir;
 use crate::retry::Kept;
 use crate::session::Session;
 use crate::site::BackendState;
+use crate::sticking;
 use crate::tunnels::Arrived;
 use crate::upstream::former::Wanted;
 use crate::worker::Worker;
@@ -45,10 +47,18 @@ pub(crate) async fn forward(
     worker: &Rc<Worker>,
 ) -> Forwarded {
     let persisted = cookie::read(&mut request, backend);
+    let bound = persisted.as_ref().is_some_and(|it| it.server.is_some());
+    let mut sticking = {
+        let Request { head, session, .. } = &*request;
+        sticking::look_up(session, &session.facts(Some(head), None), backend, bound)
+    };
     prepare_head(&mut request, backend);
     let mut attempts = Attempts::new(backend);
     if let Some(persisted) = &persisted {
         attempts.follow(persisted);
+    }
+    if let Some(server) = sticking.as_mut().and_then(|it| it.server.take()) {
+        attempts.stick_to(server);
     }
     attempts.prefer(client.former.preferred(backend));
     let mut kept = Kept::of(&request, backend, worker);
@@ -65,6 +75,9 @@ pub(crate) async fn forward(
             }
         };
         worker.shared.note_routed();
+        if let Some(sticking) = &sticking {
+            sticking.store(&request.session);
+        }
         prepare_for_server(&mut request, &server, backend);
         let retried_statuses = attempts.retried_statuses();
         let outcome = run_exchange(
@@ -163,6 +176,9 @@ async fn broken_off(client: &mut Client, request: Box<Request>, failure: Failure
     if failure.is_servers() {
         request.session.count_at_both(Count::ResponseErrors);
     }
+    if failure.is_servers() || failure.status == Some(502) {
+        request.session.count_tracked(Counted::Failures, 1);
+    }
     if failure.unframed {
         // An orderly end would pass for the whole of it.
         client.cut = true;
@@ -246,7 +262,12 @@ struct Rewriter<'a> {
 impl Rewriter<'_> {
     fn apply(&self, head: &mut ResponseHead, session: &Session) -> Option<Instead> {
         session.note_response(head);
+        session.blame(head.status);
         let instead = answers::respond(head, session);
+        if !self.backend.conf().stick.store_response.is_empty() {
+            let facts = session.facts(None, Some(head));
+            sticking::store_response(session, &facts, self.backend);
+        }
         if instead.is_none() {
             if let Some(persisted) = self.persisted {
                 cookie::answer(persisted, self.backend, self.method, head, session);

@@ -64,6 +64,8 @@ pub mod snapshot;
 mod socket;
 mod spread;
 mod stats;
+mod stick;
+mod sticking;
 mod stream;
 mod timing;
 mod tls;

@@ -35,6 +35,7 @@ use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, Site};
 use crate::snapshot::ControlStatus;
 use crate::spread::Spread;
+use crate::stick::StickTables;
 use crate::tls::reload::Reloading;
 use crate::tls::{Common, NodeTls, ServerTlsConfig, Shelf};
 use crate::worker;
@@ -346,6 +347,7 @@ impl Bound {
                 has_followers: has_followers(&self.config),
                 backends,
             }),
+            stick: StickTables::new(&self.config, clock),
             started: crate::clock::wall(),
             clock,
             variables: self.variables(),

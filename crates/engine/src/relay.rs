@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::model::Mode;
+use routing::content::Content;
+use routing::sample::Facts;
 
 use crate::attempts::{Attempts, NoServer};
 use crate::client::Client;
@@ -16,6 +18,7 @@ use crate::rdp;
 use crate::serve;
 use crate::session::{Early, Session};
 use crate::site::BackendState;
+use crate::sticking;
 use crate::tunnels::Arrived;
 use crate::upstream::former::{Former, Wanted};
 use crate::worker::Worker;
@@ -86,8 +89,14 @@ async fn open(
 ) {
     let inspected = session.record.elapsed();
     let mut attempts = Attempts::new(backend);
-    if let Some(persisted) = rdp::read(&session, backend) {
-        attempts.follow(&persisted);
+    let persisted = rdp::read(&session, backend);
+    if let Some(persisted) = &persisted {
+        attempts.follow(persisted);
+    }
+    let bound = persisted.is_some_and(|it| it.server.is_some());
+    let mut sticking = sticking::look_up(&session, &session.facts(None, None), backend, bound);
+    if let Some(server) = sticking.as_mut().and_then(|it| it.server.take()) {
+        attempts.stick_to(server);
     }
     let connected = attempts
         .connect(
@@ -110,6 +119,9 @@ async fn open(
         }
     };
     worker.shared.note_routed();
+    if let Some(sticking) = sticking {
+        sticking.store(&session);
+    }
     session.note_source(&server.stream);
     session.log_early(Early::default());
     let tcp = &backend.conf().proxy.tcp;
@@ -125,6 +137,14 @@ async fn open(
             Ok(answer) => answer,
             Err(by) => return session.finish(End::by(by, Stage::Data)),
         };
+        if !backend.conf().stick.store_response.is_empty() {
+            let facts = session.facts(None, None);
+            let content = Content {
+                response: Some(server.buffer.bytes()),
+                ..Content::default()
+            };
+            sticking::store_response(&session, &Facts { content, ..facts }, backend);
+        }
         match answer {
             Answer::Pass => {}
             Answer::Close => return deliver(client, server, session, worker).await,

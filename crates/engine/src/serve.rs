@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use config::model::{BackendId, Mode, Proxy};
 use routing::rules::{Outcome as Ruled, Stopped};
 use routing::sample::{ConnectionFacts, Memory as _};
+use routing::stick::Counted;
 
 use crate::admit;
 use crate::client::{After, Client, Request};
@@ -174,6 +175,8 @@ async fn tarpit(
     // Its time stands where that of a queue does; that of the request is not told, as in HAProxy.
     request.session.record.request = None;
     let side = if left { Side::Client } else { Side::Proxy };
+    // Once when it was held back, once now that it is denied, as in HAProxy.
+    request.session.count_tracked(Counted::Errors, 1);
     // It may have closed its own direction alone: it is told all the same, as HAProxy does it.
     let after = client.reply(&mut request, answer).await;
     request.session.finish(End::by(side, Stage::Tarpit));
@@ -338,6 +341,7 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
         Ruled::Continue => Applied::Passed,
         Ruled::Unproven(position) => Applied::Unproven(position),
         Ruled::Stop(Stopped::Tarpit(answer)) => {
+            request.session.count_tracked(Counted::Errors, 1);
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);
@@ -346,6 +350,7 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
             Applied::Ended(Verdict::Tarpit { answer, wait })
         }
         Ruled::Stop(Stopped::Deny(answer)) => {
+            request.session.count_tracked(Counted::Errors, 1);
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);

@@ -4,10 +4,12 @@ mod captures;
 mod line;
 mod logging;
 mod resting;
+mod tracking;
 
 pub(crate) use line::Early;
 pub(crate) use logging::Scratch;
 pub(crate) use resting::Resting;
+pub(crate) use tracking::Early as EarlyTables;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -21,6 +23,7 @@ use routing::balance::ServerKey;
 use routing::content::Content;
 use routing::rules::Answer;
 use routing::sample::ServerTlsFacts;
+use routing::stick::Counted;
 use smallvec::SmallVec;
 use wire::head::Fields;
 
@@ -353,6 +356,7 @@ impl Session {
     pub(crate) fn count_in(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
         self.count_bytes(Count::BytesIn, bytes as u64);
+        self.count_tracked(Counted::BytesIn, bytes as u64);
     }
 
     /// Bytes that came from the client so far.
@@ -364,6 +368,7 @@ impl Session {
     pub(crate) fn count_out(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
         self.count_bytes(Count::BytesOut, bytes as u64);
+        self.count_tracked(Counted::BytesOut, bytes as u64);
     }
 
     fn count_bytes(&self, what: Count, bytes: u64) {

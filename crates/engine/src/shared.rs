@@ -19,6 +19,7 @@ use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
 use crate::spread::Spread;
+use crate::stick::StickTables;
 use crate::tls::reload::Reloading;
 use crate::worker::Message;
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Variables of the process.
     pub(crate) variables: routing::variables::ProcessVariables,
+    /// Stick tables.
+    pub(crate) stick: StickTables,
     /// Process-wide counts.
     pub(crate) counters: Counters,
     /// Client connections now.

@@ -1,6 +1,6 @@
 //! One thread of the data path: its runtime, its buffers, its connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use routing::balance::ServerKey;
 use routing::sample::ConnectionFacts;
+use routing::stick::Counted;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
@@ -22,10 +23,11 @@ use crate::listen::{self, Complaints, Listener};
 use crate::listener::ListenerPlace;
 use crate::panics::{endless, vital};
 use crate::places::{Owed, Places};
-use crate::session::Scratch;
+use crate::session::{EarlyTables, Scratch};
 use crate::shared::Shared;
 use crate::site::{BackendKey, FrontendState};
 use crate::spread::Handed;
+use crate::stick::{self, Both, Tracking};
 use crate::tunnels::{self, Tunnels};
 use crate::upstream::pool::IdlePool;
 
@@ -156,11 +158,13 @@ impl Connection {
     /// Makes what belongs to a session alone as small as can be; `Err`: it belongs to another one, too.
     pub(crate) fn rest(self: Rc<Self>) -> Result<(ConnectionFacts, RestingConnection), Rc<Self>> {
         let it = Rc::try_unwrap(self)?;
+        let (room, tracking) = it.room.rest();
         let resting = RestingConnection {
             frontend: it.frontend,
             handshake: it.handshake,
             peer: it.peer,
-            room: it.room.rest(),
+            room,
+            tracking,
         };
         Ok((it.facts, resting))
     }
@@ -171,7 +175,7 @@ impl Connection {
         resting: RestingConnection,
         worker: &Rc<Worker>,
     ) -> Rc<Self> {
-        let room = Room::wake(resting.room, worker, &resting.frontend);
+        let room = Room::wake(resting.room, resting.tracking, worker, &resting.frontend);
         Rc::new(Self {
             worker: worker.clone(),
             frontend: resting.frontend,
@@ -180,6 +184,11 @@ impl Connection {
             peer: resting.peer,
             room,
         })
+    }
+
+    /// What is tracked of it, whatever its requests do.
+    pub(crate) fn tracking(&self) -> Ref<'_, Tracking> {
+        self.room.tracking.borrow()
     }
 
     /// Its place at its listener, where that is counted on its own.
@@ -198,6 +207,8 @@ pub(crate) struct RestingConnection {
     pub(crate) peer: Option<SocketAddr>,
     /// Its places.
     pub(crate) room: RestingRoom,
+    /// What is tracked of it.
+    pub(crate) tracking: Tracking,
 }
 
 /// Places in the limits of process and frontend, and the gauges that show them.
@@ -206,6 +217,8 @@ pub(crate) struct Room {
     frontend: Arc<FrontendState>,
     tls: bool,
     listener: Option<ListenerPlace>,
+    /// What is tracked of it in stick tables.
+    tracking: RefCell<Tracking>,
     /// None: all of it is left to who has made it rest.
     places: Option<Held>,
 }
@@ -246,27 +259,30 @@ impl Room {
             frontend: frontend.clone(),
             tls: false,
             listener: listener.map(|it| ListenerPlace::enter(it, writer)),
+            tracking: RefCell::default(),
             places: Some(Held::Places(places)),
         }
     }
 
     /// Makes it as small as can be for a connection that has nothing to do.
-    pub(crate) fn rest(mut self) -> RestingRoom {
+    pub(crate) fn rest(mut self) -> (RestingRoom, Tracking) {
         let owed = match self.places.take() {
             Some(Held::Places(places)) => places.owe(),
             Some(Held::Owed(owed)) => owed,
             None => Owed::default(),
         };
-        RestingRoom {
+        let resting = RestingRoom {
             listener: self.listener.take(),
             owed,
             tls: self.tls,
-        }
+        };
+        (resting, self.tracking.take())
     }
 
     /// The other way round.
     pub(crate) fn wake(
         resting: RestingRoom,
+        tracking: Tracking,
         worker: &Rc<Worker>,
         frontend: &Arc<FrontendState>,
     ) -> Self {
@@ -275,6 +291,7 @@ impl Room {
             frontend: frontend.clone(),
             tls: resting.tls,
             listener: resting.listener,
+            tracking: RefCell::new(tracking),
             places: Some(Held::Owed(resting.owed)),
         }
     }
@@ -286,6 +303,23 @@ impl Room {
         if let Some(listener) = &self.listener {
             listener.count(writer, what, 1);
         }
+    }
+
+    /// Tables as rules see them before there is a session.
+    pub(crate) fn tables(&self) -> EarlyTables<'_> {
+        EarlyTables {
+            stick: &self.worker.shared.stick,
+            tracking: &self.tracking,
+            own: self.frontend.conf().proxy.stick_table,
+        }
+    }
+
+    fn count_tracked(&self, what: Counted, count: u64) {
+        let tracked = Both {
+            connection: &self.tracking.borrow(),
+            request: None,
+        };
+        tracked.count(what, count);
     }
 
     /// The connection is TLS.
@@ -301,13 +335,16 @@ impl Room {
 
     /// The connection is ready for requests.
     pub(crate) fn into_connection(
-        self,
+        mut self,
         facts: ConnectionFacts,
         handshake: Duration,
         peer: Option<SocketAddr>,
     ) -> Rc<Connection> {
         let writer = self.worker.index;
         self.frontend.counters.add(writer, Count::Sessions, 1);
+        if !self.tracking.get_mut().is_empty() {
+            self.count_tracked(Counted::Sessions, 1);
+        }
         self.into_unfit_connection(facts, handshake, peer)
     }
 
@@ -388,6 +425,7 @@ async fn work(
             tokio::join!(
                 tunnels.expire_all(&worker),
                 worker.idle.sweep_every(SWEEP),
+                sweep_tables(&worker),
                 tick()
             );
         }))
@@ -427,6 +465,18 @@ async fn work(
     relaying.abort();
     // A hard stop: they are still taken off the books.
     worker.tunnels.end_all(&worker);
+}
+
+/// Runs for ever, where there are stick tables.
+async fn sweep_tables(worker: &Worker) {
+    let tables = &worker.shared.stick;
+    if tables.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        tokio::time::sleep(stick::SWEEP).await;
+        tables.sweep(worker.index, worker.shared.workers);
+    }
 }
 
 /// Runs for ever: see [`TICK`].

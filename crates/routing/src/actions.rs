@@ -4,6 +4,7 @@ use config::model::{Action, VarSource};
 
 use crate::format::{self, Variables};
 use crate::sample::{self, Facts};
+use crate::stick;
 use crate::value::Value;
 use crate::variables;
 
@@ -28,5 +29,7 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
         }
         Action::Nothing => {}
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
+        Action::Track(rule) => stick::track(rule, facts),
+        Action::ChangeCounter(rule) => stick::change(rule, facts),
     }
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+pub use config::model::Period;
+
 /// A point in time, in milliseconds since any beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);
@@ -27,23 +29,6 @@ fn duration_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a rate is counted over: one millisecond at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Period(u32);
-
-impl Period {
-    /// None of nothing, and of more than the 49 days that HAProxy's own milliseconds can count.
-    pub fn new(length: Duration) -> Option<Period> {
-        let millis = u32::try_from(length.as_millis()).ok()?;
-        (millis > 0).then_some(Period(millis))
-    }
-
-    /// Its length in milliseconds, as `show table` writes it.
-    pub fn millis(self) -> u32 {
-        self.0
-    }
-}
-
 /// How often something happened lately. The period is kept by whoever asks, since it is the same for all
 /// entries of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +41,7 @@ pub struct Rate {
 impl Rate {
     /// It happened so many times more. Beyond 2^32 in a period it stays there.
     pub fn add(&mut self, count: u32, period: Period, now: Millis) {
-        let length = u64::from(period.0);
+        let length = u64::from(period.millis());
         let elapsed = now.0.saturating_sub(self.begun.0);
         if elapsed >= 2 * length {
             *self = Rate {
@@ -76,7 +61,7 @@ impl Rate {
     /// How often it happened during the last period, by now. One single event does not fade: it counts until
     /// its period and the next one are over, as in HAProxy, where it would else flap.
     pub fn read(&self, period: Period, now: Millis) -> u32 {
-        let length = u64::from(period.0);
+        let length = u64::from(period.millis());
         let elapsed = now.0.saturating_sub(self.begun.0);
         let (current, previous, left) = match elapsed {
             _ if elapsed < length => (self.current, self.previous, length - elapsed),

@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::expr::{Constant, Fetch, Named, Recalled, Sample, Side, TimeUnit, VarName};
+use config::expr::{
+    Constant, EntryOf, Fetch, Named, Recalled, Sample, Side, TableAsk, TableFetch, TimeUnit,
+    VarName,
+};
 use config::model::LogLevel;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
@@ -16,6 +19,7 @@ use crate::content::{self, Content};
 use crate::convert;
 use crate::fields::{self, Pairs};
 use crate::process::{self, Process};
+use crate::stick::{NoTables, Tables};
 use crate::value::leading_int;
 use crate::variables::{Held, Store};
 
@@ -92,6 +96,11 @@ pub trait Memory {
     /// Gives a variable a value, or takes it away; `false`: there is no room for it.
     fn set_variable(&self, _: &VarName, _: Option<Value<'static>>) -> bool {
         false
+    }
+
+    /// The stick tables, and what of them the session tracks.
+    fn tables(&self) -> &dyn Tables {
+        &NoTables
     }
 }
 
@@ -379,7 +388,24 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::Recalled(what) => facts.memory.recall(*what),
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),
+        Fetch::Table(fetch) => on_table(fetch, facts),
         fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
+    }
+}
+
+/// What is asked of a stick table. An address without an entry has not done anything yet.
+fn on_table(fetch: &TableFetch, facts: &Facts<'_>) -> Option<Value<'static>> {
+    let tables = facts.memory.tables();
+    match (fetch.of, &fetch.table) {
+        (EntryOf::Counter(counter), table) => match fetch.ask {
+            TableAsk::Tracked if table.is_none() => Some(Value::Bool(tables.is_tracking(counter))),
+            ask => tables.ask_tracked(counter, table.as_ref(), ask),
+        },
+        (EntryOf::Source, Some(table)) => {
+            let key = address_of(facts.connection.src)?;
+            tables.ask_key(table, &key, fetch.ask)?
+        }
+        (EntryOf::Source, None) => None,
     }
 }
 

@@ -173,7 +173,12 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// The keyword they belong to.
+    /// The keyword they belong to, as it is written.
+    pub(super) fn owner(&self) -> String {
+        self.owner.clone()
+    }
+
+    /// Where that stands.
     pub(super) fn span(&self) -> Span {
         self.span
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::content::{self, ContentFetch};
+use crate::expr::tables;
 use crate::expr::tls::{
     self, CertificatePart, TlsFetch,
     Whose::{Client, Ours},
@@ -83,12 +84,17 @@ impl Row {
 
 /// The fetch of that name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.names.contains(&name))
+    let written_out = ROWS.iter().find(|row| row.names.contains(&name));
+    written_out.or_else(|| {
+        let kind = tables::fetch_kind(name)?;
+        TABLE_ROWS.iter().find(|row| row.kind == kind)
+    })
 }
 
 /// All names, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().flat_map(|row| row.names).copied()
+    let written_out = ROWS.iter().flat_map(|row| row.names).copied();
+    written_out.chain(tables::fetch_names())
 }
 
 const fn row(names: &'static [&'static str], kind: Kind, needs: Needs, build: Build) -> Row {
@@ -266,6 +272,17 @@ static ROWS: &[Row] = &[
     row(&["res.cook_cnt", "scook_cnt"], Int, ResponseHead, Cookie(Fetch::CookCnt)),
     row(&["res.cook_val", "scook_val"], Int, ResponseHead, Cookie(Fetch::CookVal)),
 ];
+
+/// Fetches on stick tables, by their types: [`tables`] knows their names.
+static TABLE_ROWS: [Row; 3] = [
+    row(&[], Int, Session, With(on_table)),
+    row(&[], Bool, Session, With(on_table)),
+    row(&[], Str, Session, With(on_table)),
+];
+
+fn on_table(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    tables::fetch(&arguments.owner(), arguments, context)
+}
 
 fn request_capture(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
     slot(arguments).map(|slot| Fetch::Recalled(Recalled::RequestCapture(slot)))

@@ -18,6 +18,7 @@ mod regexes;
 pub mod sample;
 pub mod sets;
 mod state;
+mod tables;
 mod tls;
 mod vars;
 
@@ -30,6 +31,7 @@ use crate::diagnostics::Diagnostic;
 use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
+pub(crate) use converters::castable;
 pub use converters::crypto::{Cipher, Crypto, JwtKey, PublicKey};
 pub use converters::date::TimeFormat;
 pub use converters::encoding::{Chunks, Encoding};
@@ -48,6 +50,8 @@ pub use state::{
     BackendFigure, FrontendFigure, ProcessFigure, Reference, Referred, ServerFigure, ServerPath,
     StateFetch,
 };
+pub(crate) use tables::COUNTERS_MAX;
+pub use tables::{EntryOf, TableAsk, TableFetch, TableLookup, TableRef, TableUse};
 pub use tls::{CertificatePart, NamePart, TlsFetch, Whose};
 pub(crate) use vars::conditions as conditions_of_set;
 pub use vars::{SetWhen, VarName, VarScope};
@@ -66,6 +70,8 @@ pub struct Context<'a> {
     pub references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name (`http_auth(x)`), for the same check.
     pub userlists: &'a RefCell<Vec<AuthUse>>,
+    /// Stick tables that expressions name, likewise.
+    pub tables: &'a RefCell<Vec<TableUse>>,
 }
 
 /// An expression that names a userlist.
@@ -313,6 +319,8 @@ pub enum Fetch {
     SslCCaErr,
     /// Certificates (`ssl_c_s_dn`, `ssl_f_serial` …).
     Tls(TlsFetch),
+    /// Stick tables (`sc0_conn_cnt`, `src_get_gpc0(table)` …).
+    Table(TableFetch),
     /// `fc_err`: 0, or what went wrong with the client's connection before its first request.
     FcErr,
     /// `fc_err_str`: the same in words.
@@ -480,6 +488,8 @@ pub enum Converter {
     },
     /// `add`, `sub`, `mul`, `div`, `mod`, `and`, `or`, `xor`.
     Arithmetic(Operator, IntOperand),
+    /// `table_…`, `in_table`: the sample is the key.
+    Table(TableLookup),
     /// `neg`.
     Negate,
     /// `cpl`: the bits turned round.

@@ -49,21 +49,10 @@ const FETCHES: &str = "
     spoe.engine-id waiting_entity
 ";
 
-/// Families of fetches on stick tables: a prefix, and one of [`TABLE_FETCHES`].
-const TABLE_PREFIXES: [&str; 5] = ["sc_", "sc0_", "sc1_", "sc2_", "src_"];
-
-/// What the fetches on stick tables are called behind their prefix (manual 7.3.3).
-const TABLE_FETCHES: &str = "
-    bytes_in_rate bytes_out_rate clr_gpc clr_gpc0 clr_gpc1 conn_cnt conn_cur conn_rate get_gpc
-    get_gpc0 get_gpc1 get_gpt get_gpt0 glitch_cnt glitch_rate gpc0_rate gpc1_rate gpc_rate
-    http_err_cnt http_err_rate http_fail_cnt http_fail_rate http_req_cnt http_req_rate inc_gpc
-    inc_gpc0 inc_gpc1 kbytes_in kbytes_out key sess_cnt sess_rate tracked trackers updt_conn_cnt
-";
-
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).
 const CONVERTERS: &str = "
-    51d.single da-csv-conv debug eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan in_table
-    ip.data ip.df ip.dst ip.fp ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver jwt_decrypt_cert
+    51d.single da-csv-conv debug eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan ip.data
+    ip.df ip.dst ip.fp ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver jwt_decrypt_cert
     jwt_decrypt_jwk jwt_decrypt_secret map map_beg map_beg_int map_beg_ip map_beg_key
     map_beg_str map_bin map_bin_int map_bin_ip map_bin_key map_bin_str map_dir map_dir_int
     map_dir_ip map_dir_key map_dir_str map_dom map_dom_int map_dom_ip map_dom_key map_dom_str
@@ -72,15 +61,9 @@ const CONVERTERS: &str = "
     map_len_int map_len_ip map_len_key map_len_str map_match map_match_output map_reg
     map_reg_int map_reg_ip map_reg_key map_reg_str map_regm map_regm_int map_regm_ip
     map_regm_key map_regm_str map_str map_str_int map_str_ip map_str_key map_str_str map_sub
-    map_sub_int map_sub_ip map_sub_key map_sub_str table_bytes_in_rate table_bytes_out_rate
-    table_clr_gpc table_clr_gpc0 table_clr_gpc1 table_conn_cnt table_conn_cur table_conn_rate
-    table_expire table_glitch_cnt table_glitch_rate table_gpc table_gpc0 table_gpc0_rate
-    table_gpc1 table_gpc1_rate table_gpc_rate table_gpt table_gpt0 table_http_err_cnt
-    table_http_err_rate table_http_fail_cnt table_http_fail_rate table_http_req_cnt
-    table_http_req_rate table_idle table_inc_gpc table_inc_gpc0 table_inc_gpc1 table_kbytes_in
-    table_kbytes_out table_server_id table_sess_cnt table_sess_rate table_trackers tcp.dst
-    tcp.flags tcp.options.mss tcp.options.sack tcp.options.tsopt tcp.options.tsval
-    tcp.options.wscale tcp.options.wsopt tcp.options_list tcp.seq tcp.src tcp.win when
+    map_sub_int map_sub_ip map_sub_key map_sub_str tcp.dst tcp.flags tcp.options.mss
+    tcp.options.sack tcp.options.tsopt tcp.options.tsval tcp.options.wscale tcp.options.wsopt
+    tcp.options_list tcp.seq tcp.src tcp.win when
 ";
 
 /// What a name is used as.
@@ -100,36 +83,19 @@ impl Role {
 
     fn known(self, name: &str) -> bool {
         match self {
-            Self::Fetch => {
-                FETCHES.split_whitespace().any(|known| known == name) || is_table_fetch(name)
-            }
+            Self::Fetch => FETCHES.split_whitespace().any(|known| known == name),
             Self::Converter => CONVERTERS.split_whitespace().any(|known| known == name),
         }
     }
 }
 
-fn is_table_fetch(name: &str) -> bool {
-    let behind = |prefix: &&str| name.strip_prefix(*prefix);
-    TABLE_PREFIXES
-        .iter()
-        .filter_map(behind)
-        .any(|rest| TABLE_FETCHES.split_whitespace().any(|known| known == rest))
-}
-
 /// Names HAProxy has and no table of ours, for the reference.
 pub(super) fn missing(role: Role) -> impl Iterator<Item = String> {
-    let (list, families) = match role {
-        Role::Fetch => (FETCHES, &TABLE_PREFIXES[..]),
-        Role::Converter => (CONVERTERS, &[][..]),
+    let list = match role {
+        Role::Fetch => FETCHES,
+        Role::Converter => CONVERTERS,
     };
-    let family = |prefix: &&'static str| {
-        let prefix = *prefix;
-        TABLE_FETCHES
-            .split_whitespace()
-            .map(move |name| format!("{prefix}{name}"))
-    };
-    let alone = list.split_whitespace().map(str::to_owned);
-    alone.chain(families.iter().flat_map(family))
+    list.split_whitespace().map(str::to_owned)
 }
 
 /// Why a name that is in no table of ours cannot be used.

@@ -2,7 +2,7 @@
 //!
 //! A row is all it takes to give an action to a rule set: its parser, and carrying it out, are shared.
 
-use super::{Scope, Status, capture};
+use super::{Scope, Status, capture, stick};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Stage, VarName, VarScope};
@@ -100,12 +100,31 @@ const CONTENTS: Sets = Sets::of(&[
     HTTP_AFTER,
 ]);
 
+/// Those that come before a response goes to the client.
+const BEFORE_THE_END: Sets = Sets::of(&[
+    TCP_CONNECTION,
+    TCP_SESSION,
+    TCP_REQUEST,
+    HTTP_REQUEST,
+    HTTP_RESPONSE,
+]);
+
 pub(crate) const ACTIONS: &[Row] = &[
+    row("sc-add-gpc", EVERYWHERE, change_counter),
+    row("sc-inc-gpc", EVERYWHERE, change_counter),
+    row("sc-inc-gpc0", EVERYWHERE, change_counter),
+    row("sc-inc-gpc1", EVERYWHERE, change_counter),
+    row("sc-set-gpt", EVERYWHERE, change_counter),
+    row("sc-set-gpt0", EVERYWHERE, change_counter),
     row("set-log-level", CONTENTS, |_, _, args, _| {
         capture::log_level(args).map(Action::SetLogLevel)
     }),
     row("set-var", WITH_CHECKS, set_var),
     row("set-var-fmt", WITH_CHECKS, set_var_format),
+    // And so on, as far as `tune.stick-counters` goes: see `find`.
+    row("track-sc0", BEFORE_THE_END, track),
+    row("track-sc1", BEFORE_THE_END, track),
+    row("track-sc2", BEFORE_THE_END, track),
     row("unset-var", WITH_CHECKS, |word, set, _, scope| {
         let (name, when) = in_parentheses(word)?;
         if let Some((text, span)) = when.first() {
@@ -118,9 +137,13 @@ pub(crate) const ACTIONS: &[Row] = &[
 
 /// The row of an action of that name in a rule set.
 pub(crate) fn find(base: &str, set: RuleSet) -> Option<&'static Row> {
+    let further = base.strip_prefix("track-sc").is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let name = if further { "track-sc0" } else { base };
     ACTIONS
         .iter()
-        .find(|row| row.name == base && row.sets.contains(set))
+        .find(|row| row.name == name && row.sets.contains(set))
 }
 
 /// The names of all of them in a rule set, for suggestions.
@@ -145,6 +168,28 @@ pub(crate) fn read(
         status => Err(super::verdict(row.name, status, word.span)
             .unwrap_or_else(|| Diagnostic::alert(word.span, "not implemented yet"))),
     }
+}
+
+/// `track-sc0 EXPR [table NAME]`.
+fn track(
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let track = stick::track(word, args, scope, set.stage)?;
+    Ok(Action::Track(Box::new(track)))
+}
+
+/// `sc-inc-gpc(INDEX,COUNTER)` and its like.
+fn change_counter(
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let change = stick::counter_change(word, args, scope, set.stage)?;
+    Ok(Action::ChangeCounter(Box::new(change)))
 }
 
 /// `set-var(NAME[,COND]…) EXPR`.

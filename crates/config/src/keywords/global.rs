@@ -2,6 +2,7 @@
 
 use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
 use super::server_health::choice;
+use super::stick;
 use super::{
     Bases, Keyword, Scope, Status, accepted, accepted_either_way, common, implemented, invertible,
     log, not_in_force, not_yet, refused, sockets, translated, verdict,
@@ -9,6 +10,7 @@ use super::{
 use crate::Surroundings as _;
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
+use crate::expr::COUNTERS_MAX;
 use crate::lexer::Word;
 use crate::model::{Account, Global, MultiQueue};
 use crate::values::{Unit, limit, next_duration, next_number, size};
@@ -175,6 +177,12 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.tune.vars.txn = Some(variables_max(args)?);
         args.end()
     }),
+    implemented("http-err-codes", (), |draft, args, _| {
+        stick::statuses(&mut draft.global.blamed_statuses.errors, args)
+    }),
+    implemented("http-fail-codes", (), |draft, args, _| {
+        stick::statuses(&mut draft.global.blamed_statuses.failures, args)
+    }),
     implemented("tune.http.maxhdr", (), |draft, args, _| {
         draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
         args.end()
@@ -191,6 +199,12 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     implemented("tune.maxrewrite", (), |draft, args, _| {
         let word = args.required("a number of bytes")?;
         draft.global.tune.maxrewrite = size(word, args.keyword, 0..=BUFSIZE_MAX)? as usize;
+        args.end()
+    }),
+    implemented("tune.stick-counters", (), |draft, args, _| {
+        let counters = next_number(args, 0..=u64::from(COUNTERS_MAX))?;
+        draft.bases.stick_counters = Some(counters);
+        draft.global.tune.stick_counters = counters;
         args.end()
     }),
     implemented("uid", (), |draft, args, _| {
@@ -565,7 +579,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         (),
         "certificates are not made on the fly",
     ),
-    accepted("tune.stick-counters", (), "there are no stick tables yet"),
     accepted("tune.streams-elasticity", (), NO_HTTP2),
     accepted("tune.takeover-other-tg-connections", (), THREADS),
     accepted("tune.zlib.memlevel", (), NO_ZLIB),
@@ -639,8 +652,6 @@ pub(crate) const MISSING: &[Entry] = &[
     not_yet("h1-case-adjust", ()),
     not_yet("h1-case-adjust-file", ()),
     not_yet("harden.reject-privileged-ports.tcp", ()),
-    not_yet("http-err-codes", ()),
-    not_yet("http-fail-codes", ()),
     refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-prepend-path", (), NO_LUA, NO_LUA_INSTEAD),

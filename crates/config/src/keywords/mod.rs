@@ -41,6 +41,7 @@ pub(crate) mod server_load;
 pub(crate) mod sockets;
 pub(crate) mod stats;
 pub(crate) mod stats_socket;
+pub(crate) mod stick;
 pub(crate) mod tcp_rules;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
@@ -58,7 +59,7 @@ use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{AuthUse, Context, Reference, Stage};
+use crate::expr::{AuthUse, Context, Reference, Stage, TableUse};
 use crate::lexer::Word;
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -255,6 +256,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name.
     pub(crate) userlists: &'a RefCell<Vec<AuthUse>>,
+    /// Stick tables that expressions and rules name.
+    pub(crate) tables: &'a RefCell<Vec<TableUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
     pub(crate) bases: &'a Bases,
     /// Keywords of which it was told already that they are not in force.
@@ -282,8 +285,17 @@ pub(crate) struct Bases {
     pub(crate) server_verify_none: bool,
     /// Sections `http-errors`, all of the file.
     pub(crate) error_sections: BTreeMap<Arc<str>, errors::ErrorSection>,
+    /// `tune.stick-counters`.
+    pub(crate) stick_counters: Option<u8>,
     /// `tune.bufsize`, bytes, when it was given: the longest error page.
     pub(crate) bufsize: Option<usize>,
+}
+
+impl Bases {
+    /// Counters that may be tracked at once.
+    pub(crate) fn stick_counters(&self) -> u8 {
+        self.stick_counters.unwrap_or(crate::model::STICK_COUNTERS)
+    }
 }
 
 impl Scope<'_> {
@@ -308,6 +320,7 @@ impl Scope<'_> {
             notices: self.report,
             references: self.references,
             userlists: self.userlists,
+            tables: self.tables,
         }
     }
 }
@@ -393,6 +406,7 @@ pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
     errors::KEYWORDS,
     filters::KEYWORDS,
     stats::KEYWORDS,
+    stick::KEYWORDS,
     log::KEYWORDS,
     removed::KEYWORDS,
 ];

@@ -100,11 +100,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("force-be-switch", FRONT_ONLY),
     not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),
-    not_yet("stick match", BACK_ONLY),
-    not_yet("stick on", BACK_ONLY),
-    not_yet("stick store-request", BACK_ONLY),
-    not_yet("stick store-response", BACK_ONLY),
-    not_yet("stick-table", PROXIES),
     not_yet("use-server", BACK_ONLY),
 ];
 

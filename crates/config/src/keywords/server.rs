@@ -16,7 +16,6 @@ type Parse = ParameterParse<ServerDraft>;
 
 const QUICK: &str = "it would only make things faster";
 const POOL: &str = "each worker has idle connections of its own, and takes none from another";
-const NO_COOKIE: &str = "there is no stickiness to leave out";
 const DEFAULT: &str = "it is the default";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
@@ -143,6 +142,12 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("maxconn", server_load::maxconn),
     implemented("maxqueue", server_load::maxqueue),
     implemented("minconn", server_load::minconn),
+    implemented("non-stick", |draft, _, _| {
+        flag(&mut draft.server.non_stick, true)
+    }),
+    implemented("stick", |draft, _, _| {
+        flag(&mut draft.server.non_stick, false)
+    }),
     implemented("no-backup", |draft, _, _| {
         flag(&mut draft.server.backup, false)
     }),
@@ -287,7 +292,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
     accepted("no-sni-auto", 0, DEFAULT),
-    accepted("non-stick", 0, NO_COOKIE),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
     accepted(
@@ -295,7 +299,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         0,
         "TLS 1.3 has none and it is never asked for",
     ),
-    accepted("stick", 0, NO_COOKIE),
     not_yet("check-pool-conn-name", 1),
     not_yet("check-sni-auto", 0),
     not_yet("check-via-socks4", 0),

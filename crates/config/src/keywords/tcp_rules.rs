@@ -69,13 +69,7 @@ const SILENT_DROP: (&str, Parse) = ("silent-drop", |_, args, _| {
 const CONNECTION: Set = Set {
     set: common::TCP_CONNECTION,
     actions: &[ACCEPT, REJECT, SILENT_DROP, ("expect-proxy", expect_proxy)],
-    others: &[
-        "do-log",
-        "expect-netscaler-cip",
-        "sc-*",
-        "set-*",
-        "track-sc*",
-    ],
+    others: &["do-log", "expect-netscaler-cip", "set-*"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.connection,
 };
@@ -83,7 +77,7 @@ const CONNECTION: Set = Set {
 const SESSION: Set = Set {
     set: common::TCP_SESSION,
     actions: &[ACCEPT, REJECT, SILENT_DROP],
-    others: &["attach-srv", "do-log", "sc-*", "set-*", "track-sc*"],
+    others: &["attach-srv", "do-log", "set-*"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.session,
 };
@@ -101,10 +95,8 @@ const REQUEST: Set = Set {
         "do-log",
         "do-resolve",
         "ot-group",
-        "sc-*",
         "send-spoe-group",
         "set-*",
-        "track-sc*",
         "use-service",
     ],
     allowed: |_| true,
@@ -119,7 +111,7 @@ const RESPONSE: Set = Set {
         SILENT_DROP,
         ("close", |_, _, _| Ok(TcpAction::Close)),
     ],
-    others: &["do-log", "ot-group", "sc-*", "send-spoe-group", "set-*"],
+    others: &["do-log", "ot-group", "send-spoe-group", "set-*"],
     allowed: Draft::is_back,
     rules: |tcp| &mut tcp.response,
 };

@@ -1,7 +1,7 @@
 //! Actions that rules of several sets have in common (manual 4.3).
 
 use crate::expr::{Format, Sample, SetWhen, VarName};
-use crate::model::LogLevel;
+use crate::model::{Amount, CounterChange, LogLevel, Track};
 
 /// What rules of more than one set can do alike.
 #[derive(Debug, Clone)]
@@ -14,6 +14,10 @@ pub enum Action {
     Nothing,
     /// `set-log-level`.
     SetLogLevel(LogLevel),
+    /// `track-sc0` and its like.
+    Track(Box<Track>),
+    /// `sc-inc-gpc` and its like.
+    ChangeCounter(Box<CounterChange>),
 }
 
 /// A variable and what it becomes.
@@ -43,6 +47,11 @@ impl Action {
             Self::SetVar(set) => match &set.value {
                 VarSource::Sample(sample) => Some(sample),
                 VarSource::Format(_) => None,
+            },
+            Self::Track(track) => Some(&track.key),
+            Self::ChangeCounter(change) => match &change.by {
+                Amount::Sample(sample) => Some(sample),
+                Amount::Number(_) => None,
             },
             Self::UnsetVar(_) | Self::SetLogLevel(_) | Self::Nothing => None,
         }

@@ -24,6 +24,7 @@ mod rules;
 pub mod sequence;
 mod server;
 mod stats;
+mod stick;
 mod tcp_rules;
 mod tls;
 mod users;
@@ -59,6 +60,11 @@ pub use rules::{
 };
 pub use server::{MappedHost, MappedPort, Server, ServerAddress, ServerTls, Tracked, Weight};
 pub use stats::{Secret, StatsPage};
+pub use stick::{
+    Amount, BlamedStatuses, CounterChange, DataType, ELEMENTS_MAX, GeneralSlot, KeyType,
+    LEN_DEFAULT, LayoutError, Period, STICK_COUNTERS, STORES_MAX, ServerKeyKind, StatusSet,
+    StickRule, StickRules, StickTable, Stored, TableId, Track, check_stored,
+};
 pub use tcp_rules::{TcpAction, TcpRule, TcpRules};
 pub use tls::{
     BindTls, CertificateSource, ClientVerify, ExtraFiles, GlobalTls, Group, IgnoredErrors,
@@ -75,6 +81,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// Backends, and the back half of each `listen`, in file order.
     pub backends: Vec<Backend>,
+    /// Stick tables, in file order.
+    pub stick_tables: Vec<StickTable>,
     /// Sections `userlist`, in file order.
     pub userlists: Vec<Arc<Userlist>>,
     /// Where the node list comes from: section `discovery` (our own; the environment fills the rest).
@@ -134,6 +142,8 @@ pub struct Global {
     pub runtime_api: RuntimeApi,
     /// TLS of the whole process.
     pub tls: GlobalTls,
+    /// `http-err-codes` and `http-fail-codes`.
+    pub blamed_statuses: BlamedStatuses,
     /// Bounds of `tune.*`.
     pub tune: Tune,
     /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the
@@ -159,6 +169,8 @@ pub struct Tune {
     pub maxrewrite: usize,
     /// `tune.http.maxhdr`: headers in a message. Default 101.
     pub http_maxhdr: usize,
+    /// `tune.stick-counters`: what a connection, or a request, may track at once. Default 3.
+    pub stick_counters: u8,
     /// `tune.listener.multi-queue`. Default `on`.
     pub multi_queue: MultiQueue,
     /// `tune.vars.…-max-size`. Default none.
@@ -196,6 +208,7 @@ impl Default for Tune {
             bufsize: 16384,
             maxrewrite: 1024,
             http_maxhdr: 101,
+            stick_counters: STICK_COUNTERS,
             multi_queue: MultiQueue::default(),
             vars: VarLimits::default(),
         }

@@ -8,7 +8,7 @@ use super::sequence::Sequence;
 use super::{
     BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpReuse, KeepAlive,
     Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server, ServerTls,
-    StatsPage, TcpRules, UniqueId, Userlist,
+    StatsPage, StickRules, TableId, TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -54,6 +54,8 @@ pub struct Proxy {
     pub tcp: TcpRules,
     /// `stats …`, when any line of it was given and it is not disabled.
     pub stats: Option<StatsPage>,
+    /// Its stick table.
+    pub stick_table: Option<TableId>,
     /// Userlists that its expressions name.
     pub userlists: Vec<Arc<Userlist>>,
     /// `log`, `option httplog` and friends.
@@ -237,6 +239,8 @@ pub struct Backend {
     pub persist_rdp_cookie: Option<Arc<str>>,
     /// `force-persist` and `ignore-persist`, in order.
     pub persist_rules: Vec<PersistRule>,
+    /// `stick …`.
+    pub stick: StickRules,
     /// Whether this is half of a `listen`.
     pub listen: bool,
 }

@@ -61,6 +61,8 @@ pub struct Server {
     pub id: Option<u32>,
     /// `cookie`: what stands for it in the cookie of its backend.
     pub cookie: Option<Arc<str>>,
+    /// `non-stick`: entries of stick tables never name it.
+    pub non_stick: bool,
     /// `redir`: where GET and HEAD are sent in its stead, before the path.
     pub redir: Option<Arc<str>>,
 }

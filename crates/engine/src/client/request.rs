@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use config::model::Timeouts;
+use routing::stick::Counted;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, HeadScanner, Parsed};
 use wire::head::{RequestHead, Version};
 use wire::ws::{self, Upgrade};
@@ -37,6 +38,7 @@ impl Client {
         match self.read_request().await {
             Ok(request) => {
                 self.requests += 1;
+                request.session.count_tracked(Counted::Requests, 1);
                 Some(request)
             }
             Err(NoRequest::Silent(end)) => {
@@ -49,6 +51,8 @@ impl Client {
                 session.count_at_frontend(Count::RequestErrors);
                 session.count_at_frontend(Count::Requests);
                 session.count_own_response(400);
+                session.count_tracked(Counted::Requests, 1);
+                session.count_tracked(Counted::Errors, 1);
                 session.finish(end);
                 None
             }
@@ -59,6 +63,11 @@ impl Client {
             }) => {
                 session.count_at_frontend(Count::RequestErrors);
                 session.count_at_frontend(Count::Requests);
+                session.count_tracked(Counted::Requests, 1);
+                // As in HAProxy, who is slow has made no mistake.
+                if end.side != Side::ClientTimeout {
+                    session.count_tracked(Counted::Errors, 1);
+                }
                 let mut answer = session.error_page(status, None);
                 if status == 426 {
                     // RFC 6455 section 4.4: the version that would be understood.

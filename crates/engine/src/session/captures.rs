@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use config::expr::{Recalled, VarName, VarScope};
 use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
 use routing::sample::{Memory, Value};
+use routing::stick::Tables;
 use routing::variables::{Held, Store};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::{Login, Session};
 use crate::counters::Count;
+use crate::stick::Tracking;
 use crate::stream::Stream;
 use crate::variables;
 
@@ -38,6 +40,8 @@ pub(super) struct Notes {
     pub(super) source: Option<SocketAddr>,
     /// Variables of the request.
     variables: Store,
+    /// What is tracked of the request.
+    pub(super) tracking: Tracking,
     /// Version of the response as the server sent it.
     response_version: Option<Version>,
 }
@@ -56,7 +60,7 @@ impl Session {
     }
 
     /// Takes a note.
-    fn note<T>(&self, write: impl FnOnce(&mut Notes) -> T) -> T {
+    pub(super) fn note<T>(&self, write: impl FnOnce(&mut Notes) -> T) -> T {
         write(self.notes.borrow_mut().get_or_insert_default())
     }
 
@@ -270,6 +274,10 @@ impl Memory for Session {
 
     fn status(&self) -> Option<u16> {
         self.record.status
+    }
+
+    fn tables(&self) -> &dyn Tables {
+        self
     }
 
     fn keep_of_request(&self, slot: usize, value: &[u8]) {

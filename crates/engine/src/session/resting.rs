@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use config::model::Timeouts;
 use routing::balance::ServerKey;
 use routing::sample::{ConnectionError, ConnectionFacts, ServerTlsFacts, TlsFacts};
+use routing::stick::Counted;
 use routing::variables::Store;
 
 use super::captures::Notes;
@@ -20,6 +21,7 @@ use crate::counters::{Count, Counters};
 use crate::end::Side;
 use crate::server::ServerState;
 use crate::site::{BackendKey, BackendState, FrontendState};
+use crate::stick::{Both, Tracking};
 use crate::worker::{Connection, RestingConnection, RestingRoom, Worker};
 
 /// A session at rest. It must be woken to end: what it occupies is given back by nobody else.
@@ -68,6 +70,8 @@ struct Rare {
     server_tls: Option<ServerTlsFacts>,
     variables: Option<Box<Store>>,
     notes: Option<Box<Notes>>,
+    /// What is tracked of the connection.
+    tracking: Tracking,
     /// A place on another server than the last one tried.
     slot: Option<Slot>,
     server_queue: u64,
@@ -167,6 +171,7 @@ impl Session {
             server_tls,
             variables: facts.variables.into_inner(),
             notes: notes.into_inner(),
+            tracking: connection.tracking,
             slot: other,
             server_queue: record.server_queue,
             backend_queue: record.backend_queue,
@@ -210,7 +215,7 @@ impl Rare {
         let queued = self.server_queue != 0 || self.backend_queue != 0;
         let tls = self.tls.is_some() || self.server_tls.is_some();
         let failed = self.error != ConnectionError::None;
-        let kept = self.variables.is_some();
+        let kept = self.variables.is_some() || !self.tracking.is_empty();
         let some = kept || self.peer.is_some() || self.notes.is_some() || self.slot.is_some();
         (queued || tls || failed || some).then(|| Box::new(self))
     }
@@ -234,6 +239,7 @@ impl Resting {
             handshake,
             peer: rare.peer.or_else(|| src.filter(|_| self.has_peer)),
             room: self.room,
+            tracking: rare.tracking,
         };
         let slot = match (&self.backend, &self.server) {
             (Some(backend), Some(server)) if self.placed => Some(Slot::wake(backend, server)),
@@ -280,13 +286,25 @@ impl Resting {
     /// Counts bytes that came from the client.
     pub(crate) fn count_in(&mut self, bytes: usize, writer: usize) {
         self.bytes_in += bytes as u64;
+        self.count_tracked(Counted::BytesIn, bytes as u64);
         self.count_bytes(Count::BytesIn, bytes as u64, writer);
     }
 
     /// Counts bytes that go to the client.
     pub(crate) fn count_out(&mut self, bytes: usize, writer: usize) {
         self.bytes_out += bytes as u64;
+        self.count_tracked(Counted::BytesOut, bytes as u64);
         self.count_bytes(Count::BytesOut, bytes as u64, writer);
+    }
+
+    fn count_tracked(&self, what: Counted, bytes: u64) {
+        if let Some(rare) = &self.rare {
+            let tracked = Both {
+                connection: &rare.tracking,
+                request: rare.notes.as_deref().map(|notes| &notes.tracking),
+            };
+            tracked.count(what, bytes);
+        }
     }
 
     fn count_bytes(&self, what: Count, bytes: u64, writer: usize) {

@@ -73,6 +73,13 @@ fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> O
             Value::made(text)
         }
         Converter::IpMask(v4, v6) => Value::Addr(masked(value.to_addr()?, *v4, *v6)?),
+        Converter::Table(lookup) => {
+            let found = facts
+                .memory
+                .tables()
+                .ask_key(&lookup.table, &value, lookup.ask)?;
+            found.or(lookup.otherwise.map(Value::Int))?
+        }
         Converter::Length => Value::Int(value.to_text().len() as i64),
         Converter::NetworkOrder => {
             let number = value.to_int()? as u32;

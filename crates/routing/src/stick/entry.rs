@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::key::KeyType;
 use super::layout::{Field, Kind};
 use crate::rates::{Millis, Rate};
+use config::model::KeyType;
 
 /// An entry, as it is.
 #[derive(Debug, Clone, Copy)]
@@ -83,18 +83,9 @@ impl Entry<'_> {
         self.expires().is_some_and(|at| at <= now)
     }
 
-    /// What is kept there, a rate as it is by now.
+    /// DataType is kept there, a rate as it is by now.
     pub fn get(&self, field: Field, now: Millis) -> u64 {
-        let Some(words) = self.data.get(field.words()) else {
-            return 0;
-        };
-        match (field.kind(), words) {
-            (Kind::Count(_), [count]) => *count,
-            (Kind::Rate(period), [begun, counts]) => {
-                u64::from(Rate::from_words([*begun, *counts]).read(period, now))
-            }
-            _ => 0,
-        }
+        read(self.data, field, now)
     }
 
     /// Whether all of these do.
@@ -122,6 +113,11 @@ pub struct EntryMut<'t> {
 impl<'t> EntryMut<'t> {
     pub(super) fn new(data: &'t mut [u64]) -> EntryMut<'t> {
         EntryMut { data }
+    }
+
+    /// What is kept there, a rate as it is by now.
+    pub fn get(&self, field: Field, now: Millis) -> u64 {
+        read(self.data, field, now)
     }
 
     /// So much more. Counters of 32 bits begin again at 0 behind their largest value, as HAProxy's do; a rate
@@ -169,13 +165,26 @@ impl<'t> EntryMut<'t> {
     }
 }
 
+fn read(data: &[u64], field: Field, now: Millis) -> u64 {
+    let Some(words) = data.get(field.words()) else {
+        return 0;
+    };
+    match (field.kind(), words) {
+        (Kind::Count(_), [count]) => *count,
+        (Kind::Rate(period), [begun, counts]) => {
+            u64::from(Rate::from_words([*begun, *counts]).read(period, now))
+        }
+        _ => 0,
+    }
+}
+
 /// Filters of one `show table`, at most (management guide, "show table": four by default).
 pub const FILTERS_MAX: usize = 4;
 
 /// `data.<type> <operator> <value>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter {
-    /// What is compared.
+    /// DataType is compared.
     pub field: Field,
     /// How.
     pub operator: Operator,

@@ -3,57 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `type` (manual 11.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyType {
-    /// `ip`, `ipv4`.
-    Ip,
-    /// `ipv6`.
-    Ipv6,
-    /// `integer`: 32 bits.
-    Integer,
-    /// `string len N`: longer ones are cut.
-    String(u16),
-    /// `binary len N`: longer ones are cut, shorter ones filled up with zeros.
-    Binary(u16),
-}
-
-/// Length of strings and blocks that are declared without one, in bytes.
-pub const LEN_DEFAULT: u16 = 32;
-
-impl KeyType {
-    /// The type by its name; strings and blocks of the default length. `None`: there is no such type.
-    pub fn named(name: &str) -> Option<KeyType> {
-        Some(match name {
-            "ip" | "ipv4" => KeyType::Ip,
-            "ipv6" => KeyType::Ipv6,
-            "integer" => KeyType::Integer,
-            "string" => KeyType::String(LEN_DEFAULT),
-            "binary" => KeyType::Binary(LEN_DEFAULT),
-            _ => return None,
-        })
-    }
-
-    /// Its name, as `show table` writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyType::Ip => "ip",
-            KeyType::Ipv6 => "ipv6",
-            KeyType::Integer => "integer",
-            KeyType::String(_) => "string",
-            KeyType::Binary(_) => "binary",
-        }
-    }
-
-    /// Bytes of the longest key.
-    pub(super) fn len_max(self) -> usize {
-        match self {
-            KeyType::Ip | KeyType::Integer => 4,
-            KeyType::Ipv6 => 16,
-            KeyType::String(len) | KeyType::Binary(len) => usize::from(len),
-        }
-    }
-}
+use config::model::KeyType;
 
 /// What a key is made of, and what of one is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

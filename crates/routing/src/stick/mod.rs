@@ -14,6 +14,7 @@
 //! entry by itself. An entry that is tracked (an open WebSocket's, say) neither expires nor makes room for
 //! another one, and its time begins when it is let go: in HAProxy, it can expire under a long tunnel.
 
+mod ask;
 mod entry;
 mod key;
 mod layout;
@@ -24,9 +25,13 @@ mod tests;
 
 use std::time::Duration;
 
+pub use ask::{Counted, NoTables, Tables, change, meant, track};
+pub use config::model::{
+    DataType, ELEMENTS_MAX, KeyType, LEN_DEFAULT, LayoutError, StickTable as Settings, Stored,
+};
 pub use entry::{Entry, EntryMut, FILTERS_MAX, Filter, KeyShown, Operator};
-pub use key::{Key, KeyType, LEN_DEFAULT, Sample};
-pub use layout::{ELEMENTS_MAX, Field, LayoutError, Stored, What};
+pub use key::{Key, Sample};
+pub use layout::Field;
 pub use shard::{Reference, Removal, Shard};
 
 use layout::Layout;
@@ -39,21 +44,6 @@ pub const SHARDS_MAX: usize = 64;
 /// few entries would fall unevenly.
 const SHARD_SIZE_MIN: usize = 4096;
 
-/// What a declaration says (manual 4.2, "stick-table").
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// `type`.
-    pub key: KeyType,
-    /// `size`: entries, at most.
-    pub size: u32,
-    /// `expire`: how long an entry is kept from when it was last refreshed; `None`: until there is no room.
-    pub expire: Option<Duration>,
-    /// `nopurge`: a full table takes nothing new, in place of forgetting what would expire first.
-    pub nopurge: bool,
-    /// `store`, in its order.
-    pub store: Vec<Stored>,
-}
-
 /// A table as declared. Its shards are made and kept by the caller.
 #[derive(Debug)]
 pub struct Table {
@@ -64,6 +54,9 @@ pub struct Table {
     layout: Layout,
     seed: u64,
     shard_count: usize,
+    /// Where what is counted by itself is kept, by [`Counted`].
+    counted: [[Option<Field>; 2]; Counted::ALL.len()],
+    bytes_factor: u64,
 }
 
 impl Table {
@@ -72,12 +65,16 @@ impl Table {
     pub fn new(settings: &Settings, seed: u64) -> Result<Table, LayoutError> {
         let size = settings.size as usize;
         let shard_count = (size / SHARD_SIZE_MIN).clamp(1, SHARDS_MAX);
+        let layout = Layout::new(&settings.store)?;
         Ok(Table {
+            counted: Counted::ALL
+                .map(|(count, rate)| [layout.field(count, 0), layout.field(rate, 0)]),
+            bytes_factor: settings.bytes_factor.max(1).into(),
             key: settings.key,
             size,
             expire: settings.expire,
             nopurge: settings.nopurge,
-            layout: Layout::new(&settings.store)?,
+            layout,
             seed,
             shard_count,
         })
@@ -98,11 +95,11 @@ impl Table {
 
     /// Where something is kept; `None`: it is not stored. `index` counts the elements of `gpc`, `gpt` and
     /// `gpc_rate`, and is 0 for all else.
-    pub fn field(&self, what: What, index: usize) -> Option<Field> {
+    pub fn field(&self, what: DataType, index: usize) -> Option<Field> {
         self.layout.field(what, index)
     }
 
-    /// What is stored, in the order of the declaration.
+    /// DataType is stored, in the order of the declaration.
     pub fn stored(&self) -> &[Stored] {
         self.layout.stored()
     }
@@ -110,6 +107,11 @@ impl Table {
     /// The type of its keys.
     pub fn key_type(&self) -> KeyType {
         self.key
+    }
+
+    /// How long an entry is kept.
+    pub fn expire(&self) -> Option<Duration> {
+        self.expire
     }
 
     /// Entries, at most.

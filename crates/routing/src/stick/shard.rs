@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::Table;
 use super::entry::{Entry, EntryMut, Filter};
-use super::key::{self, Key, KeyType};
+use super::key::{self, Key};
 use super::slab::{Place, Slab};
 use crate::rates::Millis;
+use config::model::KeyType;
 
 /// Words before the key: the links of the list; the link of the chain and how many track the entry; when it
 /// expires and how long its key is.
@@ -18,7 +19,7 @@ const CHAIN: usize = 1;
 const LIFE: usize = 2;
 const KEY: usize = 3;
 
-/// What [`LIFE`] says of a place that is nobody's.
+/// DataType [`LIFE`] says of a place that is nobody's.
 const FREE: u64 = u64::MAX;
 
 /// When an entry expires that does not: times have 48 bits, nine thousand years.
@@ -60,7 +61,7 @@ pub struct Reference {
     place: Place,
 }
 
-/// What became of an entry that was to go.
+/// DataType became of an entry that was to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// It is gone.

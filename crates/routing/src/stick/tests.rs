@@ -1,4 +1,4 @@
-//! What a table promises: by cases, and beside a model that is a plain list.
+//! DataType a table promises: by cases, and beside a model that is a plain list.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rates::{Millis, Period};
 
-fn counter(what: What) -> Stored {
+fn counter(what: DataType) -> Stored {
     Stored {
         what,
         elements: 1,
@@ -15,14 +15,14 @@ fn counter(what: What) -> Stored {
     }
 }
 
-fn rate(what: What, millis: u64) -> Stored {
+fn rate(what: DataType, millis: u64) -> Stored {
     Stored {
         period: Period::new(Duration::from_millis(millis)),
         ..counter(what)
     }
 }
 
-fn array(what: What, elements: u8) -> Stored {
+fn array(what: DataType, elements: u8) -> Stored {
     Stored {
         elements,
         ..counter(what)
@@ -31,11 +31,18 @@ fn array(what: What, elements: u8) -> Stored {
 
 fn settings(key: KeyType, size: u32) -> Settings {
     Settings {
+        name: "clients".into(),
+        bytes_factor: 1,
+        server_key: Default::default(),
+        span: Default::default(),
         key,
         size,
         expire: Some(Duration::from_secs(60)),
         nopurge: false,
-        store: vec![counter(What::HttpReqCnt), rate(What::ConnRate, 10_000)],
+        store: vec![
+            counter(DataType::HttpReqCnt),
+            rate(DataType::ConnRate, 10_000),
+        ],
     }
 }
 
@@ -56,13 +63,13 @@ impl Single {
         }
     }
 
-    fn field(&self, what: What) -> Field {
+    fn field(&self, what: DataType) -> Field {
         self.table.field(what, 0).unwrap()
     }
 
     /// One request of this client; what is counted by now.
     fn request(&mut self, client: &str, now: u64) -> Option<u64> {
-        let (field, now) = (self.field(What::HttpReqCnt), Millis(now));
+        let (field, now) = (self.field(DataType::HttpReqCnt), Millis(now));
         let key = self.table.key(Sample::Bytes(client.as_bytes())).unwrap();
         self.shard.refresh(&key, now)?.add(field, 1, now);
         Some(self.shard.find(&key, now)?.get(field, now))
@@ -71,7 +78,7 @@ impl Single {
     fn requests(&self, client: &str, now: u64) -> Option<u64> {
         let key = self.table.key(Sample::Bytes(client.as_bytes())).unwrap();
         let entry = self.shard.find(&key, Millis(now))?;
-        Some(entry.get(self.field(What::HttpReqCnt), Millis(now)))
+        Some(entry.get(self.field(DataType::HttpReqCnt), Millis(now)))
     }
 
     fn track(&mut self, client: &str, now: u64) -> Option<Reference> {
@@ -156,7 +163,7 @@ fn without_expire_entries_stay_until_there_is_no_room() {
 fn what_is_tracked_neither_expires_nor_makes_room_nor_can_be_cleared() {
     let mut table = clients(2);
     let tunnel = table.track("a", 0).unwrap();
-    let field = table.field(What::HttpReqCnt);
+    let field = table.field(DataType::HttpReqCnt);
     table.shard.tracked_mut(&tunnel).add(field, 5, Millis(0));
     for now in 1..100 {
         assert_eq!(table.request(&format!("other-{now}"), now), Some(1));
@@ -199,7 +206,7 @@ fn entries_are_removed_cleared_by_filters_and_expired_in_steps() {
     assert_eq!(table.remove("client-4", 10), Removal::Removed);
     assert_eq!(table.remove("client-4", 10), Removal::Absent);
     let filter = |operator, value| Filter {
-        field: table.field(What::HttpReqCnt),
+        field: table.field(DataType::HttpReqCnt),
         operator,
         value,
     };
@@ -317,13 +324,13 @@ fn keys_that_differ_only_in_what_is_cut_or_filled_are_one() {
 
 #[test]
 fn every_data_type_is_kept_by_itself() {
-    let singles = What::NAMED.map(|(_, what)| what);
+    let singles = DataType::NAMED.map(|(_, what)| what);
     let legacy = [
-        What::Gpc0,
-        What::Gpc1,
-        What::Gpc0Rate,
-        What::Gpc1Rate,
-        What::Gpt0,
+        DataType::Gpc0,
+        DataType::Gpc1,
+        DataType::Gpc0Rate,
+        DataType::Gpc1Rate,
+        DataType::Gpt0,
     ];
     let store: Vec<Stored> = singles
         .into_iter()
@@ -356,33 +363,33 @@ fn every_data_type_is_kept_by_itself() {
     let kept: Vec<u64> = fields.iter().map(|field| entry.get(*field, now)).collect();
     assert_eq!(kept, (11..11 + fields.len() as u64).collect::<Vec<_>>());
     for (legacy, array, index) in [
-        (What::Gpc1, What::Gpc, 1),
-        (What::Gpt0, What::Gpt, 0),
-        (What::Gpc1Rate, What::GpcRate, 1),
+        (DataType::Gpc1, DataType::Gpc, 1),
+        (DataType::Gpt0, DataType::Gpt, 0),
+        (DataType::Gpc1Rate, DataType::GpcRate, 1),
     ] {
         assert_eq!(
             table.table.field(legacy, 0),
             table.table.field(array, index)
         );
     }
-    assert_eq!(table.table.field(What::Gpc, 3), None);
-    assert_eq!(table.table.field(What::ConnCnt, 1), None);
+    assert_eq!(table.table.field(DataType::Gpc, 3), None);
+    assert_eq!(table.table.field(DataType::ConnCnt, 1), None);
 }
 
 #[test]
 fn counters_of_32_bits_begin_again_and_never_fall_below_nothing() {
     let mut table = Single::new(&Settings {
         store: vec![
-            counter(What::Gpc0),
-            counter(What::BytesInCnt),
-            counter(What::ConnCur),
+            counter(DataType::Gpc0),
+            counter(DataType::BytesInCnt),
+            counter(DataType::ConnCur),
         ],
         ..settings(KeyType::Integer, 10)
     });
     let key = table.table.key(Sample::Integer(1)).unwrap();
     let now = Millis(0);
     let [gpc0, bytes, open] =
-        [What::Gpc0, What::BytesInCnt, What::ConnCur].map(|what| table.field(what));
+        [DataType::Gpc0, DataType::BytesInCnt, DataType::ConnCur].map(|what| table.field(what));
     let mut entry = table.shard.refresh(&key, now).unwrap();
     for field in [gpc0, bytes, open] {
         entry.set(field, u64::from(u32::MAX), now);
@@ -401,43 +408,43 @@ fn data_that_exclude_each_other_are_refused() {
     use LayoutError as E;
     for (store, error, said) in [
         (
-            vec![array(What::Gpc, 2), counter(What::Gpc0)],
-            E::Excludes(What::Gpc, What::Gpc0),
+            vec![array(DataType::Gpc, 2), counter(DataType::Gpc0)],
+            E::Excludes(DataType::Gpc, DataType::Gpc0),
             "'gpc0' cannot be stored beside 'gpc', whose elements it is",
         ),
         (
-            vec![counter(What::Gpt0), array(What::Gpt, 2)],
-            E::Excludes(What::Gpt, What::Gpt0),
+            vec![counter(DataType::Gpt0), array(DataType::Gpt, 2)],
+            E::Excludes(DataType::Gpt, DataType::Gpt0),
             "'gpt0' cannot be stored beside 'gpt', whose elements it is",
         ),
         (
-            vec![counter(What::ConnCnt), counter(What::ConnCnt)],
-            E::Twice(What::ConnCnt),
+            vec![counter(DataType::ConnCnt), counter(DataType::ConnCnt)],
+            E::Twice(DataType::ConnCnt),
             "'conn_cnt' is stored already",
         ),
         (
-            vec![counter(What::ConnRate)],
-            E::Period(What::ConnRate),
+            vec![counter(DataType::ConnRate)],
+            E::Period(DataType::ConnRate),
             "'conn_rate' needs a period",
         ),
         (
-            vec![rate(What::ConnCnt, 5)],
-            E::Period(What::ConnCnt),
+            vec![rate(DataType::ConnCnt, 5)],
+            E::Period(DataType::ConnCnt),
             "'conn_cnt' has no period",
         ),
         (
-            vec![array(What::Gpc, 0)],
-            E::Elements(What::Gpc),
+            vec![array(DataType::Gpc, 0)],
+            E::Elements(DataType::Gpc),
             "'gpc' has 1 to 100 elements",
         ),
         (
-            vec![array(What::Gpc, 101)],
-            E::Elements(What::Gpc),
+            vec![array(DataType::Gpc, 101)],
+            E::Elements(DataType::Gpc),
             "'gpc' has 1 to 100 elements",
         ),
         (
-            vec![array(What::ConnCnt, 2)],
-            E::Elements(What::ConnCnt),
+            vec![array(DataType::ConnCnt, 2)],
+            E::Elements(DataType::ConnCnt),
             "'conn_cnt' is one and no array",
         ),
     ] {
@@ -479,7 +486,7 @@ fn a_large_table_has_shards_that_hold_its_size_together() {
     assert_eq!(shards.iter().map(Shard::used).sum::<usize>(), 100_001);
 }
 
-/// What somebody does to a table.
+/// DataType somebody does to a table.
 #[derive(Debug, Clone)]
 enum Deed {
     Request(u8),
@@ -585,7 +592,7 @@ proptest! {
             ..settings(KeyType::String(4), size)
         });
         let mut model = Model { size: size as usize, nopurge, ..Model::default() };
-        let field = table.field(What::HttpReqCnt);
+        let field = table.field(DataType::HttpReqCnt);
         let (mut now, mut held) = (0, Vec::new());
         for (pause, deed) in deeds {
             now += pause;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
 use crate::expr::fetches::date_arguments;
+use crate::expr::tables;
 use crate::expr::{
     Context, Converter, IntOperand, Kind, Operator, Split, VarName, conditions_of_set, regexes,
 };
@@ -63,12 +64,17 @@ impl Row {
 
 /// The converter of that name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    rows().find(|row| row.name == name)
+    let written_out = rows().find(|row| row.name == name);
+    written_out.or_else(|| {
+        let kind = tables::converter_kind(name)?;
+        TABLE_ROWS.iter().find(|row| row.output == kind)
+    })
 }
 
 /// All names, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    rows().map(|row| row.name)
+    let written_out = rows().map(|row| row.name);
+    written_out.chain(tables::converter_names())
 }
 
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -101,7 +107,7 @@ const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row
 
 /// Whether a value of one type can become one of another (manual 7.1). Whether it does may depend
 /// on the value: not every text is an address.
-pub(super) fn castable(from: Kind, to: Kind) -> bool {
+pub(crate) fn castable(from: Kind, to: Kind) -> bool {
     // What has no type yet is known when it is there; what takes any takes all.
     !matches!(
         (from, to),
@@ -152,6 +158,17 @@ static ROWS: &[Row] = &[
     row("or", Int, Int, Calculate(Operator::Or)),
     row("xor", Int, Int, Calculate(Operator::Xor)),
 ];
+
+/// Converters on stick tables, by their types: [`tables`] knows their names. The key is made of the sample by
+/// the table, whose type it must become.
+static TABLE_ROWS: [Row; 2] = [
+    row("table_", Any, Int, With(on_table)),
+    row("in_table", Any, Bool, With(on_table)),
+];
+
+fn on_table(arguments: &mut Arguments, context: &Context<'_>) -> Result<Converter, Diagnostic> {
+    tables::converter(&arguments.owner(), arguments, context)
+}
 
 fn field(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
     split(arguments).map(Converter::Field)
