@@ -281,7 +281,7 @@ impl Run<'_> {
         self.control
             .open()
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
-        let runtime_api = RuntimeApi::open(&self.config).map_err(|problems| {
+        let runtime_api = RuntimeApi::open(&self.config, &sources::System).map_err(|problems| {
             for problem in problems {
                 self.speaker.alert(&problem);
             }

@@ -11,6 +11,7 @@ mod check;
 pub mod crt_list;
 pub mod diagnostics;
 mod draft;
+mod dynamic;
 mod environment;
 mod error_page;
 pub mod expr;
@@ -33,6 +34,7 @@ mod tracking;
 mod values;
 mod warnings;
 
+pub use dynamic::{dynamic_server, process_variable};
 pub use environment::COMPATIBLE_VERSION;
 pub use fleet::FLEET_BACKEND_DEFAULT;
 pub use keywords::tls::verify::error_name as verification_error;

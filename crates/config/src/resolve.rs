@@ -80,6 +80,7 @@ pub(crate) fn resolve(
         }
     }
     tracking::resolve(&drafts.proxies, &mut config, report);
+    config.bases = Arc::new(drafts.global.bases);
     config.global = drafts.global.global;
     give_userlists(&drafts.proxies, &mut config);
     give_tables(&mut config);
@@ -532,7 +533,7 @@ fn inherit<T: Clone>(own: &mut Option<T>, base: &Option<T>) {
 }
 
 /// A server with all parameters in their place.
-fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
+pub(crate) fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
     server_load::settle_limits(&mut server);
     server.tls_parameters = server_tls(draft, bases);

@@ -1,6 +1,7 @@
 //! Servers whose state is another server's (manual 5.2, "track"): a change goes down the chain.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use routing::health::{Change, Health};
 
@@ -33,7 +34,7 @@ pub(crate) fn root(site: &Site, server: &ServerState) -> Option<Arc<ServerState>
 /// Lets all who follow `server` know that it has changed.
 pub(crate) fn tell(shared: &Shared, backend: &BackendState, server: &ServerState) {
     let site = shared.site.load();
-    if !site.has_followers {
+    if !site.has_followers.load(Relaxed) {
         return;
     }
     for other in &site.backends {
@@ -59,7 +60,7 @@ pub(crate) fn catch_up(shared: &Shared, backend: &Arc<BackendState>, server: &Ar
 pub(crate) fn settle_all(shared: &Shared) {
     let site = shared.site.load();
     // Each round settles at least one more link of every chain.
-    let mut moved = site.has_followers;
+    let mut moved = site.has_followers.load(Relaxed);
     while moved {
         moved = false;
         for backend in &site.backends {

@@ -168,7 +168,12 @@ impl Handle {
             writers,
             now,
         };
+        let follows = server.track.is_some();
         let state = backend.add(server, tls, origin)?;
+        if follows {
+            let site = self.shared.site.load();
+            site.has_followers.store(true, Relaxed);
+        }
         backend.refresh(&state);
         manager::note_capacity(&self.shared, &backend);
         self.mind(Order::Mind(backend, state));

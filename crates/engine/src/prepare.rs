@@ -12,10 +12,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use config::diagnostics::Diagnostic;
 use config::model::{Backend, Config, Server};
-use routing::content::Content;
-use routing::process::NoProcess;
-use routing::sample::{ConnectionFacts, Facts, NoMemory};
-use routing::variables::{self, ProcessVariables};
+use routing::variables::ProcessVariables;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::Clock;
@@ -316,21 +313,7 @@ impl Bound {
         let process = ProcessVariables::default();
         let global = &self.config.global;
         if !global.variables.is_empty() {
-            let facts = Facts {
-                request: None,
-                response: None,
-                content: Content::default(),
-                connection: &ConnectionFacts::default(),
-                frontend: "",
-                backend: None,
-                server_tls: None,
-                memory: &NoMemory,
-                process: &NoProcess,
-                now: crate::clock::wall(),
-                random: fastrand::u64(..),
-                logins: None,
-            };
-            variables::begin(&process, &global.variables, &global.tune.vars, &facts);
+            crate::variables::set_of_process(&process, &global.variables, &global.tune.vars);
         }
         process
     }
@@ -344,7 +327,7 @@ impl Bound {
             site: ArcSwap::from_pointee(Site {
                 config: self.config.clone(),
                 frontends: self.frontends.clone(),
-                has_followers: has_followers(&self.config),
+                has_followers: has_followers(&self.config).into(),
                 backends,
             }),
             stick: StickTables::new(&self.config, clock),

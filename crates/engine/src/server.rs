@@ -1,5 +1,6 @@
 //! A server in force: what was configured, and the state that lives beside it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -76,6 +77,10 @@ pub(crate) struct ServerState {
     pub(crate) recheck: Notify,
     /// The next port of `source` to come from.
     pub(crate) next_port: AtomicU32,
+    /// Whether an operator has moved it to `moved`.
+    is_moved: AtomicBool,
+    /// Where an operator has moved it.
+    moved: ArcSwapOption<ServerAddress>,
     /// Address of a server given by name, once it resolved.
     resolved: ArcSwapOption<SocketAddr>,
 }
@@ -103,13 +108,17 @@ impl ServerState {
     ) -> Self {
         let initial = match &conf.check {
             None => Initial::Unchecked,
-            Some(_) if origin.dynamic => Initial::Down,
+            Some(_) if origin.dynamic && !conf.disabled => Initial::Down,
             Some(_) => Initial::Up,
         };
         let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
         let mut health = Health::new(check, initial, origin.now);
         if conf.disabled {
             health = health.start_in_maint(origin.now);
+            if origin.dynamic {
+                // An operator's: checks begin when they say so (`enable health`).
+                health.set_checks(false);
+            }
         }
         Self {
             key,
@@ -134,6 +143,8 @@ impl ServerState {
             hurry: Notify::new(),
             recheck: Notify::new(),
             next_port: AtomicU32::new(0),
+            is_moved: AtomicBool::new(false),
+            moved: ArcSwapOption::empty(),
             resolved: ArcSwapOption::empty(),
             conf,
         }
@@ -209,7 +220,25 @@ impl ServerState {
 
     /// Whether its address is known.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.name_to_resolve().is_none() || self.resolved.load().is_some()
+        self.name_to_resolve().is_none()
+            || self.resolved.load().is_some()
+            || self.is_moved.load(Relaxed)
+    }
+
+    /// Its address: of the configuration, or where an operator has moved it.
+    pub(crate) fn address(&self) -> Cow<'_, ServerAddress> {
+        if self.is_moved.load(Relaxed)
+            && let Some(moved) = self.moved.load_full()
+        {
+            return Cow::Owned(ServerAddress::clone(&moved));
+        }
+        Cow::Borrowed(&self.conf.address)
+    }
+
+    /// Moves it. Its backend must have new places for it, and its idle connections must go.
+    pub(crate) fn move_to(&self, address: ServerAddress) {
+        self.moved.store(Some(Arc::new(address)));
+        self.is_moved.store(true, Relaxed);
     }
 
     /// The name it was given by, and the port that goes with it.
@@ -246,7 +275,7 @@ impl ServerState {
     /// and where a client came to no address of which a part is needed.
     pub(crate) fn target(&self, client: Option<SocketAddr>) -> Option<Target> {
         let resolved = || self.resolved.load().as_deref().copied();
-        match &self.conf.address {
+        match &*self.address() {
             ServerAddress::Inet(address) => Some(Target::Inet(*address)),
             ServerAddress::Name(..) => resolved().map(Target::Inet),
             ServerAddress::Mapped(host, port) => {

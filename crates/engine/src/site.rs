@@ -30,7 +30,7 @@ pub(crate) struct Site {
     /// Frontends, as in the configuration.
     pub(crate) frontends: Vec<Arc<FrontendState>>,
     /// Whether any server's state is another one's.
-    pub(crate) has_followers: bool,
+    pub(crate) has_followers: AtomicBool,
     /// Backends, as in the configuration.
     pub(crate) backends: Vec<Arc<BackendState>>,
 }

@@ -180,7 +180,7 @@ pub(crate) fn server(state: &ServerState, site: &Site, ramps: bool, now: Duratio
     let unresolved = !state.is_resolved();
     ServerStats {
         name: state.conf.name.clone(),
-        address: state.conf.address.clone(),
+        address: state.address().into_owned(),
         status: if unresolved {
             "DOWN".into()
         } else {

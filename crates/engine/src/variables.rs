@@ -2,8 +2,11 @@
 //! of it, those of a request in the notes of its session. See [`routing::variables`].
 
 use config::expr::{VarName, VarScope};
-use routing::sample::{ConnectionFacts, Value};
-use routing::variables::{Held, Store, has_room};
+use config::model::{SetVar, VarLimits};
+use routing::content::Content;
+use routing::process::NoProcess;
+use routing::sample::{ConnectionFacts, Facts, NoMemory, Value};
+use routing::variables::{self, Held, ProcessVariables, Store, has_room};
 
 use crate::shared::Shared;
 
@@ -48,4 +51,24 @@ pub(crate) fn set(
         (_, None) => return false,
     }
     true
+}
+
+/// Sets variables of the process, one after the other: nothing is known but the time and they
+/// themselves.
+pub(crate) fn set_of_process(process: &ProcessVariables, set: &[SetVar], limits: &VarLimits) {
+    let facts = Facts {
+        request: None,
+        response: None,
+        content: Content::default(),
+        connection: &ConnectionFacts::default(),
+        frontend: "",
+        backend: None,
+        server_tls: None,
+        memory: &NoMemory,
+        process: &NoProcess,
+        now: crate::clock::wall(),
+        random: fastrand::u64(..),
+        logins: None,
+    };
+    variables::begin(process, set, limits, &facts);
 }

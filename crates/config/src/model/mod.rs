@@ -89,6 +89,8 @@ pub struct Config {
     pub discovery: Option<Discovery>,
     /// The embedded node registry: section `registry` (our own).
     pub registry: Option<Registry>,
+    /// What lines that come later (`add server`) are read with.
+    pub(crate) bases: Arc<crate::keywords::Bases>,
 }
 
 /// A backend, by its position in [`Config::backends`].

@@ -15,6 +15,7 @@ struct Info<'a> {
     process: &'a Process,
     listeners: u64,
     bytes_out: u64,
+    tls_reused: u64,
 }
 
 enum Value {
@@ -98,7 +99,7 @@ const LINES: &[Line] = &[
     Line(34, "MaxSslRate", "MMP", "u32", "The most TLS connections in a second", |_| number(0)),
     Line(35, "SslFrontendKeyRate", "MGP", "u32", "TLS keys for clients in the last second", |_| number(0)),
     Line(36, "SslFrontendMaxKeyRate", "MMP", "u32", "The most TLS keys for clients in a second", |_| number(0)),
-    Line(37, "SslFrontendSessionReuse_pct", "MGP", "u32", "Clients that resumed TLS, percent", |_| number(0)),
+    Line(37, "SslFrontendSessionReuse_pct", "MGP", "u32", "Clients that resumed TLS, percent", |info| number(info.tls_reused)),
     Line(38, "SslBackendKeyRate", "MRP", "u32", "TLS keys for servers in the last second", |_| number(0)),
     Line(39, "SslBackendMaxKeyRate", "MMP", "u32", "The most TLS keys for servers in a second", |_| number(0)),
     Line(40, "SslCacheLookups", "MCP", "u32", "Look-ups of TLS sessions", |_| number(0)),
@@ -145,10 +146,14 @@ const LINES: &[Line] = &[
 /// All lines.
 pub(super) fn write(snapshot: &Snapshot, form: Form, described: bool) -> String {
     let frontends = || snapshot.frontends.iter();
+    let handshakes: u64 = frontends().map(|it| it.traffic.tls_sessions).sum();
+    let resumed: u64 = frontends().map(|it| it.traffic.tls_resumed).sum();
     let info = Info {
         process: &snapshot.process,
         listeners: frontends().map(|it| it.binds.len() as u64).sum(),
         bytes_out: frontends().map(|it| it.traffic.bytes_out).sum(),
+        // Since start, where HAProxy's is of the last second.
+        tls_reused: resumed * 100 / handshakes.max(1),
     };
     let mut out = String::new();
     if form == Form::Json {

@@ -18,10 +18,12 @@ mod session_commands;
 mod sockets;
 mod stat;
 mod table;
+mod variables;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use config::Surroundings;
 use config::model::{Config, RuntimeApi as Settings};
 use engine::Handle;
 use tokio::runtime::{Builder, LocalOptions};
@@ -32,6 +34,7 @@ use self::sockets::Socket;
 /// The Runtime API of one program, its sockets open.
 pub struct RuntimeApi {
     config: Arc<Config>,
+    surroundings: &'static (dyn Surroundings + Sync),
     sockets: Vec<Socket>,
     startup: String,
 }
@@ -40,6 +43,8 @@ pub struct RuntimeApi {
 struct Api {
     handle: Handle,
     config: Arc<Config>,
+    /// Where lines that are added find variables and accounts.
+    surroundings: &'static (dyn Surroundings + Sync),
     /// Sockets as `show cli sockets` tells them.
     listed: Vec<String>,
     /// What was said while the program started.
@@ -57,13 +62,17 @@ impl Api {
 impl RuntimeApi {
     /// Opens the sockets: before `chroot` and a change of user, and before any thread starts (an
     /// inherited descriptor is duplicated). Fails with a sentence for each that cannot be opened.
-    pub fn open(config: &Arc<Config>) -> Result<Self, Vec<String>> {
+    pub fn open(
+        config: &Arc<Config>,
+        surroundings: &'static (dyn Surroundings + Sync),
+    ) -> Result<Self, Vec<String>> {
         let (sockets, problems) = sockets::open(&config.global.runtime_api);
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Self {
             config: config.clone(),
+            surroundings,
             sockets,
             startup: String::new(),
         })
@@ -85,6 +94,7 @@ impl RuntimeApi {
         let settings = &self.config.global.runtime_api;
         let places = usize::try_from(settings.maxconn).unwrap_or(usize::MAX);
         let shared = (handle, self.config.clone(), self.startup, places);
+        let surroundings = self.surroundings;
         thread.spawn(move || {
             let Ok(runtime) = Builder::new_current_thread()
                 .enable_all()
@@ -96,6 +106,7 @@ impl RuntimeApi {
             let api = Rc::new(Api {
                 handle,
                 config,
+                surroundings,
                 listed: sockets.iter().map(Socket::listed).collect(),
                 startup,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),

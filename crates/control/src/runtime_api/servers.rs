@@ -1,12 +1,33 @@
 //! Commands about servers (management.txt 9.3).
 
-use config::model::Weight;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use config::model::{MappedHost, MappedPort, ServerAddress, Weight};
 use engine::command::{Admin, Command, Forced};
 
 use super::answer::{Answer, Call};
 use super::table::{Row, changes, shows};
 
 pub(super) const ROWS: &[Row] = &[
+    changes(
+        "add server",
+        "<bk>/<srv>",
+        "create a new server",
+        add_server,
+    ),
+    changes(
+        "del server",
+        "<bk>/<srv>",
+        "remove a dynamically added server",
+        del_server,
+    ),
+    shows(
+        "wait",
+        "{-h|<delay_ms>} cond [args...]",
+        "wait the specified delay or condition",
+        wait,
+    ),
     changes(
         "disable server",
         "(DEPRECATED)",
@@ -160,6 +181,7 @@ fn set_server(call: &mut Call<'_>) -> Answer {
     let value = call.arg(2);
     match call.arg(1) {
         "weight" => set_weight(call, value),
+        "addr" => set_address(call),
         "state" => match value {
             "ready" => admin(call, Admin::Ready),
             "drain" => admin(call, Admin::Drain),
@@ -184,5 +206,189 @@ fn set_server(call: &mut Call<'_>) -> Answer {
             })
         }
         _ => Answer::error(SET_SERVER),
+    }
+}
+
+/// `add server <bk>/<srv> <addr> [parameters of a server line]`: it begins in maintenance.
+fn add_server(call: &mut Call<'_>) -> Answer {
+    let (backend, server) = match call.server() {
+        Ok(names) => names,
+        Err(refused) => return refused,
+    };
+    let config = &call.api.config;
+    let Some(conf) = config.backends.iter().find(|it| *it.proxy.name == *backend) else {
+        return Answer::error("No such backend.");
+    };
+    let tracked = call.args.iter().position(|word| word == "track");
+    if let Some(tracked) = tracked.and_then(|at| call.args.get(at + 1)) {
+        let (of, leader) = tracked.split_once('/').unwrap_or((backend, tracked));
+        if call.handle.server(of, leader).is_ok_and(|it| it.dynamic) {
+            return Answer::error(format!(
+                "unable to use {of}/{leader} for tracking as it is a dynamic server."
+            ));
+        }
+    }
+    let words: Vec<String> = std::iter::once(server.to_owned())
+        .chain(call.args[1..].iter().cloned())
+        .collect();
+    let made = match config::dynamic_server(config, conf, &words, call.api.surroundings) {
+        Ok(made) => made,
+        Err(why) => return Answer::error(why),
+    };
+    let added = call.handle.apply(Command::AddServer {
+        backend: backend.into(),
+        server: Box::new(made),
+    });
+    match added {
+        Ok(()) => Answer::info("New server registered."),
+        Err(refused) => Answer::refused(&refused),
+    }
+}
+
+/// Why a server cannot be removed now; `None`: it can.
+fn unremovable(handle: &engine::Handle, backend: &str, server: &str) -> Option<Answer> {
+    let it = match handle.server(backend, server) {
+        Ok(it) => it,
+        Err(refused) => return Some(Answer::refused(&refused)),
+    };
+    if it.admin != Admin::Maint {
+        return Some(Answer::error(
+            "Only servers in maintenance mode can be deleted.",
+        ));
+    }
+    if handle.is_followed(backend, server) == Ok(true) {
+        return Some(Answer::error(
+            "This server cannot be removed at runtime due to other configuration elements pointing to it.",
+        ));
+    }
+    None
+}
+
+fn del_server(call: &mut Call<'_>) -> Answer {
+    let (backend, server) = match call.server() {
+        Ok(names) => names,
+        Err(refused) => return refused,
+    };
+    if let Some(why) = unremovable(call.handle, backend, server) {
+        return why;
+    }
+    let removed = call.handle.apply(Command::RemoveServer {
+        backend: backend.into(),
+        server: server.into(),
+    });
+    match removed {
+        Ok(()) => Answer::info("Server deleted."),
+        Err(refused) => Answer::refused(&refused),
+    }
+}
+
+/// `wait <delay> [srv-removable <bk>/<srv>]`.
+fn wait(call: &mut Call<'_>) -> Answer {
+    if call.args.is_empty() {
+        return Answer::error("Expects a duration in milliseconds.");
+    }
+    let Some(limit) = config::parse_duration(call.arg(0), Duration::from_millis(1)) else {
+        return Answer::error("Invalid duration.");
+    };
+    if call.arg(1) != "srv-removable" {
+        return Answer::Wait {
+            limit,
+            until: Box::new(|_| None),
+            late: Box::new(Answer::info("Done.")),
+        };
+    }
+    let Some((backend, server)) = call.arg(2).split_once('/') else {
+        return Answer::error("Require 'backend/server'.");
+    };
+    let (backend, server) = (backend.to_owned(), server.to_owned());
+    let until = move |handle: &engine::Handle| match unremovable(handle, &backend, &server) {
+        Some(Answer::Message(gravity, text)) => {
+            Some(Answer::Message(gravity, format!("Failed. {text}").into()))
+        }
+        Some(other) => Some(other),
+        None => {
+            let it = handle.server(&backend, &server).ok()?;
+            (it.traffic.sessions == 0).then(|| Answer::info("Done."))
+        }
+    };
+    Answer::Wait {
+        limit,
+        until: Box::new(until),
+        late: Box::new(Answer::error("Wait delay expired.")),
+    }
+}
+
+/// `set server b/s addr A [port P]`; the port may be relative (`+1`).
+fn set_address(call: &Call<'_>) -> Answer {
+    let (backend, server) = match call.server() {
+        Ok(names) => names,
+        Err(refused) => return refused,
+    };
+    let text = call.arg(2);
+    if text.is_empty() {
+        return Answer::error("set server <b>/<s> addr requires an address and optionally a port.");
+    }
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return Answer::error(format!("Invalid addr '{text}'"));
+    };
+    let it = match call.handle.server(backend, server) {
+        Ok(it) => it,
+        Err(refused) => return Answer::refused(&refused),
+    };
+    let (old_ip, old_port) = place(&it.address);
+    let port = match (call.arg(3), call.arg(4)) {
+        ("port", text) => match port(text) {
+            Some(port) => port,
+            None => return Answer::error("provided port is not an integer"),
+        },
+        _ => old_port,
+    };
+    let mut told = Vec::new();
+    if old_ip != Some(ip) {
+        let old = old_ip.map_or("(none)".to_owned(), |ip| ip.to_string());
+        told.push(format!("IP changed from '{old}' to '{ip}'"));
+    }
+    if port != old_port {
+        told.push(format!(
+            "port changed from '{}' to '{}'",
+            shown(old_port),
+            shown(port)
+        ));
+    }
+    if told.is_empty() {
+        return Answer::info("nothing changed");
+    }
+    let address = match port {
+        MappedPort::Fixed(port) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        port => ServerAddress::Mapped(MappedHost::Ip(ip), port),
+    };
+    match call.handle.move_server(backend, server, address) {
+        Ok(()) => Answer::notice(format!("{} by 'stats socket command'", told.join(", "))),
+        Err(refused) => Answer::refused(&refused),
+    }
+}
+
+fn place(address: &ServerAddress) -> (Option<IpAddr>, MappedPort) {
+    match address {
+        ServerAddress::Inet(at) => (Some(at.ip()), MappedPort::Fixed(at.port())),
+        ServerAddress::Name(_, port) => (None, MappedPort::Fixed(*port)),
+        ServerAddress::Mapped(MappedHost::Ip(ip), port) => (Some(*ip), *port),
+        ServerAddress::Mapped(_, port) => (None, *port),
+        ServerAddress::Unix(_) | ServerAddress::Abstract(_) => (None, MappedPort::Fixed(0)),
+    }
+}
+
+/// A port, or how far it is from the client's.
+fn port(text: &str) -> Option<MappedPort> {
+    match text.starts_with(['+', '-']) {
+        true => text.parse::<i32>().ok().map(MappedPort::Client),
+        false => text.parse::<u16>().ok().map(MappedPort::Fixed),
+    }
+}
+
+fn shown(port: MappedPort) -> String {
+    match port {
+        MappedPort::Fixed(port) => port.to_string(),
+        MappedPort::Client(offset) => format!("{offset:+}"),
     }
 }
