@@ -150,7 +150,7 @@ fn places(backend: &BackendState, with_queues: bool) -> Option<i64> {
         };
         let mut all = 0i64;
         for server in servers.iter().filter(wanted) {
-            let maxconn = server.conf.maxconn?;
+            let maxconn = server.maxconn()?;
             all += i64::from(maxconn) - number(server.sessions.now());
             if with_queues {
                 let maxqueue = server.conf.maxqueue?;
@@ -174,7 +174,7 @@ fn of_server(figure: ServerFigure, server: &ServerState) -> Value<'static> {
     Value::Int(match figure {
         ServerFigure::IsUp => return Value::Bool(is_up(server)),
         ServerFigure::Sessions => number(server.sessions.now()),
-        ServerFigure::FreePlaces => match server.conf.maxconn {
+        ServerFigure::FreePlaces => match server.maxconn() {
             Some(limit) => (i64::from(limit) - number(server.sessions.now())).max(0),
             None => -1,
         },

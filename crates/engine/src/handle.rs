@@ -11,7 +11,6 @@ use tokio::sync::broadcast;
 use crate::changes::Removed;
 use crate::command::{Admin, Command, Forced, Refused};
 use crate::end::Side;
-use crate::followers;
 use crate::glance::{self, BackendGlance};
 use crate::log::Level;
 use crate::manager::{self, Order};
@@ -194,13 +193,7 @@ impl Handle {
     fn set_admin(&self, backend: &str, server: &str, admin: Admin) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
         let server = backend.server(server)?;
-        let now = self.shared.clock.since_start();
-        let change = server.health().set_admin(admin_of(admin), now);
-        if let Some(change) = change {
-            manager::follow(&self.shared, &backend, &server, &change, None);
-            followers::catch_up(&self.shared, &backend, &server);
-            server.recheck.notify_one();
-        }
+        manager::set_admin(&self.shared, &backend, &server, admin_of(admin));
         Ok(())
     }
 
@@ -242,9 +235,7 @@ impl Handle {
     fn set_weight(&self, backend: &str, server: &str, weight: Weight) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
         let server = backend.server(server)?;
-        server.weight.store(u64::from(weight.value()), Relaxed);
-        backend.refresh(&server);
-        manager::note_capacity(&self.shared, &backend);
+        manager::set_weight(&self.shared, &backend, &server, u64::from(weight.value()));
         Ok(())
     }
 

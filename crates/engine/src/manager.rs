@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use routing::health::words::{self, Severity, Standing, Who};
-use routing::health::{Admin, Change, CheckResult, Verdict, What};
+use routing::health::{Admin, AgentWord, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -113,6 +113,12 @@ async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<Serve
             tokio::join!(
                 keep_resolved(&shared, &backend, &server),
                 checks::run(&shared, &backend, &server),
+                async {
+                    // Boxed: hardly any server has one.
+                    if let Some(agent) = &server.conf.agent {
+                        Box::pin(checks::agent::run(&shared, &backend, &server, agent)).await;
+                    }
+                },
             );
         };
         if panics::guarded_task(minding).await.is_some() {
@@ -251,6 +257,68 @@ pub(crate) fn settle(
         // Where each check is told the reason was said already, as in HAProxy.
         let cause = (!logging.health_checks).then_some(&result);
         follow(shared, backend, server, &change, cause);
+    }
+}
+
+/// Takes what a server's agent said of its state.
+pub(crate) fn settle_agent(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    word: AgentWord,
+    result: CheckResult,
+) {
+    if result.code.verdict() == Verdict::Unknown {
+        return;
+    }
+    let now = shared.clock.since_start();
+    let logging = &backend.conf().proxy.log;
+    let (change, line) = {
+        let mut health = server.health();
+        let news = health.agent_result().map(|last| last.code) != Some(result.code);
+        let change = health.agent_said(word, result.clone(), now);
+        let told = logging.health_checks && (news || change.is_some());
+        let who = who(backend, server, None);
+        (
+            change,
+            told.then(|| words::agent_line(&who, &result, &health)),
+        )
+    };
+    if let Some(line) = line {
+        shared.say_to(logging, level(line.severity), &line.text);
+    }
+    if let Some(change) = change {
+        let cause = (!logging.health_checks).then_some(&result);
+        follow(shared, backend, server, &change, cause);
+    }
+}
+
+/// Carries the wish of an operator or an agent.
+pub(crate) fn set_admin(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &Arc<ServerState>,
+    admin: Admin,
+) {
+    let now = shared.clock.since_start();
+    let change = server.health().set_admin(admin, now);
+    if let Some(change) = change {
+        follow(shared, backend, server, &change, None);
+        followers::catch_up(shared, backend, server);
+        server.recheck.notify_one();
+    }
+}
+
+/// Gives a server another weight.
+pub(crate) fn set_weight(
+    shared: &Shared,
+    backend: &Arc<BackendState>,
+    server: &ServerState,
+    weight: u64,
+) {
+    if server.weight.swap(weight, Relaxed) != weight {
+        backend.refresh(server);
+        note_capacity(shared, backend);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use config::model::{MappedHost, MappedPort, RingKey, Server, ServerAddress};
+use config::model::{InitState, MappedHost, MappedPort, RingKey, Server, ServerAddress};
 use routing::balance::{Candidate, SCALE, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
@@ -61,6 +61,8 @@ pub(crate) struct ServerState {
     pub(crate) warmth: Warmth,
     /// `weight` set by configuration or operator, 0 to 256.
     pub(crate) weight: AtomicU64,
+    /// `maxconn` set by configuration, operator or agent; 0: no limit.
+    maxconn: AtomicU32,
     /// Seconds since start of its last session, plus one; 0: none yet.
     pub(crate) last_session: AtomicU64,
     /// Whether it left its backend: its checks stop.
@@ -109,7 +111,12 @@ impl ServerState {
         let initial = match &conf.check {
             None => Initial::Unchecked,
             Some(_) if origin.dynamic && !conf.disabled => Initial::Down,
-            Some(_) => Initial::Up,
+            Some(check) => match check.init {
+                InitState::Up => Initial::Up,
+                InitState::FullyUp => Initial::FullyUp,
+                InitState::Down => Initial::Down,
+                InitState::FullyDown => Initial::FullyDown,
+            },
         };
         let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
         let mut health = Health::new(check, initial, origin.now);
@@ -135,6 +142,7 @@ impl ServerState {
             health: Mutex::new(health),
             warmth: Warmth::default(),
             weight: AtomicU64::new(u64::from(conf.weight.value())),
+            maxconn: AtomicU32::new(conf.maxconn.unwrap_or(0)),
             last_session: AtomicU64::new(0),
             removed: AtomicBool::new(false),
             checking: AtomicBool::new(false),
@@ -162,10 +170,23 @@ impl ServerState {
         self.is_resolved() && self.health().accepts_new()
     }
 
+    /// The limit of sessions that was set; `None`: none.
+    pub(crate) fn maxconn(&self) -> Option<u32> {
+        match self.maxconn.load(Relaxed) {
+            0 => None,
+            limit => Some(limit),
+        }
+    }
+
+    /// Sets another limit; 0 is none.
+    pub(crate) fn set_maxconn(&self, limit: u32) {
+        self.maxconn.store(limit, Relaxed);
+    }
+
     /// Whether it is below the limit of sessions that holds now: `maxconn`, or less while the backend
     /// has few (`minconn`, of `backend_sessions` and `fullconn`) or it warms up (`slowstart`).
     pub(crate) fn has_room(&self, backend_sessions: u64, fullconn: u64) -> bool {
-        let Some(maxconn) = self.conf.maxconn.map(u64::from) else {
+        let Some(maxconn) = self.maxconn().map(u64::from) else {
             return true;
         };
         let limit = match self.conf.minconn.map(u64::from) {

@@ -199,7 +199,7 @@ pub(crate) fn server(state: &ServerState, site: &Site, ramps: bool, now: Duratio
         throttle: state.warmth.throttle(),
         cookie: state.conf.cookie.clone(),
         backup: state.conf.backup,
-        sessions_limit: state.conf.maxconn.map(u64::from),
+        sessions_limit: state.maxconn().map(u64::from),
         queue_limit: state.conf.maxqueue.map(u64::from),
         check_status: last.map_or("", |result| result.code.short()),
         checking: state.checking.load(Relaxed),

@@ -45,6 +45,10 @@ pub enum Initial {
     Up,
     /// DOWN, and one success brings it up: a node nobody has verified yet.
     Down,
+    /// UP as after many good checks: `fall` failures take it down.
+    FullyUp,
+    /// DOWN, and `rise` successes bring it up.
+    FullyDown,
     /// Never checked, always UP.
     Unchecked,
 }
@@ -97,6 +101,24 @@ enum State {
     Stopped,
 }
 
+/// What an agent said of a server's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentWord {
+    /// It is up, as far as checks say so, too.
+    Up,
+    /// It is down.
+    Down,
+    /// Nothing, or it could not be asked.
+    Nothing,
+}
+
+/// What an agent says.
+#[derive(Debug, Clone)]
+struct AgentSide {
+    down: bool,
+    last_result: CheckResult,
+}
+
 /// One server's health. Times are since the start of the process, from a clock that never jumps.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -114,6 +136,8 @@ pub struct Health {
     /// 0 to rise+fall-1; `rise` and above is UP.
     counter: u32,
     last_result: Option<CheckResult>,
+    /// What its agent says, where it has one and it said anything.
+    agent: Option<Box<AgentSide>>,
     last_change: Duration,
     down_since: Option<Duration>,
     down_before: Duration,
@@ -129,7 +153,8 @@ impl Health {
         let rise = check.rise.max(1);
         let (state, counter) = match initial {
             Initial::Up => (State::Running, rise),
-            Initial::Down => (State::Stopped, 0),
+            Initial::FullyUp => (State::Running, rise.saturating_add(check.fall.max(1)) - 1),
+            Initial::Down | Initial::FullyDown => (State::Stopped, 0),
             Initial::Unchecked => (State::Running, 0),
         };
         Self {
@@ -143,6 +168,7 @@ impl Health {
             fall: check.fall.max(1),
             counter,
             last_result: None,
+            agent: None,
             last_change: now,
             down_since: (state == State::Stopped).then_some(now),
             down_before: Duration::ZERO,
@@ -194,7 +220,11 @@ impl Health {
             (Admin::Maint, _) if self.unverified => (What::MaintLeft, State::Stopped),
             (Admin::Maint, _) => {
                 self.counter = if self.checked { self.rise } else { 0 };
-                (What::MaintLeft, State::Running)
+                let state = match self.agent_is_down() {
+                    true => State::Stopped,
+                    false => State::Running,
+                };
+                (What::MaintLeft, state)
             }
             (_, Admin::Drain) => (What::DrainEntered, self.state),
             (_, Admin::Ready) => (What::DrainLeft, self.state),
@@ -227,6 +257,47 @@ impl Health {
             self.counter = self.top();
         }
         self.checked = enabled;
+    }
+
+    /// Takes what its agent said: a server is up where neither its checks nor its agent say otherwise.
+    /// In maintenance it is remembered.
+    pub fn agent_said(
+        &mut self,
+        word: AgentWord,
+        result: CheckResult,
+        now: Duration,
+    ) -> Option<Change> {
+        let before = self.agent.as_ref().is_some_and(|agent| agent.down);
+        let down = match word {
+            AgentWord::Up => false,
+            AgentWord::Down => true,
+            AgentWord::Nothing => before,
+        };
+        let last_result = result;
+        self.agent = Some(Box::new(AgentSide { down, last_result }));
+        if self.admin == Admin::Maint {
+            return None;
+        }
+        let well = !self.checked || self.counter >= self.rise;
+        match word {
+            AgentWord::Up if !self.is_up() && well && !self.unverified => {
+                Some(self.turn(What::Up, self.admin, State::Running, now))
+            }
+            AgentWord::Down if self.is_up() => {
+                Some(self.turn(What::Down, self.admin, State::Stopped, now))
+            }
+            _ => None,
+        }
+    }
+
+    /// What its agent said last, or what came of asking it.
+    pub fn agent_result(&self) -> Option<&CheckResult> {
+        self.agent.as_ref().map(|agent| &agent.last_result)
+    }
+
+    /// Whether its agent says that it is down.
+    pub fn agent_is_down(&self) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.down)
     }
 
     /// Whether it takes new sessions.
@@ -347,7 +418,7 @@ impl Health {
             self.counter = self.top();
         }
         self.unverified = false;
-        self.counter >= self.rise && self.state != to
+        self.counter >= self.rise && self.state != to && !self.agent_is_down()
     }
 
     /// Counts a failure; whether it takes the server down.

@@ -4,6 +4,7 @@
 //! One task per checked server, on the manager thread, whatever the number of workers. What a
 //! result means is decided by [`routing::health`]; what follows from a change is in `manager`.
 
+pub(crate) mod agent;
 mod expect;
 mod facts;
 mod http;

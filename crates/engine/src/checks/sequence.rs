@@ -641,7 +641,7 @@ fn is_nowhere(target: &Target) -> bool {
     matches!(target, Target::Inet(address) if address.port() == 0)
 }
 
-fn connect_failure(error: &ConnectError) -> Finding {
+pub(super) fn connect_failure(error: &ConnectError) -> Finding {
     match error {
         ConnectError::Expired => Finding::new(CheckCode::Layer4Timeout, ""),
         ConnectError::Failed(error) => Finding::new(CheckCode::Layer4Connection, explain(error)),

@@ -121,6 +121,29 @@ pub fn tells_check(before: &Health, result: &CheckResult) -> bool {
     }
 }
 
+/// What `option log-health-checks` says of an agent's answer; `health` is the state after it. One answer
+/// decides, so there is one to count.
+pub fn agent_line(who: &Who, result: &CheckResult, health: &Health) -> Line {
+    let backup = if who.backup { "backup " } else { "" };
+    let end = match result.code.verdict() {
+        Verdict::Passed | Verdict::Conditional => "succeeded",
+        Verdict::Failed | Verdict::Unknown => "failed",
+    };
+    let status = match health.agent_is_down() {
+        true => "0/1 DOWN",
+        false => "1/1 UP",
+    };
+    Line {
+        severity: Severity::Notice,
+        text: format!(
+            "Agent check for {backup}server {}/{} {end}{}, status: {status}.",
+            who.backend,
+            who.server,
+            reason(result),
+        ),
+    }
+}
+
 /// What `option log-health-checks` says of a single check; `health` is the state after it.
 pub fn check_line(who: &Who, result: &CheckResult, health: &Health) -> Line {
     let backup = if who.backup { "backup " } else { "" };
