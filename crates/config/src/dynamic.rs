@@ -73,6 +73,7 @@ fn read<T>(
         report: &report,
         references: &RefCell::default(),
         userlists: &RefCell::default(),
+        tables: &RefCell::default(),
         told: &RefCell::default(),
         bases: &config.bases,
     };
