@@ -72,6 +72,7 @@ fn read<T>(
         environment: &environment,
         report: &report,
         references: &RefCell::default(),
+        tables: &RefCell::default(),
         userlists: &RefCell::default(),
         tables: &RefCell::default(),
         told: &RefCell::default(),
