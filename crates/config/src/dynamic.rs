@@ -74,7 +74,6 @@ fn read<T>(
         references: &RefCell::default(),
         tables: &RefCell::default(),
         userlists: &RefCell::default(),
-        tables: &RefCell::default(),
         told: &RefCell::default(),
         bases: &config.bases,
     };
