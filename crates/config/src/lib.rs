@@ -5,6 +5,7 @@
 //! The language is that of HAProxy's `configuration.txt`; sections are cited as "manual 2.2".
 
 mod address;
+mod advice;
 mod args;
 mod ast;
 mod check;

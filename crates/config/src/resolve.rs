@@ -26,7 +26,7 @@ use crate::model::{
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
-use crate::{references, tracking, warnings};
+use crate::{advice, references, tracking, warnings};
 
 /// `registry … expire` where none is given: as long as the PHP service waits.
 const EXPIRE_DEFAULT: Duration = Duration::from_secs(300);
@@ -90,6 +90,7 @@ pub(crate) fn resolve(
     // What looks missing may stand on a line that could not be read.
     if !report.iter().any(told) {
         warnings::look(&config, environment, report);
+        advice::look(&config, report);
     }
     config
 }
