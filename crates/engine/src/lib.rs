@@ -67,6 +67,7 @@ mod stats;
 mod stick;
 mod sticking;
 mod stream;
+pub mod tables;
 mod timing;
 mod tls;
 mod tunnel;

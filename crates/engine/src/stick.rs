@@ -10,7 +10,10 @@ use config::expr::{TableAsk, TableRef};
 use config::model::{BlamedStatuses, Config, DataType, GeneralSlot, ServerKeyKind, TableId};
 use routing::rates::Millis;
 use routing::sample::Value;
-use routing::stick::{self, Counted, EntryMut, Key, Reference, Shard, Table};
+use routing::stick::{
+    self, Counted, EntryMut, Field, Filter, Key, Reference, Removal, Shard, Table,
+};
+use smallvec::SmallVec;
 
 use crate::clock::Clock;
 
@@ -151,18 +154,38 @@ impl StickTable {
 
     /// Sets what is kept of the entry of a value, which is made if it is not there.
     pub(crate) fn set(&self, value: &Value<'_>, data: &[(DataType, u64)]) {
+        let field = |(what, number): &(DataType, u64)| Some((self.table.field(*what, 0)?, *number));
+        let data: SmallVec<[(Field, u64); 2]> = data.iter().filter_map(field).collect();
+        self.set_fields(value, &data);
+    }
+
+    /// The same of known places; `false`: there was no room.
+    pub(crate) fn set_fields(&self, value: &Value<'_>, data: &[(Field, u64)]) -> bool {
         let now = self.now();
-        self.table.with_key(value, |key| {
+        let done = self.table.with_key(value, |key| {
             let mut shard = self.shard(key.shard());
-            let Some(mut entry) = shard.refresh(key, now) else {
-                return;
-            };
-            for (what, number) in data {
-                if let Some(field) = self.table.field(*what, 0) {
-                    entry.set(field, *number, now);
-                }
+            let mut entry = shard.refresh(key, now)?;
+            for (field, number) in data {
+                entry.set(*field, *number, now);
             }
+            Some(())
         });
+        done.flatten().is_some()
+    }
+
+    /// Takes the entry of a value away, unless it is tracked.
+    pub(crate) fn remove(&self, value: &Value<'_>) -> Option<Removal> {
+        let now = self.now();
+        self.table
+            .with_key(value, |key| self.shard(key.shard()).remove(key, now))
+    }
+
+    /// Takes all away that match and are not tracked.
+    pub(crate) fn clear(&self, filters: &[Filter]) {
+        let now = self.now();
+        for shard in &self.shards {
+            lock(shard).clear(filters, now);
+        }
     }
 
     /// Tracks the entry of a value from now on. `None`: no key can be made of it, or there is no room.

@@ -18,6 +18,7 @@ mod session_commands;
 mod sockets;
 mod stat;
 mod table;
+mod tables;
 mod variables;
 
 use std::rc::Rc;

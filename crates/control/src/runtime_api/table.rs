@@ -5,7 +5,7 @@ use config::model::CliLevel;
 
 use super::answer::{Answer, Call};
 use super::session::Session;
-use super::{process, servers, session_commands, stat, variables};
+use super::{process, servers, session_commands, stat, tables, variables};
 
 /// What a command needs beyond a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,7 @@ const FAMILIES: &[&[Row]] = &[
     stat::ROWS,
     servers::ROWS,
     session_commands::ROWS,
+    tables::ROWS,
     variables::ROWS,
 ];
 

@@ -167,10 +167,7 @@ impl Table {
                 entry.set(field, 0, now);
                 number(before)
             }
-            TableAsk::CountConnection => {
-                add(entry, DataType::ConnRate, 0);
-                number(add(entry, DataType::ConnCnt, 0)?)
-            }
+            TableAsk::CountConnection => number(add(entry, DataType::ConnCnt, 0)?),
             _ => None,
         }
     }
