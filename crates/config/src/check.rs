@@ -15,13 +15,14 @@ use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::checks;
 use crate::keywords::crt_store::{self, CrtStoreDraft};
 use crate::keywords::errors::{self, ErrorSection};
-use crate::keywords::global::{self, GlobalDraft};
+use crate::keywords::global::GlobalDraft;
 use crate::keywords::legacy;
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
 use crate::keywords::sections;
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
-    self, Bases, Defaults, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind, Status, tls,
+    self, Bases, Defaults, GLOBAL_TABLES, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind,
+    Status,
 };
 use crate::lexer::Word;
 use crate::model::{Config, Global, Proxy};
@@ -197,13 +198,6 @@ impl Checker<'_> {
 
     fn global(&mut self, section: &Section) {
         self.no_arguments(section);
-        let tables = [
-            global::KEYWORDS,
-            tls::global::KEYWORDS,
-            crate::keywords::stats_socket::KEYWORDS,
-            global::ACCEPTED,
-            global::MISSING,
-        ];
         for line in &section.lines {
             // A copy, because a line changes what later lines see and is itself read with it.
             let bases = self.global.bases.clone();
@@ -216,7 +210,7 @@ impl Checker<'_> {
                 told: self.told,
                 bases: &bases,
             };
-            let outcome = apply(&tables, line, "global", &scope, |parse, args| {
+            let outcome = apply(GLOBAL_TABLES, line, "global", &scope, |parse, args| {
                 parse(&mut self.global, args, &scope)
             });
             if let Err(problem) = outcome {

@@ -4,8 +4,8 @@
 
 use crate::expr;
 use crate::keywords::{
-    self, Defaults, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks, crt_store, errors,
-    global, own, params::Parameter, rules, sections, server, tcp_rules, tls, userlist,
+    self, Defaults, GLOBAL_TABLES, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks,
+    crt_store, errors, own, params::Parameter, rules, sections, server, tcp_rules, userlist,
 };
 
 /// What becomes of a keyword.
@@ -94,13 +94,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
 /// All keywords, family by family; within one by name.
 pub fn known() -> Vec<Known> {
     let mut all = Vec::new();
-    let global = [
-        global::KEYWORDS,
-        tls::global::KEYWORDS,
-        global::ACCEPTED,
-        global::MISSING,
-    ];
-    for table in global {
+    for table in GLOBAL_TABLES {
         words(&mut all, "global", table, |()| String::new());
     }
     for table in PROXY_TABLES {

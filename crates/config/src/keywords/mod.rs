@@ -389,6 +389,15 @@ pub(crate) fn verdict<P>(name: &str, status: &Status<P>, place: Span) -> Option<
     })
 }
 
+/// All tables of section `global`.
+pub(crate) const GLOBAL_TABLES: &[&[global::Entry]] = &[
+    global::KEYWORDS,
+    tls::global::KEYWORDS,
+    stats_socket::KEYWORDS,
+    global::ACCEPTED,
+    global::MISSING,
+];
+
 /// All tables of proxy sections.
 pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
     proxy::KEYWORDS,
@@ -423,13 +432,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
             .map(|keyword| keyword.name.split(' ').next().unwrap_or(keyword.name))
     }
     match kind {
-        SectionKind::Global => Box::new(
-            firsts(global::KEYWORDS)
-                .chain(firsts(tls::global::KEYWORDS))
-                .chain(firsts(stats_socket::KEYWORDS))
-                .chain(firsts(global::ACCEPTED))
-                .chain(firsts(global::MISSING)),
-        ),
+        SectionKind::Global => Box::new(GLOBAL_TABLES.iter().copied().flat_map(firsts)),
         SectionKind::Defaults
         | SectionKind::Frontend
         | SectionKind::Listen
@@ -538,13 +541,7 @@ mod tests {
             }
         }
         check(PROXY_TABLES.iter().copied().flatten().map(|it| it.name));
-        let global = [
-            global::KEYWORDS,
-            tls::global::KEYWORDS,
-            global::ACCEPTED,
-            global::MISSING,
-        ];
-        check(global.into_iter().flatten().map(|it| it.name));
+        check(GLOBAL_TABLES.iter().copied().flatten().map(|it| it.name));
         check(bind::PARAMETERS.iter().map(|it| it.name));
         check(server::PARAMETERS.iter().map(|it| it.name));
         let request = actions::REQUEST.iter().map(|it| it.name());
