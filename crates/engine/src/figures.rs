@@ -9,7 +9,6 @@ use routing::process::{Asked, Process};
 use routing::sample::Value;
 
 use crate::server::ServerState;
-use crate::session::Session;
 use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, Site};
 use crate::worker::Worker;
@@ -20,17 +19,6 @@ pub(crate) struct Asker<'a> {
     pub(crate) frontend: &'a FrontendState,
     /// The backend in use, once there is one.
     pub(crate) backend: Option<&'a Arc<BackendState>>,
-}
-
-impl Process for Session {
-    fn tell(&self, asked: Asked<'_>) -> Option<Value<'static>> {
-        let asker = Asker {
-            worker: self.worker(),
-            frontend: self.frontend(),
-            backend: self.backend(),
-        };
-        asker.tell(asked)
-    }
 }
 
 impl Process for Asker<'_> {
@@ -50,6 +38,8 @@ impl Process for Asker<'_> {
                 Some(of_server(figure, &*backend.server(name).ok()?))
             }
             Asked::Process(figure) => Some(self.of_process(figure)),
+            // There is none yet.
+            Asked::Session(_) => None,
         }
     }
 }
@@ -73,7 +63,7 @@ impl Process for BackendAsker<'_> {
                 Some(of_server(figure, &*named(backend)?.server(name).ok()?))
             }
             // Nobody came in by a frontend.
-            Asked::Frontend(..) | Asked::Process(_) => None,
+            Asked::Frontend(..) | Asked::Process(_) | Asked::Session(_) => None,
         }
     }
 }

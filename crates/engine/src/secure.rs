@@ -96,9 +96,12 @@ async fn handshake(
     frontend: &FrontendState,
     facts: &mut ConnectionFacts,
 ) -> Result<Stream, ConnectionError> {
-    if accept_proxy && let Proxied::Addresses { src, dst } = proxy_header(&carrier).await? {
-        facts.src = Some(src);
-        facts.dst = Some(dst);
+    if accept_proxy {
+        if let Proxied::Addresses { src, dst } = proxy_header(&carrier).await? {
+            facts.src = Some(src);
+            facts.dst = Some(dst);
+        }
+        facts.received_proxy = true;
     }
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));

@@ -1,6 +1,7 @@
 //! What is known and counted of one request, or of one TCP session, from its start to its log line.
 
 mod captures;
+mod figures;
 mod line;
 mod logging;
 mod resting;
@@ -92,6 +93,8 @@ pub(crate) struct Record {
     pub(crate) handshake: Duration,
     /// `%Ti`.
     pub(crate) idle: Duration,
+    /// Whether no request came before on its connection.
+    pub(crate) is_first: bool,
     /// Whether the client sent anything of a request.
     pub(crate) heard: bool,
     /// `%TR`.
@@ -127,6 +130,7 @@ impl Record {
             started: now,
             handshake,
             idle: Duration::ZERO,
+            is_first: false,
             heard: false,
             request: None,
             queue: None,

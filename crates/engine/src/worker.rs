@@ -191,6 +191,11 @@ impl Connection {
         self.room.tracking.borrow()
     }
 
+    /// By which of its frontend's binds it came in.
+    pub(crate) fn bind(&self) -> usize {
+        self.room.bind.into()
+    }
+
     /// Its place at its listener, where that is counted on its own.
     pub(crate) fn listener(&self) -> Option<&ListenerPlace> {
         self.room.listener.as_ref()
@@ -216,6 +221,7 @@ pub(crate) struct Room {
     worker: Rc<Worker>,
     frontend: Arc<FrontendState>,
     tls: bool,
+    bind: u16,
     listener: Option<ListenerPlace>,
     /// What is tracked of it in stick tables.
     tracking: RefCell<Tracking>,
@@ -237,6 +243,8 @@ pub(crate) struct RestingRoom {
     pub(crate) owed: Owed,
     /// Whether the client's connection is TLS.
     pub(crate) tls: bool,
+    /// By which of its frontend's binds it came in.
+    pub(crate) bind: u16,
 }
 
 impl Room {
@@ -258,6 +266,7 @@ impl Room {
             worker: worker.clone(),
             frontend: frontend.clone(),
             tls: false,
+            bind: u16::try_from(bind).unwrap_or(u16::MAX),
             listener: listener.map(|it| ListenerPlace::enter(it, writer)),
             tracking: RefCell::default(),
             places: Some(Held::Places(places)),
@@ -275,6 +284,7 @@ impl Room {
             listener: self.listener.take(),
             owed,
             tls: self.tls,
+            bind: self.bind,
         };
         (resting, self.tracking.take())
     }
@@ -290,6 +300,7 @@ impl Room {
             worker: worker.clone(),
             frontend: frontend.clone(),
             tls: resting.tls,
+            bind: resting.bind,
             listener: resting.listener,
             tracking: RefCell::new(tracking),
             places: Some(Held::Owed(resting.owed)),

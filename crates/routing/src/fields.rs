@@ -40,6 +40,21 @@ pub(crate) fn cookies<'a>(
         .map(|(_, value)| value)
 }
 
+/// The names of cookies, in their order.
+pub(crate) fn cookie_names<'a>(
+    head: Option<&'a Fields>,
+    side: Side,
+) -> impl Iterator<Item = &'a [u8]> {
+    let (header, cookies_per_line) = match side {
+        Side::Response => ("set-cookie", 1),
+        _ => ("cookie", usize::MAX),
+    };
+    lines(head, header)
+        .flat_map(move |line| Pieces::new(line, |byte| byte == b';').take(cookies_per_line))
+        .filter_map(|pair| split_pair(pair))
+        .map(|(name, _)| name.trim_ascii())
+}
+
 fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(b'=', pair)?;
     Some((&pair[..at], &pair[at + 1..]))

@@ -13,6 +13,7 @@ pub mod cookie;
 pub mod dates;
 pub mod decide;
 mod edits;
+mod fetches;
 mod fields;
 pub mod format;
 pub mod health;

@@ -1,7 +1,9 @@
 //! What a decision may ask of the running process: how full, how busy, how well its backends,
 //! frontends and servers are (manual 7.3.2). Who runs it answers.
 
-use config::expr::{BackendFigure, FrontendFigure, ProcessFigure, ServerFigure, StateFetch};
+use config::expr::{
+    BackendFigure, FrontendFigure, ProcessFigure, ServerFigure, SessionFigure, StateFetch,
+};
 
 use crate::value::Value;
 
@@ -16,6 +18,8 @@ pub enum Asked<'a> {
     Server(ServerFigure, Option<&'a str>, &'a str),
     /// Of the process itself.
     Process(ProcessFigure),
+    /// Of the session that asks.
+    Session(SessionFigure),
 }
 
 /// Who answers: the engine, for each session.
@@ -43,5 +47,6 @@ pub(crate) fn value(fetch: &StateFetch, process: &dyn Process) -> Option<Value<'
             Asked::Server(*figure, path.backend.as_deref(), &path.server)
         }
         StateFetch::Process(figure) => Asked::Process(*figure),
+        StateFetch::Session(figure) => Asked::Session(*figure),
     })
 }

@@ -17,6 +17,7 @@ use wire::head::{Fields, RequestHead, ResponseHead, Version};
 use crate::auth::{self, Logins};
 use crate::content::{self, Content};
 use crate::convert;
+use crate::fetches::{dice, http};
 use crate::fields::{self, Pairs};
 use crate::process::{self, Process};
 use crate::stick::{NoTables, Tables};
@@ -141,6 +142,8 @@ pub struct ConnectionFacts {
     pub tls: Option<TlsFacts>,
     /// What went wrong with it before its first request.
     pub error: ConnectionError,
+    /// Whether a PROXY header came first.
+    pub received_proxy: bool,
     /// Its own variables (`sess`).
     pub variables: ConnectionVariables,
 }
@@ -386,6 +389,12 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
             (value, _) => value,
         },
         Fetch::Recalled(what) => facts.memory.recall(*what),
+        Fetch::Head(fetch) => http::value(fetch, facts),
+        Fetch::DateMicros => Some(Value::Int(facts.now.subsec_micros().into())),
+        Fetch::Uuid { by_time, salt } => {
+            let text = dice::uuid(*by_time, *salt, facts.random, facts.now);
+            Some(Value::made(text.into_bytes()))
+        }
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),
         Fetch::Table(fetch) => on_table(fetch, facts),
@@ -503,13 +512,13 @@ fn after_request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
 }
 
 /// The path, which begins with a slash: `*` and what CONNECT asks for have none.
-fn path(request: &RequestHead) -> Option<&[u8]> {
+pub(crate) fn path(request: &RequestHead) -> Option<&[u8]> {
     let path = request.path();
     (path.first() == Some(&b'/')).then_some(path)
 }
 
 /// The first Host header and the path, in one.
-fn base<'a>(request: &'a RequestHead, path: &'a [u8]) -> Value<'a> {
+pub(crate) fn base<'a>(request: &'a RequestHead, path: &'a [u8]) -> Value<'a> {
     match request.fields.get("host") {
         Some(host) if !host.is_empty() => Value::made([host, path].concat()),
         _ => Value::text(path),
@@ -560,11 +569,7 @@ fn logged_in<'a>(list: &str, facts: &Facts<'a>) -> Option<&'a [Arc<str>]> {
 
 /// A number below the range, from what was drawn for the request and where the fetch is written.
 fn draw(range: Option<u32>, salt: u32, random: u64) -> i64 {
-    // the finishing steps of splitmix64: near salts give far numbers
-    let mut bits = random.wrapping_add(u64::from(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let drawn = (bits ^ (bits >> 31)) >> 32;
+    let drawn = dice::mix(random, salt.into()) >> 32;
     match range {
         Some(range) => ((drawn * u64::from(range)) >> 32) as i64,
         None => drawn as i64,

@@ -42,6 +42,7 @@ pub use converters::protocols::{Message, MqttField, MqttPacket, Protobuf, Protob
 pub use converters::state::StateConverter;
 pub use converters::text::TextConverter;
 pub use converters::vars::WithVariable;
+pub use fetches::session::{SessionFigure, Timeout, Timer, Whose as TimeoutOf};
 pub use format::{Flags, Format, Part, Variable};
 pub use operand::{IntOperand, TextOperand};
 pub(crate) use regexes::compile as regex;
@@ -309,6 +310,17 @@ pub enum Fetch {
     SslFcAlpn,
     /// What was remembered of the session.
     Recalled(Recalled),
+    /// Of a whole head.
+    Head(HeadFetch),
+    /// `date_us`: what is finer than a second.
+    DateMicros,
+    /// `uuid[(version)]`.
+    Uuid {
+        /// Version 7, else version 4.
+        by_time: bool,
+        /// As of `rand`.
+        salt: u32,
+    },
     /// `ssl_fc_is_resumed`.
     SslFcIsResumed,
     /// `ssl_fc_err`: 0, or the number of what went wrong with the handshake.
@@ -378,6 +390,27 @@ pub enum Recalled {
     ResponseCapture(usize),
     /// `unique-id`.
     UniqueId,
+}
+
+/// What is told of a whole head (manual 7.3.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadFetch {
+    /// `base32`: a hash of the Host header and the path.
+    BaseHash {
+        /// `base32+src`: the client's address behind it, as bytes.
+        with_source: bool,
+    },
+    /// `url32`: the same with the query.
+    UrlHash {
+        /// `url32+src`.
+        with_source: bool,
+    },
+    /// `req.hdrs`: all fields as text, an empty line behind them.
+    Lines(Side),
+    /// `req.hdrs_bin`: all fields, each text behind its length.
+    Binary(Side),
+    /// `req.cook_names(delimiter)`.
+    CookieNames(Side, Arc<str>),
 }
 
 /// Which parameter of a query.

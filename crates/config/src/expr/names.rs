@@ -6,47 +6,36 @@ use crate::source::Span;
 
 /// Fetches of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.2 to 7.3.7).
 const FETCHES: &str = "
-    51d.all accept_date acl base32 base32+src bc.timer.connect bc_be_queue bc_dst bc_dst_port
-    bc_err bc_err_name bc_err_str bc_glitches bc_http_major bc_nb_streams bc_reused bc_rtt
-    bc_rttvar bc_settings_streams_limit bc_src bc_src_port bc_srv_queue be_connect_timeout
-    be_max_retries be_queue_timeout be_server_timeout be_tarpit_timeout be_tunnel_timeout
-    bs.aborted bs.debug_str bs.id bs.rst_code bytes_in bytes_out cpu_calls cpu_ns_avg cpu_ns_tot
-    cpu_usage_grp cpu_usage_proc cpu_usage_thr cur_client_timeout cur_connect_timeout
-    cur_max_retries cur_queue_timeout cur_server_timeout cur_tarpit_timeout cur_tunnel_timeout
-    date_us distcc_body distcc_param dst_conn dst_is_local dump_all_vars fc.timer.handshake
-    fc.timer.total fc_dst fc_dst_is_local fc_dst_port fc_err_name fc_fackets fc_glitches
-    fc_http_major fc_lost fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_rcvd_proxy
-    fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit
-    fc_src fc_src_is_local fc_src_port fc_unacked fcgi.docroot fcgi.index fe_client_timeout
-    fe_defbe fe_tarpit_timeout fs.aborted fs.debug_str fs.id fs.rst_code http_first_req
-    internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom
-    internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
-    internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
-    internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx last_entity
-    last_rule_file last_rule_line lat_ns_avg lat_ns_tot nbproc prio_class prio_offset proc
-    quic_enabled req.body req.body_len req.body_param req.body_size req.bytes_in req.bytes_out
-    req.cook_names req.hdrs req.hdrs_bin req.timer.hdr req.timer.idle req.timer.queue
-    req.timer.tq request_date res.body res.body_len res.body_size res.bytes_in res.bytes_out
-    res.cache_hit res.cache_name res.comp res.comp_algo res.cook_names res.hdrs res.hdrs_bin
-    res.timer.data res.timer.hdr server_status set-cookie so_id so_name src_is_local srv_id
-    srv_name ssl_bc_alpn ssl_bc_client_early_traffic_secret
-    ssl_bc_client_handshake_traffic_secret ssl_bc_client_random ssl_bc_client_traffic_secret_0
-    ssl_bc_curve ssl_bc_early_exporter_secret ssl_bc_err ssl_bc_err_str ssl_bc_exporter_secret
-    ssl_bc_npn ssl_bc_server_handshake_traffic_secret ssl_bc_server_random
-    ssl_bc_server_traffic_secret_0 ssl_bc_session_id ssl_bc_session_key ssl_bc_sni
-    ssl_bc_unique_id ssl_c_chain_der ssl_c_policies ssl_c_r_dn ssl_c_san ssl_fc_cipherlist_bin
-    ssl_fc_cipherlist_hex ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh
-    ssl_fc_client_early_traffic_secret ssl_fc_client_handshake_traffic_secret
-    ssl_fc_client_random ssl_fc_client_traffic_secret_0 ssl_fc_crtname ssl_fc_curve
-    ssl_fc_early_exporter_secret ssl_fc_early_rcvd ssl_fc_ecformats_bin ssl_fc_eclist_bin
-    ssl_fc_err_str ssl_fc_exporter_secret ssl_fc_extlist_bin ssl_fc_has_early ssl_fc_npn
-    ssl_fc_protocol_hello_id ssl_fc_server_handshake_traffic_secret ssl_fc_server_random
-    ssl_fc_server_traffic_secret_0 ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin
-    ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der ssl_s_der ssl_s_i_dn
-    ssl_s_key_alg ssl_s_notafter ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1
-    ssl_s_sig_alg ssl_s_version table_avl table_cnt term_events tgroup txn.conn_retries txn.id32
-    txn.redispatched txn.sess_term_state txn.timer.total txn.timer.user url32 url32+src uuid
-    spoe.engine-id waiting_entity
+    51d.all acl bc_dst bc_dst_port bc_err bc_err_name bc_err_str bc_glitches bc_nb_streams
+    bc_reused bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bs.aborted
+    bs.debug_str bs.id bs.rst_code cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc
+    cpu_usage_thr distcc_body distcc_param dst_conn dump_all_vars fc_err_name fc_fackets
+    fc_glitches fc_lost fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_reordering
+    fc_retrans fc_rtt fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_unacked
+    fcgi.docroot fcgi.index fs.aborted fs.debug_str fs.id fs.rst_code internal.htx.data
+    internal.htx.free internal.htx.free_data internal.htx.has_eom internal.htx.nbblks
+    internal.htx.size internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname
+    internal.htx_blk.hdrval internal.htx_blk.size internal.htx_blk.start_line
+    internal.htx_blk.type internal.strm.is_htx last_entity last_rule_file last_rule_line
+    lat_ns_avg lat_ns_tot prio_class prio_offset req.body req.body_len req.body_param
+    req.body_size req.bytes_out res.body res.body_len res.body_size res.bytes_in res.cache_hit
+    res.cache_name res.comp res.comp_algo set-cookie ssl_bc_alpn
+    ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
+    ssl_bc_client_random ssl_bc_client_traffic_secret_0 ssl_bc_curve
+    ssl_bc_early_exporter_secret ssl_bc_err ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_npn
+    ssl_bc_server_handshake_traffic_secret ssl_bc_server_random ssl_bc_server_traffic_secret_0
+    ssl_bc_session_id ssl_bc_session_key ssl_bc_sni ssl_bc_unique_id ssl_c_chain_der
+    ssl_c_policies ssl_c_r_dn ssl_c_san ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex
+    ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh ssl_fc_client_early_traffic_secret
+    ssl_fc_client_handshake_traffic_secret ssl_fc_client_random ssl_fc_client_traffic_secret_0
+    ssl_fc_crtname ssl_fc_curve ssl_fc_early_exporter_secret ssl_fc_early_rcvd
+    ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_err_str ssl_fc_exporter_secret
+    ssl_fc_extlist_bin ssl_fc_has_early ssl_fc_npn ssl_fc_protocol_hello_id
+    ssl_fc_server_handshake_traffic_secret ssl_fc_server_random ssl_fc_server_traffic_secret_0
+    ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin ssl_fc_supported_versions_bin
+    ssl_fc_unique_id ssl_s_chain_der ssl_s_der ssl_s_i_dn ssl_s_key_alg ssl_s_notafter
+    ssl_s_notbefore ssl_s_s_dn ssl_s_serial ssl_s_sha1 ssl_s_sig_alg ssl_s_version table_avl
+    table_cnt term_events spoe.engine-id waiting_entity
 ";
 
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).

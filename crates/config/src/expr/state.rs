@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Arguments;
-use crate::expr::{Context, Fetch};
+use crate::expr::{Context, Fetch, SessionFigure};
 use crate::source::Span;
 
 /// What is asked of the running process.
@@ -18,6 +18,8 @@ pub enum StateFetch {
     Server(ServerFigure, ServerPath),
     /// Of the process.
     Process(ProcessFigure),
+    /// Of the session that asks.
+    Session(SessionFigure),
 }
 
 /// What is told of a backend.

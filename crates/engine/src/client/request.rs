@@ -110,6 +110,7 @@ impl Client {
         }
         let came = Instant::now();
         let mut session = Session::start_at(&self.connection, came);
+        session.record.is_first = self.requests == 0;
         session.record.heard = true;
         session.record.idle = came.saturating_duration_since(waiting);
         let deadline = match (self.requests, http_request) {

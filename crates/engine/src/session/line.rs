@@ -39,6 +39,19 @@ pub(crate) struct Early {
     pub(crate) bytes: usize,
 }
 
+impl<'a> Ending<'a> {
+    /// Of a session that goes on.
+    pub(super) fn so_far(session: &'a Session) -> Self {
+        Self {
+            session,
+            end: End::NORMAL,
+            total: session.record.elapsed(),
+            number: Cell::default(),
+            early: None,
+        }
+    }
+}
+
 impl Ending<'_> {
     /// The line of a connection that never became a session (manual 8.2.5).
     pub(super) fn write_unfit_line(&self, bind: usize, accepted: Duration, out: &mut Vec<u8>) {
@@ -97,7 +110,7 @@ impl Ending<'_> {
         }
     }
 
-    fn time(&self, v: Variable) -> Option<Duration> {
+    pub(super) fn time(&self, v: Variable) -> Option<Duration> {
         let record = &self.session.record;
         let head = record.request.unwrap_or_default();
         let known = head
@@ -300,14 +313,7 @@ impl Variables for Ending<'_> {
 impl Variables for Session {
     /// In rules, while the session goes on: what is known so far.
     fn write(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
-        let so_far = Ending {
-            session: self,
-            end: End::NORMAL,
-            total: self.record.elapsed(),
-            number: Cell::default(),
-            early: None,
-        };
-        so_far.write(v, flags, out)
+        Ending::so_far(self).write(v, flags, out)
     }
 
     fn disable_retries(&self) {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use config::expr::Format;
 use config::model::{LogFormat, LogLevel, Logging, Mode};
 
+use routing::sample::Facts;
+
 use super::Session;
 use super::line::{self, Early, Ending};
 use crate::clock;
@@ -171,7 +173,10 @@ impl Session {
     }
 
     fn render(&self, format: &Format, ending: &Ending<'_>, now: Duration, out: &mut Vec<u8>) {
-        let facts = self.facts_at(now, None, None);
+        let facts = Facts {
+            process: ending,
+            ..self.facts_at(now, None, None)
+        };
         routing::format::render(format, &facts, ending, out);
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Resting {
     placed: bool,
     logged: bool,
     heard: bool,
+    is_first: bool,
+    received_proxy: bool,
     redispatched: bool,
     sent_once: bool,
 }
@@ -203,6 +205,8 @@ impl Session {
             placed: own.map(Slot::rest).is_some(),
             logged: logged.get(),
             heard: record.heard,
+            is_first: record.is_first,
+            received_proxy: facts.received_proxy,
             redispatched: record.redispatched,
             sent_once: record.sent_once.get(),
         })
@@ -227,6 +231,7 @@ impl Resting {
         let rare = self.rare.map_or_else(Rare::default, |rare| *rare);
         let src = self.src.wake();
         let facts = ConnectionFacts {
+            received_proxy: self.received_proxy,
             src,
             dst: self.dst.wake(),
             tls: rare.tls,
@@ -267,6 +272,7 @@ impl Resting {
                 handshake,
                 idle: self.idle.wake().unwrap_or_default(),
                 heard: self.heard,
+                is_first: self.is_first,
                 request: self.request.wake(),
                 queue: self.queue.wake(),
                 connect: self.connect.wake(),

@@ -1,5 +1,9 @@
 //! Fetches that can be evaluated, one row each (manual 7.3.2 to 7.3.6).
 
+mod constants;
+mod http;
+pub(super) mod session;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -84,7 +88,7 @@ impl Row {
 
 /// The fetch of that name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    let written_out = ROWS.iter().find(|row| row.names.contains(&name));
+    let written_out = rows().find(|row| row.names.contains(&name));
     written_out.or_else(|| {
         let kind = tables::fetch_kind(name)?;
         TABLE_ROWS.iter().find(|row| row.kind == kind)
@@ -93,9 +97,16 @@ pub(super) fn find(name: &str) -> Option<&'static Row> {
 
 /// All names, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    let written_out = ROWS.iter().flat_map(|row| row.names).copied();
+    let written_out = rows().flat_map(|row| row.names).copied();
     written_out.chain(tables::fetch_names())
 }
+
+fn rows() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// All fetches: those below, and families with a file of their own.
+static FAMILIES: &[&[Row]] = &[ROWS, constants::ROWS, session::ROWS, http::ROWS];
 
 const fn row(names: &'static [&'static str], kind: Kind, needs: Needs, build: Build) -> Row {
     Row {

@@ -1,0 +1,160 @@
+//! What samples ask of a session: its listener, its server, its times (manual 7.3.2 to 7.3.6).
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+use config::expr::{SessionFigure, TimeUnit, Timeout, TimeoutOf, Timer, Variable};
+use config::model::Timeouts;
+use routing::process::{Asked, Process};
+use routing::sample::Value;
+
+use super::Session;
+use super::line::Ending;
+use crate::figures::Asker;
+use crate::listener;
+
+impl Process for Session {
+    /// In rules, while the session goes on: what is known so far.
+    fn tell(&self, asked: Asked<'_>) -> Option<Value<'static>> {
+        if matches!(asked, Asked::Session(_)) {
+            return Ending::so_far(self).tell(asked);
+        }
+        let asker = Asker {
+            worker: self.worker(),
+            frontend: self.frontend(),
+            backend: self.backend(),
+        };
+        asker.tell(asked)
+    }
+}
+
+impl Process for Ending<'_> {
+    fn tell(&self, asked: Asked<'_>) -> Option<Value<'static>> {
+        match asked {
+            Asked::Session(figure) => self.figure(figure),
+            asked => self.session.tell(asked),
+        }
+    }
+}
+
+impl Ending<'_> {
+    fn figure(&self, figure: SessionFigure) -> Option<Value<'static>> {
+        let session = self.session;
+        let record = &session.record;
+        let facts = &session.connection().facts;
+        let begun = record.date;
+        Some(match figure {
+            SessionFigure::ListenerId => {
+                let ids = listener::ids(&session.frontend().conf().binds);
+                Value::Int((*ids.get(session.connection().bind())?).into())
+            }
+            SessionFigure::ListenerName => {
+                let binds = &session.frontend().conf().binds;
+                let bind = binds.get(session.connection().bind())?;
+                text(bind.name.as_deref()?)
+            }
+            SessionFigure::ServerId => Value::Int(session.server.as_ref()?.id.into()),
+            SessionFigure::ServerName => text(&session.server.as_ref()?.conf.name),
+            SessionFigure::DefaultBackend => {
+                let id = session.frontend().conf().default_backend?;
+                let site = session.worker().shared.site.load();
+                text(site.backends.get(id.0)?.name())
+            }
+            SessionFigure::IsFirst => Value::Bool(record.is_first),
+            SessionFigure::Id => Value::Int((session.number() as u32).into()),
+            SessionFigure::AcceptDate(unit) => {
+                date(begun.saturating_sub(record.idle + record.handshake), unit)
+            }
+            SessionFigure::RequestDate(unit) => date(begun, unit),
+            SessionFigure::BytesIn => number(session.bytes_in.get()),
+            SessionFigure::BytesOut => number(session.bytes_out.get()),
+            SessionFigure::Retries => number(record.retries.into()),
+            SessionFigure::IsRedispatched => Value::Bool(record.redispatched),
+            SessionFigure::ServerStatus => {
+                session.server.as_ref()?;
+                Value::Int(record.status?.into())
+            }
+            SessionFigure::ServerQueue => number(record.server_queue),
+            SessionFigure::BackendQueue => number(record.backend_queue),
+            SessionFigure::Termination => Value::made(self.end.letters().to_vec()),
+            SessionFigure::Timer(timer) => {
+                let time = self.time(variable(timer));
+                Value::Int(time.map_or(-1, millis))
+            }
+            SessionFigure::Timeout(whose, which) => {
+                let (front, back) = session.timeouts();
+                let timeouts = match whose {
+                    TimeoutOf::Frontend => front,
+                    TimeoutOf::Backend => back,
+                    TimeoutOf::Session if which == Timeout::Client => front,
+                    TimeoutOf::Session => back,
+                };
+                Value::Int(millis(configured(timeouts, which)?))
+            }
+            SessionFigure::RetriesMax => Value::Int(session.backend()?.conf().retries.into()),
+            SessionFigure::IsSourceLocal => Value::Bool(is_local(facts.src?.ip())),
+            SessionFigure::IsDestinationLocal => Value::Bool(is_local(facts.dst?.ip())),
+            SessionFigure::ListenerConnections => number(session.frontend().sessions.now()),
+            SessionFigure::ReceivedProxy => Value::Bool(facts.received_proxy),
+            SessionFigure::HttpMajor => Value::Int(session.is_http().into()),
+            SessionFigure::ServerHttpMajor => {
+                session.server.as_ref()?;
+                Value::Int(session.is_http().into())
+            }
+        })
+    }
+}
+
+fn text(text: &str) -> Value<'static> {
+    Value::made(text.as_bytes().to_vec())
+}
+
+fn number(number: u64) -> Value<'static> {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn date(since_1970: Duration, unit: TimeUnit) -> Value<'static> {
+    let date = match unit {
+        TimeUnit::Seconds => since_1970.as_secs().into(),
+        TimeUnit::Milliseconds => since_1970.as_millis(),
+        TimeUnit::Microseconds => since_1970.as_micros(),
+    };
+    Value::Int(i64::try_from(date).unwrap_or(i64::MAX))
+}
+
+/// The variable of log formats that shows the same.
+fn variable(timer: Timer) -> Variable {
+    match timer {
+        Timer::Handshake => Variable::Th,
+        Timer::Idle => Variable::Ti,
+        Timer::Request => Variable::TR,
+        Timer::UntilRequest => Variable::Tq,
+        Timer::Queue => Variable::Tw,
+        Timer::Connect => Variable::Tc,
+        Timer::Response => Variable::Tr,
+        Timer::Data => Variable::Td,
+        Timer::Active => Variable::Ta,
+        Timer::User => Variable::Tu,
+        Timer::Total => Variable::Tt,
+    }
+}
+
+fn configured(timeouts: &Timeouts, which: Timeout) -> Option<Duration> {
+    match which {
+        Timeout::Client => timeouts.client,
+        Timeout::Server => timeouts.server,
+        Timeout::Connect => timeouts.connect,
+        Timeout::Queue => timeouts.queue.or(timeouts.connect),
+        Timeout::Tarpit => timeouts.tarpit.or(timeouts.connect),
+        Timeout::Tunnel => timeouts.tunnel,
+    }
+}
+
+/// Whether an address is one of this machine: then a socket can have it.
+fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}

@@ -1,0 +1,107 @@
+//! Samples of whole heads (manual 7.3.6).
+
+use std::net::IpAddr;
+
+use config::expr::{HeadFetch, Side};
+use wire::head::{Fields, RequestHead};
+
+use crate::balance::{avalanche, sdbm};
+use crate::fields;
+use crate::sample::{Facts, base, path};
+use crate::value::Value;
+
+/// What is told of the head.
+pub(crate) fn value(fetch: &HeadFetch, facts: &Facts<'_>) -> Option<Value<'static>> {
+    match fetch {
+        HeadFetch::BaseHash { with_source } => {
+            let request = facts.request?;
+            let text = base(request, path(request).unwrap_or(b""));
+            hashed(&text.to_text(), *with_source, facts)
+        }
+        HeadFetch::UrlHash { with_source } => {
+            let request = facts.request?;
+            let host = request.fields.get("host").unwrap_or_default();
+            let text = [host, from_path(request)].concat();
+            hashed(&text, *with_source, facts)
+        }
+        HeadFetch::Lines(side) => {
+            let mut out = Vec::new();
+            for (name, value) in head(*side, facts)?.iter() {
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(b"\r\n");
+            Some(Value::made(out))
+        }
+        HeadFetch::Binary(side) => {
+            let mut out = Vec::new();
+            for (name, value) in head(*side, facts)?.iter() {
+                counted(name.as_bytes(), &mut out);
+                counted(value, &mut out);
+            }
+            counted(b"", &mut out);
+            counted(b"", &mut out);
+            Some(Value::Bin(out.into()))
+        }
+        HeadFetch::CookieNames(side, delimiter) => {
+            let names = fields::cookie_names(Some(head(*side, facts)?), *side);
+            let mut out = Vec::new();
+            for name in names {
+                if !out.is_empty() {
+                    out.extend_from_slice(delimiter.as_bytes());
+                }
+                out.extend_from_slice(name);
+            }
+            Some(Value::made(out))
+        }
+    }
+}
+
+fn head<'f>(side: Side, facts: &Facts<'f>) -> Option<&'f Fields> {
+    match side {
+        Side::Response => facts.response.map(|head| &head.fields),
+        _ => facts.request.map(|head| &head.fields),
+    }
+}
+
+/// What is asked for, from the path on.
+fn from_path(request: &RequestHead) -> &[u8] {
+    match path(request) {
+        Some(_) => request.path_and_query(),
+        None => b"",
+    }
+}
+
+fn hashed(text: &[u8], with_source: bool, facts: &Facts<'_>) -> Option<Value<'static>> {
+    let hash = avalanche(sdbm(text));
+    if !with_source {
+        return Some(Value::Int(hash.into()));
+    }
+    let mut bytes = hash.to_be_bytes().to_vec();
+    match facts.connection.src?.ip() {
+        IpAddr::V4(v4) => bytes.extend(v4.octets()),
+        IpAddr::V6(v6) => bytes.extend(v6.octets()),
+    }
+    Some(Value::Bin(bytes.into()))
+}
+
+/// A text behind its length, as SPOE writes it: below 240 in one byte, else four bits in the first one
+/// and seven in each that follows.
+fn counted(text: &[u8], out: &mut Vec<u8>) {
+    const ONE_BYTE: usize = 240;
+    let mut len = text.len();
+    if len < ONE_BYTE {
+        out.push(len as u8);
+    } else {
+        out.push(len as u8 | 0xf0);
+        len = (len - ONE_BYTE) >> 4;
+        while len >= 128 {
+            out.push(len as u8 | 0x80);
+            len = (len - 128) >> 7;
+        }
+        out.push(len as u8);
+    }
+    out.extend_from_slice(text);
+}

@@ -1,0 +1,4 @@
+//! What sample fetches see, by family; the others are in `crate::sample` still.
+
+pub(crate) mod dice;
+pub(crate) mod http;
