@@ -25,6 +25,7 @@ use crate::keywords::{
     Status,
 };
 use crate::lexer::Word;
+use crate::lists::{List, Lists};
 use crate::model::{Config, Global, Proxy};
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -46,6 +47,8 @@ pub(crate) struct Drafts {
     pub(crate) auth_uses: Vec<AuthUse>,
     /// Stick tables that are named anywhere.
     pub(crate) table_uses: Vec<TableUse>,
+    /// Pattern files, in the order they are named.
+    pub(crate) lists: Vec<Arc<List>>,
 }
 
 /// Builds the model from what was written. The model is only whole when no alert was reported.
@@ -58,12 +61,14 @@ pub(crate) fn check(
     let references = RefCell::new(Vec::new());
     let uses = RefCell::new(Vec::new());
     let tables = RefCell::new(Vec::new());
+    let lists = RefCell::new(Lists::default());
     let mut checker = Checker {
         environment,
         report: &shared,
         references: &references,
         uses: &uses,
         tables: &tables,
+        lists: &lists,
         told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
@@ -103,6 +108,7 @@ pub(crate) fn check(
         healthchecks: checker.healthchecks,
         auth_uses: uses.take(),
         table_uses: tables.take(),
+        lists: lists.take().into_vec(),
     };
     let zero_warning = drafts.global.zero_warning;
     *report = shared.into_inner();
@@ -134,6 +140,7 @@ struct Checker<'a> {
     references: &'a RefCell<Vec<Reference>>,
     uses: &'a RefCell<Vec<AuthUse>>,
     tables: &'a RefCell<Vec<TableUse>>,
+    lists: &'a RefCell<Lists>,
     told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
@@ -207,6 +214,7 @@ impl Checker<'_> {
                 references: self.references,
                 userlists: self.uses,
                 tables: self.tables,
+                lists: self.lists,
                 told: self.told,
                 bases: &bases,
             };
@@ -370,6 +378,7 @@ impl Checker<'_> {
             references: self.references,
             userlists: self.uses,
             tables: self.tables,
+            lists: self.lists,
             told: self.told,
             bases: &self.global.bases,
         }

@@ -197,6 +197,7 @@ fn own_policy(
         bases: &bases,
         userlists: &RefCell::default(),
         tables: &RefCell::default(),
+        lists: &RefCell::default(),
         told: &RefCell::<BTreeSet<String>>::default(),
     };
     let mut draft = BindDraft::of_tls(bind.clone());

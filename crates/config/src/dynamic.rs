@@ -74,6 +74,7 @@ fn read<T>(
         references: &RefCell::default(),
         tables: &RefCell::default(),
         userlists: &RefCell::default(),
+        lists: &RefCell::default(),
         told: &RefCell::default(),
         bases: &config.bases,
     };

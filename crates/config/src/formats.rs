@@ -32,6 +32,7 @@ impl Formats {
             references: &references,
             userlists: &userlists,
             tables: &RefCell::default(),
+            lists: &RefCell::default(),
         };
         let mut read = |text: &str| {
             let word = Word {

@@ -20,6 +20,7 @@ mod fleet;
 mod formats;
 mod keywords;
 pub mod lexer;
+pub mod lists;
 mod mask;
 pub mod model;
 mod nearest;

@@ -63,6 +63,7 @@ pub(crate) fn resolve(
     let mut config = Config {
         stick_tables,
         userlists,
+        lists: std::mem::take(&mut drafts.lists),
         discovery,
         registry,
         ..Config::default()

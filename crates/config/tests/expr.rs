@@ -66,6 +66,7 @@ fn say(
         references: &references,
         userlists: &RefCell::default(),
         tables: &RefCell::default(),
+        lists: &RefCell::default(),
     };
     let result = parse(&words(line), &context);
     let mut problems = notices.into_inner();
@@ -497,6 +498,7 @@ fn backends_that_samples_name_are_reported() {
         references: &references,
         userlists: &RefCell::default(),
         tables: &RefCell::default(),
+        lists: &RefCell::default(),
     };
     format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
     let references = references.into_inner();

@@ -1,6 +1,6 @@
 //! Carrying out what rules of several sets have in common (manual 4.3): see [`Action`].
 
-use config::model::{Action, VarSource};
+use config::model::{Action, ListEntry, VarSource};
 
 use crate::format::{self, Variables};
 use crate::sample::{self, Facts};
@@ -26,6 +26,23 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
         }
         Action::UnsetVar(name) => {
             facts.memory.set_variable(name, None);
+        }
+        Action::ChangeList(change) => {
+            let text = |format| {
+                let mut text = Vec::new();
+                format::render(format, facts, variables, &mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            };
+            let key = text(&change.key);
+            // One that is full, or has no use for such a key, stays as it is, as in HAProxy.
+            let _ = match &change.to {
+                Some(ListEntry::Key) => change.list.put(&key, None),
+                Some(ListEntry::Value(value)) => change.list.put(&key, Some(&text(value))),
+                None => {
+                    change.list.delete(&key);
+                    Ok(())
+                }
+            };
         }
         Action::Nothing => {}
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),

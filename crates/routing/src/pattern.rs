@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::expr::{Patterns, TextMethod};
+use config::lists::{Hit, Index, Matching, Probe};
 
 use crate::value::Value;
 
@@ -10,6 +11,7 @@ use crate::value::Value;
 pub fn matches(patterns: &Patterns, value: &Value<'_>) -> bool {
     match patterns {
         Patterns::Found => true,
+        Patterns::Listed(index) => look(index, value, |_| ()).is_some(),
         Patterns::Bool => value.to_bool().unwrap_or(false),
         Patterns::Int(ranges) => value.to_int().is_some_and(|number| ranges.contains(number)),
         Patterns::Ip(networks) => value
@@ -42,32 +44,23 @@ fn any_text(method: TextMethod, ignore_case: bool, texts: &[Arc<str>], text: &[u
         text
     };
     let mut patterns = texts.iter().map(|pattern| pattern.as_bytes());
-    match method {
-        TextMethod::Prefix => patterns.any(|pattern| text.starts_with(pattern)),
-        TextMethod::Suffix => patterns.any(|pattern| text.ends_with(pattern)),
-        TextMethod::Contains => patterns.any(|pattern| contains(text, pattern)),
-        TextMethod::Directory => patterns.any(|pattern| has_part(text, pattern, b"/?")),
-        TextMethod::Domain => patterns.any(|pattern| has_part(text, pattern, b"/?.:")),
+    patterns.any(|pattern| method.holds(text, pattern))
+}
+
+/// Looks a value up in the entries of a file.
+pub(crate) fn look<T>(
+    index: &Index,
+    value: &Value<'_>,
+    then: impl FnOnce(Hit<'_>) -> T,
+) -> Option<T> {
+    match index.matching() {
+        Matching::Int | Matching::Version => index.find(Probe::Int(value.to_int()?), then),
+        Matching::Ip => index.find(Probe::Addr(value.to_addr()?), then),
+        Matching::Length => {
+            let length = value.to_text().len();
+            index.find(Probe::Int(i64::try_from(length).ok()?), then)
+        }
+        Matching::Bin => index.find(Probe::Text(&value.clone().into_bytes()), then),
+        _ => index.find(Probe::Text(&value.to_text()), then),
     }
-}
-
-fn contains(text: &[u8], pattern: &[u8]) -> bool {
-    memchr::memmem::find(text, pattern).is_some()
-}
-
-/// Whether the pattern stands between delimiters or the ends. Delimiters at its own ends do not
-/// count; one that is nothing else matches nothing.
-fn has_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
-    let is_inner = |byte: &u8| !delimiters.contains(byte);
-    let Some(first) = pattern.iter().position(is_inner) else {
-        return false;
-    };
-    let last = pattern.iter().rposition(is_inner).unwrap_or(first);
-    let pattern = &pattern[first..=last];
-    let is_delimiter = |byte: &u8| delimiters.contains(byte);
-    let mut starts = (0..text.len()).filter(|at| *at == 0 || is_delimiter(&text[at - 1]));
-    starts.any(|at| {
-        let end = at + pattern.len();
-        text[at..].starts_with(pattern) && text.get(end).is_none_or(is_delimiter)
-    })
 }

@@ -329,7 +329,7 @@ fn nth<'a, I: Iterator<Item = &'a [u8]>>(
     values().nth(index)
 }
 
-fn value_of(constant: &Constant) -> Option<Value<'_>> {
+pub(crate) fn value_of(constant: &Constant) -> Option<Value<'_>> {
     match constant {
         Constant::Bool(value) => Some(Value::Bool(*value)),
         Constant::Int(number) => Some(Value::Int(*number)),

@@ -108,6 +108,7 @@ fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
         references: &RefCell::new(Vec::new()),
         userlists: &RefCell::new(Vec::new()),
         tables: &RefCell::default(),
+        lists: &RefCell::default(),
     })
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
-use crate::expr::patterns::{self, Entry, Matching};
+use crate::expr::patterns::{self, Entry};
 use crate::expr::{Acl, AclEntry, Context, fetches, groups, sample};
 use crate::lexer::Word;
+use crate::lists::Matching;
 use crate::source::Span;
 
 /// The ACLs of one section. Declare all `acl` lines of a section before parsing its conditions:
@@ -197,7 +198,7 @@ fn without_suffix(written: &str) -> Option<(&str, Matching)> {
 fn suggest_method(problem: Diagnostic, written: &str) -> Diagnostic {
     match without_suffix(written) {
         Some((base, matching)) if fetches::find(base).is_some() => {
-            problem.help(format!("write '{base} -m {}'", matching.name()))
+            problem.help(format!("write '{base} -m {}'", patterns::name_of(matching)))
         }
         _ => problem,
     }

@@ -13,7 +13,7 @@ pub mod format;
 mod groups;
 mod names;
 mod operand;
-mod patterns;
+pub(crate) mod patterns;
 mod regexes;
 pub mod sample;
 pub mod sets;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
+use crate::lists::{Index, Lists};
 use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
@@ -38,6 +39,7 @@ pub use converters::encoding::{Chunks, Encoding};
 pub use converters::forwarded::{Forwarded, ForwardedField};
 pub use converters::hashing::{DigestAlgorithm, Hash};
 pub use converters::json::{JsonInput, JsonQuery, JsonStep};
+pub use converters::maps::MapOutput;
 pub use converters::protocols::{Message, MqttField, MqttPacket, Protobuf, ProtobufKind};
 pub use converters::state::StateConverter;
 pub use converters::text::TextConverter;
@@ -73,6 +75,8 @@ pub struct Context<'a> {
     pub userlists: &'a RefCell<Vec<AuthUse>>,
     /// Stick tables that expressions name, likewise.
     pub tables: &'a RefCell<Vec<TableUse>>,
+    /// Pattern files that were named so far.
+    pub lists: &'a RefCell<Lists>,
 }
 
 /// An expression that names a userlist.
@@ -531,6 +535,8 @@ pub enum Converter {
     Bool,
     /// `not`.
     Not,
+    /// `map` and its kin.
+    Map(Box<Map>),
     /// `set-var(name[,condition]…)`: passes the value on.
     SetVar(VarName, Vec<SetWhen>),
     /// `unset-var(name)`: passes the value on.
@@ -640,6 +646,8 @@ pub enum Patterns {
     Ip(IpSet),
     /// `-m bin`.
     Bin(Vec<Arc<[u8]>>),
+    /// `-f`, `-M`: those of a file, which may change while running.
+    Listed(Arc<Index>),
 }
 
 /// How two texts are compared (manual 7.1.3).
@@ -655,6 +663,47 @@ pub enum TextMethod {
     Directory,
     /// Contains, between dots, colons, slashes or question marks (a part of a host name).
     Domain,
+}
+
+impl TextMethod {
+    /// Whether a text compares so with a pattern.
+    pub fn holds(self, text: &[u8], pattern: &[u8]) -> bool {
+        match self {
+            Self::Prefix => text.starts_with(pattern),
+            Self::Suffix => text.ends_with(pattern),
+            Self::Contains => memchr::memmem::find(text, pattern).is_some(),
+            Self::Directory => has_part(text, pattern, b"/?"),
+            Self::Domain => has_part(text, pattern, b"/?.:"),
+        }
+    }
+}
+
+/// Whether the pattern stands between delimiters or the ends. Delimiters at its own ends do not
+/// count; one that is nothing else matches nothing.
+fn has_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
+    let is_inner = |byte: &u8| !delimiters.contains(byte);
+    let Some(first) = pattern.iter().position(is_inner) else {
+        return false;
+    };
+    let last = pattern.iter().rposition(is_inner).unwrap_or(first);
+    let pattern = &pattern[first..=last];
+    let is_delimiter = |byte: &u8| delimiters.contains(byte);
+    let mut starts = (0..text.len()).filter(|at| *at == 0 || is_delimiter(&text[at - 1]));
+    starts.any(|at| {
+        let end = at + pattern.len();
+        text[at..].starts_with(pattern) && text.get(end).is_none_or(is_delimiter)
+    })
+}
+
+/// Looks a sample up in a map.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// Where.
+    pub index: Arc<Index>,
+    /// What its values are taken for.
+    pub output: MapOutput,
+    /// What there is where nothing matches.
+    pub default: Option<Constant>,
 }
 
 /// Bytes written as pairs of hexadecimal digits.

@@ -42,15 +42,7 @@ const FETCHES: &str = "
 const CONVERTERS: &str = "
     51d.single da-csv-conv debug eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan ip.data
     ip.df ip.dst ip.fp ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver jwt_decrypt_cert
-    jwt_decrypt_jwk jwt_decrypt_secret map map_beg map_beg_int map_beg_ip map_beg_key
-    map_beg_str map_bin map_bin_int map_bin_ip map_bin_key map_bin_str map_dir map_dir_int
-    map_dir_ip map_dir_key map_dir_str map_dom map_dom_int map_dom_ip map_dom_key map_dom_str
-    map_end map_end_int map_end_ip map_end_key map_end_str map_int map_int_int map_int_ip
-    map_int_key map_int_str map_ip map_ip_int map_ip_ip map_ip_key map_ip_str map_len
-    map_len_int map_len_ip map_len_key map_len_str map_match map_match_output map_reg
-    map_reg_int map_reg_ip map_reg_key map_reg_str map_regm map_regm_int map_regm_ip
-    map_regm_key map_regm_str map_str map_str_int map_str_ip map_str_key map_str_str map_sub
-    map_sub_int map_sub_ip map_sub_key map_sub_str tcp.dst tcp.flags tcp.options.mss
+    jwt_decrypt_jwk jwt_decrypt_secret tcp.dst tcp.flags tcp.options.mss
     tcp.options.sack tcp.options.tsopt tcp.options.tsval tcp.options.wscale tcp.options.wsopt
     tcp.options_list tcp.seq tcp.src tcp.win when
 ";

@@ -7,32 +7,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::{
-    Context, IpSet, Kind, Patterns, Ranges, Sample, TextMethod, TextSet, converters, hex_digits,
-    regexes,
+    Context, IpSet, Kind, Patterns, Ranges, Sample, TextSet, converters, hex_digits, regexes,
 };
 use crate::lexer::Word;
+use crate::lists::{List, Matching};
 use crate::nearest::did_you_mean;
 use crate::source::Span;
-
-/// A matching method (manual 7.1, "-m").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Matching {
-    Found,
-    Bool,
-    Int,
-    /// Numbers written `3.1`: major times 65536 plus minor. Has no name behind `-m`.
-    Version,
-    Ip,
-    Bin,
-    Length,
-    Equal,
-    Contains,
-    Regex,
-    Prefix,
-    Suffix,
-    Directory,
-    Domain,
-}
 
 /// What methods are called behind `-m`.
 const METHODS: [(&str, Matching); 13] = [
@@ -51,31 +31,32 @@ const METHODS: [(&str, Matching); 13] = [
     ("dom", Matching::Domain),
 ];
 
-impl Matching {
-    /// What it is called behind `-m`.
-    pub(super) fn name(self) -> &'static str {
-        let row = METHODS.iter().find(|(_, method)| *method == self);
-        row.map_or("", |(name, _)| name)
-    }
+/// What a method is called behind `-m`.
+pub(super) fn name_of(matching: Matching) -> &'static str {
+    let row = METHODS.iter().find(|(_, method)| *method == matching);
+    row.map_or("", |(name, _)| name)
+}
 
-    /// What a type is compared by when nothing else is said; binary has no default.
-    fn default_of(kind: Kind) -> Option<Self> {
-        match kind {
-            Kind::Bool => Some(Self::Bool),
-            Kind::Int => Some(Self::Int),
-            Kind::Addr => Some(Self::Ip),
-            Kind::Str | Kind::Method => Some(Self::Equal),
-            Kind::Bin | Kind::Any => None,
-        }
+/// What a type is compared by when nothing else is said; binary has no default.
+fn default_of(kind: Kind) -> Option<Matching> {
+    match kind {
+        Kind::Bool => Some(Matching::Bool),
+        Kind::Int => Some(Matching::Int),
+        Kind::Addr => Some(Matching::Ip),
+        Kind::Str | Kind::Method => Some(Matching::Equal),
+        Kind::Bin | Kind::Any => None,
     }
+}
 
-    fn takes_patterns(self) -> bool {
-        !matches!(self, Self::Found | Self::Bool)
-    }
+fn takes_patterns(matching: Matching) -> bool {
+    !matches!(matching, Matching::Found | Matching::Bool)
+}
 
-    fn takes_operators(self) -> bool {
-        matches!(self, Self::Int | Self::Version | Self::Length)
-    }
+fn takes_operators(matching: Matching) -> bool {
+    matches!(
+        matching,
+        Matching::Int | Matching::Version | Matching::Length
+    )
 }
 
 /// The patterns of one entry.
@@ -85,15 +66,11 @@ pub(super) struct Entry(pub(super) Patterns);
 struct Reading<'a> {
     words: std::slice::Iter<'a, Word>,
     ignore_case: bool,
+    /// `-M`.
+    is_map: bool,
     matching: Option<Matching>,
-    /// Texts from files, with the case sensitivity at that place.
-    files: Vec<(bool, Vec<Text>)>,
-}
-
-/// A pattern as written.
-struct Text {
-    text: String,
-    span: Span,
+    /// Files, with the case sensitivity at that place.
+    files: Vec<(bool, Arc<List>, Span)>,
 }
 
 /// Reads flags and patterns. `matching` is what the criterion itself implies.
@@ -107,11 +84,12 @@ pub(super) fn read(
     let mut reading = Reading {
         words: words.iter(),
         ignore_case: false,
+        is_map: false,
         matching: None,
         files: Vec::new(),
     };
     reading.flags(context)?;
-    let default = matching.or_else(|| Matching::default_of(sample.kind));
+    let default = matching.or_else(|| default_of(sample.kind));
     let Some(matching) = reading.matching.or(default) else {
         let message = format!(
             "'{}' gives {}, which can be compared in many ways",
@@ -122,7 +100,7 @@ pub(super) fn read(
             .label("expected '-m METHOD' after this")
             .help("for example '-m bin 00ff', or convert it first: ',hex'"));
     };
-    if !matching.takes_patterns() {
+    if !takes_patterns(matching) {
         let patterns = match matching {
             Matching::Found => Patterns::Found,
             _ => Patterns::Bool,
@@ -161,7 +139,7 @@ fn warn_if_hopeless(sample: &Sample, matching: Matching, criterion: &Word, conte
     let message = format!(
         "'{}' can never be compared with '-m {}'",
         sample.text,
-        matching.name()
+        name_of(matching)
     );
     context
         .notices
@@ -183,17 +161,14 @@ impl Reading<'_> {
                 "-n" => {} // names are never resolved
                 "-m" => self.method(flag)?,
                 "-f" => self.file(flag, context)?,
+                "-M" => self.is_map = true,
                 "-u" => {
                     self.argument(flag, "a number")?;
-                }
-                "-M" => {
-                    let message = "'-M' (patterns from a map file) is not implemented yet";
-                    return Err(Diagnostic::alert(flag.span, message));
                 }
                 text => {
                     let message = format!("'{text}' is not a flag of ACLs");
                     return Err(Diagnostic::alert(flag.span, message)
-                        .label("expected '-i', '-m', '-f', '-n', '-u' or '--'")
+                        .label("expected '-i', '-m', '-f', '-M', '-n', '-u' or '--'")
                         .help("write '--' before a pattern that begins with a dash"));
                 }
             }
@@ -230,77 +205,58 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// One pattern a line; empty lines and those that begin with a sharp are skipped.
+    /// The entries of a file, or behind `-M` the keys of a map.
     fn file(&mut self, flag: &Word, context: &Context<'_>) -> Result<(), Diagnostic> {
+        let is_map = self.is_map;
         let path = self.argument(flag, "a file")?;
-        let span = path.span;
-        let text = context.surroundings.read(&path.text).map_err(|reason| {
-            let message = format!("pattern file '{}' cannot be read", path.text);
-            Diagnostic::alert(span, message).label(reason)
-        })?;
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let patterns = lines.map(|line| line.trim_start_matches([' ', '\t']));
-        let texts = patterns.filter(|line| !line.is_empty()).map(|line| Text {
-            text: line.to_owned(),
-            span,
-        });
-        self.files.push((self.ignore_case, texts.collect()));
+        let (text, span) = (&path.text, path.span);
+        let mut lists = context.lists.borrow_mut();
+        let list = lists.open(text, is_map, context.surroundings, span)?;
+        list.note_use(format!("used by acl at line {}", span.line));
+        self.files.push((self.ignore_case, list, span));
         Ok(())
     }
 }
 
-/// Builds one entry for texts whose case counts and one for those whose case does not.
+/// Builds an entry for each file, and one for what stands on the line itself.
 fn build(
     matching: Matching,
-    files: Vec<(bool, Vec<Text>)>,
+    files: Vec<(bool, Arc<List>, Span)>,
     (ignore_case, words): (bool, &[Word]),
 ) -> Result<Vec<Entry>, Diagnostic> {
     let mut entries = Vec::new();
-    for wanted in [false, true] {
-        let from_files = files.iter().filter(|(ignore, _)| *ignore == wanted);
-        let texts: Vec<&Text> = from_files.flat_map(|(_, texts)| texts).collect();
-        let words = if ignore_case == wanted { words } else { &[] };
-        if texts.is_empty() && words.is_empty() && wanted != ignore_case {
-            continue;
-        }
-        entries.push(Entry(compile(matching, wanted, &texts, words)?));
+    let has_files = !files.is_empty();
+    for (ignore_case, list, span) in files {
+        let index = list.index(matching, ignore_case, span)?;
+        entries.push(Entry(Patterns::Listed(index)));
+    }
+    if !words.is_empty() || !has_files {
+        entries.push(Entry(compile(matching, ignore_case, words)?));
     }
     Ok(entries)
 }
 
-fn compile(
-    matching: Matching,
-    ignore_case: bool,
-    texts: &[&Text],
-    words: &[Word],
-) -> Result<Patterns, Diagnostic> {
-    if matching.takes_operators() {
+fn compile(matching: Matching, ignore_case: bool, words: &[Word]) -> Result<Patterns, Diagnostic> {
+    if takes_operators(matching) {
         let written = match matching {
             Matching::Version => Written::VERSION,
             _ => Written::NUMBER,
         };
-        let ranges = Ranges::new(int_ranges(texts, words, &written)?);
+        let ranges = Ranges::new(int_ranges(words, &written)?);
         return Ok(match matching {
             Matching::Length => Patterns::Length(ranges),
             _ => Patterns::Int(ranges),
         });
     }
-    let files = texts.iter().map(|text| (text.text.as_str(), text.span));
-    let all = files.chain(words.iter().map(|word| (word.text.as_str(), word.span)));
-    let text_patterns = |method| Patterns::Text {
-        method,
-        ignore_case,
-        texts: all
-            .clone()
-            .map(|(text, _)| folded(text, ignore_case))
-            .collect(),
-    };
+    let all = words.iter().map(|word| (word.text.as_str(), word.span));
+    if let Some(method) = matching.of_text() {
+        return Ok(Patterns::Text {
+            method,
+            ignore_case,
+            texts: all.map(|(text, _)| folded(text, ignore_case)).collect(),
+        });
+    }
     Ok(match matching {
-        Matching::Prefix => text_patterns(TextMethod::Prefix),
-        Matching::Suffix => text_patterns(TextMethod::Suffix),
-        Matching::Contains => text_patterns(TextMethod::Contains),
-        Matching::Directory => text_patterns(TextMethod::Directory),
-        Matching::Domain => text_patterns(TextMethod::Domain),
         Matching::Regex => {
             let regexes = all.map(|(text, span)| regexes::compile(text, ignore_case, span));
             Patterns::Regex(regexes.collect::<Result<_, _>>()?)
@@ -328,7 +284,7 @@ fn folded(text: &str, ignore_case: bool) -> Arc<str> {
     }
 }
 
-fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
+pub(crate) fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
     hex_digits(text).map(Into::into).ok_or_else(|| {
         let message = format!("'{text}' is not an even number of hexadecimal digits");
         Diagnostic::alert(span, message).label("expected something like 00ff")
@@ -336,15 +292,8 @@ fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
 }
 
 /// Numbers and ranges; on the line itself an operator counts for all numbers behind it.
-fn int_ranges(
-    texts: &[&Text],
-    words: &[Word],
-    written: &Written,
-) -> Result<Vec<(i64, i64)>, Diagnostic> {
+fn int_ranges(words: &[Word], written: &Written) -> Result<Vec<(i64, i64)>, Diagnostic> {
     let mut ranges = Vec::new();
-    for text in texts {
-        ranges.push(range(&text.text, text.span, written)?);
-    }
     let mut operator = "eq";
     for word in words {
         match word.text.as_str() {
@@ -418,6 +367,16 @@ fn version(text: &str, span: Span) -> Result<i64, Diagnostic> {
     }
 }
 
+/// One number or range of a file.
+pub(crate) fn number_range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
+    range(text, span, &Written::NUMBER)
+}
+
+/// One version or range of them.
+pub(crate) fn version_range(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
+    range(text, span, &Written::VERSION)
+}
+
 /// `5`, `5:9`, `5:` or `:9`; versions may have a hyphen in between.
 fn range(text: &str, span: Span, written: &Written) -> Result<(i64, i64), Diagnostic> {
     let number = written.read;
@@ -446,7 +405,7 @@ fn range(text: &str, span: Span, written: &Written) -> Result<(i64, i64), Diagno
 
 /// An address, with or without a mask. Abbreviated IPv4 addresses leave out the zeros before the
 /// last number (manual 7.1.6).
-fn network(text: &str, span: Span) -> Result<IpNet, Diagnostic> {
+pub(crate) fn network(text: &str, span: Span) -> Result<IpNet, Diagnostic> {
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => (address, Some(mask)),
         None => (text, None),

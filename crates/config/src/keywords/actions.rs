@@ -210,12 +210,9 @@ pub(crate) const AFTER: &[Action<ResponseParse>] = &[
 
 /// Actions HAProxy has for requests that are not implemented yet.
 pub(crate) const OTHER_REQUEST: &[&str] = &[
-    "add-acl",
     "add-headers-bin",
     "cache-use",
-    "del-acl",
     "del-headers-bin",
-    "del-map",
     "do-log",
     "do-resolve",
     "early-hint",
@@ -230,7 +227,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-fc-mark",
     "set-fc-tos",
     "set-headers-bin",
-    "set-map",
     "set-mark",
     "set-nice",
     "set-priority-class",
@@ -245,12 +241,9 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
 
 /// The same for responses.
 pub(crate) const OTHER_RESPONSE: &[&str] = &[
-    "add-acl",
     "add-headers-bin",
     "cache-store",
-    "del-acl",
     "del-headers-bin",
-    "del-map",
     "do-log",
     "ot-group",
     "pause",
@@ -259,7 +252,6 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "set-fc-mark",
     "set-fc-tos",
     "set-headers-bin",
-    "set-map",
     "set-mark",
     "set-nice",
     "set-timeout",
@@ -270,13 +262,10 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
 /// The same for every response.
 pub(crate) const OTHER_AFTER: &[&str] = &[
     "add-headers-bin",
-    "del-acl",
     "del-headers-bin",
-    "del-map",
     "do-log",
     "ot-group",
     "set-headers-bin",
-    "set-map",
 ];
 
 /// `NAME FORMAT`.

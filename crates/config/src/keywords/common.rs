@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Stage, VarName, VarScope};
 use crate::lexer::Word;
-use crate::model::{Action, SetVar, VarSource};
+use crate::model::{Action, ListChange, ListEntry, SetVar, VarSource};
 use crate::registry::Known;
 use crate::source::Span;
 
@@ -109,6 +109,12 @@ const BEFORE_THE_END: Sets = Sets::of(&[
     HTTP_RESPONSE,
 ]);
 
+/// Those that understand a message as HTTP and may end it.
+const HTTP: Sets = Sets::of(&[HTTP_REQUEST, HTTP_RESPONSE]);
+
+/// Those that understand a message as HTTP.
+const ALL_HTTP: Sets = Sets::of(&[HTTP_REQUEST, HTTP_RESPONSE, HTTP_AFTER]);
+
 pub(crate) const ACTIONS: &[Row] = &[
     row("sc-add-gpc", EVERYWHERE, change_counter),
     row("sc-inc-gpc", EVERYWHERE, change_counter),
@@ -116,6 +122,18 @@ pub(crate) const ACTIONS: &[Row] = &[
     row("sc-inc-gpc1", EVERYWHERE, change_counter),
     row("sc-set-gpt", EVERYWHERE, change_counter),
     row("sc-set-gpt0", EVERYWHERE, change_counter),
+    row("add-acl", HTTP, |word, set, args, scope| {
+        change_list(word, set, args, scope, Change::Add)
+    }),
+    row("del-acl", HTTP, |word, set, args, scope| {
+        change_list(word, set, args, scope, Change::Delete)
+    }),
+    row("del-map", ALL_HTTP, |word, set, args, scope| {
+        change_list(word, set, args, scope, Change::DeleteFromMap)
+    }),
+    row("set-map", ALL_HTTP, |word, set, args, scope| {
+        change_list(word, set, args, scope, Change::SetInMap)
+    }),
     row("set-log-level", CONTENTS, |_, _, args, _| {
         capture::log_level(args).map(Action::SetLogLevel)
     }),
@@ -228,6 +246,53 @@ fn set_var_format(
         when,
         value: VarSource::Format(format),
     })))
+}
+
+/// What is done to a pattern file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Add,
+    Delete,
+    DeleteFromMap,
+    SetInMap,
+}
+
+/// `ACTION(FILE) KEY [VALUE]`.
+fn change_list(
+    word: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    change: Change,
+) -> Result<Action, Diagnostic> {
+    let name = word
+        .text
+        .split_once('(')
+        .and_then(|(_, it)| it.strip_suffix(')'));
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        let message = format!("'{}' needs the name of a file in parentheses", word.text);
+        return Err(Diagnostic::alert(word.span, message));
+    };
+    let is_map = matches!(change, Change::DeleteFromMap | Change::SetInMap);
+    let context = scope.expressions(set.stage);
+    let mut lists = scope.lists.borrow_mut();
+    let list = lists.open(name, is_map, scope.environment, word.span)?;
+    drop(lists);
+    list.note_use(format!(
+        "used by {} at line {}",
+        args.keyword, word.span.line
+    ));
+    let mut format = |what| {
+        let text = args.required(what)?;
+        expr::format::parse(text, &context)
+    };
+    let key = format("a key")?;
+    let to = match change {
+        Change::Add => Some(ListEntry::Key),
+        Change::SetInMap => Some(ListEntry::Value(format("a value")?)),
+        Change::Delete | Change::DeleteFromMap => None,
+    };
+    Ok(Action::ChangeList(Box::new(ListChange { list, key, to })))
 }
 
 /// `set-var NAME EXPR` and `set-var-fmt NAME FORMAT` of `global` (manual 3.1).

@@ -61,6 +61,7 @@ use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::expr::{AuthUse, Context, Reference, Stage, TableUse};
 use crate::lexer::Word;
+use crate::lists::Lists;
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 
@@ -260,6 +261,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) tables: &'a RefCell<Vec<TableUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
     pub(crate) bases: &'a Bases,
+    /// Pattern files that were named so far.
+    pub(crate) lists: &'a RefCell<Lists>,
     /// Keywords of which it was told already that they are not in force.
     pub(crate) told: &'a RefCell<BTreeSet<String>>,
 }
@@ -321,6 +324,7 @@ impl Scope<'_> {
             references: self.references,
             userlists: self.userlists,
             tables: self.tables,
+            lists: self.lists,
         }
     }
 }

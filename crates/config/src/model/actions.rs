@@ -1,6 +1,9 @@
 //! Actions that rules of several sets have in common (manual 4.3).
 
+use std::sync::Arc;
+
 use crate::expr::{Format, Sample, SetWhen, VarName};
+use crate::lists::List;
 use crate::model::{Amount, CounterChange, LogLevel, Track};
 
 /// What rules of more than one set can do alike.
@@ -10,6 +13,8 @@ pub enum Action {
     SetVar(Box<SetVar>),
     /// `unset-var`.
     UnsetVar(VarName),
+    /// `add-acl`, `del-acl`, `set-map`, `del-map`.
+    ChangeList(Box<ListChange>),
     /// One that has nothing to do here.
     Nothing,
     /// `set-log-level`.
@@ -18,6 +23,26 @@ pub enum Action {
     Track(Box<Track>),
     /// `sc-inc-gpc` and its like.
     ChangeCounter(Box<CounterChange>),
+}
+
+/// A change to the entries of a pattern file.
+#[derive(Debug, Clone)]
+pub struct ListChange {
+    /// Which.
+    pub list: Arc<List>,
+    /// Of this entry.
+    pub key: Format,
+    /// To this; `None`: it goes.
+    pub to: Option<ListEntry>,
+}
+
+/// What an entry of a pattern file becomes.
+#[derive(Debug, Clone)]
+pub enum ListEntry {
+    /// It is there.
+    Key,
+    /// It has this value.
+    Value(Format),
 }
 
 /// A variable and what it becomes.
@@ -53,7 +78,7 @@ impl Action {
                 Amount::Sample(sample) => Some(sample),
                 Amount::Number(_) => None,
             },
-            Self::UnsetVar(_) | Self::SetLogLevel(_) | Self::Nothing => None,
+            _ => None,
         }
     }
 }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::environment::Variables;
-pub use actions::{Action, SetVar, VarSource};
+pub use actions::{Action, ListChange, ListEntry, SetVar, VarSource};
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
@@ -85,6 +85,8 @@ pub struct Config {
     pub stick_tables: Vec<StickTable>,
     /// Sections `userlist`, in file order.
     pub userlists: Vec<Arc<Userlist>>,
+    /// Pattern files of ACLs and maps, in the order they are named.
+    pub lists: Vec<Arc<crate::lists::List>>,
     /// Where the node list comes from: section `discovery` (our own; the environment fills the rest).
     pub discovery: Option<Discovery>,
     /// The embedded node registry: section `registry` (our own).

@@ -7,6 +7,7 @@ mod fix;
 mod forwarded;
 mod hashing;
 mod json;
+mod map;
 mod mqtt;
 mod protobuf;
 mod state;
@@ -44,6 +45,7 @@ pub(crate) fn all<'a>(
 
 fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> Option<Value<'a>> {
     Some(match converter {
+        Converter::Map(it) => map::look(it, &value)?,
         Converter::SetVar(name, when) => {
             variables::assign(facts.memory, name, when, value.clone());
             value

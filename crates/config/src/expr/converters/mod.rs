@@ -6,6 +6,7 @@ pub(super) mod encoding;
 pub(super) mod forwarded;
 pub(super) mod hashing;
 pub(super) mod json;
+pub(super) mod maps;
 pub(super) mod protocols;
 pub(super) mod state;
 pub(super) mod text;
@@ -21,9 +22,11 @@ use crate::expr::tables;
 use crate::expr::{
     Context, Converter, IntOperand, Kind, Operator, Split, VarName, conditions_of_set, regexes,
 };
+use crate::lists::Matching;
 use crate::source::Span;
+use maps::MapOutput;
 
-use Build::{Calculate, Plain, With};
+use Build::{Calculate, Look, Plain, With};
 use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
 
 /// One converter. What goes in is cast to what it takes, as the manual's 7.1 says.
@@ -43,6 +46,8 @@ enum Build {
     Plain(Converter),
     /// A number.
     Calculate(Operator),
+    /// Looks it up in a map.
+    Look(Matching, MapOutput),
     /// Something of its own.
     With(fn(&mut Arguments, &Context<'_>) -> Result<Converter, Diagnostic>),
 }
@@ -57,6 +62,7 @@ impl Row {
         match &self.build {
             Plain(converter) => Ok(converter.clone()),
             Calculate(operator) => arithmetic(*operator, arguments),
+            Look(matching, output) => maps::read(*matching, *output, arguments, context),
             With(build) => build(arguments, context),
         }
     }
@@ -94,6 +100,7 @@ static FAMILIES: &[&[Row]] = &[
     protocols::ROWS,
     state::ROWS,
     vars::ROWS,
+    maps::ROWS,
 ];
 
 const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row {
