@@ -52,10 +52,16 @@ pub(crate) async fn secure(
         .client_hs
         .unwrap_or(client_limit.min(HANDSHAKE_MAX));
     let accept_proxy = expects_proxy || frontend.conf().binds[bind].accept_proxy;
-    let shaking = handshake(carrier, bind, accept_proxy, frontend, &mut facts);
-    let shaken = within(Some(limit), shaking).await;
-    let shook = frontend.tls[bind].is_some() || accept_proxy;
-    let took = if shook { at.elapsed() } else { Duration::ZERO };
+    let shakes = frontend.tls[bind].is_some() || accept_proxy;
+    let (shaken, took) = match shakes {
+        true => {
+            // Boxed: it takes kilobytes, which the connection's task would keep as long as it lives.
+            let shaking = handshake(carrier, bind, accept_proxy, frontend, &mut facts);
+            let shaken = Box::pin(within(Some(limit), shaking)).await;
+            (shaken, at.elapsed())
+        }
+        false => (Ok(Ok(Stream::from(carrier))), Duration::ZERO),
+    };
     let expired = match frontend.tls[bind] {
         Some(_) => ConnectionError::HandshakeTimeout,
         None => ConnectionError::ProxyHeaderTimeout,
@@ -106,8 +112,7 @@ async fn handshake(
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));
     };
-    // Boxed: a handshake takes kilobytes, which the connection's task would keep as long as it lives.
-    let (stream, tls_facts) = Box::pin(tls.accept(carrier)).await?;
+    let (stream, tls_facts) = tls.accept(carrier).await?;
     facts.tls = Some(tls_facts);
     Ok(stream)
 }

@@ -96,17 +96,18 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
     let Some(client) = secure::secure(accepted, &frontend, &worker).await else {
         return;
     };
-    match frontend.conf().proxy.mode {
-        Mode::Http => requests(client, &worker).await,
-        Mode::Tcp => {
-            if let Relayed::Http(client) = relay::relay(client, &worker).await {
-                requests(client, &worker).await;
-            }
-        }
-    }
+    let client = match frontend.conf().proxy.mode {
+        Mode::Http => client,
+        Mode::Tcp => match Box::pin(relay::relay(client, &worker)).await {
+            Relayed::Http(client) => client,
+            Relayed::Done => return,
+        },
+    };
+    requests(client, &worker).await;
 }
 
-/// One request after the other.
+/// One request after the other. What few requests need, and forwarding, which is as large as all else together,
+/// is boxed: the task of a connection keeps the memory of the largest thing it might wait for.
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
         let site = worker.shared.site.load_full();
@@ -115,11 +116,13 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 if end.side == Side::Local {
                     request.session.count_at_frontend(Count::Intercepted);
                 }
-                let after = client.reply(&mut request, answer).await;
+                let after = Box::pin(client.reply(&mut request, answer)).await;
                 request.session.finish(end);
                 after
             }
-            Verdict::Tarpit { answer, wait } => tarpit(&mut client, request, answer, wait).await,
+            Verdict::Tarpit { answer, wait } => {
+                Box::pin(tarpit(&mut client, request, answer, wait)).await
+            }
             Verdict::Close => {
                 request.session.finish(DENIED);
                 After::Close
@@ -138,12 +141,12 @@ async fn requests(mut client: Client, worker: &Rc<Worker>) {
                 if !wanted.is_denied() {
                     request.session.count_at_frontend(Count::Intercepted);
                 }
-                let (after, end) = page::serve(&mut client, &mut request, *wanted, worker).await;
+                let (after, end) =
+                    Box::pin(page::serve(&mut client, &mut request, *wanted, worker)).await;
                 request.session.finish(end);
                 after
             }
             Verdict::Forward(backend) => {
-                // What it takes to forward is as large as all else together: only while it is done.
                 match Box::pin(forward::forward(&mut client, request, &backend, worker)).await {
                     Forwarded::Done(after) => after,
                     Forwarded::Switched(server, request) => {
@@ -257,13 +260,13 @@ async fn judge(request: &mut Request, proxy: &Proxy, site: &Site) -> Option<Verd
             Applied::Ended(verdict) => return Some(verdict),
             Applied::Unproven(position) => from = position,
         }
-        if let Some(busy) = prove(request, proxy).await {
+        if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
         }
     }
     let mut wanted = page::stats(proxy, site, request);
     if request.session.is_login_wanted() {
-        if let Some(busy) = prove(request, proxy).await {
+        if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
         }
         wanted = page::stats(proxy, site, request);
@@ -301,7 +304,7 @@ async fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict
     }
     let mut judged = judge_as_bytes(request, proxy);
     if request.session.is_login_wanted() {
-        if let Some(busy) = prove(request, proxy).await {
+        if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
         }
         judged = judge_as_bytes(request, proxy);

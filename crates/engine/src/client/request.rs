@@ -74,15 +74,15 @@ impl Client {
                     answer.fields.append("sec-websocket-version", b"13");
                 }
                 let message = answer.into_message();
-                self.answer(
+                let telling = self.answer(
                     &mut session,
                     Version::Http11,
                     false,
                     status,
                     message,
                     After::Close,
-                )
-                .await;
+                );
+                Box::pin(telling).await;
                 session.finish(end);
                 None
             }

@@ -167,7 +167,8 @@ fn serve(carrier: Carrier, newcomer: Newcomer, frontend: &Arc<FrontendState>, wo
         expects_proxy: false,
         at,
     };
-    let serving = serve::serve(accepted, frontend.clone(), worker.clone());
+    // The runtime moves what it is given several times; of this it moves a pointer.
+    let serving = Box::pin(serve::serve(accepted, frontend.clone(), worker.clone()));
     tokio::task::spawn_local(serving);
 }
 
