@@ -104,6 +104,22 @@ fn known(names: &[(&str, &'static str)], oid: &str) -> Option<&'static str> {
     found.map(|(_, name)| *name)
 }
 
+/// What a part of a name is called: `CN`; by number where it has no short name.
+pub(crate) fn short_name(oid: String) -> String {
+    known(ENTRIES, &oid).map_or(oid, str::to_owned)
+}
+
+/// What OpenSSL calls an algorithm of signatures in full.
+pub(crate) fn signature_name(oid: &str) -> String {
+    match known(SIGNATURES, oid) {
+        None => oid.to_owned(),
+        Some(short) => match short.strip_prefix("RSA-SHA") {
+            Some(bits) => format!("sha{bits}WithRSAEncryption"),
+            None => short.to_owned(),
+        },
+    }
+}
+
 fn spelled(names: &[(&str, &'static str)], oid: &str) -> Value<'static> {
     match known(names, oid) {
         Some(name) => Value::text(name.as_bytes()),

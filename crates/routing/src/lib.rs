@@ -12,6 +12,7 @@ mod convert;
 pub mod cookie;
 pub mod dates;
 pub mod decide;
+pub mod described;
 mod edits;
 mod fetches;
 mod fields;

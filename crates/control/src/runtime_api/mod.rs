@@ -8,6 +8,7 @@
 
 mod answer;
 mod connection;
+mod crt_lists;
 mod info;
 pub mod line;
 mod master;
@@ -19,8 +20,10 @@ mod sockets;
 mod stat;
 mod table;
 mod tables;
+mod tls;
 mod variables;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,6 +49,8 @@ struct Api {
     config: Arc<Config>,
     /// Where lines that are added find variables and accounts.
     surroundings: &'static (dyn Surroundings + Sync),
+    /// TLS files that are being changed.
+    tls: RefCell<tls::Edits>,
     /// Sockets as `show cli sockets` tells them.
     listed: Vec<String>,
     /// What was said while the program started.
@@ -108,6 +113,7 @@ impl RuntimeApi {
                 handle,
                 config,
                 surroundings,
+                tls: RefCell::default(),
                 listed: sockets.iter().map(Socket::listed).collect(),
                 startup,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),

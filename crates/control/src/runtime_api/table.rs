@@ -6,6 +6,7 @@ use config::model::CliLevel;
 use super::answer::{Answer, Call};
 use super::session::Session;
 use super::{process, servers, session_commands, stat, tables, variables};
+use super::{crt_lists, process, servers, session_commands, stat, tls, variables};
 
 /// What a command needs beyond a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,8 @@ const FAMILIES: &[&[Row]] = &[
     session_commands::ROWS,
     tables::ROWS,
     variables::ROWS,
+    tls::ROWS,
+    crt_lists::ROWS,
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {

@@ -133,6 +133,7 @@ impl Pick {
 /// The schema of `show stat json`.
 pub const SCHEMA: &str = include_str!("schema.json");
 
+pub use routing::described;
 pub use table::{json_text, tag_words};
 
 impl Selection {

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::files::{Watched, beside};
-use super::{ciphers, ocsp};
+use super::{ciphers, given, ocsp};
 
 /// A certificate with its chain and key, ready to be shown.
 #[derive(Debug)]
@@ -126,7 +126,10 @@ impl Store {
             false => before,
         });
         let (certificate, wrong) = match (loaded, before) {
-            (Ok(new), Some(before)) if new.expired && !before.expired => {
+            // An operator's own is taken as it is.
+            (Ok(new), Some(before))
+                if new.expired && !before.expired && given::get(file).is_none() =>
+            {
                 told.push(format!(
                     "'{}': the new certificate has expired; the old one stays",
                     file.display()
@@ -150,6 +153,23 @@ impl Store {
         };
         known.insert(file.to_owned(), stored);
         outcome
+    }
+
+    /// All files.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let known = self.0.lock();
+        let known = known.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let usable = known.iter().filter(|(_, it)| it.certificate.is_some());
+        usable.map(|(file, _)| file.clone()).collect()
+    }
+
+    /// A certificate with its chain, in DER.
+    pub(crate) fn chain(&self, file: &Path) -> Option<Vec<Vec<u8>>> {
+        let known = self.0.lock();
+        let known = known.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let certificate = known.get(file)?.certificate.as_ref()?;
+        let chain = certificate.certified.cert.iter();
+        Some(chain.map(|it| it.to_vec()).collect())
     }
 
     /// Forgets files that nobody names any more.
@@ -193,7 +213,7 @@ impl Store {
 pub(super) const BUNDLE: [&str; 2] = ["rsa", "ecdsa"];
 
 /// One PEM file with certificate, chain and key.
-fn load(
+pub(super) fn load(
     file: &Path,
     tls: &GlobalTls,
     watched: &mut Watched,

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::given;
+
+/// Stands for the device of files that were given by hand: no file system has it.
+const GIVEN: u64 = u64::MAX;
+
 /// What tells one state of a file or folder from another. A file that is not there has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -17,6 +22,15 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The state now.
     fn of(path: &Path) -> Option<Self> {
+        if let Some(given) = given::get(path) {
+            return Some(Self {
+                device: GIVEN,
+                inode: given.edition,
+                length: given.bytes.len() as u64,
+                modified: (0, 0),
+                changed: (0, 0),
+            });
+        }
         let data = std::fs::metadata(path).ok()?;
         Some(Self {
             device: data.dev(),
@@ -44,6 +58,9 @@ impl Watched {
     /// Remembers and reads; `None`: there is no such file.
     pub(super) fn read_if_there(&mut self, path: &Path) -> Result<Option<Vec<u8>>, String> {
         self.note(path);
+        if let Some(given) = given::get(path) {
+            return Ok(Some(given.bytes.to_vec()));
+        }
         match std::fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -54,6 +71,9 @@ impl Watched {
     /// Remembers and reads.
     pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         self.note(path);
+        if let Some(given) = given::get(path) {
+            return Ok(given.bytes.to_vec());
+        }
         std::fs::read(path).map_err(|error| format!("cannot read '{}': {error}", path.display()))
     }
 
@@ -102,6 +122,11 @@ impl Watched {
             .peekable();
         were_there.peek().is_some() && were_there.all(|(path, _)| Stamp::of(path).is_none())
     }
+}
+
+/// Whether there is such a file, on disk or given by hand.
+pub(super) fn exists(path: &Path) -> bool {
+    given::get(path).is_some() || path.exists()
 }
 
 /// `FILE.EXTENSION`, or with `ssl-load-extra-del-ext` and a file that ends in `.crt` that in its

@@ -4,8 +4,8 @@
 //! Runs beside the manager; files are read on a thread of its own, so that a slow disk holds up
 //! neither checks nor workers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
@@ -32,6 +32,8 @@ pub(crate) struct Reloading {
     pub(crate) shelf: Arc<Shelf>,
     /// Told to look at once.
     pub(crate) now: Arc<Notify>,
+    /// Held by who looks: one after the other.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Reloading {
@@ -41,6 +43,7 @@ impl Reloading {
             common,
             shelf,
             now: Arc::default(),
+            looking: Arc::default(),
         }
     }
 }
@@ -89,7 +92,16 @@ struct Outcome {
     out_of_reach: bool,
 }
 
+/// Looks once, on this thread, for who has changed files by hand.
+pub(crate) fn look_now(shared: &Shared) {
+    for line in look(shared).told {
+        shared.say(Level::Alert, &line.replace(char::is_control, "?"));
+    }
+}
+
 fn look(shared: &Shared) -> Outcome {
+    let looking = shared.reloading.looking.lock();
+    let _looking = looking.unwrap_or_else(PoisonError::into_inner);
     let Reloading { common, shelf, .. } = &shared.reloading;
     let mut outcome = Outcome {
         told: Vec::new(),

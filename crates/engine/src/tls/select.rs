@@ -90,6 +90,29 @@ impl Index {
         self.entries.is_empty()
     }
 
+    /// All names with whose they are: exact ones, wildcards, the default.
+    pub(super) fn names(&self) -> Vec<(String, &Entry)> {
+        let mut names = Vec::new();
+        let mut add = |name: &str, places: &[usize]| {
+            let entries = places.iter().filter_map(|at| self.entries.get(*at));
+            names.extend(entries.map(|entry| (name.to_owned(), entry)));
+        };
+        let mut sorted: Vec<_> = self.exact.iter().collect();
+        sorted.sort();
+        for (name, places) in sorted {
+            add(name, places);
+        }
+        if !self.strict {
+            add("*", &self.defaults);
+        }
+        let mut sorted: Vec<_> = self.wild.iter().collect();
+        sorted.sort();
+        for (domain, places) in sorted {
+            add(&format!("*.{domain}"), places);
+        }
+        names
+    }
+
     /// What is known of all of them.
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries

@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use config::crt_list;
 use config::model::{BindTls, CertificateSource, ClientVerify, GlobalTls, Mode, TlsPolicy};
 use routing::sample::{ConnectionError, TlsFacts};
-use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureAlgorithm};
 
 use super::certificates::{BUNDLE, Store};
 use super::client_auth::{ClientAuth, OPEN};
@@ -146,6 +146,30 @@ impl ServerTlsConfig {
         entries
             .map(|entry| entry.certificate.path.clone())
             .collect()
+    }
+
+    /// Calls `each` for every name that certificates answer to: the name, what it does not match, the
+    /// kind of key, the file and the certificate.
+    pub(crate) fn each_name(
+        &self,
+        mut each: impl FnMut(&str, &[String], &'static str, &Path, &Arc<Vec<u8>>),
+    ) {
+        let current = self.current.load();
+        for (name, entry) in current.index.names() {
+            let certificate = &entry.certificate;
+            let kind = match certificate.algorithm() {
+                SignatureAlgorithm::RSA => "rsa",
+                SignatureAlgorithm::ECDSA => "ecdsa",
+                _ => "-",
+            };
+            each(
+                &name,
+                &entry.denied,
+                kind,
+                &certificate.path,
+                &certificate.der,
+            );
+        }
     }
 
     /// Makes a new ticket key when that is due.
@@ -401,10 +425,13 @@ impl Loading<'_> {
     /// `FILE`, or where there is none `FILE.rsa` and `FILE.ecdsa` as far as they are there.
     fn bundle(&mut self, path: &Path) -> Vec<PathBuf> {
         self.watched.note(path);
-        if self.common.tls.extra_files.bundle && !path.exists() {
+        if self.common.tls.extra_files.bundle && !super::files::exists(path) {
             let parts = BUNDLE.map(|kind| super::files::beside(path, kind, false));
             parts.iter().for_each(|part| self.watched.note(part));
-            let there: Vec<PathBuf> = parts.into_iter().filter(|part| part.exists()).collect();
+            let there: Vec<PathBuf> = parts
+                .into_iter()
+                .filter(|part| super::files::exists(part))
+                .collect();
             if !there.is_empty() {
                 return there;
             }

@@ -1,0 +1,101 @@
+//! Changes of TLS files by hand: checked first, then taken over by all who use them, or by nobody.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+use super::files::Watched;
+use super::{certificates, given, reload, trust};
+use crate::shared::Shared;
+
+/// What a TLS file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A certificate with its key.
+    Certificate,
+    /// Certificates of CAs.
+    Authorities,
+    /// Revocation lists.
+    Revocations,
+}
+
+/// A file as it is now.
+pub(crate) fn read(file: &Path) -> Option<Vec<u8>> {
+    Watched::default().read_if_there(file).ok().flatten()
+}
+
+/// The certificates of a file that was given by hand, in DER.
+pub(crate) fn chain(file: &Path) -> Option<Vec<Vec<u8>>> {
+    let given = given::get(file)?;
+    Some(pem_parts(&given.bytes, false))
+}
+
+/// The certificates of a PEM text, or its revocation lists, in DER.
+pub fn pem_parts(pem: &[u8], revocations: bool) -> Vec<Vec<u8>> {
+    match revocations {
+        true => CertificateRevocationListDer::pem_slice_iter(pem)
+            .filter_map(|it| Some(it.ok()?.to_vec()))
+            .collect(),
+        false => CertificateDer::pem_slice_iter(pem)
+            .filter_map(|it| Some(it.ok()?.to_vec()))
+            .collect(),
+    }
+}
+
+/// Whether a PEM text has a private key in it.
+pub fn has_key(pem: &[u8]) -> bool {
+    PrivateKeyDer::from_pem_slice(pem).is_ok()
+}
+
+/// Whether a file was given by hand.
+pub(crate) fn is_given(file: &Path) -> bool {
+    given::get(file).is_some()
+}
+
+/// See [`crate::Handle::give_tls_files`].
+pub(crate) fn give(
+    shared: &Shared,
+    files: Vec<(PathBuf, Option<Vec<u8>>)>,
+    checked: Option<(FileKind, &Path)>,
+) -> Result<(), String> {
+    let mut before = Vec::new();
+    let mut outcome = Ok(());
+    for (path, bytes) in files {
+        match given::put(&path, bytes.map(Arc::from)) {
+            Ok(old) => before.push((path, old)),
+            Err(why) => {
+                outcome = Err(why);
+                break;
+            }
+        }
+    }
+    if let Some((kind, path)) = checked
+        && outcome.is_ok()
+    {
+        outcome = check(shared, kind, path);
+    }
+    if outcome.is_err() {
+        for (path, old) in before.into_iter().rev() {
+            // There was room for it before.
+            let _ = given::put(&path, old);
+        }
+        return outcome;
+    }
+    reload::look_now(shared);
+    Ok(())
+}
+
+/// Whether a file can be used as what it is.
+fn check(shared: &Shared, kind: FileKind, path: &Path) -> Result<(), String> {
+    let mut watched = Watched::default();
+    match kind {
+        FileKind::Certificate => {
+            let tls = &shared.reloading.common.tls;
+            certificates::load(path, tls, &mut watched, &mut Vec::new()).map(drop)
+        }
+        FileKind::Authorities => trust::roots(path, &mut watched).map(drop),
+        FileKind::Revocations => trust::crls(path, &mut watched).map(drop),
+    }
+}
