@@ -5,8 +5,7 @@ use config::model::CliLevel;
 
 use super::answer::{Answer, Call};
 use super::session::Session;
-use super::{process, servers, session_commands, stat, tables, variables};
-use super::{crt_lists, process, servers, session_commands, stat, tls, variables};
+use super::{crt_lists, process, servers, session_commands, stat, tables, tls, variables};
 
 /// What a command needs beyond a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
