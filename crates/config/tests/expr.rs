@@ -190,7 +190,7 @@ fn acls_that_are_refused() {
         ),
         (
             "x path,map(/etc/m) a",
-            "! map: converter 'map' is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! /etc/m: pattern file '/etc/m' cannot be read | no such file",
         ),
         (
             "x path,lwer a",

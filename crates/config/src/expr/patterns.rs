@@ -32,7 +32,7 @@ const METHODS: [(&str, Matching); 13] = [
 ];
 
 /// What a method is called behind `-m`.
-pub(super) fn name_of(matching: Matching) -> &'static str {
+pub(crate) fn name_of(matching: Matching) -> &'static str {
     let row = METHODS.iter().find(|(_, method)| *method == matching);
     row.map_or("", |(name, _)| name)
 }

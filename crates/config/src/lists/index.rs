@@ -46,6 +46,11 @@ pub enum Matching {
 }
 
 impl Matching {
+    /// What it is called behind `-m`.
+    pub fn name(self) -> &'static str {
+        patterns::name_of(self)
+    }
+
     /// The comparison of texts it is, if it looks at them piece by piece.
     pub(crate) fn of_text(self) -> Option<TextMethod> {
         Some(match self {

@@ -11,6 +11,7 @@ mod connection;
 mod crt_lists;
 mod info;
 pub mod line;
+mod lists;
 mod master;
 mod process;
 mod servers;
