@@ -83,6 +83,10 @@ pub(crate) struct BackDraft {
     pub(crate) balance_by_head: Option<Span>,
     pub(crate) servers: Vec<ServerDraft>,
     pub(crate) default_server: ServerDraft,
+    /// `load-server-state-from-file`.
+    pub(crate) state_from: StateFrom,
+    /// `server-state-file-name`; `None`: the backend's own.
+    pub(crate) state_file_name: Option<Arc<str>>,
     /// What its checks do.
     pub(crate) checks: CheckDraft,
     pub(crate) retries: u32,
@@ -110,6 +114,8 @@ impl Default for BackDraft {
             balance_by_head: None,
             servers: Vec::new(),
             default_server: ServerDraft::default(),
+            state_from: StateFrom::None,
+            state_file_name: None,
             checks: CheckDraft::default(),
             retries: RETRIES_DEFAULT,
             redispatch: None,
@@ -147,6 +153,14 @@ pub(crate) struct ServerDraft {
     pub(crate) agent: AgentDraft,
     /// Where `observe` was written: not every mode has every layer.
     pub(crate) observe_span: Option<Span>,
+}
+
+/// `load-server-state-from-file`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StateFrom {
+    None,
+    Global,
+    Local,
 }
 
 /// `agent-check` under way.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::check::Drafts;
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::draft::{Draft, LogEntry, Named, ServerDraft};
+use crate::draft::{Draft, LogEntry, Named, ServerDraft, StateFrom};
 use crate::environment::Environment;
 use crate::expr::Variable;
 use crate::formats::Formats;
@@ -22,7 +22,7 @@ use crate::model::sequence::Sequence;
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, RuleList, Server,
-    ServerAddress, ServerTls, TableId, Target, UseBackend, Userlist,
+    ServerAddress, ServerTls, StateFile, TableId, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -391,6 +391,14 @@ fn backend(
         proxy: proxy(draft, &drafts.global.global, formats, &mut Vec::new()),
         balancing: balancing(draft, report),
         servers,
+        state_file: match draft.back.state_from {
+            StateFrom::None => StateFile::None,
+            StateFrom::Global => StateFile::Global,
+            StateFrom::Local => {
+                let name = draft.back.state_file_name.as_ref();
+                StateFile::Local(name.map_or(&*draft.proxy.name, |name| &**name).into())
+            }
+        },
         default_server: outgoing(
             server(&draft.back.default_server, bases, &mut Vec::new()),
             draft,

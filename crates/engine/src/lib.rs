@@ -56,6 +56,7 @@ mod secure;
 mod serve;
 mod server;
 mod server_ids;
+mod server_states;
 mod session;
 mod shared;
 mod silence;

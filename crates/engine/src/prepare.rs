@@ -21,13 +21,14 @@ use crate::followers;
 use crate::handle::Handle;
 use crate::listen::pace::{Pace, Paces};
 use crate::listen::{self, Listener};
-use crate::log::{Logger, Origin};
+use crate::log::{Level, Logger, Origin};
 use crate::logins::Prover;
 use crate::manager::{self, Order};
 use crate::offload::Offload;
 use crate::page;
 use crate::resolver::Resolver;
 use crate::server::ServerOrigin;
+use crate::server_states::StateFiles;
 use crate::shared::{Origins, Shared};
 use crate::site::{BackendState, FrontendState, Site};
 use crate::snapshot::ControlStatus;
@@ -165,6 +166,8 @@ impl Prepared {
             return Err(problems);
         }
         let (server_tls, config) = (self.server_tls, self.config);
+        // Before a `chroot` takes them out of reach.
+        let states = StateFiles::load(&config);
         let reloading = Reloading::new(self.common, self.shelf);
         Ok(Bound {
             config,
@@ -175,6 +178,7 @@ impl Prepared {
             presence,
             maxconn,
             addresses,
+            states,
         })
     }
 }
@@ -257,6 +261,7 @@ pub struct Bound {
     presence: Presence,
     maxconn: u64,
     addresses: Vec<std::net::SocketAddr>,
+    states: StateFiles,
 }
 
 impl Bound {
@@ -277,6 +282,13 @@ impl Bound {
         let (spread, arrivals) = Spread::new(how, workers);
         let shared = Arc::new(self.share(workers, spread)?);
         let mut threads = Vec::new();
+        for backend in &shared.site.load().backends {
+            self.states
+                .apply(&self.config, backend, std::time::Duration::ZERO);
+        }
+        for problem in &self.states.problems {
+            shared.say(Level::Warning, problem);
+        }
         followers::settle_all(&shared);
         let (manager, manager_inbox) = mpsc::unbounded_channel();
         for backend in &shared.site.load().backends {

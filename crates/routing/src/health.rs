@@ -101,6 +101,19 @@ enum State {
     Stopped,
 }
 
+/// What is known of a server from before the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// What the operator wanted; `None`: what the configuration says.
+    pub admin: Option<Admin>,
+    /// Whether it was up.
+    pub up: bool,
+    /// Its counter.
+    pub counter: u32,
+    /// Time since its last change.
+    pub since: Duration,
+}
+
 /// What an agent said of a server's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentWord {
@@ -257,6 +270,35 @@ impl Health {
             self.counter = self.top();
         }
         self.checked = enabled;
+    }
+
+    /// Takes up what was known before the process started; nothing is told of it. The next check counts
+    /// on from there.
+    pub fn restore(&mut self, restored: &Restored, now: Duration) {
+        self.admin = restored.admin.unwrap_or(self.admin);
+        let up = restored.up && self.admin != Admin::Maint;
+        if self.checked {
+            self.counter = match up {
+                true => restored.counter.clamp(self.rise, self.top()),
+                false => restored.counter.min(self.rise - 1),
+            };
+        }
+        self.state = match up || (!self.checked && self.admin != Admin::Maint) {
+            true => State::Running,
+            false => State::Stopped,
+        };
+        self.last_change = now.saturating_sub(restored.since);
+        self.down_since = (self.state == State::Stopped).then_some(now);
+    }
+
+    /// What the server that it follows is wanted to be.
+    pub fn inherited(&self) -> Admin {
+        self.inherited
+    }
+
+    /// Whether it finishes what it has, and is up otherwise.
+    pub fn is_stopping(&self) -> bool {
+        self.state == State::Stopping
     }
 
     /// Takes what its agent said: a server is up where neither its checks nor its agent say otherwise.

@@ -113,6 +113,16 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.node = Some(args.required("a name")?.text.as_str().into());
         args.end()
     }),
+    implemented("server-state-base", (), |draft, args, _| {
+        let word = args.required("the path of a folder")?;
+        draft.global.server_state_base = Some(word.text.as_str().into());
+        args.end()
+    }),
+    implemented("server-state-file", (), |draft, args, _| {
+        let word = args.required("the path of a file")?;
+        draft.global.server_state_file = Some(word.text.as_str().into());
+        args.end()
+    }),
     implemented("pidfile", (), |draft, args, _| {
         draft.global.pidfile = Some(args.required("the path of a file")?.text.as_str().into());
         args.end()
@@ -655,8 +665,6 @@ pub(crate) const MISSING: &[Entry] = &[
     refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-prepend-path", (), NO_LUA, NO_LUA_INSTEAD),
-    not_yet("server-state-base", ()),
-    not_yet("server-state-file", ()),
     refused(
         "ssl-passphrase-cmd",
         (),

@@ -8,7 +8,7 @@ use super::{
 use super::{bind, server};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::draft::{Draft, Named, UseBackendDraft};
+use crate::draft::{Draft, Named, StateFrom, UseBackendDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
 use crate::model::Mode;
@@ -45,6 +45,14 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         args.end()
     }),
     implemented("load-server-state-from-file", BACK, server_state),
+    implemented("server-state-file-name", BACK, |draft, args, _| {
+        let word = args.required("use-backend-name, or the path of a file")?;
+        draft.back.state_file_name = match word.is("use-backend-name") {
+            true => None,
+            false => Some(word.text.as_str().into()),
+        };
+        args.end()
+    }),
     implemented("rate-limit sessions", FRONT, |draft, args, _| {
         let value = next_number(args, 0..=u64::from(u32::MAX))?;
         draft.front.session_rate_max = (value > 0).then_some(value);
@@ -98,7 +106,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     ),
     not_yet("be-unpublished", BACK_ONLY),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("server-state-file-name", BACK),
     not_yet("server-template", BACK_ONLY),
     not_yet("use-server", BACK_ONLY),
 ];
@@ -136,20 +143,21 @@ fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Dia
     Ok(())
 }
 
-fn server_state(_: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
+fn server_state(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("global, local or none")?;
-    match word.text.as_str() {
-        "none" => args.end(),
-        "global" | "local" => Err(Diagnostic::alert(
-            word.span,
-            "'load-server-state-from-file' is not implemented yet",
-        )),
-        other => Err(Diagnostic::alert(
-            word.span,
-            format!("'load-server-state-from-file' does not know '{other}'"),
-        )
-        .label("expected global, local or none")),
-    }
+    draft.back.state_from = match word.text.as_str() {
+        "none" => StateFrom::None,
+        "global" => StateFrom::Global,
+        "local" => StateFrom::Local,
+        other => {
+            return Err(Diagnostic::alert(
+                word.span,
+                format!("'load-server-state-from-file' does not know '{other}'"),
+            )
+            .label("expected global, local or none"));
+        }
+    };
+    args.end()
 }
 
 fn default_backend(

@@ -58,7 +58,9 @@ pub use rules::{
     Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,
 };
-pub use server::{MappedHost, MappedPort, Server, ServerAddress, ServerTls, Tracked, Weight};
+pub use server::{
+    MappedHost, MappedPort, Server, ServerAddress, ServerTls, StateFile, Tracked, Weight,
+};
 pub use stats::{Secret, StatsPage};
 pub use stick::{
     Amount, BlamedStatuses, CounterChange, DataType, ELEMENTS_MAX, GeneralSlot, KeyType,
@@ -112,6 +114,10 @@ pub struct Global {
     pub group: Option<Account>,
     /// `chroot`.
     pub chroot: Option<PathBuf>,
+    /// `server-state-base`.
+    pub server_state_base: Option<PathBuf>,
+    /// `server-state-file`.
+    pub server_state_file: Option<PathBuf>,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `maxconn`: connections of the whole process; `None`: as many as descriptors allow.

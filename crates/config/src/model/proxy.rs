@@ -8,7 +8,7 @@ use super::sequence::Sequence;
 use super::{
     BackendId, Balancing, Bind, Captures, Conduct, Cookie, ErrorPages, HttpReuse, KeepAlive,
     Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server, ServerTls,
-    StatsPage, StickRules, TableId, TcpRules, UniqueId, Userlist,
+    StateFile, StatsPage, StickRules, TableId, TcpRules, UniqueId, Userlist,
 };
 use crate::expr::{Condition, Format};
 use crate::source::Span;
@@ -208,6 +208,8 @@ pub struct Backend {
     pub proxy: Proxy,
     /// `balance` and what belongs to it.
     pub balancing: Balancing,
+    /// `load-server-state-from-file`.
+    pub state_file: StateFile,
     /// `server` lines.
     pub servers: Vec<Server>,
     /// `default-server` in force at the end of the section: what a discovered node inherits.

@@ -67,6 +67,18 @@ pub struct Server {
     pub redir: Option<Arc<str>>,
 }
 
+/// `load-server-state-from-file`: where the states of a backend's servers come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StateFile {
+    /// `none`, the default.
+    #[default]
+    None,
+    /// `global`: from `server-state-file`.
+    Global,
+    /// `local`: from `server-state-file-name`, else the file that is called like the backend.
+    Local(PathBuf),
+}
+
 /// The server that another one follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked {

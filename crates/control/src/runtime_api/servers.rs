@@ -47,6 +47,18 @@ pub(super) const ROWS: &[Row] = &[
         checks(call, true)
     }),
     shows(
+        "show servers state",
+        "[<backend>]",
+        "dump volatile server information (all or for a single backend)",
+        |call| {
+            let backend = Some(call.arg(0)).filter(|name| !name.is_empty());
+            match call.handle.server_states(backend) {
+                Some(text) => Answer::Text(text),
+                None => Answer::error("Can't find backend."),
+            }
+        },
+    ),
+    shows(
         "get weight",
         "<bk>/<srv>",
         "report a server's current weight",

@@ -107,6 +107,26 @@ impl CheckCode {
         self.line().2
     }
 
+    /// HAProxy's number, as `show servers state` has it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Initializing => 1,
+            Self::Observed => 3,
+            Self::SocketError => 5,
+            Self::Layer4Ok => 6,
+            Self::Layer4Timeout => 7,
+            Self::Layer4Connection => 8,
+            Self::Layer6Ok => 9,
+            Self::Layer6Timeout => 10,
+            Self::Layer6Response => 11,
+            Self::Layer7Timeout => 12,
+            Self::Layer7Response => 13,
+            Self::Layer7Ok => 15,
+            Self::Layer7OkConditional => 16,
+            Self::Layer7Status => 17,
+        }
+    }
+
     /// The description of a short code; empty for an unknown one.
     pub fn describe(short: &str) -> &'static str {
         let line = CODES.iter().find(|line| line.1 == short);
