@@ -146,13 +146,21 @@ fn write_server(shared: &Shared, backend: &BackendState, server: &ServerState, t
         server.weight.load(Relaxed),
         conf.weight.value(),
         health.since_change(now).as_secs(),
-        health.counter(),
+        counter(server, &health),
         u8::from(backend.conf().proxy.id.is_some()),
         u8::from(conf.id.is_some()),
         server.name_to_resolve().map_or("-", |(name, _)| &**name),
         u8::from(server.tls.is_some()),
         conf.check_parameters.port.unwrap_or(0),
     );
+}
+
+/// `srv_check_health`. HAProxy's servers without checks have what `default-server` has for all.
+fn counter(server: &ServerState, health: &routing::health::Health) -> u32 {
+    match &server.conf.check {
+        None if server.conf.has_defaults => health.rise(),
+        _ => health.counter(),
+    }
 }
 
 fn admin_bits(server: &ServerState, health: &routing::health::Health) -> u32 {

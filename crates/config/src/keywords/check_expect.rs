@@ -81,8 +81,13 @@ fn read(
     // What it compares is read last.
     let mut expect = Expect::new(Expected::Status(Vec::new()));
     let mut comment = None;
+    let mut compared = false;
     loop {
-        let word = args.required(&format!("what to compare: {}", list(known)))?;
+        // Options may stand behind the pattern as well.
+        let word = match args.peek() {
+            None if compared => return Ok((Box::new(expect), comment)),
+            _ => args.required(&format!("what to compare: {}", list(known)))?,
+        };
         match word.text.as_str() {
             "!" => expect.negated = true,
             "comment" => {
@@ -108,6 +113,14 @@ fn read(
                 let name = text.strip_prefix('!');
                 expect.negated |= name.is_some();
                 let name = name.unwrap_or(text);
+                if compared {
+                    let message = format!(
+                        "'{}' cannot handle unexpected argument '{text}'",
+                        args.keyword
+                    );
+                    return Err(Diagnostic::alert(word.span, message)
+                        .label("what to compare was said already"));
+                }
                 if !known.contains(&name) {
                     let message = format!("'{}' does not know '{name}'", args.keyword);
                     return Err(Diagnostic::alert(word.span, message).label(format!(
@@ -116,8 +129,7 @@ fn read(
                     )));
                 }
                 expect.what = expected(name, args, scope)?;
-                args.end()?;
-                return Ok((Box::new(expect), comment));
+                compared = true;
             }
         }
     }
@@ -188,18 +200,12 @@ fn header(whole: bool, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<Expecte
         }
         format => format,
     };
-    let value = match args.next() {
-        None => None,
-        Some(word) => match word.text.as_str() {
-            "value" => Some(side(false, args, scope)?),
-            "value-lf" => Some(side(true, args, scope)?),
-            other => {
-                return Err(
-                    Diagnostic::alert(word.span, format!("'hdr' does not know '{other}'"))
-                        .label("expected 'value' or 'value-lf'"),
-                );
-            }
-        },
+    let value = if args.take("value") {
+        Some(side(false, args, scope)?)
+    } else if args.take("value-lf") {
+        Some(side(true, args, scope)?)
+    } else {
+        None
     };
     Ok(Expected::Header(Box::new(HeaderTest {
         whole,

@@ -9,11 +9,7 @@ use crate::model::sequence::{Action, CheckStatus, Connect, Expect, Expected, Pat
 
 fn set(draft: &mut CheckDraft, args: &Args<'_>, steps: Vec<Action>) -> Result<(), Diagnostic> {
     args.end()?;
-    let connect = Action::Connect(Connect {
-        inherits: true,
-        ..Connect::default()
-    });
-    draft.known = std::iter::once(connect).chain(steps).collect();
+    draft.known = steps.into();
     draft.kind = Some(CheckKind::Known);
     Ok(())
 }
@@ -65,7 +61,12 @@ pub(crate) fn mysql(
     args: &mut Args<'_>,
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    let mut steps = vec![hear(Reply::MysqlGreeting)];
+    // The connect counts as a step in HAProxy's messages.
+    let mut steps = vec![Action::Connect(Connect {
+        inherits: true,
+        ..Connect::default()
+    })];
+    let mut login = None;
     if let Some(word) = args.next() {
         if !word.is("user") {
             return Err(Diagnostic::alert(
@@ -88,9 +89,12 @@ pub(crate) fn mysql(
                 .label("expected pre-41, post-41 or post-80"));
             }
         };
+        // Before the greeting has come: a relay in between may want to see it first.
         steps.push(say(mysql_login(&user, since)));
-        steps.push(hear(Reply::MysqlLogin));
+        login = Some(hear(Reply::MysqlLogin));
     }
+    steps.push(hear(Reply::MysqlGreeting));
+    steps.extend(login);
     set(draft, args, steps)
 }
 

@@ -340,6 +340,7 @@ pub(crate) fn default_server(
     }
     let mut server = draft.back.default_server.clone();
     server.server.span = args.place();
+    server.server.has_defaults = true;
     params::read(PARAMETERS, "default-server", &mut server, args, scope);
     server.server.id = None;
     draft.back.default_server = server;
@@ -428,7 +429,8 @@ fn addr(draft: &mut ServerDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(
             check.addr = Some(CheckAddress::Ip(ip));
             match port {
                 Port::None | Port::One(0) => {}
-                Port::One(port) => check.port = Some(port),
+                // `port` wins, before it or behind.
+                Port::One(port) => check.port = check.port.or(Some(port)),
                 Port::Range(..) | Port::Offset(_) => return Err(bad()),
             }
         }

@@ -17,6 +17,8 @@ pub struct Server {
     pub name: Arc<str>,
     /// Where it was written.
     pub span: Span,
+    /// Whether a `default-server` line came before it.
+    pub has_defaults: bool,
     /// Where it is.
     pub address: ServerAddress,
     /// `weight`, 0 to 256. Default 1.

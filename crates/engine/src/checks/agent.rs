@@ -20,6 +20,7 @@ use crate::manager;
 use crate::server::{ServerState, Target};
 use crate::shared::Shared;
 use crate::site::BackendState;
+use crate::stream::Stream;
 use crate::timing::within;
 use crate::upstream::connect::{self, Dial};
 
@@ -39,8 +40,10 @@ pub(crate) async fn run(
     while !server.removed.load(Relaxed) && !shared.stopping.load(Relaxed) {
         let started = Instant::now();
         if server.is_resolved() {
-            let (said, result) = Box::pin(ask(shared, backend, server, agent)).await;
+            let (said, result, open) = Box::pin(ask(shared, backend, server, agent)).await;
             take(shared, backend, server, &said, result);
+            // An agent that sees its connection closed may count on it that it was heard.
+            drop(open);
         }
         let pause = spread(agent.inter, shared.site.load().config.global.spread_checks);
         tokio::time::sleep_until((started + pause).into()).await;
@@ -78,13 +81,14 @@ async fn ask(
     backend: &BackendState,
     server: &ServerState,
     agent: &Agent,
-) -> (Said, CheckResult) {
+) -> (Said, CheckResult, Option<Stream>) {
     let started = Instant::now();
     let limit = backend.conf().proxy.timeouts.check.unwrap_or(agent.inter);
     let asking = talk(shared, backend, server, agent, limit);
-    let line = match within(Some(limit), asking).await {
-        Ok(line) => line,
-        Err(_) => Err(Finding::new(CheckCode::Layer7Timeout, "")),
+    let (line, open) = match within(Some(limit), asking).await {
+        Ok(Ok((line, stream))) => (Ok(line), Some(stream)),
+        Ok(Err(finding)) => (Err(finding), None),
+        Err(_) => (Err(Finding::new(CheckCode::Layer7Timeout, "")), None),
     };
     let said = line.as_deref().map(read).unwrap_or_default();
     let (code, info) = match (line, said.word) {
@@ -100,17 +104,17 @@ async fn ask(
         info,
         duration: started.elapsed(),
     };
-    (said, result)
+    (said, result, open)
 }
 
-/// Its line, without the end of it.
+/// Its line, without the end of it, and the connection it came on.
 async fn talk(
     shared: &Shared,
     backend: &BackendState,
     server: &ServerState,
     agent: &Agent,
     limit: Duration,
-) -> Result<Vec<u8>, Finding> {
+) -> Result<(Vec<u8>, Stream), Finding> {
     let nowhere = || Finding::new(CheckCode::SocketError, "no address yet");
     let ip = match &agent.addr {
         Some(AgentAddress::Ip(ip)) => *ip,
@@ -139,9 +143,9 @@ async fn talk(
         .await
         .map_err(|error| connect_failure(&error))?;
     let broken = |error: std::io::Error| Finding::new(CheckCode::SocketError, explain(&error));
-    let stream = RefCell::new(&mut stream);
+    let shared_stream = RefCell::new(&mut stream);
     if let Some(text) = &agent.send {
-        io::write_all(&stream, text.as_bytes())
+        io::write_all(&shared_stream, text.as_bytes())
             .await
             .map_err(broken)?;
     }
@@ -153,11 +157,11 @@ async fn talk(
             .iter()
             .position(|byte| matches!(byte, b'\r' | b'\n' | 0))
         {
-            return Ok(bytes[..end].to_vec());
+            return Ok((bytes[..end].to_vec(), stream));
         }
         let full = buffer.is_full(&pool);
         if full
-            || io::fill(&stream, &mut buffer, &pool)
+            || io::fill(&shared_stream, &mut buffer, &pool)
                 .await
                 .map_err(broken)?
                 == 0

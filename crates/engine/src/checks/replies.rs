@@ -32,6 +32,16 @@ pub(super) fn understand(reply: Reply, bytes: &[u8], ended: bool) -> Meaning {
     }
 }
 
+/// How many bytes an answer that was understood has, where another one follows it unasked.
+pub(super) fn used(reply: Reply, bytes: &[u8]) -> usize {
+    match (reply, bytes) {
+        (Reply::MysqlGreeting, [low, middle, high, ..]) => {
+            4 + (usize::from(*low) | usize::from(*middle) << 8 | usize::from(*high) << 16)
+        }
+        _ => 0,
+    }
+}
+
 fn cut_short(reply: Reply) -> String {
     match reply {
         Reply::Ldap => NOT_LDAP.into(),

@@ -410,6 +410,8 @@ impl Running<'_> {
                         self.said.1 = said;
                     }
                     self.said.0 = code;
+                    let used = replies::used(reply, self.received.bytes());
+                    self.received.consume(used, &self.pool);
                     return Ok(());
                 }
                 Meaning::Bad(code, status, said) => {
