@@ -204,12 +204,24 @@ fn take_address(
         Some(Target::Inet(current)) => Some(current),
         _ => None,
     };
-    let Some(first) = addresses.first() else {
-        return;
-    };
     if current.is_some_and(|current| addresses.contains(&current)) {
         return;
     }
+    // Servers of a template share a name: each has an address that no other one has.
+    let taken: Vec<Target> = match server.conf.is_template {
+        false => Vec::new(),
+        true => {
+            let others = backend.servers();
+            let others = others.iter().filter(|other| {
+                other.key != server.key && other.conf.address == server.conf.address
+            });
+            others.filter_map(|other| other.resolved_to()).collect()
+        }
+    };
+    let free = |address: &&SocketAddr| !taken.contains(&Target::Inet(**address));
+    let Some(first) = addresses.iter().find(free) else {
+        return;
+    };
     backend.set_address(server, *first);
     if let Some(before) = current {
         let (backend_name, server_name) = (backend.name(), &server.conf.name);

@@ -65,6 +65,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     }),
     implemented("mode", ALL, mode),
     implemented("server", BACK_ONLY, server::server),
+    implemented("server-template", BACK_ONLY, server::template),
     implemented("use_backend", FRONT_ONLY, use_backend),
     not_in_force("compression", ALL, filters::COMPRESSION),
     not_in_force("email-alert from", ALL, NO_MAIL),
@@ -106,7 +107,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     ),
     not_yet("be-unpublished", BACK_ONLY),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("server-template", BACK_ONLY),
     not_yet("use-server", BACK_ONLY),
 ];
 

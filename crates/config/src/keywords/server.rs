@@ -370,6 +370,63 @@ pub(crate) fn server(
     Ok(())
 }
 
+/// Servers that one line makes at most: a slip of a digit must not fill the memory.
+const TEMPLATE_MAX: u32 = 10_000;
+
+/// `server-template PREFIX NUM|LOW-HIGH FQDN[:PORT] [parameters]`: servers of the same name, whose
+/// addresses are dealt out among them.
+pub(crate) fn template(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let expected = "<prefix> <nb | range> <fqdn>[:<port>] as arguments";
+    let word = args.required(expected)?;
+    let range = args.required(expected)?;
+    let address_word = args.required(expected)?;
+    let mut server = draft.back.default_server.clone();
+    server.server.span = word.span;
+    server.server.is_template = true;
+    let address = address(address_word, scope)?;
+    let prefix = name(word, "server")?;
+    params::read(PARAMETERS, "server-template", &mut server, args, scope);
+    server.server.address = address;
+    for number in template_range(range)? {
+        let mut one = server.clone();
+        one.server.name = format!("{prefix}{number}").into();
+        // The first has the id that is given, the others those that follow.
+        one.server.id = server.server.id.map(|id| id.saturating_add(number - 1));
+        draft.back.servers.push(one);
+    }
+    Ok(())
+}
+
+fn template_range(word: &Word) -> Result<std::ops::RangeInclusive<u32>, Diagnostic> {
+    let bad = || {
+        Diagnostic::alert(
+            word.span,
+            format!("invalid number or range '{}' of servers", word.text),
+        )
+        .label(format!(
+            "expected 1 to {TEMPLATE_MAX}, or a range such as 1-10"
+        ))
+    };
+    let number = |text: &str| {
+        text.parse::<u32>()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(bad)
+    };
+    let (low, high) = match word.text.split_once('-') {
+        Some((low, high)) => (number(low)?, number(high)?),
+        None => (1, number(&word.text)?),
+    };
+    match low <= high && high - low < TEMPLATE_MAX {
+        true => Ok(low..=high),
+        false => Err(bad()),
+    }
+}
+
 fn address(word: &Word, scope: &Scope<'_>) -> Result<ServerAddress, Diagnostic> {
     let text = address::expand(&word.text, scope.environment);
     let (host, port) = match address::parse(&text, word, "server", Transport::Stream)? {

@@ -17,6 +17,8 @@ pub struct Server {
     pub name: Arc<str>,
     /// Where it was written.
     pub span: Span,
+    /// Whether it is of a `server-template`: the addresses of a name are dealt out among its servers.
+    pub is_template: bool,
     /// Whether a `default-server` line came before it.
     pub has_defaults: bool,
     /// Where it is.
