@@ -143,7 +143,7 @@ impl<'a> Attempts<'a> {
             };
             if let Some((stream, uses)) = found {
                 session.record.connect = Some(Duration::ZERO);
-                session.server_tls = stream.server_tls();
+                session.server_tls = stream.server_tls(&server);
                 session.connected();
                 session.count_at_both(Count::Reuses);
                 self.alike = Some(alike);
@@ -247,7 +247,7 @@ impl<'a> Attempts<'a> {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
-                session.server_tls = stream.server_tls();
+                session.server_tls = stream.server_tls(&server);
                 session.connected();
                 if let Some(tls) = &session.server_tls {
                     session.count_at_both(Count::Handshakes);

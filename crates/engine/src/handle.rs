@@ -222,7 +222,7 @@ impl Handle {
     }
 
     /// Whether a server was configured to be checked.
-    pub(crate) fn is_checked(&self, backend: &str, server: &str) -> Result<bool, Refused> {
+    pub fn is_checked(&self, backend: &str, server: &str) -> Result<bool, Refused> {
         let server = self.backend(backend)?.server(server)?;
         Ok(server.conf.check.is_some())
     }

@@ -79,6 +79,8 @@ pub(crate) struct ServerState {
     pub(crate) recheck: Notify,
     /// The next port of `source` to come from.
     pub(crate) next_port: AtomicU32,
+    /// The certificate it has shown last, in DER: shared by all connections that were shown the same.
+    shown: ArcSwapOption<Vec<u8>>,
     /// Whether an operator has moved it to `moved`.
     is_moved: AtomicBool,
     /// Where an operator has moved it.
@@ -151,6 +153,7 @@ impl ServerState {
             hurry: Notify::new(),
             recheck: Notify::new(),
             next_port: AtomicU32::new(0),
+            shown: ArcSwapOption::empty(),
             is_moved: AtomicBool::new(false),
             moved: ArcSwapOption::empty(),
             resolved: ArcSwapOption::empty(),
@@ -244,6 +247,18 @@ impl ServerState {
         self.name_to_resolve().is_none()
             || self.resolved.load().is_some()
             || self.is_moved.load(Relaxed)
+    }
+
+    /// The certificate that a connection was shown, kept once for all that are shown the same.
+    pub(crate) fn certificate_shown(&self, der: &[u8]) -> Arc<Vec<u8>> {
+        if let Some(known) = self.shown.load_full()
+            && **known == *der
+        {
+            return known;
+        }
+        let new = Arc::new(der.to_vec());
+        self.shown.store(Some(new.clone()));
+        new
     }
 
     /// Its address: of the configuration, or where an operator has moved it.

@@ -524,7 +524,7 @@ impl Session {
             connection: &self.connection.facts,
             frontend: self.frontend().name(),
             backend: self.backend.as_ref().map(|b| &**b.name()),
-            server_tls: self.server_tls,
+            server_tls: self.server_tls.as_ref(),
             memory: self,
             process: self,
             now,

@@ -20,6 +20,7 @@ use tokio::task::coop::poll_proceed;
 
 use crate::listen::unmapped;
 use crate::reactor::{Reactor, Watched};
+use crate::server::ServerState;
 use crate::socket::{self, Known, Socket};
 use crate::tls::TlsStream;
 use crate::tunnel::Wire;
@@ -156,10 +157,16 @@ impl Stream {
     }
 
     /// What was agreed on with a server, where it speaks TLS.
-    pub(crate) fn server_tls(&self) -> Option<ServerTlsFacts> {
+    pub(crate) fn server_tls(&self, server: &ServerState) -> Option<ServerTlsFacts> {
         let Self::Tls(tls) = self else { return None };
-        tls.is_client()
-            .then(|| crate::tls::server_facts(tls.state()))
+        if !tls.is_client() {
+            return None;
+        }
+        let mut facts = crate::tls::server_facts(tls.state());
+        let chain = tls.state().peer_certificates();
+        let shown = chain.and_then(|chain| chain.first());
+        facts.certificate = shown.map(|shown| server.certificate_shown(shown));
+        Some(facts)
     }
 
     /// Closes without a word to the peer, as far as the system lets us (manual 4.4, "silent-drop").

@@ -44,7 +44,7 @@ pub struct Facts<'a> {
     /// Name of the backend, once chosen.
     pub backend: Option<&'a str>,
     /// TLS towards the server, where there is a connection to one and it has TLS.
-    pub server_tls: Option<ServerTlsFacts>,
+    pub server_tls: Option<&'a ServerTlsFacts>,
     /// What is remembered of the session.
     pub memory: &'a dyn Memory,
     /// What may be asked of the running process.

@@ -53,7 +53,7 @@ pub struct ClientCertificate {
 }
 
 /// What is known of TLS towards a server.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ServerTlsFacts {
     /// Whether it is TLS 1.2; else it is TLS 1.3.
     pub is_tls12: bool,
@@ -61,6 +61,8 @@ pub struct ServerTlsFacts {
     pub suite: Option<Suite>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// The certificate it has shown, in DER.
+    pub certificate: Option<Arc<Vec<u8>>>,
 }
 
 fn version(is_tls12: bool) -> &'static str {
@@ -81,7 +83,7 @@ fn key_size(suite: Option<Suite>) -> Value<'static> {
 pub(crate) fn value<'a>(
     fetch: &TlsFetch,
     tls: Option<&'a TlsFacts>,
-    server: Option<ServerTlsFacts>,
+    server: Option<&'a ServerTlsFacts>,
 ) -> Option<Value<'a>> {
     let text = |text: &'static str| Value::text(text.as_bytes());
     let client = tls.and_then(|tls| tls.client.as_deref());
@@ -116,6 +118,9 @@ pub(crate) fn value<'a>(
         TlsFetch::Certificate(Whose::Client, part) => certificate::part(&client?.der, part),
         TlsFetch::Certificate(Whose::Ours, part) => {
             certificate::part(tls?.certificate.as_deref()?, part)
+        }
+        TlsFetch::Certificate(Whose::Servers, part) => {
+            certificate::part(server?.certificate.as_deref()?, part)
         }
     }
 }

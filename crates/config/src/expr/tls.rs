@@ -40,6 +40,8 @@ pub enum Whose {
     Client,
     /// The one we have shown.
     Ours,
+    /// The server's.
+    Servers,
 }
 
 /// Part of a certificate.
@@ -96,6 +98,14 @@ pub(super) fn our_subject(args: &mut Arguments, _: &Context<'_>) -> Result<Fetch
 
 pub(super) fn our_issuer(args: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
     name_part(args).map(|part| plain(Whose::Ours, CertificatePart::Issuer(part)))
+}
+
+pub(super) fn server_subject(args: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    name_part(args).map(|part| plain(Whose::Servers, CertificatePart::Subject(part)))
+}
+
+pub(super) fn server_issuer(args: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    name_part(args).map(|part| plain(Whose::Servers, CertificatePart::Issuer(part)))
 }
 
 /// `([<entry>[,<occ>[,<format>]]])`.

@@ -118,9 +118,9 @@ fn checks(call: &Call<'_>, enabled: bool) -> Answer {
         Ok(names) => names,
         Err(refused) => return refused,
     };
-    match call.handle.server(backend, server) {
+    match call.handle.is_checked(backend, server) {
         Err(refused) => Answer::refused(&refused),
-        Ok(it) if enabled && !it.checked => {
+        Ok(false) if enabled => {
             Answer::error("Health check was not configured on this server, cannot enable.")
         }
         Ok(_) => command(call, |backend, server| Command::SetChecks {

@@ -53,6 +53,7 @@ pub(crate) fn server_facts(state: &CommonState) -> ServerTlsFacts {
             .negotiated_cipher_suite()
             .and_then(|suite| ciphers::known(suite.suite())),
         resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        certificate: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::expr::content::{self, ContentFetch};
 use crate::expr::tables;
 use crate::expr::tls::{
     self, CertificatePart, TlsFetch,
-    Whose::{Client, Ours},
+    Whose::{Client, Ours, Servers},
 };
 use crate::expr::{
     AuthUse, BackendFigure, Constant, Context, Fetch, FrontendFigure, Kind, Named, Needs,
@@ -229,6 +229,16 @@ static ROWS: &[Row] = &[
     row(&["ssl_f_sig_alg"], Str, Session, Plain(tls::plain(Ours, CertificatePart::SignatureAlgorithm))),
     row(&["ssl_f_s_dn"], Str, Session, With(tls::our_subject)),
     row(&["ssl_f_i_dn"], Str, Session, With(tls::our_issuer)),
+    row(&["ssl_s_der"], Bin, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::Der))),
+    row(&["ssl_s_serial"], Bin, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::Serial))),
+    row(&["ssl_s_sha1"], Bin, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::Sha1))),
+    row(&["ssl_s_notbefore"], Str, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::NotBefore))),
+    row(&["ssl_s_notafter"], Str, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::NotAfter))),
+    row(&["ssl_s_version"], Int, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::Version))),
+    row(&["ssl_s_key_alg"], Str, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::KeyAlgorithm))),
+    row(&["ssl_s_sig_alg"], Str, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::SignatureAlgorithm))),
+    row(&["ssl_s_s_dn"], Str, ResponseStatus, With(tls::server_subject)),
+    row(&["ssl_s_i_dn"], Str, ResponseStatus, With(tls::server_issuer)),
     row(&["fc_err"], Int, Session, Plain(Fetch::FcErr)),
     row(&["fc_err_str"], Str, Session, Plain(Fetch::FcErrStr)),
     // the request
