@@ -69,6 +69,7 @@ pub(crate) fn check(
         uses: &uses,
         tables: &tables,
         lists: &lists,
+        acls: RefCell::default(),
         told: &RefCell::default(),
         global: GlobalDraft {
             global: Global::default(),
@@ -141,6 +142,8 @@ struct Checker<'a> {
     uses: &'a RefCell<Vec<AuthUse>>,
     tables: &'a RefCell<Vec<TableUse>>,
     lists: &'a RefCell<Lists>,
+    /// ACLs of the section that is read.
+    acls: RefCell<expr::acl::AclTable>,
     told: &'a RefCell<BTreeSet<String>>,
     global: GlobalDraft,
     /// The last `defaults` section, named or not: what a section without `from` inherits.
@@ -213,6 +216,7 @@ impl Checker<'_> {
                 report: self.report,
                 references: self.references,
                 userlists: self.uses,
+                acls: &self.acls,
                 tables: self.tables,
                 lists: self.lists,
                 told: self.told,
@@ -377,6 +381,7 @@ impl Checker<'_> {
             report: self.report,
             references: self.references,
             userlists: self.uses,
+            acls: &self.acls,
             tables: self.tables,
             lists: self.lists,
             told: self.told,
@@ -564,6 +569,7 @@ impl Checker<'_> {
     fn lines(&self, section: &Section, draft: &mut Draft) {
         let scope = self.scope();
         let uses_before = self.uses.borrow().len();
+        self.acls.replace(draft.acls.clone());
         declare_acls(section, draft, &scope);
         let name = section.kind.name();
         for line in &section.lines {
@@ -611,6 +617,10 @@ fn declare_acls(section: &Section, draft: &mut Draft, scope: &Scope<'_>) {
     }
     let acls = section.lines.iter().filter(|line| line.words[0].is("acl"));
     for line in acls {
+        // What looks at other ACLs is rare; a copy for each line would be dear.
+        if line.words.iter().any(|word| word.text.contains("acl")) {
+            scope.acls.replace(draft.acls.clone());
+        }
         let context = scope.expressions(Stage::Declaration);
         let Some((name, _)) = line.words[1..].split_first() else {
             let place = line.words[0].span.after();
@@ -630,6 +640,7 @@ fn declare_acls(section: &Section, draft: &mut Draft, scope: &Scope<'_>) {
             let _ = expr::acl::declare(&[name.clone(), never], &mut draft.acls, &context);
         }
     }
+    scope.acls.replace(draft.acls.clone());
 }
 
 /// Finds the keyword of a line and has it read, or says what is wrong with it.

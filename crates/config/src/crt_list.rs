@@ -196,6 +196,7 @@ fn own_policy(
         references: &RefCell::default(),
         bases: &bases,
         userlists: &RefCell::default(),
+        acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
         told: &RefCell::<BTreeSet<String>>::default(),

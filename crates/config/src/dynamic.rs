@@ -75,6 +75,7 @@ fn read<T>(
         tables: &RefCell::default(),
         userlists: &RefCell::default(),
         lists: &RefCell::default(),
+        acls: &RefCell::default(),
         told: &RefCell::default(),
         bases: &config.bases,
     };

@@ -31,6 +31,7 @@ impl Formats {
             notices: &notices,
             references: &references,
             userlists: &userlists,
+            acls: &RefCell::default(),
             tables: &RefCell::default(),
             lists: &RefCell::default(),
         };

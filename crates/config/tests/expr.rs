@@ -65,6 +65,7 @@ fn say(
         notices: &notices,
         references: &references,
         userlists: &RefCell::default(),
+        acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
     };
@@ -497,6 +498,7 @@ fn backends_that_samples_name_are_reported() {
         notices: &notices,
         references: &references,
         userlists: &RefCell::default(),
+        acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
     };

@@ -18,7 +18,7 @@ pub fn holds(condition: Option<&Condition>, facts: &Facts<'_>) -> bool {
 }
 
 /// Whether any line of the ACL matches.
-fn is_true(acl: &Acl, facts: &Facts<'_>) -> bool {
+pub(crate) fn is_true(acl: &Acl, facts: &Facts<'_>) -> bool {
     acl.entries.iter().any(|entry| {
         sample::any(&entry.sample, facts, &mut |value| {
             pattern::matches(&entry.patterns, value)

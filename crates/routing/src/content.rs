@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use config::expr::{AclEntry, BlockStart, Condition, ContentFetch, Fetch, Needs, Sample, Side};
+use config::expr::{
+    AclEntry, BlockStart, Condition, ContentFetch, Converter, Fetch, Message, Needs, Sample, Side,
+};
 use config::model::{Action, RuleCapture, TcpAction, TcpRule};
 use wire::rdp::{self, Cookie};
 use wire::tls_hello::{self, ClientHello, Seen};
@@ -147,11 +149,24 @@ fn entries(entries: &[AclEntry], facts: &Facts<'_>) -> Answer {
         if holds {
             return Answer::Yes;
         }
-        if facts.content.growing && may_change(&entry.sample, &facts.content) {
+        let growing = facts.content.growing && may_change(&entry.sample, &facts.content);
+        if growing && !is_decided(&entry.sample, facts) {
             answer = Answer::Open;
         }
     }
     answer
+}
+
+/// Whether the sample is a verdict over a message of its own protocol: once it has a value, no byte to
+/// come changes it.
+fn is_decided(sample: &Sample, facts: &Facts<'_>) -> bool {
+    let judges = |converter: &Converter| {
+        matches!(
+            converter,
+            Converter::Message(Message::FixIsValid | Message::MqttIsValid)
+        )
+    };
+    sample.converters.iter().any(judges) && sample::eval(sample, facts).is_some()
 }
 
 /// Whether bytes to come could give it another value.

@@ -310,7 +310,11 @@ pub fn reply(
     answer.line = bare_line(reply.status);
     for (name, value) in &reply.headers {
         if !FRAMING.contains(&&**name) && **name != *"content-type" {
-            answer.fields.append(name, &text(value, facts, variables));
+            let value = text(value, facts, variables);
+            // What has no value is not sent.
+            if !value.is_empty() {
+                answer.fields.append(name, &value);
+            }
         }
     }
     // Its value is the writer's; here is its place.

@@ -15,6 +15,7 @@ use config::model::LogLevel;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use crate::auth::{self, Logins};
+use crate::condition;
 use crate::content::{self, Content};
 use crate::convert;
 use crate::fetches::{dice, http};
@@ -390,6 +391,11 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         },
         Fetch::Recalled(what) => facts.memory.recall(*what),
         Fetch::Head(fetch) => http::value(fetch, facts),
+        Fetch::Acls(acls) => {
+            let mut acls = acls.iter();
+            let holds = acls.all(|(negated, acl)| condition::is_true(&acl.0, facts) != *negated);
+            Some(Value::Bool(holds))
+        }
         Fetch::DateMicros => Some(Value::Int(facts.now.subsec_micros().into())),
         Fetch::Uuid { by_time, salt } => {
             let text = dice::uuid(*by_time, *salt, facts.random, facts.now);

@@ -107,6 +107,7 @@ fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
         notices: &RefCell::new(Vec::new()),
         references: &RefCell::new(Vec::new()),
         userlists: &RefCell::new(Vec::new()),
+        acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
     })

@@ -44,6 +44,7 @@ pub use converters::protocols::{Message, MqttField, MqttPacket, Protobuf, Protob
 pub use converters::state::StateConverter;
 pub use converters::text::TextConverter;
 pub use converters::vars::WithVariable;
+pub use converters::when::{Occasion, When};
 pub use fetches::session::{SessionFigure, Timeout, Timer, Whose as TimeoutOf};
 pub use format::{Flags, Format, Part, Variable};
 pub use operand::{IntOperand, TextOperand};
@@ -73,6 +74,8 @@ pub struct Context<'a> {
     pub references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name (`http_auth(x)`), for the same check.
     pub userlists: &'a RefCell<Vec<AuthUse>>,
+    /// ACLs that expressions may name: those of the section that are read already.
+    pub acls: &'a RefCell<acl::AclTable>,
     /// Stick tables that expressions name, likewise.
     pub tables: &'a RefCell<Vec<TableUse>>,
     /// Pattern files that were named so far.
@@ -88,6 +91,21 @@ pub struct AuthUse {
     pub span: Span,
     /// Groups of it that are named, too, and where.
     pub groups: Vec<(Arc<str>, Span)>,
+}
+
+/// The ACL that an expression names, which must have been declared before it: then none can look at
+/// itself.
+fn named_acl(name: &str, span: Span, context: &Context<'_>) -> Result<Arc<Acl>, Diagnostic> {
+    if let Some(acl) = context.acls.borrow().find(name) {
+        return Ok(Arc::clone(acl));
+    }
+    match acl::predefined(name, span, context) {
+        Some(acl) => acl,
+        None => Err(
+            Diagnostic::alert(span, format!("ACL '{name}' is not declared before this"))
+                .label("expected the name of an ACL further up"),
+        ),
+    }
 }
 
 /// When an expression is evaluated: decides what it can see, and how a format is written.
@@ -314,6 +332,8 @@ pub enum Fetch {
     SslFcAlpn,
     /// What was remembered of the session.
     Recalled(Recalled),
+    /// `acl([!]name,…)`: whether all of them hold, or do not where it is `true`.
+    Acls(Vec<(bool, AclUse)>),
     /// Of a whole head.
     Head(HeadFetch),
     /// `date_us`: what is finer than a second.
@@ -395,6 +415,18 @@ pub enum Recalled {
     /// `unique-id`.
     UniqueId,
 }
+
+/// An ACL that a sample looks at. Two are the same where they are one and the same ACL.
+#[derive(Debug, Clone)]
+pub struct AclUse(pub Arc<Acl>);
+
+impl PartialEq for AclUse {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for AclUse {}
 
 /// What is told of a whole head (manual 7.3.6).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -514,6 +546,10 @@ pub enum Converter {
     Message(Message),
     /// Keys, ciphers, tokens.
     Crypto(Crypto),
+    /// `when`.
+    When(When),
+    /// `debug`: nothing is done.
+    PassOn,
     /// Joins or compares with a variable.
     WithVariable(WithVariable),
     /// `http_date[(offset[,unit])]`.

@@ -6,21 +6,20 @@ use crate::source::Span;
 
 /// Fetches of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.2 to 7.3.7).
 const FETCHES: &str = "
-    51d.all acl bc_dst bc_dst_port bc_err bc_err_name bc_err_str bc_glitches bc_nb_streams
-    bc_reused bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bs.aborted
-    bs.debug_str bs.id bs.rst_code cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc
-    cpu_usage_thr distcc_body distcc_param dst_conn dump_all_vars fc_err_name fc_fackets
-    fc_glitches fc_lost fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_reordering
-    fc_retrans fc_rtt fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_unacked
-    fcgi.docroot fcgi.index fs.aborted fs.debug_str fs.id fs.rst_code internal.htx.data
-    internal.htx.free internal.htx.free_data internal.htx.has_eom internal.htx.nbblks
-    internal.htx.size internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname
-    internal.htx_blk.hdrval internal.htx_blk.size internal.htx_blk.start_line
-    internal.htx_blk.type internal.strm.is_htx last_entity last_rule_file last_rule_line
-    lat_ns_avg lat_ns_tot prio_class prio_offset req.body req.body_len req.body_param
-    req.body_size req.bytes_out res.body res.body_len res.body_size res.bytes_in res.cache_hit
-    res.cache_name res.comp res.comp_algo set-cookie ssl_bc_alpn
-    ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
+    51d.all bc_dst bc_dst_port bc_err bc_err_name bc_err_str bc_glitches bc_nb_streams bc_reused
+    bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bs.aborted bs.debug_str bs.id
+    bs.rst_code cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr
+    distcc_body distcc_param dst_conn dump_all_vars fc_err_name fc_fackets fc_glitches fc_lost
+    fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_reordering fc_retrans fc_rtt
+    fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_unacked fcgi.docroot
+    fcgi.index fs.aborted fs.debug_str fs.id fs.rst_code internal.htx.data internal.htx.free
+    internal.htx.free_data internal.htx.has_eom internal.htx.nbblks internal.htx.size
+    internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval
+    internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx
+    last_entity last_rule_file last_rule_line lat_ns_avg lat_ns_tot prio_class prio_offset
+    req.body req.body_len req.body_param req.body_size req.bytes_out res.body res.body_len
+    res.body_size res.bytes_in res.cache_hit res.cache_name res.comp res.comp_algo set-cookie
+    ssl_bc_alpn ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
     ssl_bc_client_random ssl_bc_client_traffic_secret_0 ssl_bc_curve
     ssl_bc_early_exporter_secret ssl_bc_err ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_npn
     ssl_bc_server_handshake_traffic_secret ssl_bc_server_random ssl_bc_server_traffic_secret_0
@@ -40,11 +39,11 @@ const FETCHES: &str = "
 
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).
 const CONVERTERS: &str = "
-    51d.single da-csv-conv debug eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan ip.data
-    ip.df ip.dst ip.fp ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver jwt_decrypt_cert
-    jwt_decrypt_jwk jwt_decrypt_secret tcp.dst tcp.flags tcp.options.mss
-    tcp.options.sack tcp.options.tsopt tcp.options.tsval tcp.options.wscale tcp.options.wsopt
-    tcp.options_list tcp.seq tcp.src tcp.win when
+    51d.single da-csv-conv eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan ip.data ip.df
+    ip.dst ip.fp ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver jwt_decrypt_cert jwt_decrypt_jwk
+    jwt_decrypt_secret tcp.dst tcp.flags tcp.options.mss tcp.options.sack tcp.options.tsopt
+    tcp.options.tsval tcp.options.wscale tcp.options.wsopt tcp.options_list tcp.seq tcp.src
+    tcp.win
 ";
 
 /// What a name is used as.

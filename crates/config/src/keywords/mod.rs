@@ -59,6 +59,7 @@ use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::environment::Environment;
+use crate::expr::acl::AclTable;
 use crate::expr::{AuthUse, Context, Reference, Stage, TableUse};
 use crate::lexer::Word;
 use crate::lists::Lists;
@@ -257,6 +258,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) references: &'a RefCell<Vec<Reference>>,
     /// Userlists that expressions name.
     pub(crate) userlists: &'a RefCell<Vec<AuthUse>>,
+    /// ACLs of the section at hand.
+    pub(crate) acls: &'a RefCell<AclTable>,
     /// Stick tables that expressions and rules name.
     pub(crate) tables: &'a RefCell<Vec<TableUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
@@ -323,6 +326,7 @@ impl Scope<'_> {
             notices: self.report,
             references: self.references,
             userlists: self.userlists,
+            acls: self.acls,
             tables: self.tables,
             lists: self.lists,
         }

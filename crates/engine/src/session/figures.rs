@@ -94,8 +94,14 @@ impl Ending<'_> {
             SessionFigure::RetriesMax => Value::Int(session.backend()?.conf().retries.into()),
             SessionFigure::IsSourceLocal => Value::Bool(is_local(facts.src?.ip())),
             SessionFigure::IsDestinationLocal => Value::Bool(is_local(facts.dst?.ip())),
-            SessionFigure::ListenerConnections => number(session.frontend().sessions.now()),
             SessionFigure::ReceivedProxy => Value::Bool(facts.received_proxy),
+            SessionFigure::HasFailed => Value::Bool(session.has_failed(self.end)),
+            SessionFigure::IsForwarded => Value::Bool(session.server.is_some()),
+            SessionFigure::IsOfService => Value::Bool(session.service != super::NO_SERVICE),
+            SessionFigure::IsProcessed => {
+                let by_service = session.service != super::NO_SERVICE;
+                Value::Bool(by_service || session.server.is_some())
+            }
             SessionFigure::HttpMajor => Value::Int(session.is_http().into()),
             SessionFigure::ServerHttpMajor => {
                 session.server.as_ref()?;

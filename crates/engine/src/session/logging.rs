@@ -135,7 +135,7 @@ impl Session {
 
     /// Whether it is an error in the sense of manual 8.3.3: an early end, a retry, a redispatch, or
     /// a status of 500 and above.
-    fn has_failed(&self, end: End) -> bool {
+    pub(super) fn has_failed(&self, end: End) -> bool {
         let record = &self.record;
         !matches!(end.side, Side::None | Side::Local)
             || (end.side == Side::None && record.retries > 0)

@@ -50,10 +50,43 @@ fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     })
 }
 
-/// Whether it is one message from its first byte on: its first three fields are what they must be, its
-/// length and sum are right.
-pub(super) fn is_valid(message: &[u8]) -> bool {
-    measured(message).is_some()
+/// Whether it begins with a message: its first three fields are what they must be, its length and sum
+/// are right. `None`: more bytes would tell.
+pub(super) fn is_valid(message: &[u8]) -> Option<bool> {
+    let begin = b"8=FIX";
+    let len = message.len().min(begin.len());
+    if message[..len] != begin[..len] {
+        return Some(false);
+    }
+    let mut body = None;
+    for (at, field) in fields(message).enumerate() {
+        let Some(field) = field else {
+            // A field that has no end yet may get one.
+            return message.ends_with(&[END]).then_some(false);
+        };
+        match (at, field.tag) {
+            (0, BEGIN_STRING) if VERSIONS.contains(&field.value) => {}
+            (1, BODY_LENGTH) => {
+                let len = std::str::from_utf8(field.value).ok();
+                let len: Option<usize> = len.and_then(|len| len.parse().ok());
+                let Some(end) = len.and_then(|len| field.next.checked_add(len)) else {
+                    return Some(false);
+                };
+                body = Some(end);
+            }
+            (2, MESSAGE_TYPE) => {}
+            (0..=2, _) => return Some(false),
+            (_, CHECK_SUM) => {
+                let before = &message[..field.start];
+                let sum: u32 = before.iter().map(|byte| u32::from(*byte)).sum();
+                let expected = format!("{:03}", sum % 256);
+                let right = body == Some(field.start) && field.value == expected.as_bytes();
+                return Some(right);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The value of a tag in a message that begins as one does.
@@ -79,33 +112,6 @@ pub(super) fn value(message: &[u8], tag: u32) -> Option<&[u8]> {
     found
 }
 
-fn measured(message: &[u8]) -> Option<()> {
-    let mut body = None;
-    for (at, field) in fields(message).enumerate() {
-        let field = field?;
-        match (at, field.tag) {
-            (0, BEGIN_STRING) if VERSIONS.contains(&field.value) => {}
-            (1, BODY_LENGTH) => {
-                let len: usize = std::str::from_utf8(field.value).ok()?.parse().ok()?;
-                body = Some(field.next.checked_add(len)?);
-            }
-            (2, MESSAGE_TYPE) => {}
-            (0..=2, _) => return None,
-            (_, CHECK_SUM) => {
-                let sum: u32 = message[..field.start]
-                    .iter()
-                    .map(|byte| u32::from(*byte))
-                    .sum();
-                let expected = format!("{:03}", sum % 256);
-                let right = body == Some(field.start) && field.value == expected.as_bytes();
-                return right.then_some(());
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,10 +125,19 @@ mod tests {
             .map(|it| u32::from(*it))
             .sum();
         let text = format!("8=FIX.4.4|9=18|35=A|49=me|56=you|10={:03}|", sum % 256);
-        assert!(!is_valid(&message(&text)), "its length is wrong");
+        assert_eq!(
+            is_valid(&message(&text)),
+            Some(false),
+            "its length is wrong"
+        );
+        let right = message("8=FIX.4.0|9=5|35=A|10=182|");
+        assert_eq!(is_valid(&right), Some(true));
+        for len in 0..right.len() {
+            assert_eq!(is_valid(&right[..len]), None, "{len}");
+        }
         assert_eq!(value(&whole, 49), Some(&b"me"[..]));
         assert_eq!(value(&whole, 99), None);
         assert_eq!(value(b"GET / HTTP/1.1\r\n", 49), None);
-        assert!(!is_valid(b""));
+        assert_eq!(is_valid(b"GET"), Some(false));
     }
 }

@@ -20,10 +20,14 @@ use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use config::expr::{Converter, Message, Operator, Split, embedded_v4};
+use config::expr::{
+    Converter, Message, Occasion, Operator, ProcessFigure, SessionFigure, Split, When, embedded_v4,
+};
 
+use crate::condition;
 use crate::dates;
 use crate::fields::split_port;
+use crate::process::Asked;
 use crate::sample::Facts;
 use crate::value::{Value, leading_int};
 use crate::variables;
@@ -83,6 +87,8 @@ fn apply<'a>(converter: &'a Converter, value: Value<'a>, facts: &Facts<'_>) -> O
             found.or(lookup.otherwise.map(Value::Int))?
         }
         Converter::Length => Value::Int(value.to_text().len() as i64),
+        Converter::PassOn => value,
+        Converter::When(when) => return holds(when, facts).then_some(value),
         Converter::NetworkOrder => {
             let number = value.to_int()? as u32;
             Value::Bin(number.to_be_bytes().to_vec().into())
@@ -140,11 +146,24 @@ fn calculate(operator: Operator, left: i64, right: i64) -> i64 {
     }
 }
 
+fn holds(when: &When, facts: &Facts<'_>) -> bool {
+    let asked = match &when.what {
+        Occasion::Acl(acl) => return condition::is_true(acl, facts) != when.negated,
+        Occasion::Error => Asked::Session(SessionFigure::HasFailed),
+        Occasion::Forwarded => Asked::Session(SessionFigure::IsForwarded),
+        Occasion::Processed => Asked::Session(SessionFigure::IsProcessed),
+        Occasion::Service => Asked::Session(SessionFigure::IsOfService),
+        Occasion::Stopping => Asked::Process(ProcessFigure::Stopping),
+    };
+    let answer = facts.process.tell(asked).and_then(|value| value.to_bool());
+    answer.unwrap_or(false) != when.negated
+}
+
 fn of_message(message: &Message, bytes: &[u8]) -> Option<Value<'static>> {
     match message {
-        Message::MqttIsValid => Some(Value::Bool(mqtt::is_valid(bytes))),
+        Message::MqttIsValid => mqtt::is_valid(bytes).map(Value::Bool),
         Message::Mqtt(packet, field) => mqtt::field(bytes, *packet, *field),
-        Message::FixIsValid => Some(Value::Bool(fix::is_valid(bytes))),
+        Message::FixIsValid => fix::is_valid(bytes).map(Value::Bool),
         Message::Fix(tag) => Some(Value::Bin(fix::value(bytes, *tag)?.to_vec().into())),
         Message::Protobuf(wanted) => protobuf::field(wanted, bytes),
     }

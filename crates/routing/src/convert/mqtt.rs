@@ -234,9 +234,22 @@ fn body(bytes: &[u8], kind: u8) -> Option<Reader<'_>> {
     (first == kind << 4).then_some(Reader(reader.take(len)?))
 }
 
-/// Whether the bytes begin with such a packet, whole.
-pub(super) fn is_valid(bytes: &[u8]) -> bool {
-    Connect::read(bytes).is_some() || Connack::read(bytes).is_some()
+/// Whether the bytes begin with such a packet. `None`: more bytes would tell.
+pub(super) fn is_valid(bytes: &[u8]) -> Option<bool> {
+    match bytes.first() {
+        None => return None,
+        Some(0x10 | 0x20) => {}
+        Some(_) => return Some(false),
+    }
+    let mut rest = Reader(&bytes[1..]);
+    let Some(len) = rest.variable() else {
+        // The length has four bytes at most.
+        return (bytes.len() > 4).then_some(false);
+    };
+    if rest.0.len() < len {
+        return None;
+    }
+    Some(Connect::read(bytes).is_some() || Connack::read(bytes).is_some())
 }
 
 /// A field of the packet.
@@ -254,16 +267,16 @@ mod tests {
     #[test]
     fn packets_are_whole_or_none() {
         let connect = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04abcd";
-        assert!(is_valid(connect));
+        assert_eq!(is_valid(connect), Some(true));
         let name = field(connect, MqttPacket::Connect, MqttField::ClientIdentifier);
         assert_eq!(
             name.map(|it| it.to_text().into_owned()),
             Some(b"abcd".to_vec())
         );
         for len in 0..connect.len() {
-            assert!(!is_valid(&connect[..len]), "{len}");
+            assert_eq!(is_valid(&connect[..len]), None, "{len}");
         }
-        assert!(is_valid(b"\x20\x02\x00\x00"));
-        assert!(!is_valid(b"\x20\x02\x02\x00"));
+        assert_eq!(is_valid(b"\x20\x02\x00\x00"), Some(true));
+        assert_eq!(is_valid(b"\x20\x02\x02\x00"), Some(false));
     }
 }

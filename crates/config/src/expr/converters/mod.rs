@@ -11,6 +11,7 @@ pub(super) mod protocols;
 pub(super) mod state;
 pub(super) mod text;
 pub(super) mod vars;
+pub(super) mod when;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -101,6 +102,7 @@ static FAMILIES: &[&[Row]] = &[
     state::ROWS,
     vars::ROWS,
     maps::ROWS,
+    when::ROWS,
 ];
 
 const fn row(name: &'static str, input: Kind, output: Kind, build: Build) -> Row {

@@ -16,8 +16,9 @@ use crate::expr::tls::{
     Whose::{Client, Ours, Servers},
 };
 use crate::expr::{
-    AuthUse, BackendFigure, Constant, Context, Fetch, FrontendFigure, Kind, Named, Needs,
-    Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, VarName, state,
+    AclUse, AuthUse, BackendFigure, Constant, Context, Fetch, FrontendFigure, Kind, Named, Needs,
+    Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, VarName,
+    named_acl, state,
 };
 
 use Build::{Cookie, Header, HeaderName, OfBackend, OfFrontend, OfProcess, OfServer, Plain, With};
@@ -130,6 +131,7 @@ static ROWS: &[Row] = &[
     row(&["ipv6"], Addr, Session, With(constant_address::<Ipv6Addr>)),
     row(&["meth"], Method, Session, With(constant_method)),
     row(&["env"], Str, Session, With(environment)),
+    row(&["acl"], Bool, Session, With(acls)),
     // the process and the connection
     row(&["date"], Int, Session, With(date)),
     row(&["rand"], Int, Session, With(random)),
@@ -342,6 +344,22 @@ fn environment(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch
     let value = context.surroundings.variable(name);
     let constant = value.map_or(Constant::Missing, |value| Constant::Str(value.into()));
     Ok(Fetch::Constant(constant))
+}
+
+/// `([!]name,…)`.
+fn acls(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
+    let mut acls = Vec::new();
+    let mut next = Some(arguments.text("the name of an ACL")?);
+    while let Some((text, span)) = next {
+        let (negated, name) = match text.strip_prefix('!') {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        let acl = named_acl(name, span, context)?;
+        acls.push((negated, AclUse(acl)));
+        next = arguments.optional();
+    }
+    Ok(Fetch::Acls(acls))
 }
 
 fn date(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {

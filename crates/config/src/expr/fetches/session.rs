@@ -55,12 +55,18 @@ pub enum SessionFigure {
     IsSourceLocal,
     /// `dst_is_local`.
     IsDestinationLocal,
-    /// `dst_conn`: connections at the address it came in by.
-    ListenerConnections,
     /// `fc_rcvd_proxy`: whether a PROXY header came first.
     ReceivedProxy,
     /// `fc_http_major`: 1 where requests are understood.
     HttpMajor,
+    /// `when(error)`: whether something went wrong, as `option dontlog-normal` sees it.
+    HasFailed,
+    /// `when(forwarded)`: whether a server got it.
+    IsForwarded,
+    /// `when(processed)`: whether a server or a service of ours got it.
+    IsProcessed,
+    /// `when(toapplet)`.
+    IsOfService,
     /// `bc_http_major`.
     ServerHttpMajor,
 }
