@@ -57,6 +57,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = tokio::time::sleep(pause) => {}
             () = shared.reloading.now.notified() => {}
         }
+        if !uses_tls(&shared) {
+            continue;
+        }
         let started = Instant::now();
         let looking = tokio::task::spawn_blocking({
             let shared = shared.clone();
@@ -83,6 +86,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.say(Level::Notice, &message);
         }
     }
+}
+
+/// Whether any line speaks TLS: else there is nothing to look at, and no thread to wake for it.
+fn uses_tls(shared: &Shared) -> bool {
+    let site = shared.site.load();
+    let mut binds = site.frontends.iter().flat_map(|it| &it.tls);
+    binds.any(Option::is_some)
+        || site.backends.iter().any(|backend| {
+            let mut servers = backend.servers().into_iter();
+            servers.any(|server| server.tls.is_some() || server.check_tls.is_some())
+        })
 }
 
 /// What a look has found.
