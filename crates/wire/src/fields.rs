@@ -14,6 +14,27 @@ use crate::syntax;
 pub struct Fields {
     text: Vec<u8>,
     spans: Vec<Span>,
+    lens: Lens,
+}
+
+/// Which lengths names have that are there, or were: most fields that are asked for are not there, and nearly
+/// always that is all it takes to know it.
+#[derive(Clone, Copy, Default)]
+struct Lens(u64);
+
+impl Lens {
+    fn add(&mut self, len: usize) {
+        self.0 |= Self::bit(len);
+    }
+
+    fn has(self, len: usize) -> bool {
+        self.0 & Self::bit(len) != 0
+    }
+
+    /// Long names share one.
+    fn bit(len: usize) -> u64 {
+        1 << len.min(63)
+    }
 }
 
 /// Where one field stands in the text.
@@ -51,7 +72,11 @@ impl Fields {
 
     /// All values of the field `name`, one for each line, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.spans
+        let spans = match self.lens.has(name.len()) {
+            true => &self.spans[..],
+            false => &[],
+        };
+        spans
             .iter()
             // Lengths differ nearly always, and stand in the list itself.
             .filter(move |span| span.name_len as usize == name.len())
@@ -141,6 +166,9 @@ impl Fields {
 
     /// Removes all fields `name`; tells how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
+        if !self.lens.has(name.len()) {
+            return 0;
+        }
         let before = self.len();
         self.retain_lines(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
         before - self.len()
@@ -194,7 +222,11 @@ impl Fields {
     ) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
         let place = |span: &Span| (self.name(span), self.value(span), span.value_start as usize);
         let fits = move |span: &&Span| lens.contains(&(span.name_len as usize));
-        self.spans.iter().filter(fits).map(place)
+        let spans = match lens.iter().any(|len| self.lens.has(*len)) {
+            true => &self.spans[..],
+            false => &[],
+        };
+        spans.iter().filter(fits).map(place)
     }
 
     /// Bytes of all names and values.
@@ -258,6 +290,7 @@ impl Fields {
         if self.spans.capacity() == 0 {
             self.spans = Vec::with_capacity(FIRST_SPANS);
         }
+        self.lens.add(name.len());
         self.spans.push(Span {
             name_start: name.start as u32,
             name_len: name.len() as u32,

@@ -23,10 +23,11 @@ pub(crate) fn of_session(
     send: &SendProxy,
     certificates: &mut Option<Box<Certificates>>,
 ) -> Option<Rc<[u8]>> {
+    let version = send.version()?;
     let facts = &session.connection().facts;
     let addresses = facts.src.zip(facts.dst);
     let mut out = Vec::with_capacity(128);
-    match send.version()? {
+    match version {
         ProxyVersion::V1 => write_v1(addresses, &mut out),
         ProxyVersion::V2 => {
             let tls = facts.tls.as_ref();

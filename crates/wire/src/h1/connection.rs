@@ -33,18 +33,17 @@ pub(super) fn check_expect(head: &RequestHead) -> Result<(), Rejected> {
 
 /// Fields that never go further than the next hop. Transfer-Encoding and Content-Length are the
 /// writer's.
+const HOP_BY_HOP: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "upgrade",
+    "http2-settings",
+];
+
 fn is_hop_by_hop(name: &[u8]) -> bool {
-    // Most names are told apart by their lengths.
-    matches!(name.len(), 2 | 7 | 10 | 14 | 16)
-        && matches!(
-            name,
-            b"connection"
-                | b"keep-alive"
-                | b"proxy-connection"
-                | b"te"
-                | b"upgrade"
-                | b"http2-settings"
-        )
+    HOP_BY_HOP.iter().any(|known| known.as_bytes() == name)
 }
 
 /// What usually stands in Connection and names no field that is not gone anyway.
@@ -97,6 +96,9 @@ fn strip(fields: &mut Fields, is_place: impl Fn(&[u8]) -> bool) {
         .filter(names_field)
         .map(<[u8]>::to_vec)
         .collect();
+    if named.is_empty() && !HOP_BY_HOP.iter().any(|name| fields.contains(name)) {
+        return;
+    }
     let is_named = |name: &[u8]| {
         !named.is_empty() && named.iter().any(|other| other.eq_ignore_ascii_case(name))
     };
