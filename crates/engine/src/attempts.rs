@@ -28,7 +28,7 @@ use crate::timing::{Expired, within};
 use crate::tls::ClientTls;
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::former::{Former, Wanted};
-use crate::upstream::pool::Alike;
+use crate::upstream::pool::{Alike, Used};
 use crate::upstream::{proxy_header, source};
 use crate::worker::{Message, Worker};
 
@@ -65,6 +65,10 @@ pub(crate) struct Attempts<'a> {
     connecting_since: Option<Duration>,
     /// Idle connections have let this request down once.
     only_fresh: bool,
+    /// A place is to be waited for.
+    waiting: Option<Ticket>,
+    /// Which connections would do for the request at hand, and that there is no idle one.
+    missing: Option<Alike>,
     alike: Option<Alike>,
 }
 
@@ -83,6 +87,8 @@ impl<'a> Attempts<'a> {
             waiting_since: None,
             connecting_since: None,
             only_fresh: false,
+            waiting: None,
+            missing: None,
             alike: None,
         }
     }
@@ -107,6 +113,61 @@ impl<'a> Attempts<'a> {
         self.forced = persisted.forced;
     }
 
+    /// An idle connection to a server that has a place for the session, if all that can be had without
+    /// waiting: most requests need no more. `None`: [`Self::connect`] goes on from here.
+    pub(crate) fn reuse(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+        idle: (Wanted, &mut Former),
+        worker: &Worker,
+    ) -> Result<Option<ServerConnection>, NoServer> {
+        let now = session.record.elapsed();
+        if session.server().is_none() {
+            self.waiting = self.assign_now(session, head, now)?;
+            if self.waiting.is_some() {
+                return Ok(None);
+            }
+            self.count_redispatch(session);
+        }
+        let Some(server) = session.server().cloned() else {
+            return Err(no_server());
+        };
+        if head.is_some_and(|head| redir::answer(&server, head).is_some()) {
+            return Err(NoServer {
+                end: End::by(Side::Local, Stage::Connect),
+                status: 302,
+            });
+        }
+        let Some(alike) = self.kind_of(session, &server, head, idle.1) else {
+            return Err(no_server());
+        };
+        let moment = session.record.moment(now);
+        let found = match idle.0 {
+            _ if self.only_fresh => None,
+            Wanted::Fresh => None,
+            _ if alike.header.is_some() => idle.1.take(&alike, moment),
+            Wanted::Own => idle.1.take(&alike, moment),
+            Wanted::Proven => worker.idle.take(&alike, true, moment),
+            Wanted::Any => worker.idle.take(&alike, false, moment),
+        };
+        let Some((stream, uses)) = found else {
+            self.missing = Some(alike);
+            return Ok(None);
+        };
+        session.record.connect = Some(Duration::ZERO);
+        session.server_tls = stream.server_tls(&server);
+        session.connected();
+        session.count_at_both(Count::Reuses);
+        self.alike = Some(alike);
+        Ok(Some(ServerConnection {
+            stream,
+            buffer: Buffer::default(),
+            uses,
+            since: now,
+        }))
+    }
+
     /// A connection to a server that has a place for the session: an idle one of the wanted
     /// kind, else a new one.
     pub(crate) async fn connect(
@@ -116,43 +177,22 @@ impl<'a> Attempts<'a> {
         idle: (Wanted, &mut Former),
         worker: &Rc<Worker>,
     ) -> Result<ServerConnection, NoServer> {
+        let (wanted, former) = idle;
         loop {
-            if session.server().is_none() {
-                self.assign(session, head).await?;
+            if let Some(ticket) = self.waiting.take() {
+                self.assign_later(session, head, ticket).await?;
                 self.count_redispatch(session);
             }
-            let Some(server) = session.server().cloned() else {
-                return Err(no_server());
-            };
-            if head.is_some_and(|head| redir::answer(&server, head).is_some()) {
-                return Err(NoServer {
-                    end: End::by(Side::Local, Stage::Connect),
-                    status: 302,
-                });
+            if self.missing.is_none()
+                && let Some(found) = self.reuse(session, head, (wanted, &mut *former), worker)?
+            {
+                return Ok(found);
             }
-            let Some(alike) = self.kind_of(session, &server, head, idle.1) else {
-                return Err(no_server());
+            let (Some(alike), Some(server)) = (self.missing.take(), session.server().cloned())
+            else {
+                // There is no place yet: it is waited for.
+                continue;
             };
-            let found = match idle.0 {
-                _ if self.only_fresh => None,
-                Wanted::Fresh => None,
-                _ if alike.header.is_some() => idle.1.take(&alike),
-                Wanted::Own => idle.1.take(&alike),
-                Wanted::Proven => worker.idle.take(&alike, true),
-                Wanted::Any => worker.idle.take(&alike, false),
-            };
-            if let Some((stream, uses)) = found {
-                session.record.connect = Some(Duration::ZERO);
-                session.server_tls = stream.server_tls(&server);
-                session.connected();
-                session.count_at_both(Count::Reuses);
-                self.alike = Some(alike);
-                return Ok(ServerConnection {
-                    stream,
-                    buffer: Buffer::default(),
-                    uses,
-                });
-            }
             // Who ends the sessions of a server ends those that are on their way to it as well.
             let underway = worker.exchanges.enter(session.target());
             // What it takes to open one is large, and most requests need none of it.
@@ -175,6 +215,7 @@ impl<'a> Attempts<'a> {
                         stream,
                         buffer: Buffer::default(),
                         uses: 0,
+                        since: session.record.elapsed(),
                     });
                 }
                 None => continue,
@@ -278,28 +319,46 @@ impl<'a> Attempts<'a> {
         true
     }
 
-    /// Takes a place on a server, waiting in a queue if need be.
-    async fn assign(
+    /// Takes a place on a server, or a ticket where it must be waited for.
+    fn assign_now(
         &mut self,
         session: &mut Session,
         head: Option<&RequestHead>,
+        now: Duration,
+    ) -> Result<Option<Ticket>, NoServer> {
+        self.waiting_since.get_or_insert(now);
+        match self.place(session, head)? {
+            Ok(slot) => self.settle(session, Ok(slot), now).map(|()| None),
+            Err(ticket) => Ok(Some(ticket)),
+        }
+    }
+
+    /// Waits for a place in a queue.
+    async fn assign_later(
+        &mut self,
+        session: &mut Session,
+        head: Option<&RequestHead>,
+        ticket: Ticket,
     ) -> Result<(), NoServer> {
+        let timeouts = &self.backend.conf().proxy.timeouts;
+        let limit = timeouts.queue.or(timeouts.connect);
+        // Without either of them nobody but a place that falls free, or the client's leaving
+        // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.
+        // However often the server that is waited for leaves, the wait is one.
+        let waited = within(limit, Box::pin(self.wait(session, head, ticket))).await;
+        let placed = waited.unwrap_or_else(|Expired| Err(stuck_in_queue()));
         let now = session.record.elapsed();
-        let started = *self.waiting_since.get_or_insert(now);
-        let (placed, now) = match self.place(session, head)? {
-            Ok(slot) => (Ok(slot), now),
-            Err(ticket) => {
-                let timeouts = &self.backend.conf().proxy.timeouts;
-                let limit = timeouts.queue.or(timeouts.connect);
-                // Without either of them nobody but a place that falls free, or the client's leaving
-                // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.
-                // However often the server that is waited for leaves, the wait is one.
-                let waited = within(limit, Box::pin(self.wait(session, head, ticket))).await;
-                let placed = waited.unwrap_or_else(|Expired| Err(stuck_in_queue()));
-                (placed, session.record.elapsed())
-            }
-        };
-        let waited = now.saturating_sub(started);
+        self.settle(session, placed, now)
+    }
+
+    /// The session has its place, or will have none, so long after its start.
+    fn settle(
+        &mut self,
+        session: &mut Session,
+        placed: Result<Slot, NoServer>,
+        now: Duration,
+    ) -> Result<(), NoServer> {
+        let waited = now.saturating_sub(self.waiting_since.unwrap_or(now));
         // The time of tries elsewhere is time spent waiting for this server, as in HAProxy.
         session.record.queue = Some(waited);
         self.connecting_since = None;
@@ -498,26 +557,31 @@ impl<'a> Attempts<'a> {
             || (by_load && !self.belongs && self.backend.usable_count() > 1)
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, from so long after the session's start.
     pub(crate) fn keep(
         &mut self,
         server: ServerConnection,
         session: &Session,
+        after: Duration,
         former: &mut Former,
         worker: &Worker,
     ) {
         former.remember(self.backend, session.server());
         if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
-            let connection = (server.stream, server.uses.saturating_add(1));
+            let kept = Used {
+                stream: server.stream,
+                uses: server.uses.saturating_add(1),
+                since: session.record.moment(after),
+            };
             let send = &state.conf.outgoing.send_proxy;
             match self.backend.conf().http_reuse {
                 // It names this very request: not even the next one of its client may go by it.
                 _ if alike.header.is_some() && send.unique_id => {}
                 policy if policy == HttpReuse::Never || alike.header.is_some() => {
                     let (own, shared) = (former.own(), &worker.shared);
-                    worker.idle.give_own(own, alike, state, connection, shared);
+                    worker.idle.give_own(own, alike, state, kept, shared);
                 }
-                _ => worker.idle.give(alike, state, connection, &worker.shared),
+                _ => worker.idle.give(alike, state, kept, &worker.shared),
             }
         }
     }

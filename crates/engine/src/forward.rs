@@ -99,10 +99,12 @@ pub(crate) async fn forward(
                 client: after,
                 server_reusable,
             } => {
+                let took = request.session.record.elapsed();
                 if server_reusable && keeps_server(&request, backend) {
-                    attempts.keep(server, &request.session, &mut client.former, worker);
+                    let former = &mut client.former;
+                    attempts.keep(server, &request.session, took, former, worker);
                 }
-                request.session.finish(End::NORMAL);
+                request.session.finish_after(took, End::NORMAL);
                 return Forwarded::Done(after);
             }
             Outcome::Replaced(Instead { answer, end }, read) => {
@@ -139,6 +141,27 @@ async fn connect(
         true => Wanted::by(backend.conf().http_reuse, client.is_first()),
         false => Wanted::Fresh,
     };
+    let Request { head, session, .. } = request;
+    let idle = (wanted, &mut client.former);
+    let reused = attempts.reuse(session, Some(&*head), idle, worker);
+    if let Some(at_once) = reused.transpose() {
+        return Some(at_once);
+    }
+    Box::pin(wait_for_connection(
+        client, request, attempts, backend, worker, wanted,
+    ))
+    .await
+}
+
+/// The same where something must be waited for.
+async fn wait_for_connection(
+    client: &mut Client,
+    request: &mut Request,
+    attempts: &mut Attempts<'_>,
+    backend: &BackendState,
+    worker: &Rc<Worker>,
+    wanted: Wanted,
+) -> Option<Result<ServerConnection, NoServer>> {
     let Request { head, session, .. } = request;
     // In hand meanwhile, because the client is watched.
     let mut former = std::mem::take(&mut client.former);
@@ -292,19 +315,20 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     }
     request.session.note_cookie(&request.head);
     request.session.tell_unique_id(&mut request.head);
-    let frontend = request.session.frontend().clone();
+    let connection = request.session.connection().clone();
+    let frontend = &connection.frontend;
     let settings = [
         &backend.conf().proxy.forwardfor,
         &frontend.conf().proxy.forwardfor,
     ];
-    if let Some(src) = request.session.connection().facts.src {
+    if let Some(src) = connection.facts.src {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), src);
     }
     let settings = [
         &backend.conf().proxy.conduct.originalto,
         &frontend.conf().proxy.conduct.originalto,
     ];
-    if let Some(dst) = request.session.connection().facts.dst {
+    if let Some(dst) = connection.facts.dst {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), dst);
     }
 }

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::stream::Stream;
@@ -26,18 +26,24 @@ pub(crate) async fn fill(
 /// Writes all of `bytes`, and what TLS holds back.
 pub(crate) async fn write_all(stream: &Shared<'_>, bytes: &[u8]) -> io::Result<()> {
     let mut sent = 0;
-    poll_fn(|cx| {
-        let mut stream = stream.borrow_mut();
-        while sent < bytes.len() {
-            match ready!(stream.poll_write(cx, &bytes[sent..])) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => sent += count,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+    poll_fn(|cx| poll_write_all(&mut stream.borrow_mut(), bytes, &mut sent, cx)).await
+}
+
+/// The same as a poll function, which is to be told how much was `sent` before.
+pub(crate) fn poll_write_all(
+    stream: &mut Stream,
+    bytes: &[u8],
+    sent: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *sent < bytes.len() {
+        match ready!(stream.poll_write(cx, &bytes[*sent..])) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => *sent += count,
+            Err(error) => return Poll::Ready(Err(error)),
         }
-        stream.poll_flush(cx)
-    })
-    .await
+    }
+    stream.poll_flush(cx)
 }
 
 /// Says that nothing more will be written.

@@ -2,6 +2,7 @@
 
 mod captures;
 mod figures;
+mod httplog;
 mod line;
 mod logging;
 mod resting;
@@ -147,6 +148,11 @@ impl Record {
         }
     }
 
+    /// The moment so long after the first byte.
+    pub(crate) fn moment(&self, after: Duration) -> Instant {
+        self.started + after
+    }
+
     /// Time since the first byte.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -200,7 +206,9 @@ impl Session {
         let limits = self.frontend().conf().proxy.timeouts;
         let limit = limits.http_request.or(limits.client);
         let prover = &self.connection.worker.shared.prover;
-        let Ok(Ok(logins)) = within(limit, prover.prove(fields, lists, before)).await else {
+        // Most requests have nothing to prove: what it takes is no part of them.
+        let proving = Box::pin(within(limit, prover.prove(fields, lists, before)));
+        let Ok(Ok(logins)) = proving.await else {
             return false;
         };
         self.logins = logins;
@@ -444,8 +452,13 @@ impl Session {
     }
 
     /// The session is over: statistics and the log line.
-    pub(crate) fn finish(mut self: Box<Self>, end: End) {
+    pub(crate) fn finish(self: Box<Self>, end: End) {
         let total = self.record.elapsed();
+        self.finish_after(total, end);
+    }
+
+    /// The same for who has just looked at the clock.
+    pub(crate) fn finish_after(mut self: Box<Self>, total: Duration, end: End) {
         if self.record.connect.is_none() {
             // It never went anywhere, and is the server's that it was tried with last.
             self.connected();

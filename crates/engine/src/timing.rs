@@ -61,19 +61,29 @@ impl Alarm {
         limit: Option<Duration>,
         work: impl Future<Output = T>,
     ) -> Result<T, Expired> {
-        let Some(limit) = limit else {
-            return Ok(work.await);
-        };
         let mut work = pin!(work);
+        self.poll_within(limit, |cx| work.as_mut().poll(cx)).await
+    }
+
+    /// The same for work that is nothing but a poll function. What waits is then hardly larger than what it
+    /// looks at: a future is copied into the one that waits for it, at each level, and those of requests
+    /// are many levels deep.
+    pub(crate) fn poll_within<T>(
+        &self,
+        limit: Option<Duration>,
+        mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> impl Future<Output = Result<T, Expired>> {
         let mut deadline = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+        poll_fn(move |cx| {
+            if let Poll::Ready(done) = work(cx) {
                 return Poll::Ready(Ok(done));
             }
+            let Some(limit) = limit else {
+                return Poll::Pending;
+            };
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
             self.poll_passed(deadline, cx).map(|()| Err(Expired))
         })
-        .await
     }
 
     /// Waits until `deadline` has passed.

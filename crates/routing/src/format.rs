@@ -47,18 +47,25 @@ pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out
                 [byte] => out.push(*byte),
                 text => out.extend_from_slice(text),
             },
-            Part::Space if after_space => {}
-            Part::Space => out.push(b' '),
+            Part::Space => {
+                if !after_space {
+                    out.push(b' ');
+                }
+                after_space = true;
+                continue;
+            }
             Part::Variable(variable, flags) => {
                 write_variable(*variable, *flags, facts, variables, out);
+                // As in HAProxy an empty variable stands between two spaces, an empty list of captures
+                // does not.
+                if !is_list(*variable) {
+                    after_space = false;
+                    continue;
+                }
             }
             Part::Sample(sample, flags) => write_sample(sample, *flags, format.log, facts, out),
         }
-        // As in HAProxy an empty variable stands between two spaces, an empty list of captures does not.
-        let empty = out.len() == before && !matches!(part, Part::Variable(it, _) if !is_list(*it));
-        if !empty {
-            after_space = matches!(part, Part::Space);
-        }
+        after_space &= out.len() == before;
     }
 }
 
@@ -104,19 +111,19 @@ fn write_variable(
         Class::Address => Class::Text,
         class => class,
     };
-    let framed = !matches!(class, Class::Plain | Class::Port);
+    if class == Class::Plain {
+        write_plain(variable, flags, facts, variables, out);
+        return;
+    }
+    let framed = class != Class::Port;
     let quote = flags.quote && framed;
     if quote {
         out.push(b'"');
     }
     let start = out.len();
-    if !variables.write(variable, flags, out) {
-        out.truncate(start);
-        from_facts(variable, flags, facts, out);
-    }
+    write_plain(variable, flags, facts, variables, out);
     if out.len() == start {
         match class {
-            Class::Plain => {}
             Class::Port if flags.quote => out.extend_from_slice(b"\"\""),
             // A target may well be without them: then HAProxy leaves them empty.
             _ if matches!(variable, Variable::HQ | Variable::HPO) => {}
@@ -133,6 +140,21 @@ fn write_variable(
     }
     if quote {
         out.push(b'"');
+    }
+}
+
+/// Writes a variable with nothing around it.
+fn write_plain(
+    variable: Variable,
+    flags: Flags,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    if !variables.write(variable, flags, out) {
+        out.truncate(start);
+        from_facts(variable, flags, facts, out);
     }
 }
 
@@ -271,6 +293,13 @@ fn of_request(variable: Variable, request: &RequestHead, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether a text from a request line stands in a log line as it came.
+pub fn stays_in_log(text: &[u8]) -> bool {
+    !text
+        .iter()
+        .any(|byte| LOG_URL.is_unsafe[usize::from(*byte)])
+}
+
 /// Writes a number: decimal, or with `+X` at least four hexadecimal digits.
 pub fn number(number: i64, flags: Flags, out: &mut Vec<u8>) {
     if flags.hex {
@@ -284,6 +313,7 @@ pub fn number(number: i64, flags: Flags, out: &mut Vec<u8>) {
 }
 
 /// Writes a number in decimal digits. Nearly all in log lines have one digit or two.
+#[inline]
 pub fn decimal(number: u64, out: &mut Vec<u8>) {
     match number {
         0..10 => out.push(b'0' + number as u8),

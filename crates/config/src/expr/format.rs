@@ -38,6 +38,8 @@ pub struct Format {
     pub parts: Vec<Part>,
     /// Whether it is for a log line: unsafe bytes are written `#XX` there, and as `%XX` in messages.
     pub log: bool,
+    /// Whether it is [`HTTPLOG`], whoever has written it.
+    pub is_httplog: bool,
 }
 
 impl Format {
@@ -177,6 +179,7 @@ fn read(word: &Word, context: &Context<'_>, log: bool) -> Result<Format, Diagnos
     Ok(Format {
         parts: reading.parts,
         log,
+        is_httplog: log && word.text == HTTPLOG,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Requests as they come from a client: waiting, reading a head, judging it, reading a body.
 
 use std::cell::RefCell;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use config::model::Timeouts;
@@ -132,10 +133,16 @@ impl Client {
         if !first && worker.is_stopping() {
             return Err(NoRequest::Silent(End::NORMAL));
         }
-        let stream = RefCell::new(&mut self.stream);
+        let Self {
+            stream,
+            buffer,
+            alarm,
+            ..
+        } = self;
+        let filling = |cx: &mut Context<'_>| buffer.poll_fill(stream, &worker.buffers, cx);
         let filled = tokio::select! {
             biased;
-            filled = self.alarm.within(limit, io::fill(&stream, &mut self.buffer, &worker.buffers)) => filled,
+            filled = alarm.poll_within(limit, filling) => filled,
             () = worker.stop_waiting.notified(), if !first => {
                 return Err(NoRequest::Silent(End::NORMAL));
             }
@@ -198,9 +205,14 @@ impl Client {
             // `timeout client` limits each wait, `timeout http-request` the whole.
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             let limit = shorter(left, self.connection.frontend.conf().proxy.timeouts.client);
-            let stream = RefCell::new(&mut self.stream);
-            let filling = io::fill(&stream, &mut self.buffer, &worker.buffers);
-            match self.alarm.within(limit, filling).await {
+            let Self {
+                stream,
+                buffer,
+                alarm,
+                ..
+            } = self;
+            let filling = |cx: &mut Context<'_>| buffer.poll_fill(stream, &worker.buffers, cx);
+            match alarm.poll_within(limit, filling).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0)) => {
                     // Half a request and a half-closed connection: HAProxy answers 400.

@@ -1,6 +1,7 @@
 //! The response of an exchange on its way down: interim heads, the final one, its body.
 
 use std::cell::Cell;
+use std::task::Context;
 use std::time::Duration;
 
 use routing::health::Sight;
@@ -79,7 +80,7 @@ pub(super) enum Ended {
 pub(super) type Broken = (End, Option<u16>);
 
 impl Download<'_> {
-    pub(super) async fn run(mut self) -> Result<Ended, Broken> {
+    pub(super) async fn run(&mut self) -> Result<Ended, Broken> {
         let head = self.read_final_head().await?;
         if head.status == 101 {
             return self.switch(head).await;
@@ -165,7 +166,7 @@ impl Download<'_> {
 
     /// A 101 opens a tunnel only if an upgrade was asked for and the answer is right in every part
     /// (RFC 6455 section 4.1).
-    async fn switch(mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
+    async fn switch(&mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
         let Some(key) = self.order.upgrade else {
             return Err(self.invalid());
         };
@@ -187,7 +188,7 @@ impl Download<'_> {
         Ok(Ended::Switched)
     }
 
-    async fn relay(mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
+    async fn relay(&mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
         let method = &self.order.head.method;
         let body = h1::response_body(&head, method).map_err(|_| self.invalid())?;
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
@@ -359,9 +360,12 @@ impl Download<'_> {
     async fn read(&mut self, stage: Stage) -> Result<usize, Broken> {
         loop {
             let had_all = self.progress.is_servers_turn();
-            let pool = &self.worker.buffers;
-            let filling = io::fill(self.server, self.server_buffer, pool);
-            return match self.alarm.within(self.order.server_limit, filling).await {
+            let (server, pool) = (self.server, &self.worker.buffers);
+            let buffer = &mut *self.server_buffer;
+            let filling =
+                |cx: &mut Context<'_>| buffer.poll_fill(&mut server.borrow_mut(), pool, cx);
+            let limit = self.order.server_limit;
+            return match self.alarm.poll_within(limit, filling).await {
                 Ok(Ok(count)) => Ok(count),
                 Ok(Err(_)) => {
                     self.saw_end(Sight::Broken);
@@ -379,11 +383,11 @@ impl Download<'_> {
     }
 
     async fn write(&mut self, out: &[u8]) -> Result<(), Broken> {
-        match self
-            .alarm
-            .within(self.order.client_limit, io::write_all(self.client, out))
-            .await
-        {
+        let (client, mut sent) = (self.client, 0);
+        let writing =
+            |cx: &mut Context<'_>| io::poll_write_all(&mut client.borrow_mut(), out, &mut sent, cx);
+        let limit = self.order.client_limit;
+        match self.alarm.poll_within(limit, writing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err((End::by(Side::Client, Stage::Data), None)),
             Err(Expired) => Err((End::by(Side::ClientTimeout, Stage::Data), None)),

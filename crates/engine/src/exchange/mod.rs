@@ -40,6 +40,8 @@ pub(crate) struct ServerConnection {
     pub(crate) buffer: Buffer,
     /// How many requests it carried before.
     pub(crate) uses: u32,
+    /// When the session got it, from its start.
+    pub(crate) since: Duration,
 }
 
 /// What is to be exchanged, with every choice made already.
@@ -129,7 +131,7 @@ pub(crate) async fn exchange(
 ) -> Outcome {
     let worker = client.worker();
     let progress = Progress::new(order.body_read, kept.is_some());
-    let started = session.record.elapsed();
+    let started = server.since;
     let seen = Seen {
         started,
         ..Seen::default()
@@ -138,7 +140,7 @@ pub(crate) async fn exchange(
     let outcome = {
         let client_stream = RefCell::new(&mut client.stream);
         let server_stream = RefCell::new(&mut server.stream);
-        let upload = Upload {
+        let mut upload = Upload {
             alarm: &client.alarm,
             client: &client_stream,
             client_buffer: &mut client.buffer,
@@ -149,7 +151,7 @@ pub(crate) async fn exchange(
             progress: &progress,
             pool: &worker.buffers,
         };
-        let download = Download {
+        let mut download = Download {
             alarm: &client.alarm,
             client: &client_stream,
             server: &server_stream,
@@ -161,7 +163,8 @@ pub(crate) async fn exchange(
             seen: &seen,
             worker: &worker,
         };
-        both(upload, download, &progress, &underway).await
+        // Else it would be copied into each future around it, with all the room that it may need.
+        Box::pin(both(&mut upload, &mut download, &progress, &underway)).await
     };
     session.record.status = seen.status.get();
     session.record.response = seen.head_at.get().map(|at| at.saturating_sub(started));
@@ -170,8 +173,8 @@ pub(crate) async fn exchange(
 
 /// Drives both directions; the response decides when it is over.
 async fn both(
-    mut upload: Upload<'_>,
-    download: Download<'_>,
+    upload: &mut Upload<'_>,
+    download: &mut Download<'_>,
     progress: &Progress,
     underway: &Underway<'_>,
 ) -> Outcome {

@@ -1,5 +1,7 @@
 //! The request of an exchange on its way up: its head, then its body as it comes.
 
+use std::task::Context;
+
 use wire::h1::{self, BodyError, BodyLength, BodyReader, Framing};
 
 use super::transcode::transcode;
@@ -107,11 +109,11 @@ impl Upload<'_> {
     }
 
     async fn write(&mut self, out: &[u8]) -> Result<(), UploadError> {
-        match self
-            .alarm
-            .within(self.order.server_limit, io::write_all(self.server, out))
-            .await
-        {
+        let (server, mut sent) = (self.server, 0);
+        let writing =
+            |cx: &mut Context<'_>| io::poll_write_all(&mut server.borrow_mut(), out, &mut sent, cx);
+        let limit = self.order.server_limit;
+        match self.alarm.poll_within(limit, writing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(UploadError::ServerGone),
             Err(Expired) => Err(UploadError::ServerExpired),
@@ -119,8 +121,11 @@ impl Upload<'_> {
     }
 
     async fn read(&mut self) -> Result<(), UploadError> {
-        let filling = io::fill(self.client, self.client_buffer, self.pool);
-        match self.alarm.within(self.order.client_limit, filling).await {
+        let (client, pool) = (self.client, self.pool);
+        let buffer = &mut *self.client_buffer;
+        let filling = |cx: &mut Context<'_>| buffer.poll_fill(&mut client.borrow_mut(), pool, cx);
+        let limit = self.order.client_limit;
+        match self.alarm.poll_within(limit, filling).await {
             Ok(Ok(1..)) => Ok(()),
             Ok(_) => Err(UploadError::Client(End::by(Side::Client, Stage::Data))),
             Err(Expired) => {

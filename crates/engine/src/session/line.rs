@@ -93,18 +93,33 @@ impl Ending<'_> {
         }
     }
 
-    fn status(&self) -> Option<u16> {
+    pub(super) fn status(&self) -> Option<u16> {
         self.early
             .map_or(self.session.record.status, |early| early.status)
     }
 
-    fn response(&self) -> Option<Duration> {
+    pub(super) fn response(&self) -> Option<Duration> {
         self.early
             .map_or(self.session.record.response, |early| early.response)
     }
 
+    /// `%B`.
+    pub(super) fn bytes(&self) -> u64 {
+        let early = self.early.map_or(0, |early| early.bytes as u64);
+        self.session.bytes_out.get() + early
+    }
+
+    /// What the persistence cookie came to (manual 8.5).
+    pub(super) fn cookie_letters(&self) -> [u8; 2] {
+        let backend = self.session.backend.as_ref();
+        match backend.and_then(|b| b.conf().cookie.as_ref()) {
+            Some(_) => self.session.record.cookies.get(),
+            None => *b"--",
+        }
+    }
+
     /// `option logasap`: these go on growing (manual 8.3.2).
-    fn write_plus(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_plus(&self, out: &mut Vec<u8>) {
         if self.session.frontend().conf().proxy.log.asap {
             out.push(b'+');
         }
@@ -112,11 +127,12 @@ impl Ending<'_> {
 
     pub(super) fn time(&self, v: Variable) -> Option<Duration> {
         let record = &self.session.record;
-        let head = record.request.unwrap_or_default();
-        let known = head
-            + record.queue.unwrap_or_default()
-            + record.connect.unwrap_or_default()
-            + self.response().unwrap_or_default();
+        let known = || {
+            record.request.unwrap_or_default()
+                + record.queue.unwrap_or_default()
+                + record.connect.unwrap_or_default()
+                + self.response().unwrap_or_default()
+        };
         match v {
             Variable::Th => Some(record.handshake),
             Variable::Ti => Some(record.idle),
@@ -126,9 +142,9 @@ impl Ending<'_> {
             Variable::Tc => record.connect,
             Variable::Tr => self.response(),
             Variable::Td if !self.session.is_http() => {
-                record.connect.map(|_| self.total.saturating_sub(known))
+                record.connect.map(|_| self.total.saturating_sub(known()))
             }
-            Variable::Td => self.response().map(|_| self.total.saturating_sub(known)),
+            Variable::Td => self.response().map(|_| self.total.saturating_sub(known())),
             Variable::Ta => Some(self.total),
             Variable::Tu => Some(self.total + record.idle),
             Variable::Tt => Some(self.total + record.idle + record.handshake),
@@ -260,21 +276,13 @@ impl Variables for Ending<'_> {
             },
             Variable::B => {
                 self.write_plus(out);
-                let early = self.early.map_or(0, |early| early.bytes as u64);
-                number(out, self.session.bytes_out.get() + early);
+                number(out, self.bytes());
             }
             Variable::U => number(out, self.session.bytes_in.get()),
             Variable::ts => out.extend_from_slice(&self.end.letters()),
             Variable::tsc => {
                 out.extend_from_slice(&self.end.letters());
-                let backend = self.session.backend.as_ref();
-                out.extend_from_slice(
-                    match backend.and_then(|b| b.conf().cookie.as_ref()) {
-                        Some(_) => record.cookies.get(),
-                        None => *b"--",
-                    }
-                    .as_slice(),
-                );
+                out.extend_from_slice(&self.cookie_letters());
             }
             Variable::r
             | Variable::HM
@@ -325,17 +333,17 @@ impl Ending<'_> {
     /// Durations in milliseconds, and dates.
     fn write_time(&self, v: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
         let record = &self.session.record;
-        let accepted = record.date.saturating_sub(record.idle + record.handshake);
+        let accepted = || record.date.saturating_sub(record.idle + record.handshake);
         match v {
-            Variable::t => dates::log_millis(accepted, out),
+            Variable::t => dates::log_millis(accepted(), out),
             Variable::tr => dates::log_millis(record.date, out),
-            Variable::T => dates::log_utc(accepted, out),
+            Variable::T => dates::log_utc(accepted(), out),
             Variable::trg => dates::log_utc(record.date, out),
-            Variable::Tl => dates::log_local(accepted, out),
+            Variable::Tl => dates::log_local(accepted(), out),
             Variable::trl => dates::log_local(record.date, out),
-            Variable::Ts => counter(accepted.as_secs(), flags, out),
+            Variable::Ts => counter(accepted().as_secs(), flags, out),
             Variable::ms => {
-                out.extend_from_slice(format!("{:03}", accepted.subsec_millis()).as_bytes());
+                out.extend_from_slice(format!("{:03}", accepted().subsec_millis()).as_bytes());
             }
             Variable::Ta | Variable::Tt | Variable::Tu => {
                 self.write_plus(out);
@@ -348,7 +356,13 @@ impl Ending<'_> {
 
     fn write_duration(&self, time: Option<Duration>, out: &mut Vec<u8>) {
         match time {
-            Some(time) => number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            Some(time) => {
+                let millis = u64::from(time.subsec_millis());
+                number(
+                    out,
+                    time.as_secs().saturating_mul(1000).saturating_add(millis),
+                );
+            }
             None => out.extend_from_slice(b"-1"),
         }
     }
@@ -386,6 +400,6 @@ fn unix(out: &mut Vec<u8>) -> bool {
     true
 }
 
-fn number(out: &mut Vec<u8>, value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, value: u64) {
     format::decimal(value, out);
 }

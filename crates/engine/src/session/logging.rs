@@ -16,6 +16,9 @@ use crate::end::{End, Side, Stage};
 use crate::log::{Level, Message};
 use crate::worker::Connection;
 
+/// Of a session as short as that the date at its end is known from the one at its start.
+const SHORT: Duration = Duration::from_millis(500);
+
 /// Where lines are written before they are sent: one of each a worker, used over and over.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -45,7 +48,7 @@ impl Session {
     pub(crate) fn log_begin(&self) {
         let logging = &self.frontend().conf().proxy.log;
         if matches!(logging.format, LogFormat::Default) && !logging.targets.is_empty() {
-            self.send_line(logging, Level::Info, |_, text, _| {
+            self.send_line(logging, Level::Info, clock::wall(), |text, _| {
                 line::write_short_line(self, text);
             });
         }
@@ -116,7 +119,7 @@ impl Session {
             None if matches!(logging.format, LogFormat::Default) => {}
             None => {
                 let date = clock::wall().saturating_sub(accepted.elapsed());
-                session.send_line(logging, level, |_, text, _| {
+                session.send_line(logging, level, clock::wall(), |text, _| {
                     ending.write_unfit_line(bind, date, text);
                 });
             }
@@ -144,25 +147,39 @@ impl Session {
     }
 
     fn write_line(&self, logging: &Logging, format: &Format, level: Level, ending: &Ending<'_>) {
-        self.send_line(logging, level, |now, text, structured| {
-            self.render(format, ending, now, text);
+        let now = self.now_after(ending.total);
+        self.send_line(logging, level, now, |text, structured| {
+            let by_format = |out: &mut Vec<u8>| self.render(format, ending, now, out);
+            match format.is_httplog {
+                true => ending.write_httplog(text, by_format),
+                false => by_format(text),
+            }
             if let Some(format) = &logging.structured {
                 self.render(format, ending, now, structured);
             }
         });
     }
 
+    /// The date so long after its start. That of a long session is asked for anew: the clock may have been
+    /// set meanwhile.
+    fn now_after(&self, total: Duration) -> Duration {
+        match total < SHORT {
+            true => self.record.date + total,
+            false => clock::wall(),
+        }
+    }
+
     fn send_line(
         &self,
         logging: &Logging,
         level: Level,
-        write: impl FnOnce(Duration, &mut Vec<u8>, &mut Vec<u8>),
+        now: Duration,
+        write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>),
     ) {
         let worker = self.worker();
         let mut scratch = worker.log_lines.borrow_mut();
         let Scratch { text, structured } = &mut *scratch;
-        let now = clock::wall();
-        write(now, text, structured);
+        write(text, structured);
         let message = Message { text, structured };
         let shared = &worker.shared;
         let origin = shared.origin_for(logging);

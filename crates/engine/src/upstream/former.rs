@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use config::model::{Balance, Balancing, HttpReuse};
 
@@ -53,8 +54,8 @@ pub(crate) struct Former {
 impl Former {
     /// A connection of one's own that is of that kind and still usable, and how many requests it has
     /// carried.
-    pub(crate) fn take(&self, alike: &Alike) -> Option<(Stream, u32)> {
-        self.own.as_ref()?.take(alike)
+    pub(crate) fn take(&self, alike: &Alike, now: Instant) -> Option<(Stream, u32)> {
+        self.own.as_ref()?.take(alike, now)
     }
 
     /// Where one's own connections are kept.

@@ -3,6 +3,7 @@
 //! [`IdlePool`](super::pool::IdlePool) and end with their client.
 
 use std::cell::{Cell, RefCell};
+use std::time::Instant;
 
 use super::pool::{Alike, Idle};
 use crate::stream::Stream;
@@ -21,10 +22,10 @@ pub(crate) struct Own {
 
 impl Own {
     /// One of that kind that is still usable, and how many requests it has carried.
-    pub(super) fn take(&self, alike: &Alike) -> Option<(Stream, u32)> {
+    pub(super) fn take(&self, alike: &Alike, now: Instant) -> Option<(Stream, u32)> {
         let mut kept = self.kept.borrow_mut();
         while let Some(at) = kept.iter().rposition(|(known, _)| known == alike) {
-            if let Some(usable) = kept.remove(at).1.into_usable() {
+            if let Some(usable) = kept.remove(at).1.into_usable(now) {
                 return Some(usable);
             }
         }

@@ -23,6 +23,10 @@ use crate::upstream::own::Own;
 /// leaves behind.
 const PER_SERVER_MAX: u64 = 256;
 
+/// After so long a node may have had enough of a connection that nobody uses, and may say so (408) or close it:
+/// the shortest keep-alive times are some ten times as long.
+const RESTED: Duration = Duration::from_millis(100);
+
 /// Entries of a table whose memory is kept however few are in use: a few kilobytes per worker, and no
 /// table is made anew for every handful of requests.
 const SPARE_MAX: usize = 64;
@@ -82,6 +86,16 @@ pub(super) struct Idle {
     counted: Counted,
 }
 
+/// A connection after a whole exchange.
+pub(crate) struct Used {
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// How many requests it has carried.
+    pub(crate) uses: u32,
+    /// When the last one was done.
+    pub(crate) since: Instant,
+}
+
 /// Who may use a connection next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
@@ -92,15 +106,19 @@ pub(super) enum For {
 }
 
 impl Idle {
-    /// A connection after a whole exchange, when it has carried `uses` requests; `None` where it is
-    /// not to be kept.
+    /// `None` where it is not to be kept.
     pub(super) fn new(
         server: &Arc<ServerState>,
-        (stream, uses): (Stream, u32),
+        kept: Used,
         next: For,
         shared: &Arc<Shared>,
     ) -> Option<Self> {
         let pooling = &server.conf.pooling;
+        let Used {
+            stream,
+            uses,
+            since,
+        } = kept;
         let worn_out = pooling.reuse_max.is_some_and(|max| uses > max);
         let unwanted = pooling.purge_delay.is_zero() || server.removed.load(Relaxed);
         if worn_out || unwanted || shared.stopping.load(Relaxed) {
@@ -108,7 +126,7 @@ impl Idle {
         }
         Some(Self {
             stream,
-            since: Instant::now(),
+            since,
             uses,
             counted: Counted::new(server, next, shared)?,
         })
@@ -116,9 +134,14 @@ impl Idle {
 
     /// The connection and how many requests it has carried, if it is usable: the kernel is asked, for
     /// one system call, also on behalf of the client that it served. An answer that nobody waited for
-    /// may have come in the very moment, and must be read by nobody.
-    pub(super) fn into_usable(mut self) -> Option<(Stream, u32)> {
-        let usable = !self.counted.0.removed.load(Relaxed) && self.stream.is_quiet_now();
+    /// may have come in the very moment, and must be read by nobody. Of one that was in use just now it is
+    /// enough that no event has told of anything: they are looked at before each round of work.
+    pub(super) fn into_usable(mut self, now: Instant) -> Option<(Stream, u32)> {
+        let usable = !self.counted.0.removed.load(Relaxed)
+            && match now.saturating_duration_since(self.since) < RESTED {
+                true => self.stream.seems_quiet(),
+                false => self.stream.is_quiet_now(),
+            };
         usable.then_some((self.stream, self.uses))
     }
 
@@ -172,23 +195,23 @@ pub(crate) struct IdlePool {
 impl IdlePool {
     /// The connection used last that is still usable, and how many requests it has carried; `proven`
     /// ones have carried more than one.
-    pub(crate) fn take(&self, alike: &Alike, proven: bool) -> Option<(Stream, u32)> {
+    pub(crate) fn take(&self, alike: &Alike, proven: bool, now: Instant) -> Option<(Stream, u32)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(alike)?;
         while let Some(at) = pool.iter().rposition(|idle| !proven || idle.uses > 1) {
-            if let Some(usable) = pool.remove(at).into_usable() {
+            if let Some(usable) = pool.remove(at).into_usable(now) {
                 return Some(usable);
             }
         }
         None
     }
 
-    /// Keeps a connection after a whole exchange, when it has carried `uses` requests.
+    /// Keeps a connection after a whole exchange.
     pub(crate) fn give(
         &self,
         alike: Alike,
         server: &Arc<ServerState>,
-        connection: (Stream, u32),
+        connection: Used,
         shared: &Arc<Shared>,
     ) {
         if let Some(idle) = Idle::new(server, connection, For::Anybody, shared) {
@@ -211,7 +234,7 @@ impl IdlePool {
         own: &Rc<Own>,
         alike: Alike,
         server: &Arc<ServerState>,
-        connection: (Stream, u32),
+        connection: Used,
         shared: &Arc<Shared>,
     ) {
         if let Some(idle) = Idle::new(server, connection, For::Client, shared)
