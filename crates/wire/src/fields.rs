@@ -27,6 +27,7 @@ impl Lens {
         self.0 |= Self::bit(len);
     }
 
+    #[inline]
     fn has(self, len: usize) -> bool {
         self.0 & Self::bit(len) != 0
     }
@@ -66,17 +67,17 @@ impl Fields {
     }
 
     /// The first value of the field `name`, in any case of letters.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        match self.lens.has(name.len()) {
+            true => self.get_all(name).next(),
+            false => None,
+        }
     }
 
     /// All values of the field `name`, one for each line, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let spans = match self.lens.has(name.len()) {
-            true => &self.spans[..],
-            false => &[],
-        };
-        spans
+        self.spans
             .iter()
             // Lengths differ nearly always, and stand in the list itself.
             .filter(move |span| span.name_len as usize == name.len())
@@ -122,6 +123,7 @@ impl Fields {
     }
 
     /// Whether there is a field `name`.
+    #[inline]
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -196,8 +198,10 @@ impl Fields {
 
     /// Whether the list in `name` has the element `token`, in any case of letters.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.tokens(name)
-            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.lens.has(name.len())
+            && self
+                .tokens(name)
+                .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// Takes a copy of the block in which the parser has pointed out all fields by [`Fields::push`],

@@ -398,8 +398,16 @@ impl Download<'_> {
 /// Whether NTLM or Negotiate is under way: it authenticates the connection, not the request, so the
 /// connection must never serve another user.
 fn authenticates_connection(response: &Fields, request: &Fields) -> bool {
-    let asked = ["www-authenticate", "proxy-authenticate"].map(|name| response.get_all(name));
-    let given = ["authorization", "proxy-authorization"].map(|name| request.get_all(name));
+    let (asked, given) = (
+        ["www-authenticate", "proxy-authenticate"],
+        ["authorization", "proxy-authorization"],
+    );
+    let is_asked = asked.iter().any(|name| response.contains(name));
+    if !is_asked && !given.iter().any(|name| request.contains(name)) {
+        return false;
+    }
+    let asked = asked.map(|name| response.get_all(name));
+    let given = given.map(|name| request.get_all(name));
     let by_connection = |value: &[u8]| {
         let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
