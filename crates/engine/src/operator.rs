@@ -31,6 +31,29 @@ impl Handle {
         Ok(stats::server(&server, &site, ramps, self.uptime()))
     }
 
+    /// Has a frontend take no more connections, which wait in the kernel, or go on. `None`: there is no
+    /// such frontend; `false`: so it was already.
+    pub fn pause_frontend(&self, name: &str, wanted: bool) -> Option<bool> {
+        let site = self.shared().site.load();
+        let mut frontends = site.frontends.iter();
+        let frontend = frontends.find(|it| **it.name() == *name)?;
+        Some(frontend.pause(wanted))
+    }
+
+    /// Limits the sessions of a server; 0: no limit.
+    pub fn set_server_maxconn(
+        &self,
+        backend: &str,
+        server: &str,
+        limit: u32,
+    ) -> Result<(), Refused> {
+        let backend = self.backend(backend)?;
+        let server = backend.server(server)?;
+        server.set_maxconn(limit);
+        backend.refresh(&server);
+        Ok(())
+    }
+
     /// Whether other servers have the state of this one (`track`).
     pub fn is_followed(&self, backend: &str, server: &str) -> Result<bool, Refused> {
         let backend = self.backend(backend)?;

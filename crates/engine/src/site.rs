@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use config::model::{Backend, BindAddress, Config, Frontend, Server};
 use routing::balance::ServerKey;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::assign::Pool;
 use crate::command::Refused;
@@ -114,6 +114,10 @@ pub(crate) struct FrontendLife {
     pub(crate) room: Arc<Semaphore>,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
+    /// Whether an operator has it wait (`disable frontend`).
+    paused: AtomicBool,
+    /// Told when it goes on.
+    resumed: Notify,
 }
 
 impl FrontendLife {
@@ -129,6 +133,8 @@ impl FrontendLife {
             request_rate: Rate::default(),
             room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             open: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            resumed: Notify::new(),
         }
     }
 }
@@ -176,6 +182,30 @@ impl FrontendState {
     /// What was configured.
     pub(crate) fn conf(&self) -> &Frontend {
         &self.config.frontends[self.index]
+    }
+
+    /// Has it take no more connections, or go on; `false`: so it was already.
+    pub(crate) fn pause(&self, wanted: bool) -> bool {
+        if self.paused.swap(wanted, Relaxed) == wanted {
+            return false;
+        }
+        self.open.store(!wanted, Relaxed);
+        if !wanted {
+            self.resumed.notify_waiters();
+        }
+        true
+    }
+
+    /// Waits while it is paused.
+    pub(crate) async fn wait_resumed(&self) {
+        while self.paused.load(Relaxed) {
+            let resumed = self.resumed.notified();
+            // It may have gone on before somebody waited for that.
+            if !self.paused.load(Relaxed) {
+                return;
+            }
+            resumed.await;
+        }
     }
 
     /// Its name.

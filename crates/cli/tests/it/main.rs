@@ -40,6 +40,7 @@ mod reports;
 mod retries;
 mod reuse;
 mod rules;
+mod runtime_api;
 mod secure;
 mod smuggling;
 mod sockets;

@@ -41,9 +41,7 @@ impl Call<'_> {
 /// How grave a message is: syslog's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gravity {
-    Alert = 1,
     Error = 3,
-    Warning = 4,
     Notice = 5,
     Info = 6,
 }
@@ -107,7 +105,7 @@ impl Answer {
 
     /// Whether it says that nothing was done.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Message(Gravity::Error | Gravity::Alert, _))
+        matches!(self, Self::Message(Gravity::Error, _))
     }
 }
 
@@ -120,9 +118,7 @@ impl From<Result<Answer, Answer>> for Answer {
 /// A message as it is written, its gravity before it where that is wanted (`set severity-output`).
 pub(super) fn message(severity: SeverityOutput, gravity: Gravity, text: &str) -> String {
     let word = match gravity {
-        Gravity::Alert => "alert",
         Gravity::Error => "err",
-        Gravity::Warning => "warning",
         Gravity::Notice => "notice",
         Gravity::Info => "info",
     };

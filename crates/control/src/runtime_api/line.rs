@@ -119,3 +119,21 @@ mod tests {
         assert_eq!(parse(b"\xff a").commands[0].len(), 2);
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn any_bytes_are_taken_apart(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let parsed = super::parse(&bytes);
+            prop_assert!(!parsed.commands.is_empty());
+            let escaped = bytes.contains(&b'\\');
+            for word in parsed.commands.iter().flatten() {
+                prop_assert!(escaped || !word.contains([' ', '\t', ';']));
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@
 mod answer;
 mod connection;
 mod crt_lists;
+mod frontends;
 mod info;
 pub mod line;
 mod lists;

@@ -80,6 +80,12 @@ pub(super) const ROWS: &[Row] = &[
         set_server,
     ),
     changes(
+        "set maxconn server",
+        "<bk>/<srv> <value>",
+        "change a server's maxconn setting",
+        set_maxconn,
+    ),
+    changes(
         "shutdown sessions server",
         "<bk>/<srv>",
         "kill sessions on a server",
@@ -402,5 +408,19 @@ fn shown(port: MappedPort) -> String {
     match port {
         MappedPort::Fixed(port) => port.to_string(),
         MappedPort::Client(offset) => format!("{offset:+}"),
+    }
+}
+
+fn set_maxconn(call: &mut Call<'_>) -> Answer {
+    let (backend, server) = match call.server() {
+        Ok(names) => names,
+        Err(refused) => return refused,
+    };
+    if call.arg(1).is_empty() {
+        return Answer::error("Require <maxconn>.");
+    }
+    match call.arg(1).parse() {
+        Ok(limit) => Answer::of(call.handle.set_server_maxconn(backend, server, limit)),
+        Err(_) => Answer::error("maxconn string empty or preceded by garbage"),
     }
 }

@@ -5,7 +5,9 @@ use config::model::CliLevel;
 
 use super::answer::{Answer, Call};
 use super::session::Session;
-use super::{crt_lists, lists, process, servers, session_commands, stat, tables, tls, variables};
+use super::{
+    crt_lists, frontends, lists, process, servers, session_commands, stat, tables, tls, variables,
+};
 
 /// What a command needs beyond a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,7 @@ const FAMILIES: &[&[Row]] = &[
     process::ROWS,
     stat::ROWS,
     servers::ROWS,
+    frontends::ROWS,
     session_commands::ROWS,
     tables::ROWS,
     lists::ROWS,

@@ -105,6 +105,8 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
         pace::wait(&frontend, &worker, secure).await;
         match accepting.accept().await {
             Ok((carrier, peer)) => {
+                // One connection a worker waits here, all others in the kernel.
+                frontend.wait_resumed().await;
                 let Some(places) = Places::find(&worker.shared, &frontend, bind).await else {
                     return;
                 };
