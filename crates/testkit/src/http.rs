@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -268,6 +268,12 @@ impl Client {
     pub async fn plain(to: SocketAddr) -> Self {
         let stream = Stream::plain(to).await;
         Self::over(stream.unwrap_or_else(|error| panic!("connect to {to}: {error}")))
+    }
+
+    /// The same from an address of this machine's own.
+    pub async fn plain_from(from: IpAddr, to: SocketAddr) -> Self {
+        let stream = Stream::plain_from(from, to).await;
+        Self::over(stream.unwrap_or_else(|error| panic!("connect to {to} from {from}: {error}")))
     }
 
     /// Connects over TLS.

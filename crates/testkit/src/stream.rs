@@ -1,14 +1,14 @@
 //! One type for the sockets of clients and nodes: plain or TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::Authority;
@@ -26,6 +26,15 @@ impl Stream {
     /// Connects.
     pub async fn plain(to: SocketAddr) -> io::Result<Self> {
         let tcp = TcpStream::connect(to).await?;
+        tcp.set_nodelay(true)?;
+        Ok(Self::Plain(tcp))
+    }
+
+    /// Connects from an address of this machine's own, such as any of 127.0.0.0/8.
+    pub async fn plain_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        let tcp = socket.connect(to).await?;
         tcp.set_nodelay(true)?;
         Ok(Self::Plain(tcp))
     }

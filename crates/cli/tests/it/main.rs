@@ -22,6 +22,7 @@ mod demo;
 mod deploy;
 mod discovery;
 mod endings;
+mod examples;
 mod exchanges;
 mod faults;
 mod greedy;
