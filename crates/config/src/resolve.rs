@@ -463,7 +463,7 @@ fn check_ports(server: &Server, checks: &Sequence, report: &mut Vec<Diagnostic>)
     if server.check.is_none() || checks.has_ports() {
         return;
     }
-    if !has_check_port(&server) {
+    if !has_check_port(server) {
         report.push(
             Diagnostic::alert(
                 server.span,

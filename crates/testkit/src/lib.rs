@@ -18,6 +18,7 @@ pub mod log_sink;
 pub mod node;
 pub mod ports;
 pub mod process;
+pub mod script;
 pub mod stats;
 pub mod stream;
 pub mod swarm;

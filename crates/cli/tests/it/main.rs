@@ -14,6 +14,7 @@ mod auth;
 mod balance;
 mod captures;
 mod certificates;
+mod check_steps;
 mod checks;
 mod cli;
 mod content;
