@@ -69,13 +69,17 @@ fn samples() -> &'static [Sample] {
             Some(entry.sample.clone())
         };
         let samples: Vec<Sample> = CHAINS.iter().filter_map(read).collect();
-        assert!(samples.len() > CHAINS.len() / 2, "{} are left", samples.len());
+        assert!(
+            samples.len() > CHAINS.len() / 2,
+            "{} are left",
+            samples.len()
+        );
         samples
     })
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(mut head) = RequestHead::new(Method::Get, b"/") else {
+    let Some(mut head) = RequestHead::new(Method::GET, b"/") else {
         return;
     };
     head.fields.append("a", data);

@@ -239,7 +239,7 @@ fn acls_that_are_refused() {
         ),
         (
             "x src_port -5",
-            "! -5: '-5' is not a flag of ACLs | expected '-i', '-m', '-f', '-n', '-u' or '--' | write '--' before a pattern that begins with a dash",
+            "! -5: '-5' is not a flag of ACLs | expected '-i', '-m', '-f', '-M', '-n', '-u' or '--' | write '--' before a pattern that begins with a dash",
         ),
         (
             // HAProxy takes the word and does something unspecified

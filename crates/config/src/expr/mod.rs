@@ -764,7 +764,7 @@ pub(crate) fn known() -> Vec<crate::registry::Known> {
     ];
     for (family, role, here) in families {
         let missing = names::missing(role).filter(|name| !here.contains(&name.as_str()));
-        all.extend(missing.map(|name| Known::new(family, &name, &Status::<()>::NotYet)));
+        all.extend(missing.map(|name| Known::new(family, &name, &names::status(&name))));
         let status = Status::Implemented(());
         all.extend(here.iter().map(|name| Known::new(family, name, &status)));
     }

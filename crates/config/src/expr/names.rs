@@ -1,6 +1,7 @@
 //! Names HAProxy knows and we do not evaluate yet.
 
 use crate::diagnostics::Diagnostic;
+use crate::keywords::Status;
 use crate::nearest::did_you_mean;
 use crate::source::Span;
 
@@ -46,6 +47,57 @@ const CONVERTERS: &str = "
     tcp.win
 ";
 
+/// Names that will not be had: which, why, and what to do instead.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "51d.all 51d.single da-csv-conv",
+        "it needs a commercial device database",
+        "match the User-Agent header with an ACL or a map",
+    ),
+    (
+        "eth.data eth.dst eth.hdr eth.proto eth.src eth.vlan fc_saved_syn ip.data ip.df ip.dst ip.fp
+         ip.hdr ip.proto ip.src ip.tos ip.ttl ip.ver tcp.dst tcp.flags tcp.options.mss
+         tcp.options.sack tcp.options.tsopt tcp.options.tsval tcp.options.wscale tcp.options.wsopt
+         tcp.options_list tcp.seq tcp.src tcp.win",
+        "packets are the kernel's: none is kept",
+        "tell clients apart by 'src', 'ssl_fc_sni' or a header",
+    ),
+    (
+        "fcgi.docroot fcgi.index",
+        "servers are spoken to in HTTP/1.1, not in FastCGI",
+        "put a web server that speaks it before the application",
+    ),
+    (
+        "internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom
+         internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
+         internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
+         internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx bs.debug_str
+         fs.debug_str cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr
+         lat_ns_avg lat_ns_tot",
+        "it looks into HAProxy's own inside",
+        "leave it out",
+    ),
+    (
+        "spoe.engine-id",
+        "no agent is asked about requests",
+        "leave it out",
+    ),
+];
+
+/// Why that name will not be had.
+fn refusal(name: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let names = |(names, ..): &&(&str, &str, &str)| names.split_whitespace().any(|it| it == name);
+    REFUSED.iter().find(names)
+}
+
+/// What becomes of a name that is in no table of ours.
+pub(super) fn status(name: &str) -> Status<()> {
+    match refusal(name) {
+        Some((_, why, instead)) => Status::Refused(why, instead),
+        None => Status::NotYet,
+    }
+}
+
 /// What a name is used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -85,6 +137,12 @@ pub(super) fn refuse(
     span: Span,
     implemented: impl Iterator<Item = &'static str>,
 ) -> Diagnostic {
+    if role.known(name)
+        && let Some((_, why, instead)) = refusal(name)
+    {
+        let message = format!("{} '{name}' is refused: {why}", role.word());
+        return Diagnostic::alert(span, message).help(*instead);
+    }
     if role.known(name) {
         let message = format!("{} '{name}' is not implemented yet", role.word());
         return Diagnostic::alert(span, message).label("HAProxy knows it, tidegate does not yet");

@@ -29,7 +29,38 @@ const CONTENTS: &[&str] = &[
 const CONNECTIONS: &[&str] = &["tcp-request connection"];
 const SESSIONS: &[&str] = &["tcp-request session"];
 
+const LOGS: &str = "a session has one line, written at its end";
+const LOGS_INSTEAD: &str =
+    "put what you want to see into 'log-format', with variables set by rules";
+const PACKED: &str = "fields in the packed form of an SPOE agent are not read";
+const HTTP: &[&str] = &["http-request", "http-response", "http-after-response"];
+const ALL: &[&str] = &[
+    "http-request",
+    "http-response",
+    "http-after-response",
+    "tcp-request connection",
+    "tcp-request session",
+    "tcp-request content",
+    "tcp-response content",
+];
+
 const TABLE: &[Absent] = &[
+    absent(
+        "add-headers-bin",
+        HTTP,
+        Status::Refused(PACKED, SPOE_INSTEAD),
+    ),
+    absent(
+        "del-headers-bin",
+        HTTP,
+        Status::Refused(PACKED, SPOE_INSTEAD),
+    ),
+    absent("do-log", ALL, Status::Refused(LOGS, LOGS_INSTEAD)),
+    absent(
+        "set-headers-bin",
+        HTTP,
+        Status::Refused(PACKED, SPOE_INSTEAD),
+    ),
     absent(
         "attach-srv",
         SESSIONS,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, refused};
 use super::tls::policy;
 use super::{Scope, crt_store, sockets, tls};
 use crate::Surroundings as _;
@@ -70,6 +70,9 @@ impl BindDraft {
 pub(super) type Parse = ParameterParse<BindDraft>;
 
 const QUICK: &str = "it would only make things faster";
+const NO_QUIC: &str = "HTTP/3 is not served";
+pub(super) const MD5: &str = "segments are not signed with MD5";
+pub(super) const MD5_INSTEAD: &str = "use TLS with client certificates, or IPsec";
 const SIGN: &str = "certificates are not made on the fly, and a CA's key has no place here";
 const SIGN_INSTEAD: &str = "make the certificates beforehand and name their folder with 'crt'";
 
@@ -235,19 +238,39 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("ktls", 1, QUICK),
     accepted("label", 1, "nothing refers to it"),
     accepted("tcp-ss", 1, QUICK),
-    not_yet("accept-netscaler-cip", 1),
-    not_yet("ech", 1),
+    refused(
+        "accept-netscaler-cip",
+        1,
+        "the NetScaler's own header is not read",
+        "have it send the PROXY protocol and write 'accept-proxy'",
+    ),
+    refused(
+        "ech",
+        1,
+        "names in encrypted hellos are not read",
+        "remove it: clients fall back to a plain server name",
+    ),
     refused("ca-sign-file", 1, SIGN, SIGN_INSTEAD),
     refused("ca-sign-pass", 1, SIGN, SIGN_INSTEAD),
     refused("generate-certificates", 0, SIGN, SIGN_INSTEAD),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
-    not_yet("idle-ping", 1),
-    not_yet("namespace", 1),
-    not_yet("nbconn", 1),
-    not_yet("quic-cc-algo", 1),
-    not_yet("quic-force-retry", 0),
-    not_yet("quic-socket", 1),
-    not_yet("tcp-md5sig", 1),
+    accepted("idle-ping", 1, "HTTP/1.1 has no pings"),
+    refused(
+        "namespace",
+        1,
+        "sockets are opened in the network namespace the program runs in",
+        "start the program in that namespace: ip netns exec NAME …",
+    ),
+    refused(
+        "nbconn",
+        1,
+        "no connections are opened to be given requests",
+        "listen on an address",
+    ),
+    accepted("quic-cc-algo", 1, NO_QUIC),
+    accepted("quic-force-retry", 0, NO_QUIC),
+    accepted("quic-socket", 1, NO_QUIC),
+    refused("tcp-md5sig", 1, MD5, MD5_INSTEAD),
 ];
 
 /// Largest number of a user or group: 2^32-1 means "as it is" to chown(2).

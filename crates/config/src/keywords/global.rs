@@ -1,6 +1,5 @@
 //! Section `global` (manual 3).
 
-use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
 use super::server_health::choice;
 use super::stick;
 use super::{
@@ -342,6 +341,7 @@ const DEBUG: &str = "it serves HAProxy's own developers";
 const CLIENT: &str = "there is no HTTP client inside rules";
 const OCSP: &str = "certificates are not stapled";
 const BUFFERS: &str = "the kernel sizes socket buffers";
+const CASE: &str = "the options that would use it are refused";
 const COUNTERS: &str = "counters begin at zero";
 const MODES: &str = "nothing experimental or deprecated hides behind it";
 
@@ -651,16 +651,24 @@ const NO_DATABASE_INSTEAD: &str = "match the User-Agent header with an ACL";
 pub(crate) const MISSING: &[Entry] = &[
     not_yet("default-path", ()),
     not_yet("dns-accept-family", ()),
-    refused("external-check", (), NO_PROGRAM, NO_PROGRAM_INSTEAD),
-    not_yet("grace", ()),
+    accepted(
+        "external-check",
+        (),
+        "it allows what is refused where it is asked for",
+    ),
+    not_in_force(
+        "grace",
+        (),
+        "a soft stop begins at once; 'hard-stop-after' says when it ends",
+    ),
     refused(
         "h1-accept-payload-with-any-method",
         (),
         "a GET, HEAD or DELETE with a body has two meanings",
         "have the client send it with POST or PUT",
     ),
-    not_yet("h1-case-adjust", ()),
-    not_yet("h1-case-adjust-file", ()),
+    accepted("h1-case-adjust", (), CASE),
+    accepted("h1-case-adjust-file", (), CASE),
     not_yet("harden.reject-privileged-ports.tcp", ()),
     refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),

@@ -50,14 +50,19 @@ fn read_as(
         words,
         modifier: Modifier::None,
     };
+    carry_out(draft, &line, scope)
+}
+
+/// Has a line read with its keyword's parse function.
+fn carry_out(draft: &mut Draft, line: &Line, scope: &Scope<'_>) -> Result<(), Diagnostic> {
     let Some((keyword, taken)) = find(PROXY_TABLES.iter().copied(), &line.words) else {
         return Ok(());
     };
     match keyword.status {
         Status::Implemented(parse) => {
-            parse(draft, &mut Args::new(&line, keyword.name, taken), scope)
+            parse(draft, &mut Args::new(line, keyword.name, taken), scope)
         }
-        ref status => super::verdict(keyword.name, status, place).map_or(Ok(()), Err),
+        ref status => super::verdict(keyword.name, status, line.span).map_or(Ok(()), Err),
     }
 }
 
@@ -171,8 +176,28 @@ pub(super) fn block(
     first(draft, |draft| read_as(draft, args, scope, pieces))
 }
 
+/// Reads a rule of our own making, for what is an option and comes to a rule.
+pub(super) fn rule(
+    draft: &mut Draft,
+    text: &str,
+    place: Span,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = |text: &str| Word {
+        text: text.to_owned(),
+        span: place,
+        quoted: false,
+    };
+    let line = Line {
+        span: place,
+        words: text.split(' ').map(word).collect(),
+        modifier: Modifier::None,
+    };
+    carry_out(draft, &line, scope)
+}
+
 /// Puts the rule that `read` adds before all others but those put there before.
-fn first(
+pub(super) fn first(
     draft: &mut Draft,
     read: impl FnOnce(&mut Draft) -> Result<(), Diagnostic>,
 ) -> Result<(), Diagnostic> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, implemented, invertible, not_yet};
+use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, implemented, invertible, refused};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -36,7 +36,12 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("option httplog", FRONT, httplog),
     implemented("option httpslog", FRONT, httpslog),
     implemented("option tcplog", FRONT, tcplog),
-    not_yet("log-steps", FRONT),
+    refused(
+        "log-steps",
+        FRONT,
+        "a session has one line, written at its end",
+        "remove it; 'option logasap' writes the line when the response begins",
+    ),
 ];
 
 /// `len`: HAProxy's default and bounds, bytes.

@@ -1,6 +1,9 @@
 //! `option …` (manual 4.2).
 
-use super::{ALL, BACK, FRONT, ProxyKeyword, Scope, accepted, implemented, invertible, not_yet};
+use super::{
+    ALL, BACK, FRONT, ProxyKeyword, Scope, SectionKind, accepted, implemented, invertible, legacy,
+    not_in_force, not_yet, refused,
+};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -38,17 +41,76 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         BACK,
         "buffers are given back when idle",
     ),
-    not_yet("option checkcache", BACK),
-    not_yet("option forwarded", BACK),
-    not_yet("option h1-case-adjust-bogus-client", FRONT),
-    not_yet("option h1-case-adjust-bogus-server", BACK),
+    refused(
+        "option checkcache",
+        BACK,
+        "responses are not searched for cookies that caches could keep",
+        "write: http-response deny if { res.hdr(set-cookie) -m found } !{ res.hdr(cache-control) -m sub private no-store no-cache }",
+    ),
+    refused(
+        "option forwarded",
+        BACK,
+        "the header is not made by itself",
+        "write: http-request set-header Forwarded for=%[src];proto=%[ssl_fc,iif(https,http)]",
+    ),
+    refused(
+        "option h1-case-adjust-bogus-client",
+        FRONT,
+        CASE,
+        CASE_INSTEAD,
+    ),
+    refused(
+        "option h1-case-adjust-bogus-server",
+        BACK,
+        CASE,
+        CASE_INSTEAD,
+    ),
     not_yet("option http-buffer-request", ALL),
-    not_yet("option http-drop-request-trailers", BACK),
-    not_yet("option http-drop-response-trailers", FRONT),
-    not_yet("option http-restrict-req-hdr-names", ALL),
-    not_yet("option idle-close-on-response", FRONT),
-    not_yet("option independent-streams", ALL),
+    not_in_force("option http-drop-request-trailers", BACK, TRAILERS),
+    not_in_force("option http-drop-response-trailers", FRONT, TRAILERS),
+    implemented("option http-restrict-req-hdr-names", ALL, restrict_names),
+    not_in_force(
+        "option idle-close-on-response",
+        FRONT,
+        "a soft stop closes idle connections at once; clients open new ones",
+    ),
+    not_in_force(
+        "option independent-streams",
+        ALL,
+        "what moves in either direction keeps both alive",
+    ),
 ];
+
+const CASE: &str = "names of header fields are sent as HTTP compares them, without regard to case";
+const CASE_INSTEAD: &str =
+    "have the other side mended: names in any case mean the same (RFC 9110 5.1)";
+const TRAILERS: &str = "what follows a chunked body is passed on, stripped of what frames messages";
+
+/// `option http-restrict-req-hdr-names preserve|delete|reject` (manual 4.2), by rules.
+fn restrict_names(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("preserve, delete or reject")?;
+    args.end()?;
+    let rule = match word.text.as_str() {
+        "preserve" => return Ok(()),
+        "delete" => "http-request del-header [^a-zA-Z0-9-] -m reg",
+        "reject" => "http-request deny deny_status 403 if { req.hdr_names -m reg [^a-zA-Z0-9,-] }",
+        other => {
+            let message = format!("'{}' does not know '{other}'", args.keyword);
+            let alert = Diagnostic::alert(word.span, message);
+            return Err(alert.label("expected preserve, delete or reject"));
+        }
+    };
+    // Both sides would inherit the rule, and carry it out twice.
+    if draft.kind == SectionKind::Defaults {
+        let message = format!("'{}' is not inherited here", args.keyword);
+        return Err(Diagnostic::alert(word.span, message).help("say it in each frontend"));
+    }
+    legacy::first(draft, |draft| legacy::rule(draft, rule, word.span, scope))
+}
 
 /// Whether the line switches its option on.
 pub(crate) fn switched_on(args: &Args<'_>) -> bool {

@@ -97,8 +97,8 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         FRONT_RULES,
         "HTTP/3 is not served: there is no first packet to judge",
     ),
-    not_yet("crt", FRONT_ONLY),
-    not_yet("ssl-f-use", FRONT_ONLY),
+    refused("crt", FRONT_ONLY, NO_SHARED, NO_SHARED_INSTEAD),
+    refused("ssl-f-use", FRONT_ONLY, NO_SHARED, NO_SHARED_INSTEAD),
     accepted("guid", PROXIES, "nothing refers to it"),
     accepted(
         "max-session-srv-conns",
@@ -110,6 +110,9 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     not_yet("use-server", BACK_ONLY),
 ];
 
+const NO_SHARED: &str = "certificates belong to 'bind' lines";
+const NO_SHARED_INSTEAD: &str =
+    "write 'crt FILE' on each 'bind' line, or name one 'crt-list' there";
 const NO_MAIL: &str = "no mail is sent: watch the log or the metrics instead";
 pub(super) const NO_PROGRAM: &str = "no programs are run for checks";
 pub(super) const NO_PROGRAM_INSTEAD: &str =

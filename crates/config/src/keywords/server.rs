@@ -1,6 +1,6 @@
 //! `server` and `default-server` lines and their parameters (manual 4.2 and 5.2).
 
-use super::bind::based;
+use super::bind::{MD5, MD5_INSTEAD, based};
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
 use super::{Scope, cookie, crt_store, outgoing, server_agent, server_health, server_load, tls};
 use crate::address::{self, Address, Host, Port, Transport};
@@ -16,6 +16,8 @@ type Parse = ParameterParse<ServerDraft>;
 
 const QUICK: &str = "it would only make things faster";
 const POOL: &str = "each worker has idle connections of its own, and takes none from another";
+const SOCKS: &str = "servers are connected to without a SOCKS proxy";
+const SOCKS_INSTEAD: &str = "give the server's own address, or run a forwarder such as redsocks";
 const DEFAULT: &str = "it is the default";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
@@ -299,26 +301,26 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         0,
         "TLS 1.3 has none and it is never asked for",
     ),
-    not_yet("check-pool-conn-name", 1),
+    accepted("check-pool-conn-name", 1, POOL),
     not_yet("check-sni-auto", 0),
-    not_yet("check-via-socks4", 0),
+    refused("check-via-socks4", 0, SOCKS, SOCKS_INSTEAD),
     not_yet("from", 1),
-    not_yet("idle-ping", 1),
-    not_yet("log-bufsize", 1),
-    not_yet("log-proto", 1),
+    accepted("idle-ping", 1, "HTTP/1.1 has no pings"),
+    accepted("log-bufsize", 1, "servers are sent no log lines"),
+    accepted("log-proto", 1, "servers are sent no log lines"),
     not_yet("name", 1),
-    not_yet("pool-conn-name", 1),
-    not_yet("quic-cc-algo", 1),
+    accepted("pool-conn-name", 1, POOL),
+    accepted("quic-cc-algo", 1, "HTTP/3 is not spoken to servers"),
     not_yet("resolve-net", 1),
     not_yet("resolve-opts", 1),
     not_yet("resolve-prefer", 1),
     not_yet("resolvers", 1),
     not_yet("set-proxy-v2-tlv-fmt", 1),
-    not_yet("shard", 1),
+    accepted("shard", 1, "there are no peers to share tables with"),
     not_yet("sni-auto", 0),
-    not_yet("socks4", 1),
+    refused("socks4", 1, SOCKS, SOCKS_INSTEAD),
     not_yet("strict-maxconn", 0),
-    not_yet("tcp-md5sig", 1),
+    refused("tcp-md5sig", 1, MD5, MD5_INSTEAD),
 ];
 
 fn flag(field: &mut bool, value: bool) -> Result<(), Diagnostic> {
