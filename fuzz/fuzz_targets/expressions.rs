@@ -26,6 +26,6 @@ fuzz_target!(|text: &str| {
          http-request deny if {text}\n http-request set-var(txn.x) {text}\n http-response set-header y %[{text}]\n \
          stick on {text}\n balance hash {text}\n"
     );
-    let _ = config::load(&[Source::new("fuzzed", &file)], &Empty);
+    let _ = config::load(&[Source::new("fuzzed", file)], &Empty);
     let _ = config::evaluate_condition(text, &Empty);
 });

@@ -125,7 +125,7 @@ pub(crate) const ACTIONS: &[Row] = &[
     row("add-acl", HTTP, |word, set, args, scope| {
         change_list(word, set, args, scope, Change::Add)
     }),
-    row("del-acl", HTTP, |word, set, args, scope| {
+    row("del-acl", ALL_HTTP, |word, set, args, scope| {
         change_list(word, set, args, scope, Change::Delete)
     }),
     row("del-map", ALL_HTTP, |word, set, args, scope| {
