@@ -31,6 +31,7 @@ pub(crate) fn connection(
         return Some(accepted);
     }
     for rule in rules {
+        accepted.facts.settle();
         match judge(
             std::slice::from_ref(rule),
             &accepted.facts,
@@ -57,6 +58,7 @@ pub(crate) fn connection(
             Some(_) => break,
         }
     }
+    accepted.facts.settle();
     Some(accepted)
 }
 

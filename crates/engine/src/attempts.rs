@@ -93,6 +93,11 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// So many retries, where a rule has said how many.
+    pub(crate) fn retry_at_most(&mut self, retries: Option<u32>) {
+        self.retries_left = retries.unwrap_or(self.retries_left);
+    }
+
     /// The client's last request went to that server, and this one should as well, if it has no
     /// other place to go.
     pub(crate) fn prefer(&mut self, server: Option<Arc<ServerState>>) {
@@ -232,7 +237,7 @@ impl<'a> Attempts<'a> {
         former: &mut Former,
     ) -> Option<Alike> {
         let send = &server.conf.outgoing.send_proxy;
-        let target = server.target(session.connection().facts.dst)?;
+        let target = server.target(session.connection().facts.destination())?;
         let sni = server_name(session, head);
         Some(Alike {
             backend: self.backend.key,
@@ -258,7 +263,7 @@ impl<'a> Attempts<'a> {
     ) -> Result<Option<Stream>, NoServer> {
         let now = session.record.elapsed();
         let started = *self.connecting_since.get_or_insert(now);
-        let limit = self.backend.conf().proxy.timeouts.connect;
+        let limit = session.timeouts().1.connect;
         session.count_at_both(Count::Connects);
         let header = alike.header.as_deref().unwrap_or_default();
         let write: HeaderOf<'_> = &|_| header.to_vec();
@@ -340,7 +345,7 @@ impl<'a> Attempts<'a> {
         head: Option<&RequestHead>,
         ticket: Ticket,
     ) -> Result<(), NoServer> {
-        let timeouts = &self.backend.conf().proxy.timeouts;
+        let timeouts = session.timeouts().1;
         let limit = timeouts.queue.or(timeouts.connect);
         // Without either of them nobody but a place that falls free, or the client's leaving
         // (`option abortonclose`), ends the wait, as in HAProxy; `maxconn` bounds how many wait.

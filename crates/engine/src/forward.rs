@@ -53,7 +53,9 @@ pub(crate) async fn forward(
         sticking::look_up(session, &session.facts(Some(head), None), backend, bound)
     };
     prepare_head(&mut request, backend);
+    request.session.settle_timeouts();
     let mut attempts = Attempts::new(backend);
+    attempts.retry_at_most(request.session.own_retries());
     if let Some(persisted) = &persisted {
         attempts.follow(persisted);
     }
@@ -321,14 +323,14 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
         &backend.conf().proxy.forwardfor,
         &frontend.conf().proxy.forwardfor,
     ];
-    if let Some(src) = connection.facts.src {
+    if let Some(src) = connection.facts.source() {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), src);
     }
     let settings = [
         &backend.conf().proxy.conduct.originalto,
         &frontend.conf().proxy.conduct.originalto,
     ];
-    if let Some(dst) = connection.facts.dst {
+    if let Some(dst) = connection.facts.destination() {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), dst);
     }
 }

@@ -89,6 +89,7 @@ async fn open(
 ) {
     let inspected = session.record.elapsed();
     let mut attempts = Attempts::new(backend);
+    attempts.retry_at_most(session.own_retries());
     let persisted = rdp::read(&session, backend);
     if let Some(persisted) = &persisted {
         attempts.follow(persisted);

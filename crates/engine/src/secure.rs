@@ -80,6 +80,7 @@ pub(crate) async fn secure(
                     room.count(Count::ResumedHandshakes);
                 }
             }
+            facts.settle();
             let connection = room.into_connection(facts, took, peer);
             Some(Client::new(stream, connection))
         }

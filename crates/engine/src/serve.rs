@@ -348,7 +348,8 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
             request.session.count_at_frontend(Count::DeniedRequests);
             request.session.count_at_backend(Count::DeniedRequests);
             cookie::note(request);
-            let wait = proxy.timeouts.tarpit.or(proxy.timeouts.connect);
+            let own = request.session.own_timeout(config::expr::Timeout::Tarpit);
+            let wait = own.or(proxy.timeouts.tarpit).or(proxy.timeouts.connect);
             let wait = wait.unwrap_or_default();
             Applied::Ended(Verdict::Tarpit { answer, wait })
         }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use config::expr::Timeout;
 use config::model::{ErrorPages, Mode, Timeouts, Userlist};
 use routing::auth::Logins;
 use routing::balance::ServerKey;
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     bytes_out: Cell<u64>,
     /// What a TCP client sent before its tunnel opened, where somebody looks at it.
     pub(crate) inspected: Option<Box<Inspected>>,
+    /// Timeouts of its own, and of its backend, where a rule has changed any.
+    own_timeouts: Option<Box<(Timeouts, Timeouts)>>,
     /// What the log line says.
     pub(crate) record: Record,
 }
@@ -167,6 +170,7 @@ impl Session {
 
     /// The same for who has just looked at the clock.
     pub(crate) fn start_at(connection: &Rc<Connection>, now: Instant) -> Box<Self> {
+        connection.facts.forget_told();
         Box::new(Self {
             connection: connection.clone(),
             backend: None,
@@ -182,6 +186,7 @@ impl Session {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             inspected: None,
+            own_timeouts: None,
             record: Record::new(connection.handshake, now),
         })
     }
@@ -271,6 +276,9 @@ impl Session {
 
     /// It goes to `backend`.
     pub(crate) fn enter_backend(&mut self, backend: &Arc<BackendState>) {
+        if !crate::serve::is_own_half(self.frontend(), backend) {
+            self.forget_limits_of_backend();
+        }
         self.entered = Some(Entered::new(backend));
         self.backend = Some(backend.clone());
         self.count_at_backend(Count::Sessions);
@@ -431,8 +439,32 @@ impl Session {
         }
     }
 
+    /// Takes the timeouts that rules have given it (`set-timeout`) into force.
+    pub(crate) fn settle_timeouts(&mut self) {
+        let Some(new) = self.noted(|notes| notes.timeouts.clone()) else {
+            return;
+        };
+        self.own_timeouts = None;
+        let (front, back) = self.timeouts();
+        let mut own = Box::new((front.clone(), back.clone()));
+        for (which, time) in new {
+            match which {
+                Timeout::Client => own.0.client = Some(time),
+                Timeout::Server => own.1.server = Some(time),
+                Timeout::Connect => own.1.connect = Some(time),
+                Timeout::Queue => own.1.queue = Some(time),
+                Timeout::Tarpit => (own.0.tarpit, own.1.tarpit) = (Some(time), Some(time)),
+                Timeout::Tunnel => own.1.tunnel = Some(time),
+            }
+        }
+        self.own_timeouts = Some(own);
+    }
+
     /// The timeouts of its frontend and, where it has one, of its backend.
     pub(crate) fn timeouts(&self) -> (&Timeouts, &Timeouts) {
+        if let Some(own) = &self.own_timeouts {
+            return (&own.0, &own.1);
+        }
         let front = &self.frontend().conf().proxy.timeouts;
         (
             front,

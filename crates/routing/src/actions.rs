@@ -1,9 +1,13 @@
 //! Carrying out what rules of several sets have in common (manual 4.3): see [`Action`].
 
-use config::model::{Action, ListEntry, VarSource};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use config::expr::Sample;
+use config::model::{Action, AddressPart, Amount, ListEntry, NewTimeout, VarSource};
 
 use crate::format::{self, Variables};
-use crate::sample::{self, Facts};
+use crate::sample::{self, ConnectionFacts, Facts};
 use crate::stick;
 use crate::value::Value;
 use crate::variables;
@@ -44,9 +48,64 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
                 }
             };
         }
+        Action::SetAddress(part, sample) => {
+            if let Some(value) = sample::eval(sample, facts) {
+                tell(*part, &value, facts.connection);
+            }
+        }
+        Action::SetTimeout(which, to) => {
+            let time = match to {
+                NewTimeout::Fixed(time) => Some(*time),
+                NewTimeout::Sample(sample) => milliseconds(sample, facts),
+            };
+            if let Some(time) = time {
+                facts.memory.set_timeout(*which, time);
+            }
+        }
+        Action::SetRetries(count) => {
+            let count = match count {
+                Amount::Number(count) => Some(i64::from(*count)),
+                Amount::Sample(sample) => sample::eval(sample, facts).and_then(|it| it.to_int()),
+            };
+            // What is no number from 0 to 100 changes nothing, as in HAProxy.
+            if let Some(count @ 0..=100) = count {
+                facts.memory.set_retries(count as u32);
+            }
+        }
         Action::Nothing => {}
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
         Action::Track(rule) => stick::track(rule, facts),
         Action::ChangeCounter(rule) => stick::change(rule, facts),
     }
+}
+
+/// A time of at least one millisecond.
+fn milliseconds(sample: &Sample, facts: &Facts<'_>) -> Option<Duration> {
+    let number = sample::eval(sample, facts)?.to_int()?;
+    let time = u64::try_from(number).ok().filter(|time| *time > 0)?;
+    Some(Duration::from_millis(time))
+}
+
+/// Puts another address or port in the place of one of the client's (manual 4.4, "set-src"). A value that is
+/// none changes nothing; where one half is missing, it is 0.
+fn tell(part: AddressPart, value: &Value<'_>, connection: &ConnectionFacts) {
+    const NONE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let is_port = matches!(part, AddressPart::SourcePort | AddressPart::DestinationPort);
+    let address = value.to_addr();
+    let port = value.to_int().and_then(|port| u16::try_from(port).ok());
+    if (is_port && port.is_none()) || (!is_port && address.is_none()) {
+        return;
+    }
+    connection.tell(|told| {
+        let whole = match part {
+            AddressPart::Source | AddressPart::SourcePort => &mut told.src,
+            AddressPart::Destination | AddressPart::DestinationPort => &mut told.dst,
+        };
+        let whole = whole.get_or_insert(NONE);
+        match (is_port, address, port) {
+            (true, _, Some(port)) => whole.set_port(port),
+            (false, Some(address), _) => whole.set_ip(address),
+            _ => {}
+        }
+    });
 }

@@ -229,7 +229,7 @@ fn class(variable: Variable) -> Class {
 /// Variables that the facts alone can tell.
 fn from_facts(variable: Variable, flags: Flags, facts: &Facts<'_>, out: &mut Vec<u8>) {
     use Variable as V;
-    let (src, dst) = (facts.connection.src, facts.connection.dst);
+    let (src, dst) = (facts.connection.source(), facts.connection.destination());
     let tls = facts.connection.tls.as_ref();
     match variable {
         V::ci => src.iter().for_each(|src| address(src.ip(), flags, out)),

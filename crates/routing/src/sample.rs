@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use config::expr::{
     Constant, EntryOf, Fetch, Named, Recalled, Sample, Side, TableAsk, TableFetch, TimeUnit,
-    VarName,
+    Timeout, VarName,
 };
 use config::model::LogLevel;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
@@ -90,6 +90,12 @@ pub trait Memory {
     /// A rule's change could not be made; counted.
     fn rewrite_failed(&self) {}
 
+    /// Another timeout, for this request alone.
+    fn set_timeout(&self, _: Timeout, _: Duration) {}
+
+    /// How often a server is tried again, for this request alone.
+    fn set_retries(&self, _: u32) {}
+
     /// What is known of a variable.
     fn variable(&self, _: &VarName) -> Held {
         Held::Absent
@@ -147,6 +153,56 @@ pub struct ConnectionFacts {
     pub received_proxy: bool,
     /// Its own variables (`sess`).
     pub variables: ConnectionVariables,
+    /// Addresses that a rule has put in place of its own.
+    pub told: RefCell<Option<Box<Told>>>,
+}
+
+/// The addresses of a client as a rule tells them (`set-src`, `set-dst`).
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// In place of `src`.
+    pub src: Option<SocketAddr>,
+    /// In place of `dst`.
+    pub dst: Option<SocketAddr>,
+}
+
+impl ConnectionFacts {
+    /// The client's address, or what a rule has told in its place.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.told
+            .borrow()
+            .as_deref()
+            .map_or(self.src, |told| told.src)
+    }
+
+    /// The same of the address it connected to.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        self.told
+            .borrow()
+            .as_deref()
+            .map_or(self.dst, |told| told.dst)
+    }
+
+    /// Tells other addresses from now on.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut Told)) {
+        let (src, dst) = (self.source(), self.destination());
+        let mut told = self.told.borrow_mut();
+        change(told.get_or_insert_with(|| Box::new(Told { src, dst })));
+    }
+
+    /// What a rule has told of a connection is so for all of its requests.
+    pub fn settle(&mut self) {
+        if let Some(told) = self.told.get_mut().take() {
+            (self.src, self.dst) = (told.src, told.dst);
+        }
+    }
+
+    /// What a rule has told of one request is not so of the next one.
+    pub fn forget_told(&self) {
+        if self.told.borrow().is_some() {
+            *self.told.borrow_mut() = None;
+        }
+    }
 }
 
 /// The variables of a connection, which are made when the first one is set.
@@ -346,10 +402,10 @@ pub(crate) fn value_of(constant: &Constant) -> Option<Value<'_>> {
 fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     match fetch {
         Fetch::Constant(constant) => value_of(constant),
-        Fetch::Src => address_of(facts.connection.src),
-        Fetch::SrcPort => port_of(facts.connection.src),
-        Fetch::Dst => address_of(facts.connection.dst),
-        Fetch::DstPort => port_of(facts.connection.dst),
+        Fetch::Src => address_of(facts.connection.source()),
+        Fetch::SrcPort => port_of(facts.connection.source()),
+        Fetch::Dst => address_of(facts.connection.destination()),
+        Fetch::DstPort => port_of(facts.connection.destination()),
         Fetch::FeName => Some(Value::text(facts.frontend.as_bytes())),
         Fetch::BeName => facts.backend.map(|name| Value::text(name.as_bytes())),
         Fetch::State(fetch) => process::value(fetch, facts.process),
@@ -417,7 +473,7 @@ fn on_table(fetch: &TableFetch, facts: &Facts<'_>) -> Option<Value<'static>> {
             ask => tables.ask_tracked(counter, table.as_ref(), ask),
         },
         (EntryOf::Source, Some(table)) => {
-            let key = address_of(facts.connection.src)?;
+            let key = address_of(facts.connection.source())?;
             tables.ask_key(table, &key, fetch.ask)?
         }
         (EntryOf::Source, None) => None,

@@ -5,11 +5,14 @@
 use super::{Scope, Status, capture, stick};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::expr::{self, Stage, VarName, VarScope};
+use crate::expr::{self, Stage, Timeout, VarName, VarScope};
 use crate::lexer::Word;
-use crate::model::{Action, ListChange, ListEntry, SetVar, VarSource};
+use crate::model::{
+    Action, AddressPart, Amount, ListChange, ListEntry, NewTimeout, SetVar, VarSource,
+};
 use crate::registry::Known;
 use crate::source::Span;
+use crate::values::{Unit, choice, duration, number};
 
 /// Rule sets, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +118,39 @@ const HTTP: Sets = Sets::of(&[HTTP_REQUEST, HTTP_RESPONSE]);
 /// Those that understand a message as HTTP.
 const ALL_HTTP: Sets = Sets::of(&[HTTP_REQUEST, HTTP_RESPONSE, HTTP_AFTER]);
 
+/// Those that see the client's connection before a response is there.
+const REQUESTS: Sets = Sets::of(&[TCP_CONNECTION, TCP_SESSION, TCP_REQUEST, HTTP_REQUEST]);
+
+/// Those over what a client sends.
+const REQUEST_CONTENTS: Sets = Sets::of(&[TCP_REQUEST, HTTP_REQUEST]);
+
 pub(crate) const ACTIONS: &[Row] = &[
+    row("set-dst", REQUESTS, |_, set, args, scope| {
+        address(AddressPart::Destination, set, args, scope)
+    }),
+    row("set-dst-port", REQUESTS, |_, set, args, scope| {
+        address(AddressPart::DestinationPort, set, args, scope)
+    }),
+    row("set-src", REQUESTS, |_, set, args, scope| {
+        address(AddressPart::Source, set, args, scope)
+    }),
+    row("set-src-port", REQUESTS, |_, set, args, scope| {
+        address(AddressPart::SourcePort, set, args, scope)
+    }),
+    row("set-timeout", HTTP, timeout),
+    row("set-retries", REQUEST_CONTENTS, retries),
+    row("set-nice", CONTENTS, |_, _, args, _| {
+        let word = args.required("a number from -1024 to 1024")?;
+        match word.text.parse::<i32>() {
+            // Every session gets its turn all the same.
+            Ok(-1024..=1024) => Ok(Action::Nothing),
+            _ => Err(Diagnostic::alert(
+                word.span,
+                format!("'set-nice' does not accept '{}'", word.text),
+            )
+            .label("expected a number from -1024 to 1024")),
+        }
+    }),
     row("sc-add-gpc", EVERYWHERE, change_counter),
     row("sc-inc-gpc", EVERYWHERE, change_counter),
     row("sc-inc-gpc0", EVERYWHERE, change_counter),
@@ -246,6 +281,73 @@ fn set_var_format(
         when,
         value: VarSource::Format(format),
     })))
+}
+
+fn address(
+    part: AddressPart,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let word = args.required("a sample such as req.hdr(x-forwarded-for)")?;
+    let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
+    Ok(Action::SetAddress(part, Box::new(sample)))
+}
+
+/// `set-timeout WHICH TIME|EXPR`.
+fn timeout(
+    _: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    const WHICH: &[(&str, Timeout)] = &[
+        ("client", Timeout::Client),
+        ("connect", Timeout::Connect),
+        ("queue", Timeout::Queue),
+        ("server", Timeout::Server),
+        ("tarpit", Timeout::Tarpit),
+        ("tunnel", Timeout::Tunnel),
+    ];
+    let word = args.required("the name of a timeout")?;
+    let which = choice(word, args.keyword, WHICH)?;
+    let word = args.required("a time, or a sample in milliseconds")?;
+    let to = match word.text.starts_with(|c: char| c.is_ascii_digit()) {
+        true => {
+            let time = duration(word, args.keyword, Unit::Milliseconds)?;
+            if time.is_zero() {
+                return Err(Diagnostic::alert(
+                    word.span,
+                    "a timeout of 0 ends everything at once",
+                ));
+            }
+            NewTimeout::Fixed(time)
+        }
+        false => {
+            let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
+            NewTimeout::Sample(Box::new(sample))
+        }
+    };
+    Ok(Action::SetTimeout(which, to))
+}
+
+/// Most retries that one request may be given (manual 4.4, "set-retries").
+const RETRIES_MAX: u64 = 100;
+
+/// `set-retries N|EXPR`.
+fn retries(
+    _: &Word,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let word = args.required("a number up to 100, or a sample")?;
+    if word.text.starts_with(|c: char| c.is_ascii_digit()) {
+        let count = number(word, args.keyword, 0..=RETRIES_MAX)? as u32;
+        return Ok(Action::SetRetries(Amount::Number(count)));
+    }
+    let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
+    Ok(Action::SetRetries(Amount::Sample(Box::new(sample))))
 }
 
 /// What is done to a pattern file.

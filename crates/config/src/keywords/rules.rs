@@ -216,18 +216,24 @@ fn warn_after_final(draft: &Draft, rules: &str, last: Span, span: Span, scope: &
 
 /// Whether no response gets past this action.
 fn is_final_response(action: &ResponseAction) -> bool {
+    if let ResponseAction::Redirect(redirect) = action {
+        return !redirect.ignore_empty;
+    }
     matches!(
         action,
         ResponseAction::Allow
             | ResponseAction::Deny(_)
             | ResponseAction::Return(_)
-            | ResponseAction::Redirect(_)
             | ResponseAction::SilentDrop
     )
 }
 
 /// Whether nothing of the section is looked at after this action.
 pub(crate) fn is_final(action: &RequestAction) -> bool {
+    // A redirection to nowhere is none (`ignore-empty`).
+    if let RequestAction::Redirect(redirect) = action {
+        return !redirect.ignore_empty;
+    }
     matches!(
         action,
         RequestAction::Allow
@@ -235,7 +241,6 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
             | RequestAction::Auth(_)
             | RequestAction::Tarpit(_)
             | RequestAction::Return(_)
-            | RequestAction::Redirect(_)
             | RequestAction::PrometheusExporter
             | RequestAction::Reject
             | RequestAction::SilentDrop

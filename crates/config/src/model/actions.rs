@@ -1,8 +1,9 @@
 //! Actions that rules of several sets have in common (manual 4.3).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::expr::{Format, Sample, SetWhen, VarName};
+use crate::expr::{Format, Sample, SetWhen, Timeout, VarName};
 use crate::lists::List;
 use crate::model::{Amount, CounterChange, LogLevel, Track};
 
@@ -15,6 +16,12 @@ pub enum Action {
     UnsetVar(VarName),
     /// `add-acl`, `del-acl`, `set-map`, `del-map`.
     ChangeList(Box<ListChange>),
+    /// `set-src`, `set-src-port`, `set-dst`, `set-dst-port`.
+    SetAddress(AddressPart, Box<Sample>),
+    /// `set-timeout`.
+    SetTimeout(Timeout, NewTimeout),
+    /// `set-retries`.
+    SetRetries(Amount),
     /// One that has nothing to do here.
     Nothing,
     /// `set-log-level`.
@@ -23,6 +30,28 @@ pub enum Action {
     Track(Box<Track>),
     /// `sc-inc-gpc` and its like.
     ChangeCounter(Box<CounterChange>),
+}
+
+/// Which part of the client's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressPart {
+    /// Where it comes from.
+    Source,
+    /// From which port.
+    SourcePort,
+    /// Where it came to.
+    Destination,
+    /// To which port.
+    DestinationPort,
+}
+
+/// What a timeout becomes for one request.
+#[derive(Debug, Clone)]
+pub enum NewTimeout {
+    /// This.
+    Fixed(Duration),
+    /// So many milliseconds; without a value it stays as it is.
+    Sample(Box<Sample>),
 }
 
 /// A change to the entries of a pattern file.
@@ -73,6 +102,10 @@ impl Action {
                 VarSource::Sample(sample) => Some(sample),
                 VarSource::Format(_) => None,
             },
+            Self::SetAddress(_, sample) | Self::SetTimeout(_, NewTimeout::Sample(sample)) => {
+                Some(sample)
+            }
+            Self::SetRetries(Amount::Sample(sample)) => Some(sample),
             Self::Track(track) => Some(&track.key),
             Self::ChangeCounter(change) => match &change.by {
                 Amount::Sample(sample) => Some(sample),

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::environment::Variables;
-pub use actions::{Action, ListChange, ListEntry, SetVar, VarSource};
+pub use actions::{Action, AddressPart, ListChange, ListEntry, NewTimeout, SetVar, VarSource};
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};

@@ -5,8 +5,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use config::expr::{Recalled, VarName, VarScope};
+use config::expr::{Recalled, Timeout, VarName, VarScope};
 use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
 use routing::sample::{Memory, Value};
 use routing::stick::Tables;
@@ -38,6 +39,10 @@ pub(super) struct Notes {
     pub(super) level: Option<LogLevel>,
     /// `%bi` and `%bp`.
     pub(super) source: Option<SocketAddr>,
+    /// `set-timeout`, one after the other.
+    pub(super) timeouts: Option<Vec<(Timeout, Duration)>>,
+    /// `set-retries`.
+    retries: Option<u32>,
     /// Variables of the request.
     variables: Store,
     /// What is tracked of the request.
@@ -52,6 +57,31 @@ impl Session {
         if let Some(notes) = &mut *self.notes.borrow_mut() {
             notes.variables.clear(VarScope::Req);
         }
+    }
+
+    /// What a rule of the frontend has said of timeouts and retries of a backend is not meant for another one
+    /// (manual 4.4, "set-timeout").
+    pub(super) fn forget_limits_of_backend(&self) {
+        if let Some(notes) = &mut *self.notes.borrow_mut() {
+            notes.retries = None;
+            if let Some(all) = &mut notes.timeouts {
+                all.retain(|(which, _)| matches!(which, Timeout::Client | Timeout::Tarpit));
+            }
+        }
+    }
+
+    /// What `set-retries` has said.
+    pub(crate) fn own_retries(&self) -> Option<u32> {
+        self.noted(|notes| notes.retries)
+    }
+
+    /// What `set-timeout` has said of one.
+    pub(crate) fn own_timeout(&self, which: Timeout) -> Option<Duration> {
+        self.noted(|notes| {
+            let mut all = notes.timeouts.iter().flatten();
+            all.find(|(known, _)| *known == which)
+                .map(|(_, time)| *time)
+        })
     }
 
     /// Reads a note.
@@ -239,6 +269,18 @@ impl Memory for Session {
             }),
             Recalled::UniqueId => text(&self.unique_id()?),
         }
+    }
+
+    fn set_timeout(&self, which: Timeout, time: Duration) {
+        self.note(|notes| {
+            let all = notes.timeouts.get_or_insert_default();
+            all.retain(|(known, _)| *known != which);
+            all.push((which, time));
+        });
+    }
+
+    fn set_retries(&self, count: u32) {
+        self.note(|notes| notes.retries = Some(count));
     }
 
     fn fields_len_max(&self) -> usize {

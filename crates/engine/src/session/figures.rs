@@ -82,18 +82,25 @@ impl Ending<'_> {
                 Value::Int(time.map_or(-1, millis))
             }
             SessionFigure::Timeout(whose, which) => {
-                let (front, back) = session.timeouts();
+                let front = &session.frontend().conf().proxy.timeouts;
+                let back = session.backend();
+                let back = back.map_or(front, |it| &it.conf().proxy.timeouts);
                 let timeouts = match whose {
                     TimeoutOf::Frontend => front,
                     TimeoutOf::Backend => back,
                     TimeoutOf::Session if which == Timeout::Client => front,
                     TimeoutOf::Session => back,
                 };
-                Value::Int(millis(configured(timeouts, which)?))
+                let own = session.own_timeout(which);
+                let own = own.filter(|_| whose == TimeoutOf::Session);
+                Value::Int(millis(own.or_else(|| configured(timeouts, which))?))
             }
-            SessionFigure::RetriesMax => Value::Int(session.backend()?.conf().retries.into()),
-            SessionFigure::IsSourceLocal => Value::Bool(is_local(facts.src?.ip())),
-            SessionFigure::IsDestinationLocal => Value::Bool(is_local(facts.dst?.ip())),
+            SessionFigure::RetriesMax => {
+                let own = session.own_retries();
+                Value::Int(own.unwrap_or(session.backend()?.conf().retries).into())
+            }
+            SessionFigure::IsSourceLocal => Value::Bool(is_local(facts.source()?.ip())),
+            SessionFigure::IsDestinationLocal => Value::Bool(is_local(facts.destination()?.ip())),
             SessionFigure::ReceivedProxy => Value::Bool(facts.received_proxy),
             SessionFigure::HasFailed => Value::Bool(session.has_failed(self.end)),
             SessionFigure::IsForwarded => Value::Bool(session.server.is_some()),

@@ -38,7 +38,7 @@ impl Ending<'_> {
     fn write_usual(&self, out: &mut Vec<u8>) -> bool {
         let session = self.session;
         let record = &session.record;
-        let Some(src) = session.connection.facts.src else {
+        let Some(src) = session.connection.facts.source() else {
             return false;
         };
         let usual = session.is_http()

@@ -57,7 +57,7 @@ impl Ending<'_> {
     pub(super) fn write_unfit_line(&self, bind: usize, accepted: Duration, out: &mut Vec<u8>) {
         let facts = &self.session.connection.facts;
         let frontend = self.session.frontend();
-        out.extend_from_slice(shown(facts.src).as_bytes());
+        out.extend_from_slice(shown(facts.source()).as_bytes());
         out.extend_from_slice(b" [");
         dates::log_millis(accepted, out);
         let bind_name = frontend.conf().binds[bind].name.clone();
@@ -69,10 +69,10 @@ impl Ending<'_> {
     fn address(&self, v: Variable) -> Option<SocketAddr> {
         let facts = &self.session.connection.facts;
         match v {
-            Variable::ci | Variable::cp => facts.src,
-            Variable::fi | Variable::fp => facts.dst,
+            Variable::ci | Variable::cp => facts.source(),
+            Variable::fi | Variable::fp => facts.destination(),
             Variable::si | Variable::sp => {
-                match self.session.server.as_ref()?.target(facts.dst)? {
+                match self.session.server.as_ref()?.target(facts.destination())? {
                     Target::Inet(address) => Some(address),
                     Target::Unix(_) | Target::Abstract(_) => None,
                 }
@@ -376,7 +376,7 @@ pub(super) fn write_short_line(session: &Session, out: &mut Vec<u8>) {
         Mode::Http => "HTTP",
         Mode::Tcp => "TCP",
     };
-    let (src, dst) = (shown(facts.src), shown(facts.dst));
+    let (src, dst) = (shown(facts.source()), shown(facts.destination()));
     let line = format!("Connect from {src} to {dst} ({}/{mode})", frontend.name());
     out.extend_from_slice(line.as_bytes());
 }

@@ -71,6 +71,7 @@ struct Rare {
     error: ConnectionError,
     server_tls: Option<ServerTlsFacts>,
     variables: Option<Box<Store>>,
+    timeouts: Option<Box<(Timeouts, Timeouts)>>,
     notes: Option<Box<Notes>>,
     /// What is tracked of the connection.
     tracking: Tracking,
@@ -138,7 +139,9 @@ impl Span {
 
 impl Session {
     /// Makes it as small as can be; `Err`: its connection is in use elsewhere.
-    pub(crate) fn rest(self: Box<Self>) -> Result<Resting, Box<Self>> {
+    pub(crate) fn rest(mut self: Box<Self>) -> Result<Resting, Box<Self>> {
+        // A rule over the response may have said something new.
+        self.settle_timeouts();
         if Rc::strong_count(&self.connection) != 1 {
             return Err(self);
         }
@@ -153,6 +156,7 @@ impl Session {
             logged,
             bytes_in,
             bytes_out,
+            own_timeouts,
             record,
             ..
         } = *self;
@@ -166,12 +170,14 @@ impl Session {
             Some(slot) if ours(&slot) => (Some(slot), None),
             slot => (None, slot),
         };
+        let (src, dst) = (facts.source(), facts.destination());
         let rare = Rare {
-            peer: connection.peer.filter(|_| connection.peer != facts.src),
+            peer: connection.peer.filter(|_| connection.peer != src),
             tls: facts.tls,
             error: facts.error,
             server_tls,
             variables: facts.variables.into_inner(),
+            timeouts: own_timeouts,
             notes: notes.into_inner(),
             tracking: connection.tracking,
             slot: other,
@@ -190,8 +196,8 @@ impl Session {
             date: u64::try_from(record.date.as_micros()).unwrap_or(u64::MAX),
             started: record.started,
             request_line: record.request_line,
-            src: Address::new(facts.src),
-            dst: Address::new(facts.dst),
+            src: Address::new(src),
+            dst: Address::new(dst),
             handshake: Span::new(Some(record.handshake)),
             idle: Span::new(Some(record.idle)),
             request: Span::new(record.request),
@@ -237,6 +243,7 @@ impl Resting {
             tls: rare.tls,
             error: rare.error,
             variables: rare.variables.into(),
+            told: RefCell::default(),
         };
         let handshake = self.handshake.wake().unwrap_or_default();
         let resting = RestingConnection {
@@ -266,6 +273,7 @@ impl Resting {
             bytes_in: Cell::new(self.bytes_in),
             bytes_out: Cell::new(self.bytes_out),
             inspected: None,
+            own_timeouts: rare.timeouts,
             record: Record {
                 date: Duration::from_micros(self.date),
                 started: self.started,
@@ -361,6 +369,10 @@ impl Resting {
 
     /// The timeouts of its frontend and of its backend.
     fn timeouts(&self) -> (&Timeouts, &Timeouts) {
+        let rare = self.rare.as_deref();
+        if let Some(own) = rare.and_then(|rare| rare.timeouts.as_deref()) {
+            return (&own.0, &own.1);
+        }
         let front = &self.frontend.conf().proxy.timeouts;
         let backend = self.backend.as_ref();
         (front, backend.map_or(front, |it| &it.conf().proxy.timeouts))

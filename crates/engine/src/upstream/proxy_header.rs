@@ -25,7 +25,7 @@ pub(crate) fn of_session(
 ) -> Option<Rc<[u8]>> {
     let version = send.version()?;
     let facts = &session.connection().facts;
-    let addresses = facts.src.zip(facts.dst);
+    let addresses = facts.source().zip(facts.destination());
     let mut out = Vec::with_capacity(128);
     match version {
         ProxyVersion::V1 => write_v1(addresses, &mut out),

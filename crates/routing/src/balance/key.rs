@@ -18,7 +18,7 @@ pub fn session_hash(balancing: &Balancing, facts: &Facts<'_>) -> Option<u32> {
     let hashing = &balancing.hashing;
     match key {
         HashKey::Source => {
-            let address = facts.connection.src?.ip();
+            let address = facts.connection.source()?.ip();
             Some(hash::finish(hashing, address_words(address)))
         }
         HashKey::Uri(uri) => Some(hash::hash(hashing, part_of_target(uri, facts.request?))),

@@ -80,7 +80,7 @@ fn hashed(text: &[u8], with_source: bool, facts: &Facts<'_>) -> Option<Value<'st
         return Some(Value::Int(hash.into()));
     }
     let mut bytes = hash.to_be_bytes().to_vec();
-    match facts.connection.src?.ip() {
+    match facts.connection.source()?.ip() {
         IpAddr::V4(v4) => bytes.extend(v4.octets()),
         IpAddr::V6(v6) => bytes.extend(v6.octets()),
     }
