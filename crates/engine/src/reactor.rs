@@ -14,6 +14,7 @@ mod queue;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
@@ -35,15 +36,45 @@ thread_local! {
 /// A thread's sockets.
 pub(crate) struct Reactor {
     queue: Queue,
-    sockets: RefCell<Slab<Owner>>,
+    sockets: RefCell<Slab<Packed>>,
+    watched: RefCell<Slab<Rc<Watched>>>,
 }
 
 /// Who is told what happens to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// Who waits for it, if anybody does.
-    Task(Rc<Watched>),
-    /// A tunnel, and which end of it this is: the client's, or the server's.
-    Tunnel(Token, Side),
+    /// Who waits for it, if anybody does: at this place.
+    Task(u32),
+    /// The tunnel at this place, and which end of it this is: the client's, or the server's.
+    Tunnel(u32, Side),
+}
+
+/// The same in four bytes, because an idle tunnel has two of them: the lowest bits say which it is.
+#[derive(Clone, Copy)]
+struct Packed(NonZeroU32);
+
+impl Owner {
+    /// Places are as many as sockets at most, far below 2³⁰.
+    fn pack(self) -> Packed {
+        let (place, kind) = match self {
+            Self::Task(place) => (place, 1),
+            Self::Tunnel(place, Side::Client) => (place, 2),
+            Self::Tunnel(place, _) => (place, 3),
+        };
+        // The kind is never zero.
+        Packed(NonZeroU32::new(place << 2 | kind).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+impl Packed {
+    fn unpack(self) -> Owner {
+        let (place, kind) = (self.0.get() >> 2, self.0.get() & 3);
+        match kind {
+            2 => Owner::Tunnel(place, Side::Client),
+            3 => Owner::Tunnel(place, Side::Server),
+            _ => Owner::Task(place),
+        }
+    }
 }
 
 /// What is known of a socket that tasks wait for, and which they are.
@@ -105,6 +136,7 @@ impl Reactor {
         let started = Rc::new(Self {
             queue: Queue::new()?,
             sockets: RefCell::default(),
+            watched: RefCell::default(),
         });
         HERE.set(Some(started.clone()));
         Ok(started)
@@ -123,11 +155,12 @@ impl Reactor {
         watched: &Rc<Watched>,
         heard: EventFlags,
     ) -> io::Result<u32> {
-        let mut sockets = self.sockets.borrow_mut();
-        let token = sockets.insert(Owner::Task(watched.clone()));
+        let waits = self.watched.borrow_mut().insert(watched.clone());
+        let owner = Owner::Task(waits.place()).pack();
+        let token = self.sockets.borrow_mut().insert(owner);
         let added = self.queue.add(socket, token.pack(), heard);
         if added.is_err() {
-            sockets.remove(token);
+            self.forget(token.place());
         }
         added.map(|()| token.place())
     }
@@ -145,23 +178,32 @@ impl Reactor {
         }
     }
 
-    /// The socket at a place is a tunnel's.
-    pub(crate) fn belongs_to(&self, place: u32, tunnel: Token, side: Side) {
+    /// The socket at a place is an end of the tunnel at another place.
+    pub(crate) fn belongs_to(&self, place: u32, tunnel: u32, side: Side) {
         let mut sockets = self.sockets.borrow_mut();
-        let owner = sockets.at_mut(place);
-        let before = owner.map(|it| std::mem::replace(it, Owner::Tunnel(tunnel, side)));
-        // Whom it told may be gone with it, and have sockets of its own.
+        let Some(owner) = sockets.at_mut(place) else {
+            return;
+        };
+        let before = std::mem::replace(owner, Owner::Tunnel(tunnel, side).pack());
         drop(sockets);
-        drop(before);
+        self.let_go(before);
     }
 
     /// The socket at a place is about to be closed: the queue forgets it by itself.
     pub(crate) fn forget(&self, place: u32) {
         let mut sockets = self.sockets.borrow_mut();
-        if let Some((token, _)) = sockets.at(place) {
-            let owner = sockets.remove(token);
-            drop(sockets);
-            drop(owner);
+        let before = sockets.take_at(place);
+        drop(sockets);
+        if let Some(before) = before {
+            self.let_go(before);
+        }
+    }
+
+    fn let_go(&self, owner: Packed) {
+        if let Owner::Task(place) = owner.unpack() {
+            let watched = self.watched.borrow_mut().take_at(place);
+            // Whom it told may be gone with it, and have sockets of its own: nothing is borrowed any more.
+            drop(watched);
         }
     }
 
@@ -191,15 +233,15 @@ impl Reactor {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the task concerned, or names the tunnel that is.
-    pub(crate) fn tell(&self, name: u64, event: EventFlags) -> Option<(Token, Side)> {
-        let mut sockets = self.sockets.borrow_mut();
+    /// Tells the task concerned, or names the place of the tunnel that is, and which of its ends.
+    pub(crate) fn tell(&self, name: u64, event: EventFlags) -> Option<(u32, Side)> {
         // It may have been closed since.
-        let watched = match sockets.get_mut(Token::unpack(name))? {
-            Owner::Tunnel(tunnel, side) => return Some((*tunnel, *side)),
-            Owner::Task(watched) => watched.clone(),
+        let owner = *self.sockets.borrow_mut().get_mut(Token::unpack(name))?;
+        let place = match owner.unpack() {
+            Owner::Tunnel(place, side) => return Some((place, side)),
+            Owner::Task(place) => place,
         };
-        drop(sockets);
+        let watched = self.watched.borrow().at(place)?.1.clone();
         watched.tell(event);
         None
     }
@@ -227,4 +269,20 @@ pub(crate) async fn alongside<T>(work: impl Future<Output = T>) -> io::Result<T>
         Poll::Ready(Ok(ready!(work.as_mut().poll(cx))))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_is_known_in_eight_bytes_a_socket() {
+        for place in [0, 1, 1_000_000, (1 << 30) - 1] {
+            let both = [Side::Client, Side::Server].map(|side| Owner::Tunnel(place, side));
+            for owner in both.into_iter().chain([Owner::Task(place)]) {
+                assert_eq!(owner.pack().unpack(), owner);
+            }
+        }
+        assert_eq!(Slab::<Packed>::PLACE_LEN, 8);
+    }
 }

@@ -64,6 +64,10 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Bytes of a place.
+    #[cfg(test)]
+    pub(crate) const PLACE_LEN: usize = size_of::<Place<T>>();
+
     /// Takes a place. Their number is bounded by that of open sockets, far below 2³².
     pub(crate) fn insert(&mut self, value: T) -> Token {
         self.generation = self.generation.wrapping_add(1);
@@ -109,6 +113,12 @@ impl<T> Slab<T> {
         self.free.push(Reverse(token.place));
         self.shorten();
         Some(value)
+    }
+
+    /// Takes out who stands at a place.
+    pub(crate) fn take_at(&mut self, place: u32) -> Option<T> {
+        let (token, _) = self.at(place)?;
+        self.remove(token)
     }
 
     fn shorten(&mut self) {

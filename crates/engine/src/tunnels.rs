@@ -157,21 +157,26 @@ impl Tunnels {
         };
         for side in [Side::Client, Side::Server] {
             let place = it.tunnel.wire(side).socket_mut().place();
-            self.reactor.belongs_to(place, token, side);
+            self.reactor.belongs_to(place, token.place(), side);
         }
     }
 
-    /// Something happened to one of its sockets. Returns how many bytes that moved.
+    /// Something happened to an end of the tunnel at a place. Returns how many bytes that moved.
     fn happened(
         &self,
-        (token, side): (Token, Side),
+        (place, side): (u32, Side),
         event: EventFlags,
         now: u64,
         worker: &Rc<Worker>,
     ) -> usize {
-        if let Some(it) = self.open.borrow_mut().get_mut(token) {
+        let mut open = self.open.borrow_mut();
+        let Some((token, _)) = open.at(place) else {
+            return 0;
+        };
+        if let Some(it) = open.get_mut(token) {
             it.tunnel.wire(side).socket_mut().note(event);
         }
+        drop(open);
         self.run(token, now, worker)
     }
 
