@@ -79,8 +79,25 @@ fn pages() -> BTreeMap<&'static str, String> {
         .iter()
         .map(|page| (page.file, text(page, &keywords)))
         .collect();
+    pages.insert("commands.md", commands());
     pages.insert("README.md", overview(&keywords));
     pages
+}
+
+/// The page of the Runtime API.
+fn commands() -> String {
+    let mut out = format!(
+        "{MADE}\n# Commands of the Runtime API\n\nThey are answered on a `stats socket`; the second column says which \
+         level one needs there. The answers are HAProxy's.\n\n| command | needs | what it does, or why it is not had |\n\
+         |---|---|---|\n"
+    );
+    for command in control::runtime_api::index::commands() {
+        let usage = format!("{} {}", command.words, command.arguments);
+        let needs = command.needs.unwrap_or("not had");
+        let (usage, help) = (cell(usage.trim_end()), cell(command.help));
+        let _ = writeln!(out, "| `{usage}` | {needs} | {help} |");
+    }
+    out
 }
 
 /// Writes them into a folder.
@@ -119,6 +136,7 @@ fn overview(keywords: &[Known]) -> String {
         }
         out.push('\n');
     }
+    out.push_str("\nThe Runtime API has a page of its own: [commands.md](commands.md).\n");
     out
 }
 

@@ -36,6 +36,7 @@ mod metrics;
 mod mutual_tls;
 mod observing;
 mod outgoing;
+mod pages;
 mod queues;
 mod reference;
 mod reports;

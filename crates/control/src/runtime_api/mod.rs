@@ -10,6 +10,7 @@ mod answer;
 mod connection;
 mod crt_lists;
 mod frontends;
+pub mod index;
 mod info;
 pub mod line;
 mod lists;

@@ -132,7 +132,7 @@ const FAMILIES: &[&[Row]] = &[
     crt_lists::ROWS,
 ];
 
-fn rows() -> impl Iterator<Item = &'static Row> {
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     FAMILIES.iter().copied().flatten()
 }
 
