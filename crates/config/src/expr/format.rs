@@ -40,13 +40,54 @@ pub struct Format {
     pub log: bool,
     /// Whether it is [`HTTPLOG`], whoever has written it.
     pub is_httplog: bool,
+    /// `%{+json}o`, `%{+cbor}o`: it is written as one object, of [`Self::items`] alone.
+    pub encoding: Option<LineEncoding>,
+    /// What has a name, where the whole is an object.
+    pub items: Vec<Item>,
+    /// `%{+bin}o`: bytes are left as they are.
+    pub binary: bool,
+}
+
+/// A part with a name: `%(name)ci`.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its key in the object.
+    pub name: Arc<str>,
+    /// What it stands for.
+    pub part: Part,
+}
+
+/// How values are written where not as texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineEncoding {
+    /// RFC 8259.
+    Json,
+    /// RFC 8949; in hexadecimal digits unless with `+bin`.
+    Cbor,
+}
+
+/// `%(name:type)`: what a value is made before it is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forced {
+    /// `str`.
+    Str,
+    /// `sint`.
+    Int,
+    /// `bool`.
+    Bool,
 }
 
 impl Format {
     /// Whether the variable is in it.
     pub fn has(&self, variable: Variable) -> bool {
         let is_it = |part: &Part| matches!(part, Part::Variable(it, _) if *it == variable);
-        self.parts.iter().any(is_it)
+        self.all().any(is_it)
+    }
+
+    /// All parts, named or not.
+    pub fn all(&self) -> impl Iterator<Item = &Part> {
+        let named = self.items.iter().map(|item| &item.part);
+        self.parts.iter().chain(named)
     }
 }
 
@@ -74,6 +115,12 @@ pub struct Flags {
     pub hex: bool,
     /// `M`: an empty value is written "-". The default in log lines.
     pub mandatory: bool,
+    /// `json`, `cbor`.
+    pub encoding: Option<LineEncoding>,
+    /// `bin`, where it was set for all that follows.
+    pub binary: bool,
+    /// The type that was asked for; only where there is an encoding.
+    pub forced: Option<Forced>,
 }
 
 /// The variables of log formats; the name is the code after `%`.
@@ -95,6 +142,7 @@ pub enum Variable {
     HU,
     HV,
     ID,
+    OG,
     ST,
     T,
     Ta,
@@ -171,15 +219,30 @@ fn read(word: &Word, context: &Context<'_>, log: bool) -> Result<Format, Diagnos
         },
         text: String::new(),
         parts: Vec::new(),
+        name: None,
+        items: Vec::new(),
     };
     while !reading.cursor.rest().is_empty() {
         reading.part(context)?;
     }
     reading.flush();
+    let Flags {
+        encoding, binary, ..
+    } = reading.flags;
     Ok(Format {
-        parts: reading.parts,
+        // What has no name is no part of an object.
+        parts: match encoding {
+            Some(_) => Vec::new(),
+            None => reading.parts,
+        },
         log,
         is_httplog: log && word.text == HTTPLOG,
+        encoding,
+        items: match encoding {
+            Some(_) => reading.items,
+            None => Vec::new(),
+        },
+        binary,
     })
 }
 
@@ -202,6 +265,9 @@ struct Reading<'a> {
     /// Plain text read so far.
     text: String,
     parts: Vec<Part>,
+    /// The name of the item that is being read.
+    name: Option<Arc<str>>,
+    items: Vec<Item>,
 }
 
 impl<'a> Reading<'a> {
@@ -244,8 +310,11 @@ impl<'a> Reading<'a> {
 
     /// Reads what stands behind a percent sign: `(name)`, `{flags}`, then a variable or a sample.
     fn item(&mut self, start: usize, context: &Context<'_>) -> Result<(), Diagnostic> {
-        self.item_name(start)?;
-        let mut flags = self.flags;
+        let forced = self.item_name(start)?;
+        let mut flags = Flags {
+            forced,
+            ..self.flags
+        };
         if self.cursor.eat(b'{') {
             self.item_flags(start, &mut flags, context)?;
         }
@@ -263,12 +332,12 @@ impl<'a> Reading<'a> {
                 .help("for a percent sign itself write '%%'")),
             "o" => {
                 self.flags = flags;
+                self.flags.forced = None;
                 Ok(())
             }
             code => {
                 let variable = find(code, span)?;
-                self.flush();
-                self.parts.push(Part::Variable(variable, flags));
+                self.push(Part::Variable(variable, flags));
                 Ok(())
             }
         }
@@ -282,20 +351,51 @@ impl<'a> Reading<'a> {
         code
     }
 
-    /// The name of an item is only used by encodings that do not exist here.
-    fn item_name(&mut self, start: usize) -> Result<(), Diagnostic> {
+    /// Ends an item.
+    fn push(&mut self, part: Part) {
+        self.flush();
+        if let Some(name) = self.name.take() {
+            let part = part.clone();
+            self.items.push(Item { name, part });
+        }
+        self.parts.push(part);
+    }
+
+    /// `(name:type)`; both may be missing. Gives the type.
+    fn item_name(&mut self, start: usize) -> Result<Option<Forced>, Diagnostic> {
+        self.name = None;
         if !self.cursor.eat(b'(') {
-            return Ok(());
+            return Ok(None);
         }
-        match self.cursor.rest().find(')') {
-            Some(end) => self.cursor.skip(end + 1),
-            None => {
-                let span = self.cursor.span(start..start + 2);
-                let problem = Diagnostic::alert(span, "the name of this item is not closed");
-                return Err(problem.label("expected a ')'"));
-            }
+        let rest = self.cursor.rest();
+        let Some(end) = rest.find(')') else {
+            let span = self.cursor.span(start..start + 2);
+            let problem = Diagnostic::alert(span, "the name of this item is not closed");
+            return Err(problem.label("expected a ')'"));
+        };
+        let at = self.cursor.position();
+        let span = self.cursor.span(at..at + end.max(1));
+        self.cursor.skip(end + 1);
+        let (name, kind) = rest[..end].split_once(':').unwrap_or((&rest[..end], ""));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if let Some(odd) = name.chars().find(|c| !allowed(*c)) {
+            let message = format!("character '{odd}' is not allowed in the name of an item");
+            return Err(Diagnostic::alert(span, message)
+                .label("expected letters, digits, '_', '-' and '.'"));
         }
-        Ok(())
+        if !name.is_empty() {
+            self.name = Some(name.into());
+        }
+        match kind {
+            "" => Ok(None),
+            "str" => Ok(Some(Forced::Str)),
+            "sint" => Ok(Some(Forced::Int)),
+            "bool" => Ok(Some(Forced::Bool)),
+            _ => Err(
+                Diagnostic::alert(span, format!("'{kind}' is no type of an item"))
+                    .label("expected 'str', 'sint' or 'bool'"),
+            ),
+        }
     }
 
     /// `+Q,-X`; the opening brace was read already.
@@ -316,14 +416,6 @@ impl<'a> Reading<'a> {
         let span = self.cursor.span(at..at + end.max(1));
         let words = rest[..end].split([',', ' ']);
         for word in words.filter(|word| !word.is_empty()) {
-            if let Some(encoding) = word.strip_prefix('+')
-                && ENCODINGS.contains(&encoding)
-            {
-                let message = format!("the flag '{word}' is not implemented yet");
-                return Err(Diagnostic::alert(span, message).help(
-                    "write the encoding by hand: \\\"client\\\":\\\"%ci\\\" with +E and +Q",
-                ));
-            }
             if let Err(message) = set_flag(flags, word) {
                 context.notices.borrow_mut().push(
                     Diagnostic::warning(span, message)
@@ -351,14 +443,10 @@ impl<'a> Reading<'a> {
         }
         let end = self.cursor.position() - 1;
         sample::require_met(&sample, self.cursor.span(at..end), context)?;
-        self.flush();
-        self.parts.push(Part::Sample(Box::new(sample), flags));
+        self.push(Part::Sample(Box::new(sample), flags));
         Ok(())
     }
 }
-
-/// Flags of HAProxy 3.0 that change how a whole line is written.
-const ENCODINGS: [&str; 3] = ["json", "cbor", "bin"];
 
 /// Sets or clears a flag. One without a sign changes nothing in HAProxy, and neither here.
 fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
@@ -372,6 +460,9 @@ fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
         "X" => flags.hex = on,
         "E" => flags.escape = on,
         "M" => flags.mandatory = on,
+        "json" => flags.encoding = on.then_some(LineEncoding::Json),
+        "cbor" => flags.encoding = on.then_some(LineEncoding::Cbor),
+        "bin" => flags.binary = on,
         _ => return Err(format!("unknown flag '{name}'")),
     }
     Ok(())
@@ -380,12 +471,6 @@ fn set_flag(flags: &mut Flags, word: &str) -> Result<(), String> {
 fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
     if let Some((_, variable)) = VARIABLES.iter().find(|(known, _)| *known == code) {
         return Ok(*variable);
-    }
-    if code == "OG" {
-        return Err(Diagnostic::alert(
-            span,
-            "variable '%OG' is not implemented yet",
-        ));
     }
     let problem = Diagnostic::alert(span, format!("unknown variable '%{code}'"));
     // "%cip" is "%ci" with a letter glued to it more often than a wrong "%cp"
@@ -406,7 +491,7 @@ fn find(code: &str, span: Span) -> Result<Variable, Diagnostic> {
 /// The first variable of a format that only has a meaning in `mode http` (manual 8.2.6, "H").
 pub(crate) fn of_http(format: &Format) -> Option<&'static str> {
     use Variable as V;
-    let variables = format.parts.iter().filter_map(|part| match part {
+    let variables = format.all().filter_map(|part| match part {
         Part::Variable(variable, _) => Some(*variable),
         _ => None,
     });
@@ -442,10 +527,10 @@ pub fn code(variable: Variable) -> &'static str {
 }
 
 #[rustfmt::skip] // a table
-const VARIABLES: [(&str, Variable); 63] = [
+const VARIABLES: [(&str, Variable); 64] = [
     ("B", Variable::B), ("CC", Variable::CC), ("CS", Variable::CS), ("H", Variable::H),
     ("HM", Variable::HM), ("HP", Variable::HP), ("HPO", Variable::HPO), ("HQ", Variable::HQ),
-    ("HU", Variable::HU), ("HV", Variable::HV), ("ID", Variable::ID), ("ST", Variable::ST),
+    ("HU", Variable::HU), ("HV", Variable::HV), ("ID", Variable::ID), ("OG", Variable::OG), ("ST", Variable::ST),
     ("T", Variable::T), ("Ta", Variable::Ta), ("Tc", Variable::Tc), ("Td", Variable::Td),
     ("Ti", Variable::Ti), ("Th", Variable::Th), ("Tl", Variable::Tl), ("Tq", Variable::Tq),
     ("TR", Variable::TR), ("Tr", Variable::Tr), ("Ts", Variable::Ts), ("Tt", Variable::Tt),

@@ -46,7 +46,7 @@ pub use converters::text::TextConverter;
 pub use converters::vars::WithVariable;
 pub use converters::when::{Occasion, When};
 pub use fetches::session::{SessionFigure, Timeout, Timer, Whose as TimeoutOf};
-pub use format::{Flags, Format, Part, Variable};
+pub use format::{Flags, Forced, Format, Item, LineEncoding, Part, Variable};
 pub use operand::{IntOperand, TextOperand};
 pub(crate) use regexes::compile as regex;
 pub use sets::{IpSet, Ranges, TextSet, embedded_v4};

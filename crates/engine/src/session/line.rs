@@ -298,6 +298,11 @@ impl Variables for Ending<'_> {
             Variable::hr | Variable::hs | Variable::hrl | Variable::hsl => {
                 self.write_captures(v, flags, out);
             }
+            // Sessions are told of at their end, or as soon as a response has come.
+            Variable::OG => out.extend_from_slice(match self.early {
+                Some(_) => b"txn_response",
+                None => b"txn_close",
+            }),
             Variable::H => out.extend_from_slice(self.session.worker().shared.hostname.as_bytes()),
             Variable::pid => format::number(i64::from(std::process::id()), flags, out),
             Variable::rt => counter(self.session.number(), flags, out),

@@ -263,7 +263,7 @@ fn change<'a>(converter: &'a Converter, text: Cow<'a, [u8]>) -> Option<Value<'a>
     }
 }
 
-fn hex(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let pair = |&byte: &u8| {
         [

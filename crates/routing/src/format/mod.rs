@@ -3,6 +3,8 @@
 //! What a client sent is never written as it came: in log lines unsafe bytes become `#XX`
 //! (manual 8.6), in messages those that no header may hold become `%XX`.
 
+mod encoded;
+
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -37,6 +39,9 @@ impl Variables for NoVariables {
 
 /// Writes a format's parts one after the other to the end of `out`.
 pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out: &mut Vec<u8>) {
+    if let Some(encoding) = format.encoding {
+        return encoded::object(format, encoding, facts, variables, out);
+    }
     // Lines do not begin with a space either.
     let mut after_space = true;
     for part in &format.parts {
@@ -53,6 +58,11 @@ pub fn render(format: &Format, facts: &Facts<'_>, variables: &dyn Variables, out
                 }
                 after_space = true;
                 continue;
+            }
+            Part::Variable(_, flags) | Part::Sample(_, flags) if flags.encoding.is_some() => {
+                if let Some(encoding) = flags.encoding {
+                    encoded::part(part, encoding, flags.binary, facts, variables, out);
+                }
             }
             Part::Variable(variable, flags) => {
                 write_variable(*variable, *flags, facts, variables, out);
@@ -78,6 +88,9 @@ fn is_list(variable: Variable) -> bool {
 fn write_sample(sample: &Sample, flags: Flags, log: bool, facts: &Facts<'_>, out: &mut Vec<u8>) {
     let value = sample::eval(sample, facts);
     let text = value.map(Value::into_bytes).unwrap_or_default();
+    if flags.binary {
+        return out.extend_from_slice(&text);
+    }
     if !log {
         // as HAProxy, which ignores +Q in messages
         return encode(&text, &MESSAGE, flags.escape, out);
@@ -220,7 +233,7 @@ fn class(variable: Variable) -> Class {
         V::HM | V::HP | V::HPO | V::HQ | V::HU | V::HV | V::r => Class::Url,
         V::CC | V::CS => Class::Header,
         V::bi | V::ci | V::fi | V::si => Class::Address,
-        V::H | V::ID | V::b | V::f | V::ft | V::s | V::sslc | V::sslv => Class::Text,
+        V::H | V::ID | V::OG | V::b | V::f | V::ft | V::s | V::sslc | V::sslv => Class::Text,
         V::bp | V::sp => Class::Port,
         _ => Class::Plain,
     }
