@@ -114,9 +114,9 @@ fn judge<'r>(
         now: clock::wall(),
         random: fastrand::u64(..),
     };
-    match content::rule(rules, &facts, &NoVariables) {
+    match content::rule(rules, 0, &facts, &NoVariables) {
         Ruling::Act(action) => Some(action),
-        Ruling::Pass | Ruling::Wait => None,
+        Ruling::Pass | Ruling::Wait(_) => None,
     }
 }
 

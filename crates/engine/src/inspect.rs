@@ -133,7 +133,7 @@ pub(crate) async fn request(
 ) -> Verdict {
     let deadline = delay.map(|delay| Instant::now() + delay);
     let limits = content::looks_at_request(rules).then(|| head_limits(worker));
-    let mut ended = false;
+    let (mut ended, mut from) = (false, 0);
     glance(client, session, worker).await;
     loop {
         let now = Instant::now();
@@ -143,9 +143,9 @@ pub(crate) async fn request(
         if let Some(limits) = &limits {
             seen.look_for_request(limits, full);
         }
-        let ruling = content::rule(rules, &session.facts(None, None), session);
+        let ruling = content::rule(rules, from, &session.facts(None, None), session);
         match ruling {
-            Ruling::Wait => {}
+            Ruling::Wait(position) => from = position,
             Ruling::Pass => return settle(session, Verdict::Pass),
             Ruling::Act(action) => return settle(session, verdict(action)),
         }
@@ -185,9 +185,9 @@ fn verdict(action: &TcpAction) -> Verdict {
 
 /// `tcp-request content` rules where the request is understood already: nothing is waited for.
 pub(crate) fn understood(rules: &[TcpRule], facts: &Facts<'_>, session: &Session) -> Verdict {
-    match content::rule(rules, facts, session) {
+    match content::rule(rules, 0, facts, session) {
         Ruling::Act(action) => verdict(action),
-        Ruling::Pass | Ruling::Wait => Verdict::Pass,
+        Ruling::Pass | Ruling::Wait(_) => Verdict::Pass,
     }
 }
 
@@ -215,7 +215,7 @@ pub(crate) async fn response(
 ) -> Answer {
     let deadline = delay.map(|delay| Instant::now() + delay);
     let mut early = session.take_inspected();
-    let mut ended = false;
+    let (mut ended, mut from) = (false, 0);
     loop {
         let now = Instant::now();
         let full = server.buffer.is_full(&worker.buffers);
@@ -226,10 +226,10 @@ pub(crate) async fn response(
         };
         let ruling = {
             let facts = session.facts(None, None);
-            content::rule(rules, &Facts { content, ..facts }, &*session)
+            content::rule(rules, from, &Facts { content, ..facts }, &*session)
         };
         match ruling {
-            Ruling::Wait => {}
+            Ruling::Wait(position) => from = position,
             Ruling::Pass => return keep(session, early, Answer::Pass),
             Ruling::Act(action) => {
                 let answer = match action {

@@ -19,6 +19,21 @@ pub struct Snapshot {
     pub frontends: Vec<FrontendStats>,
     /// Backends, in file order.
     pub backends: Vec<BackendStats>,
+    /// Stick tables, in file order.
+    pub stick_tables: Vec<StickTableStats>,
+}
+
+/// A stick table.
+#[derive(Debug, Clone)]
+pub struct StickTableStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The type of its keys.
+    pub kind: &'static str,
+    /// Entries it may have.
+    pub size: u64,
+    /// Entries it has.
+    pub used: u64,
 }
 
 /// The process as a whole.

@@ -1,5 +1,6 @@
 //! Taking a [`Snapshot`] of a running engine: reading counters, judging nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, ListenerState, Site};
 use crate::snapshot::{
     BackendStats, FrontendStats, ListenerStats, Process, ProcessLimits, ServerStats, Snapshot,
-    Traffic,
+    StickTableStats, Traffic,
 };
+use crate::stick::StickTable;
 
 /// Everything at this moment.
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
@@ -32,8 +34,19 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         process: process(shared, now),
         frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
         backends: backends.collect(),
+        stick_tables: stick_tables(shared),
         control,
     }
+}
+
+fn stick_tables(shared: &Shared) -> Vec<StickTableStats> {
+    let of = |table: &Arc<StickTable>| StickTableStats {
+        name: table.name.clone(),
+        kind: table.table.key_type().name(),
+        size: table.table.size() as u64,
+        used: table.used() as u64,
+    };
+    shared.stick.all().iter().map(of).collect()
 }
 
 fn limits(global: &config::model::Global) -> ProcessLimits {

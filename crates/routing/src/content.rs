@@ -39,24 +39,33 @@ pub struct Content<'a> {
 pub enum Ruling<'r> {
     /// Nothing: it passes.
     Pass,
-    /// Nothing yet: it depends on what is to come.
-    Wait,
+    /// Nothing yet: the rule at this position depends on what is to come. Those before it have done their work.
+    Wait(usize),
     /// This is to be done.
     Act(&'r TcpAction),
 }
 
-/// The first rule whose condition holds; rules behind one that is open are not looked at.
-pub fn rule<'r>(rules: &'r [TcpRule], facts: &Facts<'_>, variables: &dyn Variables) -> Ruling<'r> {
-    for rule in rules {
+/// The first rule from this position on whose condition holds; rules behind one that is open are not looked at.
+pub fn rule<'r>(
+    rules: &'r [TcpRule],
+    from: usize,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+) -> Ruling<'r> {
+    for (position, rule) in rules.iter().enumerate().skip(from) {
         match test(rule.condition.as_ref(), facts) {
             Answer::Yes => match &rule.action {
-                TcpAction::Capture(capture) if !keep(capture, facts) => return Ruling::Wait,
+                TcpAction::Capture(capture) if !keep(capture, facts) => {
+                    return Ruling::Wait(position);
+                }
                 TcpAction::Capture(_) => {}
-                TcpAction::Common(action) if !may_act(action, facts) => return Ruling::Wait,
+                TcpAction::Common(action) if !may_act(action, facts) => {
+                    return Ruling::Wait(position);
+                }
                 TcpAction::Common(action) => actions::carry_out(action, facts, variables),
                 action => return Ruling::Act(action),
             },
-            Answer::Open => return Ruling::Wait,
+            Answer::Open => return Ruling::Wait(position),
             Answer::No => {}
         }
     }
@@ -372,9 +381,9 @@ mod tests {
                 now: std::time::Duration::ZERO,
                 random: 0,
             };
-            let said = match rule(&rules, &facts, &crate::format::NoVariables) {
+            let said = match rule(&rules, 0, &facts, &crate::format::NoVariables) {
                 Ruling::Pass => "pass",
-                Ruling::Wait => "wait",
+                Ruling::Wait(_) => "wait",
                 Ruling::Act(TcpAction::Accept) => "accept",
                 Ruling::Act(_) => "reject",
             };

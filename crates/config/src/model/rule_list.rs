@@ -400,7 +400,8 @@ fn is_same(one: &Sample, other: &Sample) -> bool {
     one.fetch == other.fetch && one.converters.len() == other.converters.len()
 }
 
-/// Whether judging a condition may ask for a proof of who the client is, or set a variable.
+/// Whether judging a condition may ask for a proof of who the client is, set a variable, or
+/// count something.
 fn does_more(condition: &Condition) -> bool {
     let terms = condition.any_of.iter().flatten();
     let mut entries = terms.flat_map(|term| &term.acl.entries);
@@ -408,6 +409,11 @@ fn does_more(condition: &Condition) -> bool {
         let fetch = &entry.sample.fetch;
         let mut converters = entry.sample.converters.iter();
         matches!(fetch, Fetch::HttpAuth(_) | Fetch::HttpAuthGroup(_))
-            || converters.any(|it| matches!(it, Converter::SetVar(..) | Converter::UnsetVar(_)))
+            || matches!(fetch, Fetch::Table(fetch) if fetch.ask.changes())
+            || converters.any(|it| match it {
+                Converter::SetVar(..) | Converter::UnsetVar(_) => true,
+                Converter::Table(lookup) => lookup.ask.changes(),
+                _ => false,
+            })
     })
 }

@@ -40,14 +40,16 @@ enum Scope {
     Listener,
     Backend,
     Server,
+    Sticktable,
 }
 
-const SCOPES: [(&str, Scope); 5] = [
+const SCOPES: [(&str, Scope); 6] = [
     ("global", Scope::Global),
     ("frontend", Scope::Frontend),
     ("listener", Scope::Listener),
     ("backend", Scope::Backend),
     ("server", Scope::Server),
+    ("sticktable", Scope::Sticktable),
 ];
 
 impl Query {
@@ -74,7 +76,7 @@ impl Query {
                         "" => {}
                         "*" => read.scopes = all(),
                         // There are none of these.
-                        "sticktable" | "resolver" => {}
+                        "resolver" => {}
                         name => {
                             let scope = SCOPES.iter().find(|(known, _)| *known == name);
                             read.scopes.push(scope?.1);

@@ -233,6 +233,7 @@ pub(super) fn small() -> Snapshot {
         control: ControlStatus::default(),
         frontends: vec![fe, tcpfe],
         backends: vec![be, b2, tcpbe],
+        stick_tables: Vec::new(),
     }
 }
 
@@ -316,6 +317,7 @@ pub(super) fn fleet() -> Snapshot {
         control: control(),
         frontends: vec![http_in, metrics],
         backends: vec![ws_backend(), api, own],
+        stick_tables: Vec::new(),
     }
 }
 

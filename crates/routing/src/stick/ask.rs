@@ -278,3 +278,119 @@ impl Counted {
 pub fn meant(table: &TableRef, own: impl FnOnce() -> Option<TableId>) -> Option<TableId> {
     table.id().or_else(own)
 }
+
+#[cfg(test)]
+mod tests {
+    use config::model::{DataType as D, Period, StickTable, Stored};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn table(store: &[D]) -> Table {
+        let period = Period::new(Duration::from_secs(10));
+        let stored = |what: &D| Stored {
+            what: *what,
+            elements: if what.is_array() { 2 } else { 1 },
+            period: period.filter(|_| what.is_rate()),
+        };
+        let declared = StickTable {
+            name: "t".into(),
+            key: KeyType::Ip,
+            size: 10,
+            expire: Some(Duration::from_secs(60)),
+            nopurge: false,
+            store: store.iter().map(stored).collect(),
+            bytes_factor: 1000,
+            server_key: Default::default(),
+            span: Default::default(),
+        };
+        Table::new(&declared, 7).unwrap()
+    }
+
+    /// What is told when these are asked one after the other, a second apart, of one entry.
+    #[track_caller]
+    fn check(store: &[D], asks: &[(TableAsk, Option<i64>)]) {
+        let table = table(store);
+        let mut shards = table.shards();
+        let address = Value::Addr(std::net::IpAddr::from([192, 0, 2, 1]));
+        let mut now = Millis(0);
+        for (ask, expected) in asks {
+            let told = table.with_key(&address, |key| {
+                let shard = &mut shards[key.shard()];
+                match ask.changes() {
+                    true => table.turn(&mut shard.refresh(key, now)?, *ask, now),
+                    false => match shard.find(key, now) {
+                        Some(entry) => table.tell(&entry, *ask, now),
+                        None => table.tell_of_nothing(*ask),
+                    },
+                }
+            });
+            let told = told.flatten().and_then(|value| value.to_int());
+            assert_eq!(told, *expected, "{ask:?}");
+            now = Millis(now.0 + 1000);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_has_done_nothing_and_asking_changes_what_says_so() {
+        let increase = TableAsk::Increase(D::Gpc0, D::Gpc0Rate, 0);
+        check(
+            &[D::Gpc0, D::Gpc0Rate],
+            &[
+                (TableAsk::Present, Some(0)),
+                (TableAsk::Data(D::Gpc0, 0), Some(0)),
+                (TableAsk::Expires, None),
+                (TableAsk::Trackers, Some(0)),
+                (increase, Some(1)),
+                (increase, Some(2)),
+                (TableAsk::Present, Some(1)),
+                (TableAsk::Data(D::Gpc0Rate, 0), Some(2)),
+                (TableAsk::Expires, Some(57_000)),
+                (TableAsk::Idle, Some(4000)),
+                (TableAsk::Clear(D::Gpc0, 0), Some(2)),
+                (TableAsk::Data(D::Gpc0, 0), Some(0)),
+                (TableAsk::Data(D::ConnCnt, 0), None),
+                (TableAsk::CountConnection, None),
+            ],
+        );
+        // A rate alone is counted, and told.
+        check(&[D::Gpc0Rate], &[(increase, Some(1)), (increase, Some(2))]);
+        check(&[D::ConnCnt], &[(TableAsk::CountConnection, Some(1))]);
+    }
+
+    #[test]
+    fn the_first_two_of_an_array_have_names_of_their_own() {
+        check(
+            &[D::Gpc, D::GpcRate],
+            &[
+                (TableAsk::Increase(D::Gpc1, D::Gpc1Rate, 0), Some(1)),
+                (TableAsk::Increase(D::Gpc, D::GpcRate, 1), Some(2)),
+                (TableAsk::Data(D::Gpc, 1), Some(2)),
+                (TableAsk::Data(D::Gpc1Rate, 0), Some(2)),
+                (TableAsk::Increase(D::Gpc, D::GpcRate, 2), None),
+            ],
+        );
+    }
+
+    #[test]
+    fn bytes_are_counted_one_by_one_and_their_rate_in_blocks() {
+        let table = table(&[D::BytesInCnt, D::BytesInRate]);
+        let address = Value::Addr(std::net::IpAddr::from([192, 0, 2, 1]));
+        let mut shards = table.shards();
+        let (count, rate, kilobytes) = table
+            .with_key(&address, |key| {
+                let shard = &mut shards[key.shard()];
+                let mut entry = shard.refresh(key, Millis(0)).unwrap();
+                table.count(&mut entry, Counted::BytesIn, 2500, Millis(0));
+                let entry = shard.find(key, Millis(0)).unwrap();
+                let tell = |ask| table.tell(&entry, ask, Millis(0)).unwrap().to_int();
+                (
+                    tell(TableAsk::Data(D::BytesInCnt, 0)),
+                    tell(TableAsk::Data(D::BytesInRate, 0)),
+                    tell(TableAsk::Kilobytes(D::BytesInCnt)),
+                )
+            })
+            .unwrap();
+        assert_eq!((count, rate, kilobytes), (Some(2500), Some(3000), Some(2)));
+    }
+}

@@ -40,11 +40,33 @@ pub(super) fn all() -> impl Iterator<Item = &'static Family> {
         super::absent::BACKENDS,
         SERVERS,
         super::absent::SERVERS,
+        STICK_TABLES,
         super::own::OWN,
     ]
     .into_iter()
     .flatten()
 }
+
+const STICK_TABLES: &[Family] = &[
+    gauge(
+        "haproxy_sticktable_size",
+        "Entries a stick table may have.",
+        Source::Labelled(|snapshot, samples| {
+            for table in &snapshot.stick_tables {
+                samples.add(&[("name", &*table.name), ("type", table.kind)], table.size);
+            }
+        }),
+    ),
+    gauge(
+        "haproxy_sticktable_used",
+        "Entries it has.",
+        Source::Labelled(|snapshot, samples| {
+            for table in &snapshot.stick_tables {
+                samples.add(&[("name", &*table.name), ("type", table.kind)], table.used);
+            }
+        }),
+    ),
+];
 
 const PROCESS: &[Family] = &[
     gauge(
