@@ -14,7 +14,7 @@ use crate::keywords::cookie::PersistenceDraft;
 use crate::keywords::stick::StickDraft;
 use crate::model::{
     AgentAddress, Balancing, Bind, Captures, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
-    RetryOn, Server, ServerTls, Source, StatsPage, UniqueId,
+    RetryOn, Server, ServerTls, Source, StatsPage, UniqueId, UseServer,
 };
 use crate::source::Span;
 
@@ -42,6 +42,8 @@ pub(crate) struct Draft {
     pub(crate) log: LogDraft,
     pub(crate) stats: StatsDraft,
     pub(crate) stick: StickDraft,
+    /// `use-server`.
+    pub(crate) use_server: Vec<UseServer>,
     /// Userlists that its expressions name.
     pub(crate) auth_lists: Vec<Arc<str>>,
     /// Where options that need `mode http` were given, for the warning when it is not.
@@ -238,6 +240,7 @@ impl Draft {
             log: LogDraft::default(),
             stats: StatsDraft::default(),
             stick: StickDraft::default(),
+            use_server: Vec::new(),
             auth_lists: Vec::new(),
             http_only: BTreeMap::new(),
         }

@@ -15,6 +15,7 @@ use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::own::RegistryDraft;
+use crate::keywords::proxy;
 use crate::keywords::{
     Bases, SectionKind, capture, server_agent, server_load, stick, tls, userlist,
 };
@@ -359,6 +360,7 @@ fn backend(
     formats: &Formats,
     report: &mut Vec<Diagnostic>,
 ) -> Backend {
+    proxy::check_use_server(draft, report);
     let bases = &drafts.global.bases;
     let checks = Arc::new(draft.back.checks.sequence(report));
     let mut servers: Vec<Server> = Vec::new();
@@ -411,6 +413,7 @@ fn backend(
         http_reuse: draft.back.http_reuse,
         fullconn: draft.back.fullconn,
         stick: draft.stick.rules.clone(),
+        use_server: draft.use_server.clone(),
         listen: draft.kind == SectionKind::Listen,
         ..Backend::default()
     };

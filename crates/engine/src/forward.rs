@@ -24,6 +24,7 @@ use crate::end::{End, Side, Stage};
 use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
 use crate::redir;
 use crate::retry::Kept;
+use crate::server::ServerState;
 use crate::session::Session;
 use crate::site::BackendState;
 use crate::sticking;
@@ -46,7 +47,16 @@ pub(crate) async fn forward(
     backend: &Arc<BackendState>,
     worker: &Rc<Worker>,
 ) -> Forwarded {
-    let persisted = cookie::read(&mut request, backend);
+    let wanted = wanted_server(&request.session, Some(&request.head), backend);
+    let mut persisted = cookie::read(&mut request, backend);
+    if wanted.is_some() {
+        // As in HAProxy the cookie is looked past, and none is given.
+        let cookies = &request.session.record.cookies;
+        let [asked, answered] = cookies.get();
+        let asked = if asked == b'N' { asked } else { b'U' };
+        cookies.set([asked, answered]);
+        persisted = None;
+    }
     let bound = persisted.as_ref().is_some_and(|it| it.server.is_some());
     let mut sticking = {
         let Request { head, session, .. } = &*request;
@@ -60,6 +70,9 @@ pub(crate) async fn forward(
         attempts.follow(persisted);
     }
     if let Some(server) = sticking.as_mut().and_then(|it| it.server.take()) {
+        attempts.stick_to(server);
+    }
+    if let Some(server) = wanted {
         attempts.stick_to(server);
     }
     attempts.prefer(client.former.preferred(backend));
@@ -129,6 +142,25 @@ pub(crate) async fn forward(
             }
         }
     }
+}
+
+/// The server that a `use-server` rule wants: it comes before cookies and stick tables.
+pub(crate) fn wanted_server(
+    session: &Session,
+    head: Option<&RequestHead>,
+    backend: &BackendState,
+) -> Option<Arc<ServerState>> {
+    let rules = &backend.conf().use_server;
+    if rules.is_empty() {
+        return None;
+    }
+    let facts = session.facts(head, None);
+    let name = routing::decide::server(rules, &facts, session)?;
+    // `#2` is an id in commands, and no name.
+    let is_name = !name.starts_with('#');
+    let server = backend.server(&name).ok().filter(|_| is_name)?;
+    // One that is down wants nobody, unless `option persist` says otherwise.
+    (server.health().is_up() || backend.conf().persist).then_some(server)
 }
 
 /// A connection for a request; `None` when the client left meanwhile and is not to be waited for.

@@ -99,6 +99,9 @@ async fn open(
     if let Some(server) = sticking.as_mut().and_then(|it| it.server.take()) {
         attempts.stick_to(server);
     }
+    if let Some(server) = crate::forward::wanted_server(&session, None, backend) {
+        attempts.stick_to(server);
+    }
     let connected = attempts
         .connect(
             &mut session,

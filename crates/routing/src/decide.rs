@@ -1,11 +1,32 @@
-//! Which backend a request or connection goes to.
+//! Which backend a request or connection goes to, and which server by a rule.
 
-use config::model::{BackendId, Frontend, Target};
+use std::borrow::Cow;
+
+use config::model::{BackendId, Frontend, ServerName, Target, UseServer};
 
 use crate::candidates::Candidates;
 use crate::condition;
 use crate::format::{self, Variables};
 use crate::sample::Facts;
+
+/// The name of the server that the first `use-server` rule wants whose condition holds; `None`: none does, or
+/// what comes out is no text.
+pub fn server<'a>(
+    rules: &'a [UseServer],
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+) -> Option<Cow<'a, str>> {
+    let mut rules = rules.iter();
+    let rule = rules.find(|rule| condition::holds(rule.condition.as_ref(), facts))?;
+    match &rule.server {
+        ServerName::Is(name) => Some(Cow::Borrowed(name)),
+        ServerName::Computed(format) => {
+            let mut name = Vec::new();
+            format::render(format, facts, variables, &mut name);
+            String::from_utf8(name).ok().map(Cow::Owned)
+        }
+    }
+}
 
 /// The first `use_backend` whose condition holds, else `default_backend`; `None`: there is nowhere
 /// to go, which HAProxy answers with 503. Where the name that is computed is no backend's, it is the

@@ -11,7 +11,7 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, Named, StateFrom, UseBackendDraft};
 use crate::expr::{self, Stage};
 use crate::lexer::Word;
-use crate::model::Mode;
+use crate::model::{Mode, ServerName, UseServer};
 use crate::values::next_number;
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
@@ -107,7 +107,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     ),
     not_yet("be-unpublished", BACK_ONLY),
     not_yet("force-be-switch", FRONT_ONLY),
-    not_yet("use-server", BACK_ONLY),
+    implemented("use-server", BACK_ONLY, use_server),
 ];
 
 const NO_SHARED: &str = "certificates belong to 'bind' lines";
@@ -196,6 +196,48 @@ fn use_backend(
         condition: rule,
     });
     condition.map(|_| ())
+}
+
+/// `use-server NAME|FORMAT [if CONDITION]`.
+fn use_server(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let word = args.required("the name of a server")?;
+    let server = match word.text.contains('%') {
+        true => {
+            let context = scope.expressions(Stage::Request);
+            ServerName::Computed(expr::format::parse(word, &context)?)
+        }
+        false => ServerName::Is(word.text.as_str().into()),
+    };
+    let condition = condition(draft, args, scope, Stage::Request)?;
+    draft.use_server.push(UseServer {
+        server,
+        condition,
+        span: word.span,
+    });
+    Ok(())
+}
+
+/// Tells of rules that name a server which their section does not have.
+pub(crate) fn check_use_server(draft: &Draft, report: &mut Vec<Diagnostic>) {
+    for rule in &draft.use_server {
+        let ServerName::Is(name) = &rule.server else {
+            continue;
+        };
+        let mut names = draft.back.servers.iter().map(|it| &*it.server.name);
+        if names.any(|known| known == &**name) {
+            continue;
+        }
+        let message = format!(
+            "{}: unable to find server '{name}' referenced in a 'use-server' rule",
+            draft.title()
+        );
+        let alert = Diagnostic::alert(rule.span, message);
+        let names = draft.back.servers.iter().map(|it| &*it.server.name);
+        report.push(match crate::nearest::did_you_mean(name, names) {
+            Some(hint) => alert.help(hint),
+            None => alert,
+        });
+    }
 }
 
 fn named(word: &Word) -> Named {

@@ -50,7 +50,8 @@ pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
 pub use outgoing::{KeepAlive, Outgoing, ProxyVersion, SendProxy, Source};
 pub use own::{Discovery, NODES_MAX, Registry};
 pub use proxy::{
-    Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, Target, Timeouts, UseBackend,
+    Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, ServerName, Target, Timeouts,
+    UseBackend, UseServer,
 };
 pub use retry::{RETRIED_STATUSES, RetryOn};
 pub use rule_list::{Conditional, RuleIndex, RuleList, RuleTable};

@@ -243,6 +243,28 @@ pub struct Backend {
     pub persist_rules: Vec<PersistRule>,
     /// `stick …`.
     pub stick: StickRules,
+    /// `use-server`, in order.
+    pub use_server: Vec<UseServer>,
     /// Whether this is half of a `listen`.
     pub listen: bool,
+}
+
+/// `use-server SERVER if CONDITION` (manual 4.2).
+#[derive(Debug, Clone)]
+pub struct UseServer {
+    /// Which server: of this name, or of the one that comes out of it.
+    pub server: ServerName,
+    /// When; `None`: always.
+    pub condition: Option<Condition>,
+    /// Where.
+    pub span: Span,
+}
+
+/// The name of a server.
+#[derive(Debug, Clone)]
+pub enum ServerName {
+    /// This one.
+    Is(Arc<str>),
+    /// The one that comes out of it; none of this name: the rule says nothing.
+    Computed(Format),
 }
