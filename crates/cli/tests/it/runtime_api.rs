@@ -94,8 +94,7 @@ const ANSWERS: &[(&str, &str)] = &[
         "set server be/s1 addr 127.0.0.9",
         "IP changed from '127.0.0.1' to '127.0.0.9' by 'stats socket command'\n\n",
     ),
-    ("set server be/s1 addr 127.0.0.9", "nothing changed\n\n"),
-    ("get var proc.none", "Variable not found\n\n"),
+    ("get var proc.none", "Variable not found.\n\n"),
     ("show ssl cert", "# filename\n\n"),
     ("clear counters all", "\n"),
 ];

@@ -26,7 +26,7 @@ fn get(call: &mut Call<'_>) -> Answer {
     };
     match call.handle.process_variable(name) {
         Some(shown) => Answer::info(format!("{name}: {shown}")),
-        None => Answer::error("Variable not found"),
+        None => Answer::error("Variable not found."),
     }
 }
 
