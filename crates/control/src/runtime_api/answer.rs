@@ -46,6 +46,9 @@ pub(super) enum Gravity {
     Info = 6,
 }
 
+/// A look at the engine that may have an answer.
+pub(super) type Until = Box<dyn FnMut(&Handle) -> Option<Answer>>;
+
 /// What a command answers.
 pub(super) enum Answer {
     /// Nothing but the empty line that ends every answer.
@@ -61,7 +64,7 @@ pub(super) enum Answer {
         /// At most so long.
         limit: Duration,
         /// Looked at again and again.
-        until: Box<dyn FnMut(&Handle) -> Option<Answer>>,
+        until: Until,
         /// What is said when the time is up.
         late: Box<Answer>,
     },
