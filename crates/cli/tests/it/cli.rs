@@ -120,12 +120,12 @@ fn what_is_not_implemented_is_said() {
     if is_haproxy() {
         return;
     }
-    let config = GOOD.replace("    server", "    stick-table type ip size 1m\n    server");
+    let config = GOOD.replace("    server", "    default-server resolvers dns\n    server");
     check(
         &["-c", "-f", "a.cfg"],
         &[("a.cfg", &config)],
         1,
-        &["stick-table", "not implemented yet"],
+        &["resolvers", "not implemented yet"],
     );
 }
 

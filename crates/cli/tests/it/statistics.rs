@@ -123,7 +123,7 @@ async fn every_column_is_filled_as_haproxy_fills_it() {
         (
             "be",
             "gone",
-            "stot=0 status=DOWN weight=1 act=1 lastsess=-1 last_chk=Connection_refused check_status=L4CON check_code= chkdown=1 check_health=0 hrsp_2xx=0 req_tot=0 used_conn_cur=0 need_conn_est=1 check_desc=Layer4_connection_problem",
+            "stot=0 status=DOWN weight=1 act=1 lastsess=-1 last_chk=ECONNREFUSED_returned_by_OS_(Connection_refused) check_status=L4CON check_code= chkdown=1 check_health=0 hrsp_2xx=0 req_tot=0 used_conn_cur=0 need_conn_est=1 check_desc=Layer4_connection_problem",
         ),
         (
             "be",
