@@ -293,7 +293,7 @@ impl<'a> Attempts<'a> {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
-                session.server_tls = stream.server_tls(&server);
+                session.server_tls = stream.server_tls(server);
                 session.connected();
                 if let Some(tls) = &session.server_tls {
                     session.count_at_both(Count::Handshakes);
