@@ -41,10 +41,7 @@ pub(crate) fn cookies<'a>(
 }
 
 /// The names of cookies, in their order.
-pub(crate) fn cookie_names<'a>(
-    head: Option<&'a Fields>,
-    side: Side,
-) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn cookie_names(head: Option<&Fields>, side: Side) -> impl Iterator<Item = &[u8]> {
     let (header, cookies_per_line) = match side {
         Side::Response => ("set-cookie", 1),
         _ => ("cookie", usize::MAX),

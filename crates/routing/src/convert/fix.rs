@@ -130,7 +130,7 @@ mod tests {
             Some(false),
             "its length is wrong"
         );
-        let right = message("8=FIX.4.0|9=5|35=A|10=182|");
+        let right = message("8=FIX.4.0|9=5|35=A|10=176|");
         assert_eq!(is_valid(&right), Some(true));
         for len in 0..right.len() {
             assert_eq!(is_valid(&right[..len]), None, "{len}");
