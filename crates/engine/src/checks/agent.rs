@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use config::model::{Agent, AgentAddress, Outgoing};
 use routing::health::{Admin, AgentWord, CheckCode, CheckResult};
 
-use super::sequence::{ANSWER_MAX, Finding, connect_failure, explain};
+use super::sequence::{Finding, buffers, connect_failure, explain};
 use super::spread;
-use crate::buffer::{Buffer, BufferPool};
+use crate::buffer::Buffer;
 use crate::io;
 use crate::manager;
 use crate::server::{ServerState, Target};
@@ -149,7 +149,7 @@ async fn talk(
             .await
             .map_err(broken)?;
     }
-    let pool = BufferPool::new(ANSWER_MAX);
+    let pool = buffers();
     let mut buffer = Buffer::default();
     loop {
         let bytes = buffer.bytes();

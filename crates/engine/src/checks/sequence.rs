@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,17 @@ use crate::upstream::{connect, proxy_header};
 
 /// How much of an answer is looked at; `tune.bufsize`'s default, which bounds it in HAProxy too.
 pub(super) const ANSWER_MAX: usize = 16384;
+
+thread_local! {
+    /// Of all checks of the manager's thread: a few are under way at once, and the next one reads into
+    /// what the last one gave back.
+    static BUFFERS: Rc<BufferPool> = Rc::new(BufferPool::new(ANSWER_MAX));
+}
+
+/// Where checks have their buffers from.
+pub(super) fn buffers() -> Rc<BufferPool> {
+    BUFFERS.with(Rc::clone)
+}
 
 /// How a check ended: code, status, and what else there is to say.
 #[derive(Debug, Default)]
@@ -79,7 +91,7 @@ pub(super) async fn probe(
         sequence,
         limits: CheckLimits::new(backend.conf(), check),
         started,
-        pool: BufferPool::new(ANSWER_MAX),
+        pool: buffers(),
         connection: None,
         received: Buffer::default(),
         ended: false,
@@ -89,6 +101,7 @@ pub(super) async fn probe(
     let finding = match running.run().await {
         Ok(finding) | Err(finding) => finding,
     };
+    running.received.clear(&running.pool);
     CheckResult {
         code: finding.code.unwrap_or(CheckCode::SocketError),
         status: finding.status,
@@ -112,7 +125,7 @@ struct Running<'a> {
     sequence: &'a Sequence,
     limits: CheckLimits,
     started: Instant,
-    pool: BufferPool,
+    pool: Rc<BufferPool>,
     connection: Option<Connection>,
     /// What came since something was sent.
     received: Buffer,
