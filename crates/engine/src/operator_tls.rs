@@ -38,6 +38,21 @@ impl Handle {
         files
     }
 
+    /// Whether a `bind` line or a server shows the certificate of a file.
+    pub fn is_certificate_used(&self, file: &Path) -> bool {
+        let site = self.shared().site.load();
+        let mut binds = site.frontends.iter().flat_map(|it| it.tls.iter().flatten());
+        if binds.any(|tls| tls.files().iter().any(|it| it == file)) {
+            return true;
+        }
+        let shows = |server: &crate::server::ServerState| {
+            let tls = server.conf.tls.as_ref();
+            tls.is_some_and(|tls| tls.crt.as_deref() == Some(file))
+        };
+        let mut backends = site.backends.iter();
+        backends.any(|it| it.servers().iter().any(|server| shows(server)))
+    }
+
     /// A certificate in use with its chain, in DER.
     pub fn certificate(&self, file: &Path) -> Option<Vec<Vec<u8>>> {
         let reloading = &self.shared().reloading;

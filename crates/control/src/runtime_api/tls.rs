@@ -230,13 +230,15 @@ pub(super) fn binds(config: &Config) -> impl Iterator<Item = &BindTls> {
 
 fn is_used(call: &Call<'_>, file: &Path, kind: Kind) -> bool {
     match kind {
-        Kind::Certificate => call.handle.certificates().iter().any(|it| it == file),
+        Kind::Certificate => call.handle.is_certificate_used(file),
         kind => configured(call, kind).iter().any(|it| it == file),
     }
 }
 
 fn is_known(call: &Call<'_>, file: &Path, kind: Kind) -> bool {
-    is_used(call, file, kind) || call.api.tls.borrow().has_created(file, kind)
+    let loaded =
+        kind == Kind::Certificate && call.handle.certificates().iter().any(|it| it == file);
+    loaded || is_used(call, file, kind) || call.api.tls.borrow().has_created(file, kind)
 }
 
 /// The file of the certificate that a file belongs to: itself, or the one whose key it is.
@@ -288,7 +290,8 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
         None => {
             let file = Path::new(wanted);
             let used = is_used(call, file, Kind::Certificate);
-            if !used && !edits.has_created(file, Kind::Certificate) {
+            let loaded = call.handle.certificates().iter().any(|it| it == file);
+            if !loaded && !used && !edits.has_created(file, Kind::Certificate) {
                 return Answer::error(NOT_FOUND);
             }
             let chain = call.handle.certificate(file).unwrap_or_default();

@@ -140,7 +140,7 @@ impl ServerTlsConfig {
     }
 
     /// Files of certificates in use.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let current = self.current.load();
         let entries = current.index.entries().iter();
         entries
