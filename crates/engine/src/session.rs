@@ -446,7 +446,7 @@ impl Session {
         };
         self.own_timeouts = None;
         let (front, back) = self.timeouts();
-        let mut own = Box::new((front.clone(), back.clone()));
+        let mut own = Box::new((*front, *back));
         for (which, time) in new {
             match which {
                 Timeout::Client => own.0.client = Some(time),
