@@ -260,6 +260,10 @@ impl Drop for Tracked {
 /// What a connection, or a request of it, tracks: by the number of the counter. Nothing is kept for who tracks
 /// nothing.
 #[derive(Default)]
+#[allow(
+    clippy::box_collection,
+    reason = "nearly nobody tracks anything, and a pointer is all that this may cost them"
+)]
 pub(crate) struct Tracking(Option<Box<Vec<(u8, Tracked)>>>);
 
 impl Tracking {
