@@ -18,6 +18,7 @@ use crate::keywords::errors::{self, ErrorSection};
 use crate::keywords::global::GlobalDraft;
 use crate::keywords::legacy;
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
+use crate::keywords::resolvers::{self, ResolversDraft};
 use crate::keywords::sections;
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
@@ -26,7 +27,7 @@ use crate::keywords::{
 };
 use crate::lexer::Word;
 use crate::lists::{List, Lists};
-use crate::model::{Config, Global, Proxy};
+use crate::model::{Config, Global, Proxy, Resolvers};
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 use crate::values;
@@ -43,6 +44,8 @@ pub(crate) struct Drafts {
     pub(crate) userlists: Vec<UserlistDraft>,
     /// Sections `healthcheck`, by name.
     pub(crate) healthchecks: BTreeMap<Arc<str>, CheckDraft>,
+    /// Sections `resolvers`, in file order.
+    pub(crate) resolvers: Vec<Arc<Resolvers>>,
     /// Userlists named in expressions.
     pub(crate) auth_uses: Vec<AuthUse>,
     /// Stick tables that are named anywhere.
@@ -84,6 +87,7 @@ pub(crate) fn check(
         registry: None,
         userlists: Vec::new(),
         healthchecks: BTreeMap::new(),
+        resolvers: Vec::new(),
     };
     let mut error_sections_read = false;
     for section in sections {
@@ -107,6 +111,7 @@ pub(crate) fn check(
         references: references.take(),
         userlists: checker.userlists,
         healthchecks: checker.healthchecks,
+        resolvers: checker.resolvers,
         auth_uses: uses.take(),
         table_uses: tables.take(),
         lists: lists.take().into_vec(),
@@ -157,6 +162,7 @@ struct Checker<'a> {
     registry: Option<RegistryDraft>,
     userlists: Vec<UserlistDraft>,
     healthchecks: BTreeMap<Arc<str>, CheckDraft>,
+    resolvers: Vec<Arc<Resolvers>>,
 }
 
 impl Checker<'_> {
@@ -185,6 +191,7 @@ impl Checker<'_> {
             SectionKind::Healthcheck => self.healthcheck(section),
             SectionKind::Userlist => self.userlist(section),
             SectionKind::CrtStore => self.crt_store(section),
+            SectionKind::Resolvers => self.resolvers(section),
             // Read before all others.
             SectionKind::HttpErrors => {}
             SectionKind::Other(name) => self.unread(name, section),
@@ -285,6 +292,28 @@ impl Checker<'_> {
             let message = format!("healthcheck section '{}' already exists", word.text);
             self.report(Diagnostic::alert(word.span, message));
         }
+    }
+
+    /// `resolvers NAME`.
+    fn resolvers(&mut self, section: &Section) {
+        let Some(word) = section.arguments.first() else {
+            let place = section.span.after();
+            let alert = Diagnostic::alert(place, "missing name for resolvers section");
+            self.report(alert.label("nothing follows"));
+            return;
+        };
+        let name = values::name(word, "resolvers").unwrap_or_else(|problem| {
+            self.report(problem);
+            "".into()
+        });
+        let mut draft = ResolversDraft::named(name);
+        self.words_of(section, resolvers::KEYWORDS, &mut draft);
+        let settled = draft.settle(section.span, &mut self.report.borrow_mut());
+        if self.resolvers.iter().any(|it| it.name == settled.name) {
+            let message = format!("resolvers '{}' has same name as another one", settled.name);
+            self.report(Diagnostic::alert(word.span, message));
+        }
+        self.resolvers.push(Arc::new(settled));
     }
 
     /// `crt-store [NAME]`.

@@ -149,6 +149,8 @@ pub(crate) struct ServerDraft {
     pub(crate) check_send_proxy: bool,
     /// `track`.
     pub(crate) track: Option<Named>,
+    /// `resolvers`.
+    pub(crate) resolvers: Option<Named>,
     /// `healthcheck`.
     pub(crate) healthcheck: Option<Named>,
     /// `agent-check` and what belongs to it.

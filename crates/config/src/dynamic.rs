@@ -8,7 +8,7 @@ use crate::ast::{Line, Modifier};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, ServerDraft};
 use crate::environment::Environment;
-use crate::keywords::{Scope, SectionKind, common, server};
+use crate::keywords::{Scope, SectionKind, common, resolvers, server};
 use crate::lexer::Word;
 use crate::model::{Backend, Config, Server, SetVar, Tracked};
 use crate::source::Span;
@@ -39,6 +39,13 @@ pub fn dynamic_server(
     let mut made = crate::resolve::server(&draft, bases, &mut report);
     if let Some(why) = first(&report) {
         return Err(why);
+    }
+    if let Some(named) = &draft.resolvers {
+        let mut report = Vec::new();
+        made.lookup.resolvers = resolvers::find(&config.resolvers, named, &mut report);
+        if let Some(why) = first(&report) {
+            return Err(why);
+        }
     }
     if let Some(leader) = &draft.track {
         made.track = Some(leader_of(config, backend, leader)?);

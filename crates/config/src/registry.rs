@@ -5,7 +5,8 @@
 use crate::expr;
 use crate::keywords::{
     self, Defaults, GLOBAL_TABLES, Keyword, PROXY_TABLES, Sides, Status, absent, bind, checks,
-    crt_store, errors, own, params::Parameter, rules, sections, server, tcp_rules, userlist,
+    crt_store, errors, own, params::Parameter, resolvers, rules, sections, server, tcp_rules,
+    userlist,
 };
 
 /// What becomes of a keyword.
@@ -106,6 +107,9 @@ pub fn known() -> Vec<Known> {
         String::new()
     });
     words(&mut all, "section healthcheck", checks::SECTION, |()| {
+        String::new()
+    });
+    words(&mut all, "section resolvers", resolvers::KEYWORDS, |()| {
         String::new()
     });
     words(&mut all, "section http-errors", errors::SECTION, |()| {

@@ -15,14 +15,14 @@ use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::own::RegistryDraft;
-use crate::keywords::proxy;
 use crate::keywords::{
     Bases, SectionKind, capture, server_agent, server_load, stick, tls, userlist,
 };
+use crate::keywords::{proxy, resolvers};
 use crate::model::sequence::Sequence;
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
-    LogFormat, LogTarget, Logging, MappedPort, Mode, Proxy, Registry, RuleList, Server,
+    LogFormat, LogTarget, Logging, MappedHost, MappedPort, Mode, Proxy, Registry, RuleList, Server,
     ServerAddress, ServerTls, StateFile, TableId, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
@@ -67,6 +67,7 @@ pub(crate) fn resolve(
         lists: std::mem::take(&mut drafts.lists),
         discovery,
         registry,
+        resolvers: drafts.resolvers.clone(),
         ..Config::default()
     };
     let healthchecks = Healthchecks::new(&drafts.healthchecks, report);
@@ -372,6 +373,9 @@ fn backend(
         if let Some(named) = &server_draft.healthcheck {
             server.checks = healthchecks.find(named, report);
         }
+        if let Some(named) = &server_draft.resolvers {
+            server.lookup.resolvers = resolvers::find(&drafts.resolvers, named, report);
+        }
         check_ports(&server, server.checks.as_ref().unwrap_or(&checks), report);
         if let Some(line) = lines.get(&server.name) {
             report.push(
@@ -549,6 +553,14 @@ fn inherit<T: Clone>(own: &mut Option<T>, base: &Option<T>) {
 pub(crate) fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
     server_load::settle_limits(&mut server);
+    // A label of SRV records: their ports are the server's.
+    if draft.resolvers.is_some()
+        && let ServerAddress::Mapped(MappedHost::Name(name), MappedPort::Client(0)) =
+            &server.address
+        && name.starts_with('_')
+    {
+        server.address = ServerAddress::Name(name.clone(), 0);
+    }
     server.tls_parameters = server_tls(draft, bases);
     if draft.tls || (draft.check && draft.check_tls) {
         let choice = &server.tls_parameters.choice;

@@ -4,6 +4,7 @@
 //! [`Handle`], and the values that go through it ([`command`], [`snapshot`]): nobody outside can
 //! reach into the data path. Inside, read `serve.rs` first.
 
+mod addresses;
 mod admit;
 mod answers;
 mod assign;
@@ -18,6 +19,7 @@ pub mod command;
 mod cookie;
 mod cookie_values;
 mod counters;
+mod dns;
 mod end;
 mod exchange;
 mod exchanges;

@@ -1,7 +1,7 @@
-//! The manager thread: starts checks, resolves names, ticks rates once a second, and draws the
+//! The manager thread: starts checks and name resolution, ticks rates once a second, and draws the
 //! consequences when a server's state changes.
 
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -12,27 +12,21 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::addresses;
 use crate::checks;
 use crate::counters::Count;
+use crate::dns::names::Names;
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
 use crate::panics;
 use crate::reactor;
-use crate::server::{ServerState, Target};
+use crate::server::ServerState;
 use crate::shared::Shared;
 use crate::site::{BackendKey, BackendState};
 use crate::snapshot::Event;
 use crate::warmup;
 use crate::worker::Message;
-
-/// Pause after a name did not resolve, at first and at most: it doubles in between.
-const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
-const RESOLVE_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// How often a name that resolved is looked at again, and how often while its server is down.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(60);
-const RESOLVE_AGAIN_DOWN: Duration = Duration::from_secs(5);
 
 /// What the manager can be told.
 pub(crate) enum Order {
@@ -70,6 +64,7 @@ pub(crate) fn run(
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
     let mut losses = Losses::default();
+    let names = Rc::new(Names::default());
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -77,7 +72,7 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Mind(backend, server)) => {
-                    minding.spawn_local(mind(shared.clone(), backend, server));
+                    minding.spawn_local(mind(shared.clone(), names.clone(), backend, server));
                 }
                 Some(Order::WarmUp { backend, server, begun }) => {
                     if let Some(backend) = shared.site.load().backend(backend).cloned() {
@@ -107,11 +102,16 @@ const MIND_AGAIN: Duration = Duration::from_secs(1);
 
 /// Looks after a server until it leaves its backend. A fault of ours is told, and costs it one check: a
 /// server that nobody looks after any more would stay up for ever.
-async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<ServerState>) {
+async fn mind(
+    shared: Arc<Shared>,
+    names: Rc<Names>,
+    backend: Arc<BackendState>,
+    server: Arc<ServerState>,
+) {
     loop {
         let minding = async {
             tokio::join!(
-                keep_resolved(&shared, &backend, &server),
+                addresses::keep(&shared, &names, &backend, &server),
                 checks::run(&shared, &backend, &server),
                 async {
                     // Boxed: hardly any server has one.
@@ -131,115 +131,6 @@ async fn mind(shared: Arc<Shared>, backend: Arc<BackendState>, server: Arc<Serve
         shared.say_to(&backend.conf().proxy.log, Level::Alert, &message);
         tokio::time::sleep(MIND_AGAIN).await;
     }
-}
-
-/// Resolves the name of a server that has one, and goes on looking: a container that restarts has
-/// the same name and another address. Until it resolves the server takes no sessions; afterwards
-/// the address in use stays in use as long as the name has it, and when the name has nothing.
-async fn keep_resolved(shared: &Shared, backend: &Arc<BackendState>, server: &ServerState) {
-    let Some((name, port)) = server.name_to_resolve() else {
-        return;
-    };
-    let mut pause = RESOLVE_PAUSE;
-    let mut said = false;
-    while !server.removed.load(Relaxed) {
-        match look_up(shared, server, name, port).await {
-            Ok(addresses) => {
-                take_address(shared, backend, server, name, &addresses);
-                let down = !server.health().is_up();
-                pause = if down {
-                    RESOLVE_AGAIN_DOWN
-                } else {
-                    RESOLVE_AGAIN
-                };
-            }
-            Err(why) if !server.is_resolved() => {
-                if !said {
-                    let (backend_name, server_name) = (backend.name(), &server.conf.name);
-                    let message = format!(
-                        "Server {backend_name}/{server_name} takes no traffic: cannot resolve \
-                         '{name}': {why}. Trying on."
-                    );
-                    shared.say_to(&backend.conf().proxy.log, Level::Warning, &message);
-                    said = true;
-                }
-                pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
-            }
-            Err(_) => pause = RESOLVE_AGAIN,
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = server.went_down.notified() => {}
-        }
-    }
-}
-
-/// The addresses of a server's name that it may have. One found by discovery may not be where no
-/// node can be: a name is as foreign as the list it came in.
-async fn look_up(
-    shared: &Shared,
-    server: &ServerState,
-    name: &str,
-    port: u16,
-) -> Result<Vec<SocketAddr>, String> {
-    let mut addresses = shared.resolver.look_up(name, port).await?;
-    if server.dynamic {
-        let found = addresses.len();
-        addresses.retain(|address| config::node_address::never_a_node(address.ip()).is_none());
-        if addresses.is_empty() {
-            return Err(format!("none of its {found} addresses can be a node's"));
-        }
-    }
-    Ok(addresses)
-}
-
-fn take_address(
-    shared: &Shared,
-    backend: &Arc<BackendState>,
-    server: &ServerState,
-    name: &str,
-    addresses: &[SocketAddr],
-) {
-    let current = match server.resolved_to() {
-        Some(Target::Inet(current)) => Some(current),
-        _ => None,
-    };
-    if current.is_some_and(|current| addresses.contains(&current)) {
-        return;
-    }
-    // Servers of a template share a name: each has an address that no other one has.
-    let taken: Vec<Target> = match server.conf.is_template {
-        false => Vec::new(),
-        true => {
-            let others = backend.servers();
-            let others = others.iter().filter(|other| {
-                other.key != server.key && other.conf.address == server.conf.address
-            });
-            others.filter_map(|other| other.resolved_to()).collect()
-        }
-    };
-    let free = |address: &&SocketAddr| !taken.contains(&Target::Inet(**address));
-    let Some(first) = addresses.iter().find(free) else {
-        return;
-    };
-    backend.set_address(server, *first);
-    if let Some(before) = current {
-        let (backend_name, server_name) = (backend.name(), &server.conf.name);
-        let message = format!(
-            "{backend_name}/{server_name} changed its IP from {} to {} by DNS ('{name}').",
-            before.ip(),
-            first.ip(),
-        );
-        shared.say_to(&backend.conf().proxy.log, Level::Notice, &message);
-        let drop_idle = Message::DropIdle {
-            backend: backend.key,
-            servers: [server.key].into(),
-        };
-        shared.tell_workers(&drop_idle);
-        server.recheck.notify_one();
-    }
-    backend.refresh(server);
-    note_capacity(shared, backend);
 }
 
 /// Takes the result of a check.
@@ -420,7 +311,11 @@ fn shut_sessions(shared: &Shared, backend: &BackendState, server: &ServerState, 
 }
 
 /// What lines call a server.
-fn who<'a>(backend: &'a BackendState, server: &'a ServerState, via: Option<&'a str>) -> Who<'a> {
+pub(crate) fn who<'a>(
+    backend: &'a BackendState,
+    server: &'a ServerState,
+    via: Option<&'a str>,
+) -> Who<'a> {
     Who {
         backend: backend.name(),
         server: &server.conf.name,
@@ -429,7 +324,8 @@ fn who<'a>(backend: &'a BackendState, server: &'a ServerState, via: Option<&'a s
     }
 }
 
-fn level(severity: Severity) -> Level {
+/// How important a line is, for the log.
+pub(crate) fn level(severity: Severity) -> Level {
     match severity {
         Severity::Emergency => Level::Emergency,
         Severity::Alert => Level::Alert,

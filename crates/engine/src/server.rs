@@ -85,6 +85,8 @@ pub(crate) struct ServerState {
     is_moved: AtomicBool,
     /// Where an operator has moved it.
     moved: ArcSwapOption<ServerAddress>,
+    /// Whether its name had no address any more, which was said.
+    pub(crate) was_lost: AtomicBool,
     /// Address of a server given by name, once it resolved.
     resolved: ArcSwapOption<SocketAddr>,
 }
@@ -156,6 +158,7 @@ impl ServerState {
             shown: ArcSwapOption::empty(),
             is_moved: AtomicBool::new(false),
             moved: ArcSwapOption::empty(),
+            was_lost: AtomicBool::new(false),
             resolved: ArcSwapOption::empty(),
             conf,
         }
@@ -289,8 +292,8 @@ impl ServerState {
 
     /// Sets the address of a server given by name. Its backend's
     /// [`set_address`](crate::site::BackendState::set_address) does, which knows what depends on it.
-    pub(crate) fn set_resolved(&self, address: SocketAddr) {
-        self.resolved.store(Some(Arc::new(address)));
+    pub(crate) fn set_resolved(&self, address: Option<SocketAddr>) {
+        self.resolved.store(address.map(Arc::new));
     }
 
     /// The address that its name has, once it resolved.

@@ -319,7 +319,7 @@ fn restore(backend: &Arc<BackendState>, server: &ServerState, line: &Line, now: 
     if let (Some((_, port)), Some(ip)) = (server.name_to_resolve(), line.address)
         && matches!(server.conf.address, ServerAddress::Name(..))
     {
-        backend.set_address(server, (ip, port).into());
+        backend.set_address(server, Some((ip, port).into()));
     }
     let was_disabled = line.admin & admin_bit::MAINT_CONFIGURED != 0;
     let admin = if was_disabled != server.conf.disabled {

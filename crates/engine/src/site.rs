@@ -412,8 +412,8 @@ impl BackendState {
         Ok(state)
     }
 
-    /// Sets the address of a server given by name.
-    pub(crate) fn set_address(&self, server: &ServerState, address: SocketAddr) {
+    /// Sets the address of a server given by name; `None`: it has none.
+    pub(crate) fn set_address(&self, server: &ServerState, address: Option<SocketAddr>) {
         let mut pool = self.pool();
         server.set_resolved(address);
         if !server.removed.load(Relaxed) {

@@ -120,12 +120,12 @@ fn what_is_not_implemented_is_said() {
     if is_haproxy() {
         return;
     }
-    let config = GOOD.replace("    server", "    default-server resolvers dns\n    server");
+    let config = GOOD.replace("    server", "    default-server sni-auto\n    server");
     check(
         &["-c", "-f", "a.cfg"],
         &[("a.cfg", &config)],
         1,
-        &["resolvers", "not implemented yet"],
+        &["sni-auto", "not implemented yet"],
     );
 }
 

@@ -40,6 +40,7 @@ mod pages;
 mod queues;
 mod reference;
 mod reports;
+mod resolvers;
 mod retries;
 mod reuse;
 mod rules;

@@ -31,6 +31,7 @@ pub(crate) mod params;
 pub(crate) mod proxy;
 pub(crate) mod removed;
 pub(crate) mod reply;
+pub(crate) mod resolvers;
 pub(crate) mod retries;
 pub(crate) mod rules;
 pub(crate) mod sections;
@@ -450,6 +451,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
         SectionKind::Healthcheck => Box::new(firsts(checks::SECTION)),
         SectionKind::CrtStore => Box::new(firsts(crt_store::KEYWORDS)),
+        SectionKind::Resolvers => Box::new(firsts(resolvers::KEYWORDS)),
         SectionKind::Userlist => Box::new(firsts(userlist::KEYWORDS)),
         SectionKind::Other(_) => Box::new(std::iter::empty()),
     }

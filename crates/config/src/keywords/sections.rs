@@ -24,6 +24,8 @@ pub(crate) enum SectionKind {
     Userlist,
     /// Certificates and their files.
     CrtStore,
+    /// Nameservers that servers name.
+    Resolvers,
     /// Known to HAProxy, and not read: see [`Unread`].
     Other(&'static str),
 }
@@ -43,6 +45,7 @@ impl SectionKind {
             Self::Healthcheck => "healthcheck",
             Self::Userlist => "userlist",
             Self::CrtStore => "crt-store",
+            Self::Resolvers => "resolvers",
             Self::Other(name) => name,
         }
     }
@@ -60,6 +63,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Healthcheck,
     SectionKind::CrtStore,
     SectionKind::HttpErrors,
+    SectionKind::Resolvers,
 ];
 
 /// A section whose lines are not looked at.
@@ -185,18 +189,6 @@ pub(crate) const UNREAD: &[Unread] = &[
             "give each a service of its own (systemd, a container)",
         ),
         &["command", "group", "option", "user"],
-    ),
-    unread(
-        "resolvers",
-        Status::NotYet,
-        &[
-            "accepted_payload_size",
-            "hold",
-            "nameserver",
-            "parse-resolv-conf",
-            "resolve_retries",
-            "timeout",
-        ],
     ),
     unread(
         "ring",

@@ -2,7 +2,9 @@
 
 use super::bind::{MD5, MD5_INSTEAD, based};
 use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
-use super::{Scope, cookie, crt_store, outgoing, server_agent, server_health, server_load, tls};
+use super::{
+    Scope, cookie, crt_store, outgoing, resolvers, server_agent, server_health, server_load, tls,
+};
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -134,7 +136,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.server.id = Some(next_number(args, 1..=i32::MAX as u64)?);
         Ok(())
     }),
-    implemented("init-addr", |_, args, _| init_addr(args)),
+    implemented("init-addr", resolvers::init),
     implemented("inter", |draft, args, _| {
         draft.server.check_parameters.inter = interval(args)?;
         Ok(())
@@ -311,10 +313,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     not_yet("name", 1),
     accepted("pool-conn-name", 1, POOL),
     accepted("quic-cc-algo", 1, "HTTP/3 is not spoken to servers"),
-    not_yet("resolve-net", 1),
-    not_yet("resolve-opts", 1),
-    not_yet("resolve-prefer", 1),
-    not_yet("resolvers", 1),
+    implemented("resolve-net", resolvers::nets),
+    implemented("resolve-opts", resolvers::opts),
+    implemented("resolve-prefer", resolvers::prefer),
+    implemented("resolvers", resolvers::of_server),
     not_yet("set-proxy-v2-tlv-fmt", 1),
     accepted("shard", 1, "there are no peers to share tables with"),
     not_yet("sni-auto", 0),
@@ -508,23 +510,6 @@ fn interval(args: &mut Args<'_>) -> Result<std::time::Duration, Diagnostic> {
             place,
             format!("invalid value 0 for argument '{}'", args.keyword),
         )),
-    }
-}
-
-/// How a name is resolved at start. All methods come to the same: a name that does not resolve is
-/// a server that is down and keeps resolving.
-fn init_addr(args: &mut Args<'_>) -> Result<(), Diagnostic> {
-    let word = args.required("a list of last, libc, none or an address")?;
-    let known = |method: &str| {
-        matches!(method, "last" | "libc" | "none") || method.parse::<std::net::IpAddr>().is_ok()
-    };
-    match word.text.split(',').find(|method| !known(method)) {
-        None => Ok(()),
-        Some(method) => Err(Diagnostic::alert(
-            word.span,
-            format!("'init-addr' does not know '{method}'"),
-        )
-        .label("expected last, libc, none or an address")),
     }
 }
 

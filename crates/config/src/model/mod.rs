@@ -18,6 +18,7 @@ mod observe;
 mod outgoing;
 mod own;
 mod proxy;
+mod resolvers;
 mod retry;
 mod rule_list;
 mod rules;
@@ -53,6 +54,7 @@ pub use proxy::{
     Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, ServerName, Target, Timeouts,
     UseBackend, UseServer,
 };
+pub use resolvers::{Hold, InitAddress, Lookup, Nameserver, Resolvers};
 pub use retry::{RETRIED_STATUSES, RetryOn};
 pub use rule_list::{Conditional, RuleIndex, RuleList, RuleTable};
 pub use rules::{
@@ -88,6 +90,8 @@ pub struct Config {
     pub stick_tables: Vec<StickTable>,
     /// Sections `userlist`, in file order.
     pub userlists: Vec<Arc<Userlist>>,
+    /// Sections `resolvers`, in file order.
+    pub resolvers: Vec<Arc<Resolvers>>,
     /// Pattern files of ACLs and maps, in the order they are named.
     pub lists: Vec<Arc<crate::lists::List>>,
     /// Where the node list comes from: section `discovery` (our own; the environment fills the rest).

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sequence::Sequence;
-use super::{Agent, BackendId, Check, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice};
+use super::{
+    Agent, BackendId, Check, Lookup, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice,
+};
 use crate::expr::Sample;
 use crate::source::Span;
 
@@ -23,6 +25,8 @@ pub struct Server {
     pub has_defaults: bool,
     /// Where it is.
     pub address: ServerAddress,
+    /// How its name becomes an address, where it has a name.
+    pub lookup: Lookup,
     /// `weight`, 0 to 256. Default 1.
     pub weight: Weight,
     /// `backup`.

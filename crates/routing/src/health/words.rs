@@ -100,6 +100,35 @@ pub fn change_lines(
     lines
 }
 
+/// What the log says when a server's name has no address any more. `accepted`: it took sessions.
+pub fn address_lost_line(who: &Who, accepted: bool, cause: &str, standing: &Standing) -> Line {
+    let name = server_name(who);
+    match accepted {
+        true => Line {
+            severity: Severity::Alert,
+            text: format!(
+                "{name} is going DOWN for maintenance ({cause}). {}",
+                counts(false, standing)
+            ),
+        },
+        false => Line {
+            severity: Severity::Notice,
+            text: format!("{name} was DOWN and now enters maintenance ({cause})."),
+        },
+    }
+}
+
+/// What the log says when it has one again.
+pub fn address_found_line(who: &Who, name: &str) -> Line {
+    Line {
+        severity: Severity::Notice,
+        text: format!(
+            "{} ('{name}') is UP/READY (resolves again).",
+            server_name(who)
+        ),
+    }
+}
+
 /// What the log says when the last server of a backend has gone. `listen`: it is half of a `listen`.
 pub fn no_server_line(backend: &str, listen: bool) -> Line {
     let kind = if listen { "proxy" } else { "backend" };
