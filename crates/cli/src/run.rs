@@ -1,5 +1,6 @@
 //! From arguments to a running balancer, and its end: `tidegate -f …`, and `-c`.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write as _};
 use std::path::Path;
@@ -42,10 +43,7 @@ pub(crate) fn main(options: &Options, program: &OsStr) -> ExitCode {
     if options.files.is_empty() {
         return print_usage();
     }
-    let speaker = Speaker {
-        quiet: options.quiet,
-        verbose: options.verbose,
-    };
+    let speaker = Speaker::new(options.quiet, options.verbose);
     match start(options, program, &speaker) {
         Ok(code) => code,
         Err(Failed) => ExitCode::from(FAILED),
@@ -61,10 +59,7 @@ pub(crate) fn serve_file(path: &Path) -> ExitCode {
         quiet: true,
         ..Options::default()
     };
-    let speaker = Speaker {
-        quiet: false,
-        verbose: false,
-    };
+    let speaker = Speaker::new(false, false);
     start(&options, OsStr::new("tidegate"), &speaker).unwrap_or(ExitCode::from(FAILED))
 }
 
@@ -75,35 +70,57 @@ struct Failed;
 struct Speaker {
     quiet: bool,
     verbose: bool,
+    /// All of it, for `show startup-logs`.
+    said: RefCell<String>,
 }
 
+/// Bytes that are kept of what was said: a configuration may have a warning a line.
+const STARTUP_LOGS_MAX: usize = 64 * 1024;
+
 impl Speaker {
-    fn alert(&self, message: &str) -> Failed {
-        if !self.quiet {
-            eprintln!("[ALERT]    ({}) : {message}", std::process::id());
+    fn new(quiet: bool, verbose: bool) -> Self {
+        Self {
+            quiet,
+            verbose,
+            said: RefCell::default(),
         }
+    }
+
+    fn alert(&self, message: &str) -> Failed {
+        self.say("ALERT]   ", message);
         Failed
     }
 
     fn warning(&self, message: &str) {
-        if !self.quiet {
-            eprintln!("[WARNING]  ({}) : {message}", std::process::id());
-        }
+        self.say("WARNING] ", message);
     }
 
-    fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[Source]) {
-        if self.quiet {
-            return;
+    fn say(&self, word: &str, message: &str) {
+        let line = format!("[{word} ({}) : {message}\n", std::process::id());
+        if !self.quiet {
+            eprint!("{line}");
         }
-        let style = Style {
+        self.keep(&line);
+    }
+
+    fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[Source], shown: bool) {
+        let style = |color| Style {
             pid: std::process::id(),
             notices: self.verbose,
-            color: std::io::stderr().is_terminal(),
+            color,
         };
-        eprint!(
-            "{}",
-            config::diagnostics::render(diagnostics, sources, style)
-        );
+        let render = |color| config::diagnostics::render(diagnostics, sources, style(color));
+        if !self.quiet && shown {
+            eprint!("{}", render(std::io::stderr().is_terminal()));
+        }
+        self.keep(&render(false));
+    }
+
+    fn keep(&self, text: &str) {
+        let mut said = self.said.borrow_mut();
+        if said.len() + text.len() <= STARTUP_LOGS_MAX {
+            said.push_str(text);
+        }
     }
 }
 
@@ -221,9 +238,8 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
     }
     let outcome = config::load(&texts, &sources::System);
     // The process in the background repeats nothing that the terminal has seen.
-    if !process::is_background() {
-        speaker.diagnostics(&outcome.diagnostics, &texts);
-    }
+    let first = !process::is_background();
+    speaker.diagnostics(&outcome.diagnostics, &texts, first);
     let Some(mut config) = outcome.config else {
         return Err(speaker.alert("config : fatal errors found in configuration."));
     };
@@ -239,12 +255,9 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
     }
     // Certificates and the like belong to the check: HAProxy's -c reads them too.
     match Prepared::new(Arc::new(config.clone())) {
-        Ok(prepared) if !process::is_background() => {
-            speaker.diagnostics(prepared.warnings(), &texts);
-        }
-        Ok(_) => {}
+        Ok(prepared) => speaker.diagnostics(prepared.warnings(), &texts, first),
         Err(problems) => {
-            speaker.diagnostics(&problems, &texts);
+            speaker.diagnostics(&problems, &texts, true);
             return Err(speaker.alert("config : fatal errors found in configuration."));
         }
     }
@@ -281,12 +294,13 @@ impl Run<'_> {
         self.control
             .open()
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
-        let runtime_api = RuntimeApi::open(&self.config, &sources::System).map_err(|problems| {
-            for problem in problems {
-                self.speaker.alert(&problem);
-            }
-            Failed
-        })?;
+        let mut runtime_api =
+            RuntimeApi::open(&self.config, &sources::System).map_err(|problems| {
+                for problem in problems {
+                    self.speaker.alert(&problem);
+                }
+                Failed
+            })?;
         let pidfile = self
             .options
             .pidfile
@@ -315,6 +329,7 @@ impl Run<'_> {
         for line in first_lines {
             engine.handle().log(Level::Notice, line);
         }
+        runtime_api.set_startup_logs(self.speaker.said.take());
         runtime_api.start(engine.handle()).map_err(|error| {
             self.speaker.alert(&format!(
                 "cannot start the thread of the Runtime API: {error}"
