@@ -199,7 +199,7 @@ impl<'a> Attempts<'a> {
                 continue;
             };
             // Who ends the sessions of a server ends those that are on their way to it as well.
-            let underway = worker.exchanges.enter(session.target());
+            let underway = worker.exchanges.enter(session.glimpse());
             // What it takes to open one is large, and most requests need none of it.
             let opened = tokio::select! {
                 biased;

@@ -13,9 +13,10 @@ use std::task::{Poll, Waker};
 
 use routing::balance::ServerKey;
 
-use crate::site::BackendKey;
-
 use crate::end::Side;
+use crate::session::Glimpse;
+use crate::sessions::LOOKED_AT;
+use crate::site::BackendKey;
 
 /// All exchanges of a worker.
 #[derive(Default)]
@@ -29,13 +30,22 @@ struct Table {
     /// Entries that nobody has, and places that the table has no more: these are forgotten before it
     /// grows over them.
     free: BinaryHeap<Reverse<usize>>,
+    /// How many there have been.
+    generation: u32,
 }
 
 /// Entries whose memory is kept however few are in use: a few kilobytes per worker.
 const SPARE_MAX: usize = 64;
 
 impl Table {
-    fn enter(&mut self, entry: Entry) -> usize {
+    fn enter(&mut self, glimpse: Glimpse) -> usize {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = Entry {
+            glimpse: Some(glimpse),
+            generation: self.generation,
+            ended_by: None,
+            waker: None,
+        };
         match self.free.pop() {
             Some(Reverse(at)) if at < self.entries.len() => {
                 self.entries[at] = entry;
@@ -51,10 +61,10 @@ impl Table {
     }
 
     fn leave(&mut self, at: usize) {
-        self.entries[at].target = None;
+        self.entries[at].glimpse = None;
         self.entries[at].waker = None;
         self.free.push(Reverse(at));
-        while self.entries.last().is_some_and(|it| it.target.is_none()) {
+        while self.entries.last().is_some_and(|it| it.glimpse.is_none()) {
             self.entries.pop();
         }
         let len = self.entries.len();
@@ -67,21 +77,26 @@ impl Table {
 }
 
 struct Entry {
-    /// Backend, by position, and server; `None`: nobody's.
-    target: Option<(BackendKey, ServerKey)>,
+    /// Who it is; `None`: nobody's.
+    glimpse: Option<Glimpse>,
+    generation: u32,
     ended_by: Option<Side>,
     waker: Option<Waker>,
 }
 
+impl Entry {
+    fn end(&mut self, by: Side) {
+        self.ended_by = Some(by);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
 impl Exchanges {
-    /// One more with that server of that backend, until the guard is dropped.
-    pub(crate) fn enter(&self, target: (BackendKey, ServerKey)) -> Underway<'_> {
-        let entry = Entry {
-            target: Some(target),
-            ended_by: None,
-            waker: None,
-        };
-        let at = self.table.borrow_mut().enter(entry);
+    /// One more, until the guard is dropped.
+    pub(crate) fn enter(&self, glimpse: Glimpse) -> Underway<'_> {
+        let at = self.table.borrow_mut().enter(glimpse);
         Underway { all: self, at }
     }
 
@@ -89,12 +104,39 @@ impl Exchanges {
     pub(crate) fn close_server(&self, target: (BackendKey, ServerKey), by: Side) {
         // Waking runs no code of the exchange, so the table stays as it is meanwhile.
         for entry in &mut self.table.borrow_mut().entries {
-            if entry.target == Some(target) {
-                entry.ended_by = Some(by);
-                if let Some(waker) = entry.waker.take() {
-                    waker.wake();
-                }
+            let of = |it: &Glimpse| (it.backend, it.server) == target;
+            if entry.glimpse.as_ref().is_some_and(of) {
+                entry.end(by);
             }
+        }
+    }
+
+    /// Shows those at some places from one on, and how each is called; says where to go on.
+    pub(crate) fn look(&self, from: u32, mut see: impl FnMut((u32, u32), &Glimpse)) -> Option<u32> {
+        let table = self.table.borrow();
+        let to = from.saturating_add(LOOKED_AT);
+        let entries = table.entries.iter().zip(0u32..);
+        for (entry, place) in entries.skip(from as usize).take(LOOKED_AT as usize) {
+            let glimpse = entry.glimpse.as_ref();
+            if let Some(glimpse) = glimpse.filter(|_| entry.ended_by.is_none()) {
+                see((place, entry.generation), glimpse);
+            }
+        }
+        ((to as usize) < table.entries.len()).then_some(to)
+    }
+
+    /// How the one at a place is called.
+    pub(crate) fn name_at(&self, place: u32) -> Option<(u32, u32)> {
+        let table = self.table.borrow();
+        let entry = table.entries.get(place as usize)?;
+        let lives = entry.glimpse.is_some() && entry.ended_by.is_none();
+        lives.then_some((place, entry.generation))
+    }
+
+    /// Ends the one at a place, for an operator.
+    pub(crate) fn close_at(&self, place: u32) {
+        if let Some(entry) = self.table.borrow_mut().entries.get_mut(place as usize) {
+            entry.end(Side::Killed);
         }
     }
 }
@@ -136,7 +178,7 @@ mod tests {
     #[test]
     fn the_table_gets_shorter_after_a_burst_and_no_entry_has_two_owners() {
         let all = Exchanges::default();
-        let target = (BackendKey(0), ServerKey(1));
+        let target = Glimpse::of((BackendKey(0), ServerKey(1)));
         let first = all.enter(target);
         let mut burst: Vec<_> = (0..10_000).map(|_| all.enter(target)).collect();
         // Every other one ends, some come, all end, some come.
@@ -166,13 +208,14 @@ mod tests {
     #[tokio::test]
     async fn those_of_a_server_end_and_entries_are_used_again() {
         let all = Exchanges::default();
-        let server = |backend| (BackendKey(backend), ServerKey(1));
+        let key = |backend| (BackendKey(backend), ServerKey(1));
+        let server = |backend| Glimpse::of(key(backend));
         let (one, other) = (server(0), server(1));
         let gone = all.enter(one);
         drop(gone);
         let (mine, theirs) = (all.enter(one), all.enter(other));
         assert_eq!(all.table.borrow().entries.len(), 2);
-        all.close_server(one, Side::Down);
+        all.close_server(key(0), Side::Down);
         assert_eq!(mine.ended().await, Side::Down);
         let waits = poll_fn(|cx| {
             let mut ended = std::pin::pin!(theirs.ended());

@@ -263,7 +263,7 @@ impl Handle {
         }
     }
 
-    fn mind(&self, order: Order) {
+    pub(crate) fn mind(&self, order: Order) {
         if let Some(inbox) = self.shared.manager.get() {
             // A manager that has ended minds nothing any more: the engine is stopping.
             let _ = inbox.send(order);

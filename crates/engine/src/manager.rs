@@ -9,7 +9,7 @@ use std::time::Duration;
 use routing::health::words::{self, Severity, Standing, Who};
 use routing::health::{Admin, AgentWord, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::addresses;
@@ -41,6 +41,8 @@ pub(crate) enum Order {
         /// Which time it warms up.
         begun: u32,
     },
+    /// Take places back below a limit that has become lower, as they become free.
+    TakeBack(Arc<Semaphore>, u32),
     /// End whatever is left after this time.
     HardStopAfter(Duration),
     /// End.
@@ -78,6 +80,14 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
                     if let Some(backend) = shared.site.load().backend(backend).cloned() {
                         minding.spawn_local(warmup::run(backend, server, begun));
                     }
+                }
+                Some(Order::TakeBack(room, count)) => {
+                    minding.spawn_local(async move {
+                        // A room that nobody closes has them some time.
+                        if let Ok(places) = room.acquire_many(count).await {
+                            places.forget();
+                        }
+                    });
                 }
                 Some(Order::HardStopAfter(limit)) => {
                     let shared = shared.clone();

@@ -34,10 +34,7 @@ impl Handle {
     /// Has a frontend take no more connections, which wait in the kernel, or go on. `None`: there is no
     /// such frontend; `false`: so it was already.
     pub fn pause_frontend(&self, name: &str, wanted: bool) -> Option<bool> {
-        let site = self.shared().site.load();
-        let mut frontends = site.frontends.iter();
-        let frontend = frontends.find(|it| **it.name() == *name)?;
-        Some(frontend.pause(wanted))
+        Some(self.frontend(name)?.pause(wanted))
     }
 
     /// Limits the sessions of a server; 0: no limit.

@@ -357,11 +357,12 @@ impl Bound {
                 .maxsslconn
                 .map(|places| Arc::new(Semaphore::new(places as usize))),
             paces: Paces {
-                connections: Pace::new(global.maxconnrate),
-                sessions: Pace::new(global.maxsessrate),
-                tls: Pace::new(global.maxsslrate),
+                connections: Pace::changeable(global.maxconnrate),
+                sessions: Pace::changeable(global.maxsessrate),
+                tls: Pace::changeable(global.maxsslrate),
             },
-            maxconn: self.maxconn,
+            maxconn: self.maxconn.into(),
+            maxconn_max: self.maxconn,
             descriptors: self.presence.descriptors,
             // An eighth of the descriptors: idle connections must never keep clients out.
             idle: AtomicU64::new(0),
@@ -421,7 +422,7 @@ impl Bound {
             let mut targets = ruled.chain(conf.default_backend);
             targets.any(|target| target.0 == index)
         });
-        let sessions: u64 = feeding.map(|frontend| frontend.sessions_limit).sum();
+        let sessions: u64 = feeding.map(|frontend| frontend.sessions_limit()).sum();
         sessions.div_ceil(10).max(1)
     }
 

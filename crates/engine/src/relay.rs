@@ -131,7 +131,7 @@ async fn open(
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.response.is_empty() {
         let (rules, delay) = (&tcp.response, tcp.response_delay);
-        let underway = worker.exchanges.enter(session.target());
+        let underway = worker.exchanges.enter(session.glimpse());
         let answer = tokio::select! {
             biased;
             by = underway.ended() => Err(by),

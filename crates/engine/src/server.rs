@@ -13,6 +13,7 @@ use routing::balance::{Candidate, SCALE, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
 
+use crate::check_overrides::CheckOverrides;
 use crate::command::Admin;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::tls::{ClientTls, NodeTls};
@@ -81,6 +82,8 @@ pub(crate) struct ServerState {
     pub(crate) next_port: AtomicU32,
     /// The certificate it has shown last, in DER: shared by all connections that were shown the same.
     shown: ArcSwapOption<Vec<u8>>,
+    /// What an operator has changed of its checks and its agent.
+    overrides: ArcSwapOption<CheckOverrides>,
     /// Whether an operator has moved it to `moved`.
     is_moved: AtomicBool,
     /// Where an operator has moved it.
@@ -156,12 +159,30 @@ impl ServerState {
             recheck: Notify::new(),
             next_port: AtomicU32::new(0),
             shown: ArcSwapOption::empty(),
+            overrides: ArcSwapOption::empty(),
             is_moved: AtomicBool::new(false),
             moved: ArcSwapOption::empty(),
             was_lost: AtomicBool::new(false),
             resolved: ArcSwapOption::empty(),
             conf,
         }
+    }
+
+    /// What an operator has changed of its checks and its agent.
+    pub(crate) fn check_overrides(&self) -> CheckOverrides {
+        self.overrides
+            .load()
+            .as_deref()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Changes more of it.
+    pub(crate) fn override_checks(&self, news: &CheckOverrides) {
+        self.overrides.rcu(|known| match known {
+            Some(known) => Some(Arc::new(known.and(news))),
+            None => Some(Arc::new(news.clone())),
+        });
     }
 
     /// A lock whose holder never panics: the state machine is total.

@@ -14,6 +14,7 @@ pub(crate) use resting::Resting;
 pub(crate) use tracking::Early as EarlyTables;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -74,6 +75,35 @@ pub(crate) struct Session {
     own_timeouts: Option<Box<(Timeouts, Timeouts)>>,
     /// What the log line says.
     pub(crate) record: Record,
+}
+
+/// What is known of a session by plain numbers, which cost nothing to keep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glimpse {
+    /// Its backend.
+    pub(crate) backend: BackendKey,
+    /// Its server.
+    pub(crate) server: ServerKey,
+    /// The id of the frontend it came in by.
+    pub(crate) frontend: u32,
+    /// The client; `None` on a Unix socket.
+    pub(crate) src: Option<SocketAddr>,
+    /// When it began.
+    pub(crate) started: Instant,
+}
+
+#[cfg(test)]
+impl Glimpse {
+    /// One on this server.
+    pub(crate) fn of((backend, server): (BackendKey, ServerKey)) -> Self {
+        Self {
+            backend,
+            server,
+            frontend: 0,
+            src: None,
+            started: Instant::now(),
+        }
+    }
 }
 
 /// Whether it was asked who the client is.
@@ -474,13 +504,16 @@ impl Session {
         )
     }
 
-    /// Backend and server of its tunnel.
-    pub(crate) fn target(&self) -> (BackendKey, ServerKey) {
-        let backend = self.backend.as_ref().map_or(BackendKey::NONE, |b| b.key);
-        (
-            backend,
-            self.server.as_ref().map_or(ServerKey(u32::MAX), |s| s.key),
-        )
+    /// What operators see of it while it is under way with a server.
+    pub(crate) fn glimpse(&self) -> Glimpse {
+        let (backend, server) = (self.backend.as_ref(), self.server.as_ref());
+        Glimpse {
+            backend: backend.map_or(BackendKey::NONE, |it| it.key),
+            server: server.map_or(ServerKey(u32::MAX), |it| it.key),
+            frontend: self.connection.frontend.id,
+            src: self.connection.facts.source(),
+            started: self.record.started,
+        }
     }
 
     /// The session is over: statistics and the log line.

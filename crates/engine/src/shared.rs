@@ -56,7 +56,9 @@ pub(crate) struct Shared {
     /// Descriptors the process may hold.
     pub(crate) descriptors: u64,
     /// The process's `maxconn` in force.
-    pub(crate) maxconn: u64,
+    pub(crate) maxconn: AtomicU64,
+    /// What it was started with, which descriptors and memory were found to be enough for.
+    pub(crate) maxconn_max: u64,
     /// Idle connections to servers now, and how many are kept at most.
     pub(crate) idle: AtomicU64,
     /// See `idle`.

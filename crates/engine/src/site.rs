@@ -73,8 +73,8 @@ pub(crate) struct FrontendState {
     index: usize,
     /// Numeric id, as stats show it.
     pub(crate) id: u32,
-    /// `maxconn` in force.
-    pub(crate) sessions_limit: u64,
+    /// See [`Self::sessions_limit`].
+    sessions_limit: AtomicU64,
     /// Places left below the `maxconn` of each `bind`, where it has one.
     pub(crate) bind_rooms: Vec<Option<Arc<Semaphore>>>,
     /// `rate-limit sessions`.
@@ -118,6 +118,10 @@ pub(crate) struct FrontendLife {
     paused: AtomicBool,
     /// Told when it goes on.
     resumed: Notify,
+    /// Whether an operator has given it up (`shutdown frontend`).
+    shut: AtomicBool,
+    /// Told when that is so.
+    closing: Notify,
 }
 
 impl FrontendLife {
@@ -135,6 +139,8 @@ impl FrontendLife {
             open: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             resumed: Notify::new(),
+            shut: AtomicBool::new(false),
+            closing: Notify::new(),
         }
     }
 }
@@ -166,7 +172,7 @@ impl FrontendState {
             config: config.clone(),
             index,
             id,
-            sessions_limit: limit,
+            sessions_limit: limit.into(),
             bind_rooms: config.frontends[index]
                 .binds
                 .iter()
@@ -182,6 +188,37 @@ impl FrontendState {
     /// What was configured.
     pub(crate) fn conf(&self) -> &Frontend {
         &self.config.frontends[self.index]
+    }
+
+    /// `maxconn` in force.
+    pub(crate) fn sessions_limit(&self) -> u64 {
+        self.sessions_limit.load(Relaxed)
+    }
+
+    /// Sets another `maxconn`; returns the places to take back from whoever has them.
+    pub(crate) fn set_sessions_limit(&self, limit: u64) -> u64 {
+        resize(&self.room, &self.sessions_limit, limit)
+    }
+
+    /// Has it close its addresses for ever; `false`: so it has already.
+    pub(crate) fn shut(&self) -> bool {
+        let news = !self.shut.swap(true, Relaxed);
+        self.open.store(false, Relaxed);
+        self.closing.notify_waiters();
+        news
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Relaxed)
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn wait_shut(&self) {
+        let closing = self.closing.notified();
+        if !self.is_shut() {
+            closing.await;
+        }
     }
 
     /// Has it take no more connections, or go on; `false`: so it was already.
@@ -212,6 +249,20 @@ impl FrontendState {
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.conf().proxy.name
     }
+}
+
+/// Changes how many places there are below a limit. Those that are in use cannot go at once: returns how
+/// many to take back as they become free.
+pub(crate) fn resize(room: &Semaphore, limit: &AtomicU64, wanted: u64) -> u64 {
+    let before = limit.swap(wanted, Relaxed);
+    let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    if wanted >= before {
+        let space = Semaphore::MAX_PERMITS - room.available_permits();
+        room.add_permits(places(wanted - before).min(space));
+        return 0;
+    }
+    let excess = before - wanted;
+    excess - room.forget_permits(places(excess)) as u64
 }
 
 /// Which backend, for as long as the process runs. A position in a configuration means nothing beside

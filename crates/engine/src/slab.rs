@@ -33,6 +33,11 @@ impl Token {
         }
     }
 
+    /// Which of those that have stood there.
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// Its place.
     pub(crate) fn place(self) -> u32 {
         self.place
@@ -131,6 +136,11 @@ impl<T> Slab<T> {
             self.free.retain(|Reverse(free)| (*free as usize) < end);
             self.free.shrink_to(KEPT);
         }
+    }
+
+    /// How many places there are, free ones included.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
     /// Who stands at a place.

@@ -49,13 +49,13 @@ fn stick_tables(shared: &Shared) -> Vec<StickTableStats> {
     shared.stick.all().iter().map(of).collect()
 }
 
-fn limits(global: &config::model::Global) -> ProcessLimits {
-    let limit = |given: Option<u32>| given.map_or(0, u64::from);
+fn limits(shared: &Shared, global: &config::model::Global) -> ProcessLimits {
+    let paces = &shared.paces;
     ProcessLimits {
-        connection_rate: limit(global.maxconnrate),
-        session_rate: limit(global.maxsessrate),
-        tls_rate: limit(global.maxsslrate),
-        tls_connections: limit(global.maxsslconn),
+        connection_rate: paces.connections.limit(),
+        session_rate: paces.sessions.limit(),
+        tls_rate: paces.tls.limit(),
+        tls_connections: global.maxsslconn.map_or(0, u64::from),
     }
 }
 
@@ -79,9 +79,9 @@ fn process(shared: &Shared, now: Duration) -> Process {
         connections_total: shared.counters.sum(Count::Sessions),
         connection_rate: shared.connection_rate.last(),
         connection_rate_max: shared.connection_rate.max(),
-        maxconn: shared.maxconn,
+        maxconn: shared.maxconn.load(Relaxed),
         descriptors: shared.descriptors,
-        limits: limits(&site.config.global),
+        limits: limits(shared, &site.config.global),
         requests_total: requests,
         tls_connections: shared.tls_connections.now(),
         tls_handshakes_total: shared.counters.sum(Count::Handshakes),
@@ -110,7 +110,7 @@ fn frontend(state: &FrontendState) -> FrontendStats {
             .map(|it| listener(state, it))
             .collect(),
         open: state.open.load(Relaxed),
-        sessions_limit: state.sessions_limit,
+        sessions_limit: state.sessions_limit(),
         session_rate_limit: conf.session_rate_max.map_or(0, u64::from),
         traffic,
         id: state.id,

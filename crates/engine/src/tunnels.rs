@@ -32,6 +32,7 @@ use crate::log::Level;
 use crate::panics::guarded;
 use crate::reactor::{Events, Reactor};
 use crate::session::Session;
+use crate::sessions::LOOKED_AT;
 use crate::site::BackendKey;
 use crate::slab::{Slab, Token};
 use crate::stream::Stream;
@@ -297,6 +298,46 @@ impl Tunnels {
             ending.push_back(token);
         }
         drop(ending);
+        self.wake();
+    }
+
+    /// Shows who stands at some places from one on: how it is called, and how long it may still be silent.
+    /// Says where to go on.
+    pub(crate) fn look(
+        &self,
+        from: u32,
+        mut see: impl FnMut((u32, u32), &Tunnel, Option<Duration>),
+    ) -> Option<u32> {
+        let open = self.open.borrow();
+        let (now, to) = (self.clock.millis(), from.saturating_add(LOOKED_AT));
+        for place in from..to.min(open.len()) {
+            let found = open.at(place).filter(|(_, it)| it.ended_by.is_none());
+            if let Some((token, it)) = found {
+                let deadline = Some(it.tunnel.deadline()).filter(|it| *it != NEVER);
+                let left = deadline.map(|it| Duration::from_millis(it.saturating_sub(now)));
+                see((place, token.generation()), &it.tunnel, left);
+            }
+        }
+        (to < open.len()).then_some(to)
+    }
+
+    /// How who stands at a place is called.
+    pub(crate) fn name_at(&self, place: u32) -> Option<(u32, u32)> {
+        let open = self.open.borrow();
+        let found = open.at(place).filter(|(_, it)| it.ended_by.is_none());
+        found.map(|(token, _)| (place, token.generation()))
+    }
+
+    /// Ends who stands at a place, for an operator.
+    pub(crate) fn close_at(&self, place: u32) {
+        let mut open = self.open.borrow_mut();
+        let Some(token) = open.at(place).map(|(token, _)| token) else {
+            return;
+        };
+        if let Some(it) = open.get_mut(token).filter(|it| it.ended_by.is_none()) {
+            it.ended_by = Some(Side::Killed);
+            self.ending.borrow_mut().push_back(token);
+        }
         self.wake();
     }
 

@@ -24,6 +24,7 @@ use crate::listener::ListenerPlace;
 use crate::panics::{endless, vital};
 use crate::places::{Owed, Places};
 use crate::session::{EarlyTables, Scratch};
+use crate::sessions::{self, Asked};
 use crate::shared::Shared;
 use crate::site::{BackendKey, FrontendState};
 use crate::spread::Handed;
@@ -68,6 +69,13 @@ pub(crate) enum Message {
         backend: BackendKey,
         /// Server.
         server: ServerKey,
+    },
+    /// Tell of sessions, or end one (Runtime API).
+    Sessions {
+        /// What is asked.
+        asked: Arc<Asked>,
+        /// Where the answer goes; whoever has none drops it.
+        pieces: mpsc::Sender<String>,
     },
     /// Close the listeners, end when the last connection has.
     SoftStop,
@@ -130,6 +138,11 @@ impl Worker {
         self.tunnels.close_server((backend, server), by);
         self.exchanges.close_server((backend, server), by);
         self.idle.drop_servers(backend, &[server]);
+    }
+
+    /// Answers beside its other work.
+    fn answer(self: &Rc<Self>, asked: Arc<Asked>, pieces: mpsc::Sender<String>) {
+        tokio::task::spawn_local(sessions::answer(self.clone(), asked, pieces));
     }
 
     /// Whether the engine takes no new work.
@@ -461,6 +474,7 @@ async fn work(
             } => worker.close_server(backend, server, by),
             Message::DropIdle { backend, servers } => worker.idle.drop_servers(backend, &servers),
             Message::FreePorts { backend, server } => worker.idle.free_ports(backend, server),
+            Message::Sessions { asked, pieces } => worker.answer(asked, pieces),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 take_the_last(&mut arrivals, &worker).await;
@@ -522,6 +536,7 @@ async fn drain(worker: &Rc<Worker>, inbox: &mut mpsc::UnboundedReceiver<Message>
             () = worker.drained.notified() => {}
             message = inbox.recv() => match message {
                 Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
+                Some(Message::Sessions { asked, pieces }) => worker.answer(asked, pieces),
                 Some(Message::SoftStop | Message::DropIdle { .. } | Message::FreePorts { .. }) => {}
                 Some(Message::HardStop) | None => return,
             }

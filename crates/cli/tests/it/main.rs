@@ -45,6 +45,7 @@ mod retries;
 mod reuse;
 mod rules;
 mod runtime_api;
+mod runtime_api_live;
 mod secure;
 mod smuggling;
 mod sockets;

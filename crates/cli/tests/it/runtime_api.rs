@@ -25,7 +25,7 @@ backend be
 backend other
 ";
 
-async fn lab() -> (Balancer, Node) {
+pub(crate) async fn lab() -> (Balancer, Node) {
     let log = LogSink::start().await;
     let node = Node::start("n1").await;
     let setup = setup(&log, CONFIG);
@@ -34,7 +34,7 @@ async fn lab() -> (Balancer, Node) {
 }
 
 /// Sends `text`, says no more, and reads until the balancer closes.
-async fn ask(socket: &Path, text: &str) -> String {
+pub(crate) async fn ask(socket: &Path, text: &str) -> String {
     let mut stream = UnixStream::connect(socket).await.expect("a socket");
     stream.write_all(text.as_bytes()).await.expect("it reads");
     stream.shutdown().await.expect("half a close");
@@ -95,6 +95,42 @@ const ANSWERS: &[(&str, &str)] = &[
         "IP changed from '127.0.0.1' to '127.0.0.9' by 'stats socket command'\n\n",
     ),
     ("get var proc.none", "Variable not found.\n\n"),
+    (
+        "shutdown session x",
+        "Session pointer expected (use 'show sess').\n\n",
+    ),
+    (
+        "shutdown session 0x1",
+        "No such session (use 'show sess').\n\n",
+    ),
+    ("show sess 0x1", "Session not found.\n\n"),
+    ("show servers conn none", "Can't find backend.\n\n"),
+    ("set maxconn frontend", "A frontend name is expected.\n\n"),
+    ("set maxconn frontend none 1", "No such frontend.\n\n"),
+    ("set maxconn frontend fe", "Integer value expected.\n\n"),
+    ("set maxconn frontend fe 7", "\n"),
+    ("set maxconn global", "Expects an integer value.\n\n"),
+    ("set maxconn global 20", "\n"),
+    ("set maxconn global 99999999", "Value out of range.\n\n"),
+    ("set maxconn global 0", "\n"),
+    (
+        "set rate-limit connections global",
+        "Expects an integer value.\n\n",
+    ),
+    ("set rate-limit connections global 100", "\n"),
+    ("set rate-limit sessions global 0", "\n"),
+    (
+        "set server be/s1 agent up",
+        "agent checks are not enabled on this server.\n\n",
+    ),
+    ("set server be/s2 check-port 80", "\n"),
+    (
+        "set server be/s2 check-addr",
+        "set server <b>/<s> check-addr requires an address and optionally a port.\n\n",
+    ),
+    ("show tls-keys", "# id (file)\n\n"),
+    ("shutdown frontend", "A frontend name is expected.\n\n"),
+    ("shutdown frontend none", "No such frontend.\n\n"),
     ("show ssl cert", "# filename\n\n"),
     ("clear counters all", "\n"),
 ];

@@ -7,6 +7,7 @@ use config::model::SeverityOutput;
 use engine::Handle;
 use engine::command::Refused;
 use engine::export::Report;
+use tokio::sync::mpsc::Receiver;
 
 use super::Api;
 use super::session::Session;
@@ -59,6 +60,13 @@ pub(super) enum Answer {
     Message(Gravity, Cow<'static, str>),
     /// A long text, written piece by piece as the reader takes it.
     Report(Box<dyn Report>),
+    /// Text that comes piece by piece, until who tells it has no more.
+    Pieces {
+        /// The text.
+        pieces: Receiver<String>,
+        /// What is said when nothing comes at all.
+        none: Box<Answer>,
+    },
     /// Waits until `until` has an answer, or the time is up (then `late` is answered).
     Wait {
         /// At most so long.

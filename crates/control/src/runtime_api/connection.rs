@@ -196,6 +196,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Ok(());
                 }
             },
+            Answer::Pieces { mut pieces, none } => {
+                let mut some = false;
+                // Nobody takes so long, unless a worker hangs.
+                while let Some(piece) = timeout(self.session.timeout, pieces.recv()).await? {
+                    some = true;
+                    self.write(piece.as_bytes()).await?;
+                }
+                if some {
+                    return Ok(());
+                }
+                Box::pin(self.answer(*none)).await
+            }
             Answer::Wait {
                 limit,
                 mut until,

@@ -100,10 +100,8 @@ const ABSENT: &[(&str, &str)] = &[
     ),
     (
         "disable dynamic-cookie backend, enable dynamic-cookie backend, set dynamic-cookie-key backend, \
-         dump ssl cert, dump stats-file, disable agent, enable agent, hard-reload, reload, show proc, \
-         @!<pid>, @<relative pid>, @master, set maxconn frontend, set maxconn global, set rate-limit, \
-         set ssl tls-key, show default-server, show resolvers, show servers conn, show sess, show tls-keys, \
-         shutdown frontend, shutdown session",
+         dump ssl cert, dump stats-file, hard-reload, reload, show proc, @!<pid>, @<relative pid>, @master, \
+         set ssl tls-key, show default-server, show resolvers",
         "not yet",
     ),
 ];

@@ -73,6 +73,32 @@ pub(super) const ROWS: &[Row] = &[
         },
     ),
     shows(
+        "show profiling",
+        "[<what>|<#lines>|<sort>]*",
+        "show CPU profiling state",
+        |_| {
+            Answer::Text(
+                "Nothing is profiled inside: use perf(1) on this process, and 'show activity'.\n"
+                    .into(),
+            )
+        },
+    )
+    .operator(),
+    shows(
+        "show trace",
+        "[<source>]",
+        "show live tracing state",
+        |_| Answer::Text("No source can be traced: use the logs and strace(1).\n".into()),
+    )
+    .operator(),
+    shows(
+        "show tls-keys",
+        "[id|*]",
+        "show available TLS session ticket keys",
+        ticket_keys,
+    )
+    .operator(),
+    shows(
         "show errors",
         "[<px>] [request|response]",
         "report last request and/or response errors for each proxy",
@@ -169,6 +195,33 @@ fn activity(call: &mut Call<'_>) -> Answer {
         process.uptime.as_secs(),
         process.uptime.subsec_micros(),
     ))
+}
+
+/// Files of ticket keys, numbered as they come in the configuration. The keys in them are secrets.
+fn ticket_keys(call: &mut Call<'_>) -> Answer {
+    let mut files: Vec<String> = Vec::new();
+    let binds = call.api.config.frontends.iter().flat_map(|it| &it.binds);
+    let named = binds.filter_map(|bind| bind.tls.as_ref()?.ticket_keys.as_ref());
+    for file in named.map(|file| file.display().to_string()) {
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    let wanted = call.arg(0);
+    if wanted.is_empty() {
+        let lines = files.iter().enumerate();
+        let lines = lines.map(|(id, file)| format!("{id} ({file})\n"));
+        return Answer::Text(format!("# id (file)\n{}", lines.collect::<String>()));
+    }
+    let is_known = |it: &str| files.iter().any(|file| file == it);
+    let by_id = wanted.strip_prefix('#').and_then(|id| id.parse().ok());
+    if wanted == "*" && files.is_empty() {
+        return Answer::Text("# id secret\n".into());
+    }
+    match wanted == "*" || is_known(wanted) || by_id.is_some_and(|id: usize| id < files.len()) {
+        true => Answer::error("Secrets are not shown here: they are in the file."),
+        false => Answer::error("'show tls-keys' unable to locate referenced filename"),
+    }
 }
 
 fn threads(call: &mut Call<'_>) -> Answer {

@@ -7,6 +7,7 @@ use config::model::{MappedHost, MappedPort, ServerAddress, Weight};
 use engine::command::{Admin, Command, Forced};
 
 use super::answer::{Answer, Call};
+use super::server_checks;
 use super::table::{Row, changes, shows};
 
 pub(super) const ROWS: &[Row] = &[
@@ -57,6 +58,12 @@ pub(super) const ROWS: &[Row] = &[
                 None => Answer::error("Can't find backend."),
             }
         },
+    ),
+    shows(
+        "show servers conn",
+        "[<backend>]",
+        "dump server connections status (all or for a single backend)",
+        show_connections,
     ),
     shows(
         "get weight",
@@ -134,6 +141,58 @@ fn checks(call: &Call<'_>, enabled: bool) -> Answer {
             server,
             enabled,
         }),
+    }
+}
+
+/// Idle connections are told for the process, not for each thread, and none is kept for one session alone.
+fn show_connections(call: &mut Call<'_>) -> Answer {
+    let snapshot = call.handle.snapshot();
+    let wanted = Some(call.arg(0)).filter(|name| !name.is_empty());
+    let is_wanted = |name: &str, id: u32| {
+        let by_id =
+            |wanted: &str| wanted.strip_prefix('#').map(str::to_owned) == Some(id.to_string());
+        wanted.is_none_or(|wanted| wanted == name || by_id(wanted))
+    };
+    let mut text = String::from(
+        "# bkname/svname bkid/svid addr port - purge_delay served used_cur used_max need_est \
+         idle_sess unsafe_nb safe_nb idle_lim idle_cur idle_per_thr[0]\n",
+    );
+    let mut found = wanted.is_none();
+    for backend in snapshot
+        .backends
+        .iter()
+        .filter(|it| is_wanted(&it.name, it.id))
+    {
+        found = true;
+        for it in &backend.servers {
+            let purge = call.handle.purge_delay(&backend.name, &it.name);
+            // One that has gone meanwhile is not told of.
+            let Ok(purge) = purge else { continue };
+            let (ip, port) = place(&it.address);
+            let port = match port {
+                MappedPort::Fixed(port) => port,
+                MappedPort::Client(_) => 0,
+            };
+            let (now, max, idle) = (
+                it.traffic.sessions,
+                it.traffic.sessions_max,
+                it.idle_connections,
+            );
+            let limit = it.idle_limit.map_or("-1".to_owned(), |it| it.to_string());
+            text += &format!(
+                "{}/{} {}/{} {} {port} - {} {now} {now} {max} {max} 0 0 {idle} {limit} {idle}\n",
+                backend.name,
+                it.name,
+                backend.id,
+                it.id,
+                ip.map_or("-".to_owned(), |ip| ip.to_string()),
+                purge.as_millis(),
+            );
+        }
+    }
+    match found {
+        true => Answer::Text(text),
+        false => Answer::error("Can't find backend."),
     }
 }
 
@@ -223,7 +282,14 @@ fn set_server(call: &mut Call<'_>) -> Answer {
                 health,
             })
         }
-        _ => Answer::error(SET_SERVER),
+        "fqdn" if value.is_empty() => Answer::error("set server <b>/<s> fqdn requires a FQDN."),
+        "fqdn" => {
+            Answer::error("set server <b>/<s> fqdn failed because no resolution is configured.")
+        }
+        "ssl" => Answer::error(
+            "'set server <srv> ssl' cannot be set.  default-server should define ssl settings",
+        ),
+        _ => server_checks::set(call, backend, server).unwrap_or_else(|| Answer::error(SET_SERVER)),
     }
 }
 

@@ -6,7 +6,8 @@ use config::model::CliLevel;
 use super::answer::{Answer, Call};
 use super::session::Session;
 use super::{
-    crt_lists, frontends, lists, process, servers, session_commands, stat, tables, tls, variables,
+    crt_lists, frontends, limits, lists, live_sessions, process, server_checks, servers,
+    session_commands, stat, tables, tls, variables,
 };
 
 /// What a command needs beyond a level.
@@ -124,6 +125,9 @@ const FAMILIES: &[&[Row]] = &[
     stat::ROWS,
     servers::ROWS,
     frontends::ROWS,
+    limits::ROWS,
+    live_sessions::ROWS,
+    server_checks::ROWS,
     session_commands::ROWS,
     tables::ROWS,
     lists::ROWS,

@@ -39,7 +39,8 @@ pub(crate) async fn run(
     .await;
     while !server.removed.load(Relaxed) && !shared.stopping.load(Relaxed) {
         let started = Instant::now();
-        if server.is_resolved() {
+        let asked = server.check_overrides().agent_off != Some(true);
+        if asked && server.is_resolved() {
             let (said, result, open) = Box::pin(ask(shared, backend, server, agent)).await;
             take(shared, backend, server, &said, result);
             // An agent that sees its connection closed may count on it that it was heard.
@@ -116,10 +117,16 @@ async fn talk(
     limit: Duration,
 ) -> Result<(Vec<u8>, Stream), Finding> {
     let nowhere = || Finding::new(CheckCode::SocketError, "no address yet");
-    let ip = match &agent.addr {
+    let changed = server.check_overrides();
+    let port = changed.agent_port.unwrap_or(agent.port);
+    let addr = match changed.agent_addr {
+        Some(ip) => Some(AgentAddress::Ip(ip)),
+        None => agent.addr.clone(),
+    };
+    let ip = match &addr {
         Some(AgentAddress::Ip(ip)) => *ip,
         Some(AgentAddress::Name(name)) => {
-            let found = shared.resolver.look_up(name, agent.port).await;
+            let found = shared.resolver.look_up(name, port).await;
             let found = found.map_err(|why| Finding::new(CheckCode::SocketError, why))?;
             found.first().ok_or_else(nowhere)?.ip()
         }
@@ -130,7 +137,7 @@ async fn talk(
     };
     let limit = limit.min(backend.conf().proxy.timeouts.connect.unwrap_or(limit));
     let dial = Dial {
-        target: &Target::Inet(SocketAddr::new(ip, agent.port)),
+        target: &Target::Inet(SocketAddr::new(ip, port)),
         // Neither ports that are counted out nor headers are for agents.
         outgoing: &Outgoing::default(),
         next_port: &server.next_port,
@@ -144,7 +151,7 @@ async fn talk(
         .map_err(|error| connect_failure(&error))?;
     let broken = |error: std::io::Error| Finding::new(CheckCode::SocketError, explain(&error));
     let shared_stream = RefCell::new(&mut stream);
-    if let Some(text) = &agent.send {
+    if let Some(text) = changed.agent_send.as_ref().or(agent.send.as_ref()) {
         io::write_all(&shared_stream, text.as_bytes())
             .await
             .map_err(broken)?;

@@ -622,8 +622,12 @@ fn target(
     addr: Option<(IpAddr, Option<u16>)>,
     port: Option<u16>,
 ) -> Option<Target> {
+    let changed = server.check_overrides();
+    let moved = changed.check_addr.map(CheckAddress::Ip);
+    let check_addr = moved.as_ref().or(check.addr.as_ref());
+    let check_port = changed.check_port.or(check.port);
     if addr.is_none() && port.is_none() {
-        match &check.addr {
+        match check_addr {
             Some(CheckAddress::Unix(path)) => return Some(Target::Unix(path.clone())),
             Some(CheckAddress::Abstract(name)) => {
                 return Some(Target::Abstract(abstract_name(name)));
@@ -631,12 +635,12 @@ fn target(
             Some(CheckAddress::Ip(_)) | None => {}
         }
     }
-    let elsewhere = match (addr, &check.addr) {
+    let elsewhere = match (addr, check_addr) {
         (Some((ip, _)), _) => Some(ip),
         (None, Some(CheckAddress::Ip(ip))) => Some(*ip),
         _ => None,
     };
-    let port = port.or(addr.and_then(|(_, port)| port)).or(check.port);
+    let port = port.or(addr.and_then(|(_, port)| port)).or(check_port);
     if let (Some(ip), Some(port)) = (elsewhere, port) {
         return Some(Target::Inet(SocketAddr::new(ip, port)));
     }

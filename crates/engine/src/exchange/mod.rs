@@ -136,7 +136,7 @@ pub(crate) async fn exchange(
         started,
         ..Seen::default()
     };
-    let underway = worker.exchanges.enter(session.target());
+    let underway = worker.exchanges.enter(session.glimpse());
     let outcome = {
         let client_stream = RefCell::new(&mut client.stream);
         let server_stream = RefCell::new(&mut server.stream);

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -101,9 +102,18 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
     let dst = accepting.only_address(&frontend.conf().binds[bind]);
     let complaints = Complaints::default();
     let secure = frontend.conf().binds[bind].tls.is_some();
+    let mut shut = pin!(frontend.wait_shut());
     loop {
         pace::wait(&frontend, &worker, secure).await;
-        match accepting.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = accepting.accept() => accepted,
+            () = &mut shut => return,
+        };
+        if frontend.is_shut() {
+            return;
+        }
+        match accepted {
             Ok((carrier, peer)) => {
                 // One connection a worker waits here, all others in the kernel.
                 frontend.wait_resumed().await;
@@ -247,7 +257,7 @@ impl Complaints {
                  more failures unsaid). Clients wait; raise ulimit-n or lower maxconn.",
                 frontend.name(),
                 shared.connections.now(),
-                shared.maxconn,
+                shared.maxconn.load(Relaxed),
             )
         });
     }

@@ -6,6 +6,7 @@
 //! second for evenly spread, so a burst at its end may be followed by another one after half a second,
 //! but twice the limit never comes in less than that.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use crate::site::FrontendState;
 use crate::worker::Worker;
 
 /// One limit, shared by all workers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
-    limit: u64,
+    /// 0: none.
+    limit: AtomicU64,
     window: Mutex<Window>,
 }
 
@@ -32,11 +34,11 @@ struct Window {
 #[derive(Debug, Default)]
 pub(crate) struct Paces {
     /// `maxconnrate`.
-    pub(crate) connections: Option<Pace>,
+    pub(crate) connections: Pace,
     /// `maxsessrate`.
-    pub(crate) sessions: Option<Pace>,
+    pub(crate) sessions: Pace,
     /// `maxsslrate`.
-    pub(crate) tls: Option<Pace>,
+    pub(crate) tls: Pace,
 }
 
 const SECOND_MS: u64 = 1_000;
@@ -54,6 +56,9 @@ impl Window {
 
     /// How long until there is room for one more; zero: now.
     fn wait_ms(&self, limit: u64, now_ms: u64) -> u64 {
+        if limit == 0 {
+            return 0;
+        }
         let into = now_ms.saturating_sub(self.began).min(SECOND_MS - 1);
         if self.now >= limit {
             return SECOND_MS - into;
@@ -73,10 +78,25 @@ impl Window {
 impl Pace {
     /// A limit, where one is given.
     pub(crate) fn new(limit: Option<u32>) -> Option<Self> {
-        Some(Self {
-            limit: limit?.into(),
+        limit.map(|_| Self::changeable(limit))
+    }
+
+    /// The same where one may be given later.
+    pub(crate) fn changeable(limit: Option<u32>) -> Self {
+        Self {
+            limit: limit.map_or(0, u64::from).into(),
             window: Mutex::default(),
-        })
+        }
+    }
+
+    /// How many a second; 0: no limit.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    /// Sets another limit; 0: none.
+    pub(crate) fn set(&self, limit: u32) {
+        self.limit.store(limit.into(), Relaxed);
     }
 
     fn with<T>(&self, now_ms: u64, use_it: impl FnOnce(&mut Window) -> T) -> T {
@@ -87,14 +107,16 @@ impl Pace {
 
     /// How long to wait before one more may come; `None`: not at all.
     fn wait(&self, now_ms: u64) -> Option<Duration> {
-        let wait = self.with(now_ms, |window| window.wait_ms(self.limit, now_ms));
+        let limit = self.limit();
+        let wait = self.with(now_ms, |window| window.wait_ms(limit, now_ms));
         (wait > 0).then(|| Duration::from_millis(wait))
     }
 
     /// One has come, if there is room for it; else how long to wait.
     fn take(&self, now_ms: u64) -> Option<Duration> {
+        let limit = self.limit();
         let wait = self.with(now_ms, |window| {
-            let wait = window.wait_ms(self.limit, now_ms);
+            let wait = window.wait_ms(limit, now_ms);
             window.now += u64::from(wait == 0);
             wait
         });
@@ -113,14 +135,14 @@ fn limits<'a>(
     secure: bool,
 ) -> impl Iterator<Item = &'a Pace> {
     let paces = &worker.shared.paces;
-    let tls = paces.tls.as_ref().filter(|_| secure);
     let all = [
         frontend.pace.as_ref(),
-        paces.connections.as_ref(),
-        paces.sessions.as_ref(),
-        tls,
+        Some(&paces.connections),
+        Some(&paces.sessions),
+        Some(&paces.tls).filter(|_| secure),
     ];
-    all.into_iter().flatten()
+    // A limit of 0 is none: an operator may set another one (`set rate-limit`).
+    all.into_iter().flatten().filter(|pace| pace.limit() > 0)
 }
 
 /// Waits until no limit speaks against accepting.
@@ -147,7 +169,7 @@ pub(super) async fn take(frontend: &FrontendState, worker: &Worker, secure: bool
 /// A rule refused the connection: it becomes no session.
 pub(crate) fn give_back_session(frontend: &FrontendState, worker: &Worker) {
     let now = worker.clock().millis();
-    let sessions = worker.shared.paces.sessions.as_ref();
+    let sessions = Some(&worker.shared.paces.sessions).filter(|pace| pace.limit() > 0);
     for pace in [frontend.pace.as_ref(), sessions].into_iter().flatten() {
         pace.give_back(now);
     }

@@ -350,6 +350,41 @@ impl Resting {
         }
     }
 
+    /// The frontend it came in by.
+    pub(crate) fn frontend(&self) -> &FrontendState {
+        &self.frontend
+    }
+
+    /// Its backend.
+    pub(crate) fn backend(&self) -> Option<&BackendState> {
+        self.backend.as_deref()
+    }
+
+    /// Its server.
+    pub(crate) fn server(&self) -> Option<&ServerState> {
+        self.server.as_deref()
+    }
+
+    /// The client.
+    pub(crate) fn source(&self) -> Option<SocketAddr> {
+        self.src.wake()
+    }
+
+    /// When it began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The first line of its request; empty: there was none.
+    pub(crate) fn request_line(&self) -> &[u8] {
+        &self.request_line
+    }
+
+    /// Bytes from the client, and to it.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
+    }
+
     /// Whether it is on this server of this backend (by position).
     pub(crate) fn is_on(&self, (backend, server): (BackendKey, ServerKey)) -> bool {
         let on_server = self.server.as_ref().is_some_and(|it| it.key == server);
