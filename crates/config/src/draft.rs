@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expr::acl::AclTable;
-use crate::expr::{Condition, Format};
+use crate::expr::{Condition, Format, Sample};
 use crate::keywords::SectionKind;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::cookie::PersistenceDraft;
@@ -149,6 +149,8 @@ pub(crate) struct ServerDraft {
     pub(crate) check_send_proxy: bool,
     /// `track`.
     pub(crate) track: Option<Named>,
+    /// `sni-auto`: what stands in for a `sni` that is not given.
+    pub(crate) sni_auto: Option<Sample>,
     /// `resolvers`.
     pub(crate) resolvers: Option<Named>,
     /// `healthcheck`.

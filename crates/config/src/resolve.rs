@@ -460,7 +460,10 @@ fn has_check_port(server: &Server) -> bool {
                 server.address,
                 ServerAddress::Mapped(_, MappedPort::Client(_))
             );
-            !relative || check.port.is_some()
+            // One that is wherever clients went is checked in vain, which HAProxy lets pass: those who write
+            // that mean the state it then has.
+            let anywhere = ServerAddress::Mapped(MappedHost::Client, MappedPort::Client(0));
+            !relative || check.port.is_some() || server.address == anywhere
         }
     }
 }
@@ -540,6 +543,9 @@ fn server_tls(draft: &ServerDraft, bases: &Bases) -> ServerTls {
     inherit(&mut choice.sigalgs, &base.sigalgs);
     inherit(&mut choice.client_sigalgs, &base.client_sigalgs);
     tls_parameters.tickets &= !bases.server_no_tickets;
+    if tls_parameters.sni.is_none() {
+        tls_parameters.sni.clone_from(&draft.sni_auto);
+    }
     tls_parameters
 }
 

@@ -120,12 +120,15 @@ fn what_is_not_implemented_is_said() {
     if is_haproxy() {
         return;
     }
-    let config = GOOD.replace("    server", "    default-server sni-auto\n    server");
+    let config = GOOD.replace(
+        "    server",
+        "    default-server strict-maxconn\n    server",
+    );
     check(
         &["-c", "-f", "a.cfg"],
         &[("a.cfg", &config)],
         1,
-        &["sni-auto", "not implemented yet"],
+        &["strict-maxconn", "not implemented yet"],
     );
 }
 

@@ -16,6 +16,8 @@ use crate::values::{Unit, header_text, name, next_duration, next_number};
 
 type Parse = ParameterParse<ServerDraft>;
 
+/// What `sni-auto` stands for (manual 5.2).
+const SNI_AUTO: &str = "req.hdr(host),field(1,:)";
 const QUICK: &str = "it would only make things faster";
 const POOL: &str = "each worker has idle connections of its own, and takes none from another";
 const SOCKS: &str = "servers are connected to without a SOCKS proxy";
@@ -228,6 +230,16 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls_parameters.sni = Some(sample);
         Ok(())
     }),
+    implemented("sni-auto", |draft, _, scope| {
+        let word = Word::bare(SNI_AUTO);
+        let sample = expr::sample::parse(&word, &scope.expressions(Stage::Request))?;
+        draft.sni_auto = Some(sample);
+        Ok(())
+    }),
+    implemented("no-sni-auto", |draft, _, _| {
+        draft.sni_auto = None;
+        Ok(())
+    }),
     implemented("ssl", |draft, _, _| flag(&mut draft.tls, true)),
     implemented("sigalgs", |draft, args, scope| {
         draft.tls_parameters.choice.sigalgs = Some(tls::groups::sigalgs(args, scope)?);
@@ -295,7 +307,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("no-check-reuse-pool", 0, DEFAULT),
     accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
-    accepted("no-sni-auto", 0, DEFAULT),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
     accepted(
@@ -319,7 +330,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("resolvers", resolvers::of_server),
     not_yet("set-proxy-v2-tlv-fmt", 1),
     accepted("shard", 1, "there are no peers to share tables with"),
-    not_yet("sni-auto", 0),
     refused("socks4", 1, SOCKS, SOCKS_INSTEAD),
     not_yet("strict-maxconn", 0),
     refused("tcp-md5sig", 1, MD5, MD5_INSTEAD),

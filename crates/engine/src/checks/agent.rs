@@ -42,7 +42,9 @@ pub(crate) async fn run(
         let asked = server.check_overrides().agent_off != Some(true);
         if asked && server.is_resolved() {
             let (said, result, open) = Box::pin(ask(shared, backend, server, agent)).await;
-            take(shared, backend, server, &said, result);
+            if !server.removed.load(Relaxed) {
+                take(shared, backend, server, &said, result);
+            }
             // An agent that sees its connection closed may count on it that it was heard.
             drop(open);
         }

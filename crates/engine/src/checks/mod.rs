@@ -44,11 +44,16 @@ pub(crate) async fn run(shared: &Shared, backend: &Arc<BackendState>, server: &S
         let started = Instant::now();
         let wanted = server.health().wants_checks();
         if wanted && server.is_resolved() {
+            // Whoever wanted it at once until now has it.
+            let _ = std::pin::pin!(server.recheck.notified()).enable();
             server.checking.store(true, Relaxed);
             // Boxed: what a check needs is only there while it runs.
             let result = Box::pin(sequence::probe(shared, backend, server, &check)).await;
             server.checking.store(false, Relaxed);
-            manager::settle(shared, backend, server, result);
+            // An operator may have come in between: then it tells of nobody any more.
+            if !server.removed.load(Relaxed) && server.health().wants_checks() {
+                manager::settle(shared, backend, server, result);
+            }
         }
         let interval = server.health().next_interval(&check);
         let pause = spread(interval, shared.site.load().config.global.spread_checks);
