@@ -165,7 +165,7 @@ impl Counters {
     pub(crate) fn sum(&self, what: Count) -> u64 {
         let forgotten = self.forgotten.get();
         let forgotten = forgotten.map_or(0, |it| it[what as usize].load(Relaxed));
-        self.total(what as usize).wrapping_sub(forgotten)
+        self.total(what as usize).saturating_sub(forgotten)
     }
 
     fn total(&self, at: usize) -> u64 {

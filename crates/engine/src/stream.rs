@@ -151,9 +151,11 @@ impl Stream {
         rustix::net::recv(self.socket(), &mut [0u8; 1], flags).err() == Some(Errno::AGAIN)
     }
 
-    /// Whether the reactor has been told of bytes, or of an end, and nobody has found none since.
+    /// Whether the reactor has been told of bytes, or of an end, and nobody has found none since; also
+    /// where nobody has ever waited, and the reactor is told nothing.
     fn may_be_readable(&self) -> bool {
-        self.carrier().watched.known.get().may_be_readable()
+        let carrier = self.carrier();
+        carrier.standing.place.get().is_none() || carrier.watched.known.get().may_be_readable()
     }
 
     /// What was agreed on with a server, where it speaks TLS.

@@ -244,7 +244,11 @@ impl Index {
                 made.insert(pattern, kept);
             }
         }
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = made;
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *table, made);
+        // Whoever looks something up does not wait until a million entries are freed.
+        drop(table);
+        drop(before);
     }
 
     /// Looks a value up: of those that match the finest, of these the first.

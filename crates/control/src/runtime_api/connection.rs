@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 };
                 let answer = (row.run)(&mut call);
                 if row.changes && !answer.is_refusal() {
-                    self.tell(words);
+                    self.tell(&row.told(args));
                 }
                 answer
             }
@@ -168,15 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.answer(answer).await
     }
 
-    /// Who changed what, for the log. Values may be secrets (keys, passwords in maps): they are left
-    /// out, as is a payload.
-    fn tell(&self, words: &[String]) {
-        /// Words that say what was done to what: `set server b/s`, `add map #0`.
-        const WORDS_TOLD: usize = 4;
-        let told = words[..words.len().min(WORDS_TOLD)].join(" ");
-        let more = if words.len() > WORDS_TOLD { " …" } else { "" };
+    /// Who changed what, for the log.
+    fn tell(&self, told: &str) {
         let Session { socket, peer, .. } = &self.session;
-        let line = format!("Runtime API: '{told}{more}' by {peer} on {socket}.");
+        let line = format!("Runtime API: '{told}' by {peer} on {socket}.");
         self.api.handle.log(Level::Notice, &line);
     }
 
@@ -213,6 +208,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 mut until,
                 late,
             } => {
+                let api = Rc::clone(&self.api);
+                let Ok(_place) = api.waits.try_acquire() else {
+                    let text = "Too many commands are waiting already.";
+                    return Box::pin(self.answer(Answer::error(text))).await;
+                };
                 let handle = self.api.handle.clone();
                 let seen = async {
                     loop {

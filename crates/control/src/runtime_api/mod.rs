@@ -63,6 +63,8 @@ struct Api {
     startup: String,
     /// Places for connections (`stats maxconn`).
     room: Arc<Semaphore>,
+    /// Places for commands that wait: fewer, so that who waits keeps nobody from changing anything.
+    waits: Semaphore,
 }
 
 impl Api {
@@ -107,13 +109,18 @@ impl RuntimeApi {
         let places = usize::try_from(settings.maxconn).unwrap_or(usize::MAX);
         let shared = (handle, self.config.clone(), self.startup, places);
         let surroundings = self.surroundings;
+        // Made elsewhere it could not be: it stays on its thread. Whoever starts us is told all the same.
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         thread.spawn(move || {
-            let Ok(runtime) = Builder::new_current_thread()
+            let runtime = Builder::new_current_thread()
                 .enable_all()
-                .build_local(LocalOptions::default())
-            else {
-                return;
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error))),
             };
+            // It is waited for.
+            let _ = tell.send(Ok(()));
             let (handle, config, startup, places) = shared;
             let api = Rc::new(Api {
                 handle,
@@ -123,9 +130,10 @@ impl RuntimeApi {
                 listed: sockets.iter().map(Socket::listed).collect(),
                 startup,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+                waits: Semaphore::new((places / 2).clamp(1, Semaphore::MAX_PERMITS)),
             });
             runtime.block_on(sockets::accept_all(sockets, api));
         })?;
-        Ok(())
+        told.recv().unwrap_or(Ok(()))
     }
 }

@@ -79,19 +79,22 @@ pub(super) const ROWS: &[Row] = &[
             let weight = call.arg(1).to_owned();
             set_weight(call, &weight)
         },
-    ),
+    )
+    .telling(2),
     changes(
         "set server",
         "<bk>/<srv> [opts]",
         "change a server's state, weight, address or ssl",
         set_server,
-    ),
+    )
+    .telling(3),
     changes(
         "set maxconn server",
         "<bk>/<srv> <value>",
         "change a server's maxconn setting",
         set_maxconn,
-    ),
+    )
+    .telling(2),
     changes(
         "shutdown sessions server",
         "<bk>/<srv>",

@@ -34,6 +34,9 @@ pub(super) struct Row {
     pub(super) needs: Needs,
     /// Whether it changes anything but the connection itself: then the log tells who asked.
     pub(super) changes: bool,
+    /// How many words behind its own the log tells then: names and states, never a value, which may be a
+    /// secret.
+    pub(super) told: usize,
     /// What it does.
     pub(super) run: fn(&mut Call<'_>) -> Answer,
 }
@@ -52,6 +55,7 @@ pub(super) const fn shows(
         level: CliLevel::User,
         needs: Needs::Nothing,
         changes: false,
+        told: 0,
         run,
     }
 }
@@ -66,6 +70,8 @@ pub(super) const fn changes(
     Row {
         level: CliLevel::Admin,
         changes: true,
+        // What it is about: a server, a file, a variable.
+        told: 1,
         ..shows(words, arguments, help, run)
     }
 }
@@ -75,6 +81,25 @@ impl Row {
     pub(super) const fn operator(mut self) -> Self {
         self.level = CliLevel::Operator;
         self
+    }
+
+    /// The same with so many words told in the log.
+    pub(super) const fn telling(mut self, words: usize) -> Self {
+        self.told = words;
+        self
+    }
+
+    /// What the log tells of a call.
+    pub(super) fn told(&self, args: &[String]) -> String {
+        let mut told = self.words.to_owned();
+        for word in args.iter().take(self.told) {
+            told.push(' ');
+            told.extend(word.chars().map(|c| if c.is_control() { '?' } else { c }));
+        }
+        if args.len() > self.told {
+            told.push_str(" …");
+        }
+        told
     }
 
     /// The same in expert mode alone.
@@ -221,6 +246,26 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_log_tells_names_and_states_and_no_value() {
+        let told = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let found = rows().filter_map(|row| Some((row, row.args(&words)?)));
+            let (row, args) = found
+                .max_by_key(|(row, _)| row.words.len())
+                .expect("a command");
+            row.told(args)
+        };
+        assert_eq!(told("add acl tokens.lst s3cr3t"), "add acl tokens.lst …");
+        assert_eq!(told("set map #1 key value"), "set map #1 …");
+        assert_eq!(told("set var proc.key str(s3cr3t)"), "set var proc.key …");
+        assert_eq!(
+            told("set server be/s1 state drain"),
+            "set server be/s1 state drain"
+        );
+        assert_eq!(told("del acl a\x1b[2J"), "del acl a?[2J");
+    }
 
     #[test]
     fn each_command_is_there_once_and_says_what_it_does() {

@@ -445,7 +445,7 @@ impl Running<'_> {
             wanted.map(std::borrow::Cow::into_owned)
         });
         let at_least = match (&wanted, expect.min_recv) {
-            (Some(text), Some(least)) => least.min(text.len()).max(text.len()),
+            (Some(text), Some(least)) => least.max(text.len()),
             (Some(text), None) => text.len(),
             (None, least) => least.unwrap_or(0),
         };

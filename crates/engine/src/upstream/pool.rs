@@ -135,7 +135,8 @@ impl Idle {
     /// The connection and how many requests it has carried, if it is usable: the kernel is asked, for
     /// one system call, also on behalf of the client that it served. An answer that nobody waited for
     /// may have come in the very moment, and must be read by nobody. Of one that was in use just now it is
-    /// enough that no event has told of anything: they are looked at before each round of work.
+    /// enough that no event has told of anything so far: what a node adds to an answer comes with it, and
+    /// is found when it is put back.
     pub(super) fn into_usable(mut self, now: Instant) -> Option<(Stream, u32)> {
         let usable = !self.counted.0.removed.load(Relaxed)
             && match now.saturating_duration_since(self.since) < RESTED {
