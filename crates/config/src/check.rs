@@ -646,8 +646,8 @@ fn declare_acls(section: &Section, draft: &mut Draft, scope: &Scope<'_>) {
     }
     let acls = section.lines.iter().filter(|line| line.words[0].is("acl"));
     for line in acls {
-        // What looks at other ACLs is rare; a copy for each line would be dear.
-        if line.words.iter().any(|word| word.text.contains("acl")) {
+        // What looks at other ACLs behind its name is rare; a copy for each line would be dear.
+        if line.words.iter().skip(2).any(|it| it.text.contains("acl")) {
             scope.acls.replace(draft.acls.clone());
         }
         let context = scope.expressions(Stage::Declaration);

@@ -182,12 +182,16 @@ impl Parser<'_> {
             .bytes()
             .next_back()
             .is_none_or(|byte| byte == b'\n');
+        // Nearly all lines are indented: only of others it is asked which of hundreds of keywords they begin with.
+        if !unindented {
+            return None;
+        }
         let known_here = self.state == State::Inside
             && self
                 .sections
                 .last()
                 .is_some_and(|section| keywords::is_first_word(section.kind, &word.text));
-        if !unindented || known_here {
+        if known_here {
             return None;
         }
         let meant = nearest(&word.text, sections::names())?;

@@ -345,7 +345,11 @@ where
 {
     // Nearly all names begin otherwise, and there are hundreds for each line.
     let first = words.first()?.text.split('(').next().unwrap_or_default();
+    let initial = first.as_bytes().first();
     let begins = |keyword: &&Keyword<P, S>| {
+        if keyword.name.as_bytes().first() != initial {
+            return false;
+        }
         let rest = keyword.name.strip_prefix(first);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     };
