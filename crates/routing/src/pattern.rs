@@ -43,8 +43,7 @@ fn any_text(method: TextMethod, ignore_case: bool, texts: &[Arc<str>], text: &[u
     } else {
         text
     };
-    let mut patterns = texts.iter().map(|pattern| pattern.as_bytes());
-    patterns.any(|pattern| method.holds(text, pattern))
+    method.holds_for_any(text, texts.iter().map(|pattern| pattern.as_bytes()))
 }
 
 /// Looks a value up in the entries of a file.
