@@ -5,9 +5,13 @@ use wire::head::Fields;
 
 /// The lines of a header, whole; of all headers where the name is empty.
 pub(crate) fn lines<'a>(head: Option<&'a Fields>, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let all = head.into_iter().flat_map(Fields::iter);
-    all.filter(move |(known, _)| name.is_empty() || *known == name)
-        .map(|(_, value)| value)
+    let (all, named) = match name.is_empty() {
+        true => (head, None),
+        false => (None, head),
+    };
+    let all = all.into_iter().flat_map(Fields::lines);
+    let named = named.into_iter().flat_map(|head| head.get_all(name));
+    named.chain(all.map(|(_, value)| value))
 }
 
 /// The comma-separated values of a header, trimmed. Commas in double quotes separate nothing; a

@@ -20,6 +20,9 @@ pub(crate) fn normalized(
         return Ok(None);
     }
     let (path, query) = whole.split_at(head.path().len());
+    if is_normal(normalizer, path, whole) {
+        return Ok(None);
+    }
     let with_query = |mut path: Vec<u8>| {
         path.extend_from_slice(query);
         path
@@ -37,10 +40,23 @@ pub(crate) fn normalized(
         Normalizer::Uppercase(strict) => uppercase(whole, strict)?,
         Normalizer::SortQuery => match query.split_first() {
             Some((mark, pairs)) => [path, &[*mark], &sorted(pairs)].concat(),
-            None => return Ok(None),
+            None => path.to_vec(),
         },
     };
     Ok((made != whole).then_some(made))
+}
+
+/// Whether there is nothing to bring into form, by what cannot be missing then: nearly all targets are as they
+/// should be, and are not written anew to find that out.
+fn is_normal(normalizer: Normalizer, path: &[u8], whole: &[u8]) -> bool {
+    use memchr::{memchr, memmem};
+    match normalizer {
+        Normalizer::FragmentEncode | Normalizer::FragmentStrip => memchr(b'#', whole).is_none(),
+        Normalizer::MergeSlashes => memmem::find(path, b"//").is_none(),
+        Normalizer::StripDot | Normalizer::StripDotDot(_) => memmem::find(path, b"/.").is_none(),
+        Normalizer::DecodeUnreserved(_) | Normalizer::Uppercase(_) => memchr(b'%', whole).is_none(),
+        Normalizer::SortQuery => whole.len() == path.len(),
+    }
 }
 
 fn encode_fragment(text: &[u8]) -> Vec<u8> {

@@ -182,6 +182,8 @@ fn weigh<'a>(
                 return Act::Nothing;
             };
             match edits::target(edit, head, seen, variables) {
+                // Then rules depend on the same texts as before.
+                Ok(TargetChange::None) => Act::Nothing,
                 Ok(change) => Act::Target(change),
                 Err(Broken) => Act::Stop(Stopped::Invalid(error(400, seen, variables, proxies))),
             }

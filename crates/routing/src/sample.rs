@@ -401,6 +401,8 @@ pub(crate) fn value_of(constant: &Constant) -> Option<Value<'_>> {
 /// Fetches that only ever have one value.
 fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     match fetch {
+        // What nearly all rules look at, before all that is looked through below.
+        Fetch::Path => path(facts.request?).map(Value::text),
         Fetch::Constant(constant) => value_of(constant),
         Fetch::Src => address_of(facts.connection.source()),
         Fetch::SrcPort => port_of(facts.connection.source()),
@@ -509,7 +511,7 @@ fn tls<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
 }
 
 fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
-    if *fetch == Fetch::ReqProtoHttp {
+    if matches!(fetch, Fetch::ReqProtoHttp) {
         return Some(Value::Bool(facts.request.is_some()));
     }
     let Some(request) = facts.request else {
@@ -519,7 +521,6 @@ fn request<'a>(fetch: &Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::Method => Some(Value::Method(request.method.as_bytes().into())),
         Fetch::ReqVer => Some(Value::text(version(request.version))),
         Fetch::Url => Some(Value::text(request.target())),
-        Fetch::Path => path(request).map(Value::text),
         Fetch::PathQ => {
             path(request)?;
             Some(Value::text(request.path_and_query()))

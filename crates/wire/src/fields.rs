@@ -69,15 +69,17 @@ impl Fields {
     /// The first value of the field `name`, in any case of letters.
     #[inline]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        match self.lens.has(name.len()) {
-            true => self.get_all(name).next(),
-            false => None,
-        }
+        self.get_all(name).next()
     }
 
     /// All values of the field `name`, one for each line, in order.
+    #[inline]
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.spans
+        let spans: &[Span] = match self.lens.has(name.len()) {
+            true => &self.spans,
+            false => &[],
+        };
+        spans
             .iter()
             // Lengths differ nearly always, and stand in the list itself.
             .filter(move |span| span.name_len as usize == name.len())
