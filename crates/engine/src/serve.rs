@@ -410,3 +410,33 @@ pub(crate) fn tcp_backend(site: &Site, session: &Session) -> Option<Arc<BackendS
     let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts, session)?;
     Some(site.backends[index].clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::Connection;
+
+    fn future_len<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn forwarding_len<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A connection has its task as long as it lives, also between two requests; what a request is forwarded
+    /// by is allocated with each of them. Both hold the largest thing they might wait for, so that a step which
+    /// few requests take belongs into a box. The bounds are what they are today and a little room.
+    #[test]
+    fn what_a_connection_and_its_requests_take_is_watched() {
+        let check = |what: &str, is: usize, most: usize| {
+            assert!(is <= most, "{what}: {is} bytes, {most} at most");
+        };
+        check("a connection's task", future_len(serve), 1280);
+        check("forwarding", forwarding_len(forward::forward), 1536);
+        check("a connection", size_of::<Connection>(), 320);
+        check("a client", size_of::<Client>(), 144);
+        check("a session", size_of::<Session>(), 352);
+        check("a request", size_of::<Request>(), 160);
+    }
+}
