@@ -5,9 +5,11 @@
 //! a whole connection costs, with the kernel's part, is the business of the package `bench`.
 
 mod balancing;
+mod changes;
 pub mod figures;
 mod frames;
 mod heads;
+mod lists;
 mod loading;
 mod logging;
 mod rules;
@@ -34,6 +36,8 @@ pub fn all() -> impl Iterator<Item = &'static HotPath> {
     let families = [
         heads::PATHS,
         rules::PATHS,
+        changes::PATHS,
+        lists::PATHS,
         balancing::PATHS,
         tables::PATHS,
         frames::PATHS,

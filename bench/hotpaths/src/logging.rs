@@ -7,6 +7,7 @@ use config::expr::{Flags, Format, Variable};
 use config::model::LogFormat;
 use routing::dates;
 use routing::format::{self, Variables};
+use routing::sample::ConnectionFacts;
 
 use crate::scene::{BROWSER, configuration, connection, facts, parsed};
 use crate::{HotPath, Step, path};
@@ -20,13 +21,14 @@ pub(crate) const PATHS: &[HotPath] = &[
 ];
 
 /// What only the engine knows, as a session of two minutes would have it.
-struct Session;
+struct Session {
+    connection: ConnectionFacts,
+}
 
 impl Variables for Session {
     fn write(&self, variable: Variable, flags: Flags, out: &mut Vec<u8>) -> bool {
         use Variable as V;
-        let connection = connection();
-        let (src, dst) = (connection.src, connection.dst);
+        let (src, dst) = (self.connection.src, self.connection.dst);
         let address = match variable {
             V::ci | V::cp => src,
             V::fi | V::fp | V::bi | V::bp | V::si | V::sp => dst,
@@ -63,11 +65,16 @@ fn line(option: &str) -> Step {
         unreachable!("a format is set");
     };
     let format: Arc<Format> = format.clone();
-    let (head, connection) = (parsed(BROWSER), connection());
+    let (head, session) = (
+        parsed(BROWSER),
+        Session {
+            connection: connection(),
+        },
+    );
     let mut out = Vec::with_capacity(1024);
     Box::new(move || {
         out.clear();
-        let facts = facts(&connection, Some(&head));
-        format::render(black_box(&format), &facts, &Session, black_box(&mut out));
+        let facts = facts(&session.connection, Some(&head));
+        format::render(black_box(&format), &facts, &session, black_box(&mut out));
     })
 }

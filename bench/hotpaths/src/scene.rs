@@ -11,22 +11,32 @@ use routing::sample::{ConnectionFacts, Facts, NoMemory};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::RequestHead;
 
-/// A world without files and environment.
-struct Nothing;
+/// A file by its name, and what it holds.
+type File<'a> = (&'a str, String);
 
-impl Surroundings for Nothing {
+/// A world without environment, and with few files.
+struct Files<'a>(&'a [File<'a>]);
+
+impl Surroundings for Files<'_> {
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
 
-    fn read(&self, _: &str) -> Result<String, String> {
-        Err("there are no files here".to_owned())
+    fn read(&self, name: &str) -> Result<String, String> {
+        let file = self.0.iter().find(|(known, _)| *known == name);
+        file.map(|(_, text)| text.clone())
+            .ok_or_else(|| "there is no such file here".to_owned())
     }
 }
 
 /// The configuration that this text is.
 pub(crate) fn configuration(text: &str) -> Config {
-    let outcome = config::load(&[Source::new("haproxy.cfg", text)], &Nothing);
+    configuration_with(text, &[])
+}
+
+/// The same with files that it names.
+pub(crate) fn configuration_with(text: &str, files: &[File<'_>]) -> Config {
+    let outcome = config::load(&[Source::new("haproxy.cfg", text)], &Files(files));
     let alerts = outcome.diagnostics.iter();
     let alerts: Vec<_> = alerts
         .filter(|told| told.severity >= Severity::Alert)

@@ -4,9 +4,11 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use config::expr::TableAsk;
 use routing::rates::{Millis, Period};
+use routing::sample::Value;
 use routing::stick::{
-    DataType, Field, Filter, KeyType, Operator, Sample, Settings, Shard, Stored, Table,
+    Counted, DataType, Field, Filter, KeyType, Operator, Sample, Settings, Shard, Stored, Table,
 };
 
 use crate::{HotPath, Step, path};
@@ -49,6 +51,7 @@ pub(crate) const PATHS: &[HotPath] = &[
             shard.release(reference, scene.now);
         })
     }),
+    path("table-tracked-request", 1000, tracked_request),
     path("table-walk-100000-filtered", 1, || {
         on(KeyType::Ip, |scene, _| {
             let filter = [Filter {
@@ -93,7 +96,8 @@ fn count(scene: &mut Scene, client: Sample<'_>) {
     entry.add(scene.rate, 1, now);
 }
 
-fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
+/// A table of that key for `ENTRIES` clients.
+fn table(key: KeyType, store: &[DataType]) -> Table {
     let stored = |what: DataType| Stored {
         what,
         elements: 1,
@@ -110,16 +114,14 @@ fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
         size: ENTRIES,
         expire: Some(Duration::from_secs(1800)),
         nopurge: false,
-        store: [
-            DataType::ConnCur,
-            DataType::HttpReqCnt,
-            DataType::HttpReqRate,
-            DataType::Gpc0,
-        ]
-        .map(stored)
-        .to_vec(),
+        store: store.iter().copied().map(stored).collect(),
     };
-    let table = Table::new(&settings, 7).expect("they go together");
+    Table::new(&settings, 7).expect("they go together")
+}
+
+fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
+    use DataType::{ConnCur, Gpc0, HttpReqCnt, HttpReqRate};
+    let table = table(key, &[ConnCur, HttpReqCnt, HttpReqRate, Gpc0]);
     let field = |what| table.field(what, 0).expect("it is stored");
     let mut scene = Scene {
         open: field(DataType::ConnCur),
@@ -144,5 +146,36 @@ fn on(key: KeyType, deed: fn(&mut Scene, u32)) -> Step {
         turn = turn.wrapping_add(7919);
         scene.now.0 += 3;
         deed(&mut scene, turn % ENTRIES);
+    })
+}
+
+/// A request whose client is tracked: three rates of what it does, and a rule asks for one of them.
+fn tracked_request() -> Step {
+    use DataType::{ConnRate, HttpErrRate, HttpReqRate};
+    let table = table(KeyType::Ip, &[ConnRate, HttpReqRate, HttpErrRate]);
+    let mut shards = table.shards();
+    let mut now = Millis(1_000_000);
+    let mut request = move |client: u32| {
+        now.0 += 3;
+        let client = Value::Addr(Ipv4Addr::from_bits(0x0a00_0000 + client).into());
+        let rate = table.with_key(&client, |key| {
+            let shard = &mut shards[key.shard()];
+            let reference = shard.track(key, now).expect("there is room");
+            let mut entry = shard.tracked_mut(&reference);
+            for what in [Counted::Connections, Counted::Requests, Counted::Errors] {
+                table.count(&mut entry, what, 1, now);
+            }
+            let entry = shard.find(key, now).expect("it is tracked");
+            let rate = table.tell(&entry, TableAsk::Data(HttpReqRate, 0), now);
+            shard.release(reference, now);
+            rate
+        });
+        black_box(rate).expect("an address");
+    };
+    (0..ENTRIES).for_each(&mut request);
+    let mut turn = 0u32;
+    Box::new(move || {
+        turn = turn.wrapping_add(7919);
+        request(turn % ENTRIES);
     })
 }
