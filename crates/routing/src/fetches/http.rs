@@ -1,5 +1,6 @@
 //! Samples of whole heads (manual 7.3.6).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use config::expr::{HeadFetch, Side};
@@ -26,10 +27,10 @@ pub(crate) fn value(fetch: &HeadFetch, facts: &Facts<'_>) -> Option<Value<'stati
         }
         HeadFetch::Lines(side) => {
             let mut out = Vec::new();
-            for (name, value) in head(*side, facts)?.iter() {
+            for (name, value) in told(head(*side, facts)?) {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b": ");
-                out.extend_from_slice(value);
+                out.extend_from_slice(&value);
                 out.extend_from_slice(b"\r\n");
             }
             out.extend_from_slice(b"\r\n");
@@ -37,9 +38,9 @@ pub(crate) fn value(fetch: &HeadFetch, facts: &Facts<'_>) -> Option<Value<'stati
         }
         HeadFetch::Binary(side) => {
             let mut out = Vec::new();
-            for (name, value) in head(*side, facts)?.iter() {
+            for (name, value) in told(head(*side, facts)?) {
                 counted(name.as_bytes(), &mut out);
-                counted(value, &mut out);
+                counted(&value, &mut out);
             }
             counted(b"", &mut out);
             counted(b"", &mut out);
@@ -64,6 +65,27 @@ fn head<'f>(side: Side, facts: &Facts<'f>) -> Option<&'f Fields> {
         Side::Response => facts.response.map(|head| &head.fields),
         _ => facts.request.map(|head| &head.fields),
     }
+}
+
+/// The fields as HAProxy knows them: without what `Connection` says of the connection itself.
+fn told(fields: &Fields) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+    fields.iter().filter_map(|(name, value)| match name {
+        "connection" => Some((name, without_options(value)?)),
+        _ => Some((name, Cow::Borrowed(value))),
+    })
+}
+
+/// What is left of a `Connection` line; `None`: nothing is.
+fn without_options(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let is_option = |word: &&[u8]| {
+        word.eq_ignore_ascii_case(b"close") || word.eq_ignore_ascii_case(b"keep-alive")
+    };
+    let words = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if !words().any(|word| is_option(&word)) {
+        return Some(Cow::Borrowed(value));
+    }
+    let left: Vec<&[u8]> = words().filter(|word| !is_option(word)).collect();
+    (!left.is_empty()).then(|| Cow::Owned(left.join(&b", "[..])))
 }
 
 /// What is asked for, from the path on.
