@@ -312,20 +312,36 @@ impl Gauge {
     }
 }
 
-/// Events in the last whole second, from a growing total read once a second.
+/// Events a second, from a growing total read once a second.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
     seen: AtomicU64,
+    /// When that was, milliseconds of the engine's clock.
+    at: AtomicU64,
     last: AtomicU64,
     max: AtomicU64,
 }
 
 impl Rate {
     /// To be called once a second with the total.
-    pub(crate) fn tick(&self, total: u64) {
+    pub(crate) fn tick(&self, total: u64, now_ms: u64) {
+        self.at.store(now_ms, Relaxed);
         let rate = total.saturating_sub(self.seen.swap(total, Relaxed));
         self.last.store(rate, Relaxed);
         self.max.fetch_max(rate, Relaxed);
+    }
+
+    /// In the last 1000 milliseconds, as if those of the last whole second had come evenly. A single one does
+    /// not fade before its second is over, where it would else flap.
+    pub(crate) fn sliding(&self, total: u64, now_ms: u64) -> u64 {
+        const SECOND: u64 = 1000;
+        let current = total.saturating_sub(self.seen.load(Relaxed));
+        let last = self.last();
+        if current == 0 && last <= 1 {
+            return last;
+        }
+        let elapsed = now_ms.saturating_sub(self.at.load(Relaxed)).min(SECOND);
+        current + last.saturating_mul(SECOND - elapsed) / SECOND
     }
 
     /// In the last whole second.
@@ -356,6 +372,30 @@ mod tests {
         counters.add(1, Count::BytesIn, 7);
         assert_eq!(counters.sum(Count::Requests), 7);
         assert_eq!(counters.sum(Count::BytesIn), 7);
+    }
+
+    #[test]
+    fn a_rate_slides_over_the_last_second() {
+        let check = |ticks: &[u64], total: u64, later: u64, expected: u64| {
+            let rate = Rate::default();
+            let mut now = 7000;
+            for total in ticks {
+                now += 1000;
+                rate.tick(*total, now);
+            }
+            assert_eq!(
+                rate.sliding(total, now + later),
+                expected,
+                "{ticks:?} {total}"
+            );
+        };
+        check(&[], 5, 0, 5);
+        check(&[10], 10, 0, 10);
+        check(&[10], 10, 250, 7);
+        check(&[10], 14, 500, 9);
+        check(&[10], 14, 2500, 4);
+        check(&[10, 10], 10, 0, 0);
+        check(&[1], 1, 900, 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use routing::health::Admin;
 use routing::process::{Asked, Process};
 use routing::sample::Value;
 
+use crate::counters::Count;
 use crate::server::ServerState;
 use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, Site};
@@ -24,18 +25,19 @@ pub(crate) struct Asker<'a> {
 impl Process for Asker<'_> {
     fn tell(&self, asked: Asked<'_>) -> Option<Value<'static>> {
         let site = self.worker.shared.site.load();
+        let now = self.worker.shared.clock.millis();
         match asked {
             Asked::Backend(figure, name) => {
-                of_backend(figure, self.backend(&site, name)?).map(Value::Int)
+                of_backend(figure, self.backend(&site, name)?, now).map(Value::Int)
             }
-            Asked::Frontend(figure, None) => of_frontend(figure, self.frontend),
+            Asked::Frontend(figure, None) => of_frontend(figure, self.frontend, now),
             Asked::Frontend(figure, Some(name)) => {
                 let mut frontends = site.frontends.iter();
-                of_frontend(figure, frontends.find(|it| **it.name() == *name)?)
+                of_frontend(figure, frontends.find(|it| **it.name() == *name)?, now)
             }
             Asked::Server(figure, backend, name) => {
                 let backend = self.backend(&site, backend)?;
-                Some(of_server(figure, &*backend.server(name).ok()?))
+                Some(of_server(figure, &*backend.server(name).ok()?, now))
             }
             Asked::Process(figure) => Some(self.of_process(figure)),
             // There is none yet.
@@ -57,10 +59,11 @@ impl Process for BackendAsker<'_> {
             Some(name) => site.backends.iter().find(|it| **it.name() == *name),
             None => Some(self.backend),
         };
+        let now = self.shared.clock.millis();
         match asked {
-            Asked::Backend(figure, name) => of_backend(figure, named(name)?).map(Value::Int),
+            Asked::Backend(figure, name) => of_backend(figure, named(name)?, now).map(Value::Int),
             Asked::Server(figure, backend, name) => {
-                Some(of_server(figure, &*named(backend)?.server(name).ok()?))
+                Some(of_server(figure, &*named(backend)?.server(name).ok()?, now))
             }
             // Nobody came in by a frontend.
             Asked::Frontend(..) | Asked::Process(_) | Asked::Session(_) => None,
@@ -96,20 +99,32 @@ fn number(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }
 
-fn of_frontend(figure: FrontendFigure, frontend: &FrontendState) -> Option<Value<'static>> {
+fn of_frontend(
+    figure: FrontendFigure,
+    frontend: &FrontendState,
+    now: u64,
+) -> Option<Value<'static>> {
     Some(Value::Int(number(match figure {
         FrontendFigure::Sessions => frontend.sessions.now(),
-        FrontendFigure::RequestRate => frontend.request_rate.last(),
-        FrontendFigure::SessionRate => frontend.session_rate.last(),
+        FrontendFigure::RequestRate => frontend
+            .request_rate
+            .sliding(frontend.counters.sum(Count::Requests), now),
+        FrontendFigure::SessionRate => frontend
+            .session_rate
+            .sliding(frontend.counters.sum(Count::Sessions), now),
         FrontendFigure::Id => frontend.id.into(),
     })))
 }
 
-fn of_backend(figure: BackendFigure, backend: &BackendState) -> Option<i64> {
+fn of_backend(figure: BackendFigure, backend: &BackendState, now: u64) -> Option<i64> {
     Some(match figure {
         BackendFigure::UsableServers => number(backend.usable_count()),
         BackendFigure::Sessions => number(backend.sessions.now()),
-        BackendFigure::SessionRate => number(backend.session_rate.last()),
+        BackendFigure::SessionRate => number(
+            backend
+                .session_rate
+                .sliding(backend.counters.sum(Count::Sessions), now),
+        ),
         BackendFigure::Queued => number(queued(backend)),
         BackendFigure::QueuedByServer => match backend.usable_count() {
             // One will be back soon; others may be better off meanwhile.
@@ -160,7 +175,7 @@ fn is_up(server: &ServerState) -> bool {
     health.is_up() && health.admin() != Admin::Maint
 }
 
-fn of_server(figure: ServerFigure, server: &ServerState) -> Value<'static> {
+fn of_server(figure: ServerFigure, server: &ServerState, now: u64) -> Value<'static> {
     Value::Int(match figure {
         ServerFigure::IsUp => return Value::Bool(is_up(server)),
         ServerFigure::Sessions => number(server.sessions.now()),
@@ -169,7 +184,11 @@ fn of_server(figure: ServerFigure, server: &ServerState) -> Value<'static> {
             None => -1,
         },
         ServerFigure::Queued => number(server.queued.now()),
-        ServerFigure::SessionRate => number(server.session_rate.last()),
+        ServerFigure::SessionRate => number(
+            server
+                .session_rate
+                .sliding(server.counters.sum(Count::Sessions), now),
+        ),
         ServerFigure::Weight => number(server.weight_at(server.warmth.ramp())),
         ServerFigure::WeightSet => number(server.weight.load(Relaxed)),
         ServerFigure::WeightConfigured => server.conf.weight.value().into(),

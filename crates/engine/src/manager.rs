@@ -405,28 +405,29 @@ impl Losses {
 /// Once a second: rates from totals.
 fn tick(shared: &Shared) {
     let site = shared.site.load();
+    let now = shared.clock.millis();
     shared
         .connection_rate
-        .tick(shared.counters.sum(Count::Sessions));
+        .tick(shared.counters.sum(Count::Sessions), now);
     for frontend in &site.frontends {
         frontend
             .connection_rate
-            .tick(frontend.counters.sum(Count::Connections));
+            .tick(frontend.counters.sum(Count::Connections), now);
         frontend
             .session_rate
-            .tick(frontend.counters.sum(Count::Sessions));
+            .tick(frontend.counters.sum(Count::Sessions), now);
         frontend
             .request_rate
-            .tick(frontend.counters.sum(Count::Requests));
+            .tick(frontend.counters.sum(Count::Requests), now);
     }
     for backend in &site.backends {
         backend
             .session_rate
-            .tick(backend.counters.sum(Count::Sessions));
+            .tick(backend.counters.sum(Count::Sessions), now);
         for server in backend.servers() {
             server
                 .session_rate
-                .tick(server.counters.sum(Count::Sessions));
+                .tick(server.counters.sum(Count::Sessions), now);
         }
     }
 }
