@@ -1,7 +1,7 @@
 //! Sections to a model: reads each line with its keyword's parse function, hands settings down from
 //! `defaults`, and lets `resolve` tie the names together.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::ast::{Line, Modifier, Section};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::Draft;
 use crate::environment::Environment;
-use crate::expr::{self, AuthUse, Reference, Stage, TableUse};
+use crate::expr::{self, Asked, AuthUse, Reference, Stage, TableUse};
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::checks;
 use crate::keywords::crt_store::{self, CrtStoreDraft};
@@ -65,6 +65,7 @@ pub(crate) fn check(
     let uses = RefCell::new(Vec::new());
     let tables = RefCell::new(Vec::new());
     let lists = RefCell::new(Lists::default());
+    let asked = Cell::default();
     let mut checker = Checker {
         environment,
         report: &shared,
@@ -72,6 +73,7 @@ pub(crate) fn check(
         uses: &uses,
         tables: &tables,
         lists: &lists,
+        asked: &asked,
         acls: RefCell::default(),
         told: &RefCell::default(),
         global: GlobalDraft {
@@ -118,7 +120,10 @@ pub(crate) fn check(
     };
     let zero_warning = drafts.global.zero_warning;
     *report = shared.into_inner();
-    let config = crate::resolve::resolve(drafts, environment, report);
+    let mut config = crate::resolve::resolve(drafts, environment, report);
+    for frontend in &mut config.frontends {
+        frontend.asked = asked.get();
+    }
     if zero_warning {
         refuse_warnings(report);
     }
@@ -147,6 +152,7 @@ struct Checker<'a> {
     uses: &'a RefCell<Vec<AuthUse>>,
     tables: &'a RefCell<Vec<TableUse>>,
     lists: &'a RefCell<Lists>,
+    asked: &'a Cell<Asked>,
     /// ACLs of the section that is read.
     acls: RefCell<expr::acl::AclTable>,
     told: &'a RefCell<BTreeSet<String>>,
@@ -226,6 +232,7 @@ impl Checker<'_> {
                 acls: &self.acls,
                 tables: self.tables,
                 lists: self.lists,
+                asked: self.asked,
                 told: self.told,
                 bases: &bases,
             };
@@ -413,6 +420,7 @@ impl Checker<'_> {
             acls: &self.acls,
             tables: self.tables,
             lists: self.lists,
+            asked: self.asked,
             told: self.told,
             bases: &self.global.bases,
         }

@@ -4,7 +4,7 @@
 //! Read again whenever the file changes, so it is apart from the configuration and needs nothing of
 //! it but the `bind` line's settings.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -196,6 +196,7 @@ fn own_policy(
         references: &RefCell::default(),
         bases: &bases,
         userlists: &RefCell::default(),
+        asked: &Cell::default(),
         acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),

@@ -1,6 +1,6 @@
 //! A server that is added while the program runs (management.txt 9.3, "add server").
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::Surroundings;
 use crate::args::Args;
@@ -89,6 +89,7 @@ fn read<T>(
         references: &RefCell::default(),
         tables: &RefCell::default(),
         userlists: &RefCell::default(),
+        asked: &Cell::default(),
         lists: &RefCell::default(),
         acls: &RefCell::default(),
         told: &RefCell::default(),

@@ -1,6 +1,6 @@
 //! The log lines that have a name, read once, and which of them a section has (manual 8.2).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Severity};
@@ -34,6 +34,7 @@ impl Formats {
             acls: &RefCell::default(),
             tables: &RefCell::default(),
             lists: &RefCell::default(),
+            asked: &Cell::default(),
         };
         let mut read = |text: &str| {
             let word = Word {

@@ -63,7 +63,8 @@ pub fn load(sources: &[Source], surroundings: &dyn Surroundings) -> Outcome {
     let environment = Environment::new(surroundings);
     let mut diagnostics = Vec::new();
     let sections = parser::parse(sources, &environment, &mut diagnostics);
-    let config = check::check(&sections, &environment, &mut diagnostics);
+    let mut config = check::check(&sections, &environment, &mut diagnostics);
+    config.global.sources = sources.iter().map(|it| it.name.clone()).collect();
     diagnostics::put_in_order(&mut diagnostics);
     let usable = diagnostics
         .iter()

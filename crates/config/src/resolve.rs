@@ -10,7 +10,7 @@ use crate::check::Drafts;
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, LogEntry, Named, ServerDraft, StateFrom};
 use crate::environment::Environment;
-use crate::expr::Variable;
+use crate::expr::{Asked, Variable};
 use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
@@ -337,6 +337,8 @@ fn frontend(
     };
     capture::check_slots(draft, report);
     Frontend {
+        // Known when all expressions are.
+        asked: Asked::default(),
         proxy: proxy(draft, global, formats, report),
         binds: draft.front.binds.clone(),
         maxconn: draft.front.maxconn,

@@ -1,7 +1,7 @@
 //! What the parsers of expressions accept, refuse and warn of. The verdicts (accepted, warned of,
 //! refused) are HAProxy 2.6's own unless a case says otherwise; the wording is ours.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use config::Surroundings;
 use config::diagnostics::{Diagnostic, Severity};
@@ -68,6 +68,7 @@ fn say(
         acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
+        asked: &Cell::default(),
     };
     let result = parse(&words(line), &context);
     let mut problems = notices.into_inner();
@@ -183,11 +184,11 @@ fn acls_that_are_refused() {
         ),
         (
             "x bs.id gt 10",
-            "! bs.id: fetch 'bs.id' is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! bs.id: fetch 'bs.id' is refused: connections are HTTP/1, which has no streams to number or to reset | tell requests apart by 'unique-id'",
         ),
         (
             "x distcc_param(a) 1",
-            "! distcc_param: fetch 'distcc_param' is not implemented yet | HAProxy knows it, tidegate does not yet",
+            "! distcc_param: fetch 'distcc_param' is refused: distcc is not understood | tell its clients apart by 'src' or 'dst_port'",
         ),
         (
             "x path,map(/etc/m) a",
@@ -501,6 +502,7 @@ fn backends_that_samples_name_are_reported() {
         acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
+        asked: &Cell::default(),
     };
     format::parse(&words("%[nbsrv(api)]")[0], &context).expect("the format is right");
     let references = references.into_inner();

@@ -374,7 +374,10 @@ fn prepare_for_server(request: &mut Request, server: &ServerConnection, backend:
     {
         request.head.fields.set(name, server.conf.name.as_bytes());
     }
-    request.session.note_source(&server.stream);
+    let reused = server.uses > 0;
+    request
+        .session
+        .note_server_connection(&server.stream, reused);
 }
 
 /// Room for an address of either family as text.

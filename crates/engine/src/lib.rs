@@ -75,6 +75,7 @@ mod stick;
 mod sticking;
 mod stream;
 pub mod tables;
+mod tcp_facts;
 mod timing;
 mod tls;
 mod tunnel;

@@ -126,7 +126,7 @@ async fn open(
     if let Some(sticking) = sticking {
         sticking.store(&session);
     }
-    session.note_source(&server.stream);
+    session.note_server_connection(&server.stream, false);
     session.log_early(Early::default());
     let tcp = &backend.conf().proxy.tcp;
     if !tcp.response.is_empty() {

@@ -19,6 +19,7 @@ use crate::serve::Accepted;
 use crate::session::Session;
 use crate::site::FrontendState;
 use crate::stream::{Carrier, Stream};
+use crate::tcp_facts;
 use crate::timing::within;
 use crate::worker::Worker;
 
@@ -53,6 +54,9 @@ pub(crate) async fn secure(
         .unwrap_or(client_limit.min(HANDSHAKE_MAX));
     let accept_proxy = expects_proxy || frontend.conf().binds[bind].accept_proxy;
     let shakes = frontend.tls[bind].is_some() || accept_proxy;
+    if frontend.conf().asked.tcp {
+        tcp_facts::keep(&facts, &carrier);
+    }
     let (shaken, took) = match shakes {
         true => {
             // Boxed: it takes kilobytes, which the connection's task would keep as long as it lives.
@@ -104,7 +108,8 @@ async fn handshake(
     facts: &mut ConnectionFacts,
 ) -> Result<Stream, ConnectionError> {
     if accept_proxy {
-        if let Proxied::Addresses { src, dst } = proxy_header(&carrier).await? {
+        let keeps = frontend.conf().asked.proxy_extensions;
+        if let Proxied::Addresses { src, dst } = proxy_header(&carrier, keeps, facts).await? {
             facts.src = Some(src);
             facts.dst = Some(dst);
         }
@@ -119,8 +124,12 @@ async fn handshake(
 }
 
 /// Reads a PROXY header and not a byte more: it is looked at in the kernel's buffer until it is
-/// whole, and only then taken out. What follows may be a TLS handshake.
-async fn proxy_header(carrier: &Carrier) -> Result<Proxied, ConnectionError> {
+/// whole, and only then taken out. What follows may be a TLS handshake. Extensions are kept if asked for.
+async fn proxy_header(
+    carrier: &Carrier,
+    keeps: bool,
+    facts: &mut ConnectionFacts,
+) -> Result<Proxied, ConnectionError> {
     loop {
         let mut bytes = [0u8; PROXY_HEADER_MAX];
         let looking = poll_fn(|cx| {
@@ -135,6 +144,10 @@ async fn proxy_header(carrier: &Carrier) -> Result<Proxied, ConnectionError> {
         match proxy_protocol::parse(&bytes[..count]) {
             Ok(Parsed::Complete { head, consumed }) => {
                 take(carrier, &mut bytes[..consumed]).ok_or(ConnectionError::ProxyHeaderEmpty)?;
+                let extensions = proxy_protocol::extensions(&bytes[..consumed]);
+                if keeps && !extensions.is_empty() {
+                    facts.kept.get_mut().get_or_insert_default().extensions = extensions.into();
+                }
                 return Ok(head);
             }
             Err(_) => return Err(ConnectionError::ProxyHeaderUnknown),

@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    fn socket(&self) -> BorrowedFd<'_> {
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.carrier().as_fd()
     }
 
@@ -114,6 +114,11 @@ impl Stream {
         let peer = socket.peer_addr().ok()?.as_socket()?;
         let here = socket.local_addr().ok()?.as_socket()?;
         (peer.ip() == here.ip()).then_some(peer)
+    }
+
+    /// Both ends, ours first; none on a Unix socket.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.carrier().ends()
     }
 
     /// Our own address; none on a Unix socket.

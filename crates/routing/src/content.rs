@@ -10,6 +10,7 @@ use config::expr::{
     AclEntry, BlockStart, Condition, ContentFetch, Converter, Fetch, Message, Needs, Sample, Side,
 };
 use config::model::{Action, RuleCapture, TcpAction, TcpRule};
+use config::source::Span;
 use wire::rdp::{self, Cookie};
 use wire::tls_hello::{self, ClientHello, Seen};
 
@@ -52,24 +53,41 @@ pub fn rule<'r>(
     facts: &Facts<'_>,
     variables: &dyn Variables,
 ) -> Ruling<'r> {
+    let (ruling, decided) = find(rules, from, facts, variables);
+    facts.memory.waits(match ruling {
+        Ruling::Wait(position) => rules.get(position).map(|rule| rule.span),
+        _ => None,
+    });
+    if let Some(place) = decided {
+        facts.memory.decided(place);
+    }
+    ruling
+}
+
+fn find<'r>(
+    rules: &'r [TcpRule],
+    from: usize,
+    facts: &Facts<'_>,
+    variables: &dyn Variables,
+) -> (Ruling<'r>, Option<Span>) {
     for (position, rule) in rules.iter().enumerate().skip(from) {
         match test(rule.condition.as_ref(), facts) {
             Answer::Yes => match &rule.action {
                 TcpAction::Capture(capture) if !keep(capture, facts) => {
-                    return Ruling::Wait(position);
+                    return (Ruling::Wait(position), None);
                 }
                 TcpAction::Capture(_) => {}
                 TcpAction::Common(action) if !may_act(action, facts) => {
-                    return Ruling::Wait(position);
+                    return (Ruling::Wait(position), None);
                 }
                 TcpAction::Common(action) => actions::carry_out(action, facts, variables),
-                action => return Ruling::Act(action),
+                action => return (Ruling::Act(action), Some(rule.span)),
             },
-            Answer::Open => return Ruling::Wait(position),
+            Answer::Open => return (Ruling::Wait(position), None),
             Answer::No => {}
         }
     }
-    Ruling::Pass
+    (Ruling::Pass, None)
 }
 
 /// Keeps a sample for the log line. `false`: it has no value yet, and may get one.

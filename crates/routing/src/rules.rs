@@ -95,6 +95,9 @@ pub fn request(
         if unproven() {
             return Outcome::Unproven(position);
         }
+        if matches!(act, Act::Allow | Act::Stop(_)) {
+            facts.memory.decided(rule.span);
+        }
         let made = match act {
             Act::Allow => return Outcome::Continue,
             Act::Stop(stopped) => return Outcome::Stop(stopped),
@@ -225,16 +228,22 @@ pub fn response(
             continue;
         }
         match &rule.action {
-            ResponseAction::Allow => return None,
+            ResponseAction::Allow => {
+                facts.memory.decided(rule.span);
+                return None;
+            }
             // Formats of answers see nothing of the response, as in HAProxy.
             ResponseAction::Deny(told) => {
+                facts.memory.decided(rule.span);
                 return Some(Stopped::Deny(reply(told, facts, variables, proxies)));
             }
             ResponseAction::Return(told) => {
+                facts.memory.decided(rule.span);
                 return Some(Stopped::Return(reply(told, facts, variables, proxies)));
             }
             ResponseAction::Redirect(to) => {
                 if let Some(answer) = redirect(to, None, &seen, variables) {
+                    facts.memory.decided(rule.span);
                     return Some(Stopped::Redirect(answer));
                 }
             }
@@ -258,7 +267,10 @@ pub fn response(
                 }
             }
             ResponseAction::StrictMode(on) => strict = *on,
-            ResponseAction::SilentDrop => return Some(Stopped::Drop),
+            ResponseAction::SilentDrop => {
+                facts.memory.decided(rule.span);
+                return Some(Stopped::Drop);
+            }
             ResponseAction::Capture(capture) => {
                 if let Some(value) = sample::eval(&capture.sample, &seen) {
                     facts

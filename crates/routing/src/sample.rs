@@ -8,23 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::expr::{
-    Constant, EntryOf, Fetch, Named, Recalled, Sample, Side, TableAsk, TableFetch, TimeUnit,
-    Timeout, VarName,
+    ConnectionFetch, Constant, EntryOf, Fetch, Named, Recalled, Sample, Side, TableAsk, TableFetch,
+    TimeUnit, Timeout, VarName,
 };
 use config::model::LogLevel;
+use config::source::Span;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use crate::auth::{self, Logins};
 use crate::condition;
 use crate::content::{self, Content};
 use crate::convert;
-use crate::fetches::{dice, http};
+use crate::fetches::{connection, dice, http};
 use crate::fields::{self, Pairs};
 use crate::process::{self, Process};
 use crate::stick::{NoTables, Tables};
 use crate::value::leading_int;
 use crate::variables::{Held, Store};
 
+pub use crate::fetches::connection::{Kept, TcpFacts};
 pub use crate::tls::{ClientCertificate, ServerTlsFacts, TlsFacts};
 pub use crate::value::Value;
 
@@ -89,6 +91,12 @@ pub trait Memory {
 
     /// A rule's change could not be made; counted.
     fn rewrite_failed(&self) {}
+
+    /// The rule at this place has ended the evaluation of its set.
+    fn decided(&self, _: Span) {}
+
+    /// The rule at this place waits for what is to come; `None`: none does any more.
+    fn waits(&self, _: Option<Span>) {}
 
     /// Another timeout, for this request alone.
     fn set_timeout(&self, _: Timeout, _: Duration) {}
@@ -155,6 +163,8 @@ pub struct ConnectionFacts {
     pub variables: ConnectionVariables,
     /// Addresses that a rule has put in place of its own.
     pub told: RefCell<Option<Box<Told>>>,
+    /// What is kept of it only where an expression asks for it.
+    pub kept: RefCell<Option<Box<Kept>>>,
 }
 
 /// The addresses of a client as a rule tells them (`set-src`, `set-dst`).
@@ -243,9 +253,14 @@ impl ConnectionError {
         self.row().0
     }
 
+    /// HAProxy's name for it; empty for nothing.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
     /// HAProxy's words.
     pub fn words(self) -> &'static str {
-        self.row().1
+        self.row().2
     }
 
     /// Whether nobody ever said anything, or not enough: `option dontlognull` leaves it out.
@@ -259,25 +274,35 @@ impl ConnectionError {
         )
     }
 
-    fn row(self) -> (i64, &'static str) {
+    fn row(self) -> (i64, &'static str, &'static str) {
         match self {
-            Self::None => (0, "Success"),
+            Self::None => (0, "", "Success"),
             Self::ProxyHeaderEmpty => (
                 11,
+                "PRX_EMPTY",
                 "Connection closed while waiting for PROXY protocol header",
             ),
-            Self::ProxyHeaderTimeout => (13, "Timeout while waiting for PROXY protocol header"),
-            Self::ProxyHeaderTruncated => (14, "Truncated PROXY protocol header received"),
+            Self::ProxyHeaderTimeout => (
+                13,
+                "PRX_TIMEOUT",
+                "Timeout while waiting for PROXY protocol header",
+            ),
+            Self::ProxyHeaderTruncated => (
+                14,
+                "PRX_TRUNCATED",
+                "Truncated PROXY protocol header received",
+            ),
             Self::ProxyHeaderUnknown => (
                 15,
+                "PRX_NOT_HDR",
                 "Received something which does not look like a PROXY protocol header",
             ),
-            Self::HandshakeEmpty => (24, "Connection closed during SSL handshake"),
-            Self::HandshakeAbort => (25, "Connection error during SSL handshake"),
-            Self::ClientChain => (30, "SSL client CA chain cannot be verified"),
-            Self::ClientCertificate => (31, "SSL client certificate not trusted"),
-            Self::HandshakeTimeout => (26, "Timeout during SSL handshake"),
-            Self::Handshake => (34, "SSL handshake failure"),
+            Self::HandshakeEmpty => (24, "SSL_EMPTY", "Connection closed during SSL handshake"),
+            Self::HandshakeAbort => (25, "SSL_ABORT", "Connection error during SSL handshake"),
+            Self::ClientChain => (30, "SSL_CA_FAIL", "SSL client CA chain cannot be verified"),
+            Self::ClientCertificate => (31, "SSL_CRT_FAIL", "SSL client certificate not trusted"),
+            Self::HandshakeTimeout => (26, "SSL_TIMEOUT", "Timeout during SSL handshake"),
+            Self::Handshake => (34, "SSL_HANDSHAKE", "SSL handshake failure"),
         }
     }
 }
@@ -334,6 +359,7 @@ fn has_several(fetch: &Fetch) -> bool {
             named.occurrence == 0
         }
         Fetch::Cook(_) | Fetch::CookVal(_) | Fetch::UrlParam(_) | Fetch::UrlParamVal(_) => true,
+        Fetch::Connection(ConnectionFetch::Extension(_)) => true,
         _ => false,
     }
 }
@@ -462,6 +488,7 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),
         Fetch::Table(fetch) => on_table(fetch, facts),
+        Fetch::Connection(fetch) => connection::value(*fetch, facts.connection),
         fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
     }
 }
@@ -505,6 +532,7 @@ fn tls<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         }
         Fetch::Tls(fetch) => crate::tls::value(fetch, tls, facts.server_tls),
         Fetch::FcErr => Some(Value::Int(facts.connection.error.number())),
+        Fetch::FcErrName => Some(text(facts.connection.error.name())),
         Fetch::FcErrStr => Some(text(facts.connection.error.words())),
         _ => None,
     }
@@ -667,6 +695,9 @@ fn each<'a>(fetch: &'a Fetch, facts: &Facts<'a>, visit: &mut dyn FnMut(Value<'a>
         Fetch::HdrIp(named) => {
             let mut values = fields::values(head_of(facts, named.side), &named.name);
             values.any(|text| address(text).is_some_and(&mut *visit));
+        }
+        Fetch::Connection(ConnectionFetch::Extension(kind)) => {
+            connection::each_extension(*kind, facts.connection, visit);
         }
         Fetch::Cook(named) | Fetch::CookVal(named) => {
             let head = head_of(facts, named.side);

@@ -2,7 +2,7 @@
 //! it (`tests/haproxy/*.tsv`). Where we answer otherwise on purpose, the exception says why; one
 //! that no longer holds fails the test.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,7 @@ fn with_context<T>(stage: Stage, test: impl FnOnce(&Context<'_>) -> T) -> T {
         acls: &RefCell::default(),
         tables: &RefCell::default(),
         lists: &RefCell::default(),
+        asked: &Cell::default(),
     })
 }
 

@@ -141,6 +141,41 @@ fn parse_v2(buf: &[u8]) -> Result<Parsed<Proxied>, ProxyError> {
     Ok(Parsed::Complete { head, consumed })
 }
 
+/// What a whole header of version 2 holds behind its addresses: type-length-value vectors, which
+/// [`parse`] has found to be in order. Empty where there are none that count.
+pub fn extensions(header: &[u8]) -> &[u8] {
+    let [.., version_command, family, _, _] = *header.get(..V2_HEADER_LEN).unwrap_or_default()
+    else {
+        return &[];
+    };
+    let known = V2_FAMILIES.into_iter().find(|(known, _)| *known == family);
+    match known {
+        Some((1.., len)) if header.starts_with(V2_SIGNATURE) && version_command == 0x21 => {
+            header.get(V2_HEADER_LEN + len..).unwrap_or_default()
+        }
+        _ => &[],
+    }
+}
+
+/// The values of that type among them, in their order; of what PP2_TYPE_SSL holds, too.
+pub fn values_of(extensions: &[u8], kind: u8) -> impl Iterator<Item = &[u8]> {
+    let inner = walk(extensions)
+        .filter(|(outer, _)| *outer == TLV_SSL)
+        .flat_map(|(_, value)| walk(value.get(SSL_PREFIX_LEN..).unwrap_or_default()));
+    walk(extensions)
+        .chain(inner)
+        .filter(move |(found, _)| *found == kind)
+        .map(|(_, value)| value)
+}
+
+fn walk(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (kind, value, tail) = split_tlv(rest).ok()?;
+        rest = tail;
+        Some((kind, value))
+    })
+}
+
 /// Length of the addresses of each family and transport.
 const V2_FAMILIES: [(u8, usize); 7] = [
     (0x00, 0),

@@ -233,6 +233,30 @@ async fn a_dead_server_closes_the_client_and_is_logged() {
     log.wait_for(&["fe be/n1", " SC "]).await;
 }
 
+/// What stands behind the addresses of a PROXY header, and what the kernel knows of a connection.
+#[tokio::test]
+async fn a_rule_sees_what_was_kept_for_it() {
+    let log = LogSink::start().await;
+    let node = Node::start("n1").await;
+    let tell = "    http-response set-header x-told \"%[fc_pp_authority]|%[fc_pp_tlv(0xEA),bytes(1)]|%[fc_pp_unique_id]|%[fc_rtt(us),bool]|%[bc_rtt(us),bool]|%[bc_dst_port]|%[bc_reused]\"
+    http-response set-header x-joe yes if { fc_pp_tlv(234) -m end joe }";
+    let config = one_backend(tell, &["n1 <n1>"]).replace("<port:http>", "<port:http> accept-proxy");
+    let balancer = setup(&log, &config).set("n1", node.address()).start().await;
+    let extensions = b"\x02\0\x03a.b\xea\0\x04\x01vpc\xea\0\x03joe";
+    let mut header = VERSION_2.to_vec();
+    header[15] += extensions.len() as u8;
+    header.extend(extensions);
+    let mut client = Client::plain(balancer.address("http")).await;
+    client.send(&header[..]).await;
+    for reused in 0..2 {
+        let told = client.get("/").await.unwrap();
+        let port = node.address().port();
+        let expected = format!("a.b|vpc||1|1|{port}|{reused}");
+        assert_eq!(told.head.get("x-told"), Some(&*expected));
+        assert_eq!(told.head.get("x-joe"), Some("yes"));
+    }
+}
+
 fn http_behind_proxy() -> String {
     one_backend("    option forwardfor", &["n1 <n1>"])
         .replace("<port:http>", "<port:http> accept-proxy")

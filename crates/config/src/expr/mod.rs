@@ -22,7 +22,7 @@ mod tables;
 mod tls;
 mod vars;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub use converters::state::StateConverter;
 pub use converters::text::TextConverter;
 pub use converters::vars::WithVariable;
 pub use converters::when::{Occasion, When};
+pub use fetches::connection::{ConnectionFetch, RoundTripUnit, TcpFigure};
 pub use fetches::session::{SessionFigure, Timeout, Timer, Whose as TimeoutOf};
 pub use format::{Flags, Forced, Format, Item, LineEncoding, Part, Variable};
 pub use operand::{IntOperand, TextOperand};
@@ -80,6 +81,21 @@ pub struct Context<'a> {
     pub tables: &'a RefCell<Vec<TableUse>>,
     /// Pattern files that were named so far.
     pub lists: &'a RefCell<Lists>,
+    /// What is kept only where somebody asks for it is noted here.
+    pub asked: &'a Cell<Asked>,
+}
+
+/// What some expression asks for: it is kept, or asked of the kernel, only then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// `last_rule_line` and its like: which rule has decided, which one waits.
+    pub rules: bool,
+    /// `fc_pp_tlv` and its like: what a PROXY header holds beyond addresses.
+    pub proxy_extensions: bool,
+    /// `fc_rtt`, `bc_rtt` and their like: what the kernel knows of a connection.
+    pub tcp: bool,
+    /// `bc_src` and its like: both ends of the connection to the server.
+    pub server_connection: bool,
 }
 
 /// An expression that names a userlist.
@@ -361,6 +377,10 @@ pub enum Fetch {
     FcErr,
     /// `fc_err_str`: the same in words.
     FcErrStr,
+    /// Of a client's connection, where it was kept.
+    Connection(ConnectionFetch),
+    /// `fc_err_name`: the same in a single word, empty for nothing.
+    FcErrName,
     /// `fe_name`.
     FeName,
     /// `be_name`.

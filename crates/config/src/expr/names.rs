@@ -7,35 +7,27 @@ use crate::source::Span;
 
 /// Fetches of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.2 to 7.3.7).
 const FETCHES: &str = "
-    51d.all bc_dst bc_dst_port bc_err bc_err_name bc_err_str bc_glitches bc_nb_streams bc_reused
-    bc_rtt bc_rttvar bc_settings_streams_limit bc_src bc_src_port bs.aborted bs.debug_str bs.id
-    bs.rst_code cpu_calls cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr
-    distcc_body distcc_param dst_conn dump_all_vars fc_err_name fc_fackets fc_glitches fc_lost
-    fc_nb_streams fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_reordering fc_retrans fc_rtt
-    fc_rttvar fc_sacked fc_saved_syn fc_settings_streams_limit fc_unacked fcgi.docroot
-    fcgi.index fs.aborted fs.debug_str fs.id fs.rst_code internal.htx.data internal.htx.free
-    internal.htx.free_data internal.htx.has_eom internal.htx.nbblks internal.htx.size
-    internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval
-    internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx
-    last_entity last_rule_file last_rule_line lat_ns_avg lat_ns_tot prio_class prio_offset
+    51d.all bc_err bc_err_name bc_err_str bs.aborted bs.debug_str bs.id bs.rst_code cpu_calls
+    cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr distcc_body distcc_param
+    dst_conn dump_all_vars fc_saved_syn fcgi.docroot fcgi.index fs.aborted fs.debug_str fs.id
+    fs.rst_code internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom
+    internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
+    internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
+    internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx lat_ns_avg lat_ns_tot
     req.body req.body_len req.body_param req.body_size req.bytes_out res.body res.body_len
-    res.body_size res.bytes_in res.cache_hit res.cache_name res.comp res.comp_algo set-cookie
-    ssl_bc_alpn ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
-    ssl_bc_client_random ssl_bc_client_traffic_secret_0 ssl_bc_curve
-    ssl_bc_early_exporter_secret ssl_bc_err ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_npn
-    ssl_bc_server_handshake_traffic_secret ssl_bc_server_random ssl_bc_server_traffic_secret_0
-    ssl_bc_session_id ssl_bc_session_key ssl_bc_sni ssl_bc_unique_id ssl_c_chain_der
-    ssl_c_policies ssl_c_r_dn ssl_c_san ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex
-    ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh ssl_fc_client_early_traffic_secret
-    ssl_fc_client_handshake_traffic_secret ssl_fc_client_random ssl_fc_client_traffic_secret_0
-    ssl_fc_crtname ssl_fc_curve ssl_fc_early_exporter_secret ssl_fc_early_rcvd
-    ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_err_str ssl_fc_exporter_secret
-    ssl_fc_extlist_bin ssl_fc_has_early ssl_fc_npn ssl_fc_protocol_hello_id
-    ssl_fc_server_handshake_traffic_secret ssl_fc_server_random ssl_fc_server_traffic_secret_0
-    ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin ssl_fc_supported_versions_bin
-    ssl_fc_unique_id ssl_s_chain_der 
-    table_avl
-    table_cnt term_events spoe.engine-id waiting_entity
+    res.body_size res.bytes_in set-cookie spoe.engine-id ssl_bc_alpn
+    ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret ssl_bc_client_random
+    ssl_bc_client_traffic_secret_0 ssl_bc_curve ssl_bc_early_exporter_secret ssl_bc_err
+    ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_server_handshake_traffic_secret
+    ssl_bc_server_random ssl_bc_server_traffic_secret_0 ssl_bc_session_id ssl_bc_session_key
+    ssl_bc_sni ssl_bc_unique_id ssl_c_chain_der ssl_c_policies ssl_c_r_dn ssl_c_san
+    ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh
+    ssl_fc_client_early_traffic_secret ssl_fc_client_handshake_traffic_secret ssl_fc_client_random
+    ssl_fc_client_traffic_secret_0 ssl_fc_crtname ssl_fc_curve ssl_fc_early_exporter_secret
+    ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_err_str ssl_fc_exporter_secret ssl_fc_extlist_bin
+    ssl_fc_protocol_hello_id ssl_fc_server_handshake_traffic_secret ssl_fc_server_random
+    ssl_fc_server_traffic_secret_0 ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin
+    ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der table_avl table_cnt term_events
 ";
 
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).
@@ -76,6 +68,45 @@ const REFUSED: &[(&str, &str, &str)] = &[
          lat_ns_avg lat_ns_tot",
         "it looks into HAProxy's own inside",
         "leave it out",
+    ),
+    (
+        "ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret
+         ssl_bc_client_random ssl_bc_client_traffic_secret_0 ssl_bc_early_exporter_secret
+         ssl_bc_exporter_secret ssl_bc_server_handshake_traffic_secret ssl_bc_server_random
+         ssl_bc_server_traffic_secret_0 ssl_bc_session_key ssl_fc_client_early_traffic_secret
+         ssl_fc_client_handshake_traffic_secret ssl_fc_client_random
+         ssl_fc_client_traffic_secret_0 ssl_fc_early_exporter_secret ssl_fc_exporter_secret
+         ssl_fc_server_handshake_traffic_secret ssl_fc_server_random
+         ssl_fc_server_traffic_secret_0 ssl_fc_session_key",
+        "keys of TLS sessions are given to nobody, so that no log can open what was recorded",
+        "leave it out",
+    ),
+    (
+        "ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh
+         ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_extlist_bin ssl_fc_protocol_hello_id
+         ssl_fc_sigalgs_bin ssl_fc_supported_versions_bin",
+        "the first message of TLS is not kept once it is understood",
+        "look at 'req.ssl_cipherlist', 'req.ssl_sigalgs' and their like in 'tcp-request content'",
+    ),
+    (
+        "ssl_fc_session_id ssl_bc_session_id ssl_fc_unique_id ssl_bc_unique_id",
+        "sessions of TLS are resumed by tickets, and have no number of their own",
+        "tell connections apart by 'src' and 'src_port', or requests by 'unique-id'",
+    ),
+    (
+        "bs.id fs.id bs.rst_code fs.rst_code",
+        "connections are HTTP/1, which has no streams to number or to reset",
+        "tell requests apart by 'unique-id'",
+    ),
+    (
+        "distcc_body distcc_param",
+        "distcc is not understood",
+        "tell its clients apart by 'src' or 'dst_port'",
+    ),
+    (
+        "term_events dump_all_vars",
+        "it looks into HAProxy's own inside",
+        "use '%ts' in the log line, or 'var(…)' of the names that matter",
     ),
     (
         "spoe.engine-id",

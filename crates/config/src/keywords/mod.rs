@@ -50,7 +50,7 @@ pub(crate) mod userlist;
 
 pub(crate) use sections::SectionKind;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::expr::acl::AclTable;
-use crate::expr::{AuthUse, Context, Reference, Stage, TableUse};
+use crate::expr::{Asked, AuthUse, Context, Reference, Stage, TableUse};
 use crate::lexer::Word;
 use crate::lists::Lists;
 use crate::nearest::did_you_mean_among_many;
@@ -267,6 +267,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) bases: &'a Bases,
     /// Pattern files that were named so far.
     pub(crate) lists: &'a RefCell<Lists>,
+    /// What expressions ask for that is kept only then.
+    pub(crate) asked: &'a Cell<Asked>,
     /// Keywords of which it was told already that they are not in force.
     pub(crate) told: &'a RefCell<BTreeSet<String>>,
 }
@@ -330,6 +332,7 @@ impl Scope<'_> {
             acls: self.acls,
             tables: self.tables,
             lists: self.lists,
+            asked: self.asked,
         }
     }
 }

@@ -164,6 +164,8 @@ pub struct Global {
     /// `setenv`, `presetenv`, `unsetenv` and `resetenv`: what the program itself sees of the
     /// environment. Values do not print.
     pub environment: Variables,
+    /// The files it was read from, by the numbers that places in them have.
+    pub sources: Arc<[Arc<str>]>,
 }
 
 /// A user or group, by name or number.

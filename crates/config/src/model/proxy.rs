@@ -10,7 +10,7 @@ use super::{
     Logging, PersistRule, RequestRule, ResponseRule, RetryOn, RuleList, Secret, Server, ServerTls,
     StateFile, StatsPage, StickRules, TableId, TcpRules, UniqueId, Userlist,
 };
-use crate::expr::{Condition, Format};
+use crate::expr::{Asked, Condition, Format};
 use crate::source::Span;
 
 /// `mode`.
@@ -129,6 +129,8 @@ pub struct Frontend {
     pub maxconn: Option<u32>,
     /// `option socket-stats`: each bind is counted on its own.
     pub socket_stats: bool,
+    /// What expressions ask for, wherever they stand, that is kept only then.
+    pub asked: Asked,
     /// `backlog`.
     pub backlog: Option<u32>,
     /// `rate-limit sessions`: new ones a second.

@@ -17,6 +17,7 @@ use crate::end::{End, Side, Stage};
 use crate::io;
 use crate::measure;
 use crate::session::{Session, shorter};
+use crate::tcp_facts;
 use crate::timing::{Expired, within};
 
 /// Why there is no request.
@@ -112,6 +113,9 @@ impl Client {
         let came = Instant::now();
         let mut session = Session::start_at(&self.connection, came);
         session.record.is_first = self.requests == 0;
+        if session.frontend().conf().asked.tcp {
+            tcp_facts::keep(&self.connection.facts, &self.stream.socket());
+        }
         session.record.heard = true;
         session.record.idle = came.saturating_duration_since(waiting);
         let deadline = match (self.requests, http_request) {

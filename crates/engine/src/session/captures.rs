@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use config::expr::{Recalled, Timeout, VarName, VarScope};
 use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
-use routing::sample::{Memory, Value};
+use config::source::Span;
+use routing::sample::{Memory, TcpFacts, Value};
 use routing::stick::Tables;
 use routing::variables::{Held, Store};
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
@@ -18,6 +19,7 @@ use super::{Login, Session};
 use crate::counters::Count;
 use crate::stick::Tracking;
 use crate::stream::Stream;
+use crate::tcp_facts;
 use crate::variables;
 
 /// The notes of one session.
@@ -39,6 +41,12 @@ pub(super) struct Notes {
     pub(super) level: Option<LogLevel>,
     /// `%bi` and `%bp`.
     pub(super) source: Option<SocketAddr>,
+    /// The connection to the server.
+    pub(super) server_connection: Option<Box<ServerEnds>>,
+    /// Where the last rule stands that has decided.
+    pub(super) decided: Option<Span>,
+    /// Where the rule stands that waits.
+    pub(super) waiting: Option<Span>,
     /// `set-timeout`, one after the other.
     pub(super) timeouts: Option<Vec<(Timeout, Duration)>>,
     /// `set-retries`.
@@ -49,6 +57,17 @@ pub(super) struct Notes {
     pub(super) tracking: Tracking,
     /// Version of the response as the server sent it.
     response_version: Option<Version>,
+}
+
+/// What is told of the connection to a server, where an expression asks for it.
+#[derive(Clone, Copy)]
+pub(super) struct ServerEnds {
+    /// Ours, then the server's; `None`: a Unix socket.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    /// Whether it had served another request.
+    pub(super) reused: bool,
+    /// What the kernel has measured of it.
+    pub(super) tcp: Option<TcpFacts>,
 }
 
 impl Session {
@@ -157,8 +176,16 @@ impl Session {
         });
     }
 
-    /// From where a server was reached, if the log line tells it.
-    pub(crate) fn note_source(&self, stream: &Stream) {
+    /// How a server was reached, as far as a log line or a rule tells it.
+    pub(crate) fn note_server_connection(&self, stream: &Stream, reused: bool) {
+        if self.frontend().conf().asked.server_connection {
+            let noted = ServerEnds {
+                ends: stream.ends(),
+                reused,
+                tcp: tcp_facts::of(&stream.socket()),
+            };
+            self.note(|notes| notes.server_connection = Some(Box::new(noted)));
+        }
         if self.frontend().conf().proxy.log.tells_source {
             let source = stream.local_address();
             self.note(|notes| notes.source = source);
@@ -268,6 +295,18 @@ impl Memory for Session {
                 text(kept)
             }),
             Recalled::UniqueId => text(&self.unique_id()?),
+        }
+    }
+
+    fn decided(&self, place: Span) {
+        if self.frontend().conf().asked.rules {
+            self.note(|notes| notes.decided = Some(place));
+        }
+    }
+
+    fn waits(&self, place: Option<Span>) {
+        if self.frontend().conf().asked.rules {
+            self.note(|notes| notes.waiting = place);
         }
     }
 

@@ -1,14 +1,17 @@
 //! What samples ask of a session: its listener, its server, its times (manual 7.3.2 to 7.3.6).
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::expr::{SessionFigure, TimeUnit, Timeout, TimeoutOf, Timer, Variable};
 use config::model::Timeouts;
+use config::source::Span;
 use routing::process::{Asked, Process};
 use routing::sample::Value;
 
 use super::Session;
+use super::captures::Notes;
 use super::line::Ending;
 use crate::figures::Asker;
 use crate::listener;
@@ -110,12 +113,52 @@ impl Ending<'_> {
                 Value::Bool(by_service || session.server.is_some())
             }
             SessionFigure::HttpMajor => Value::Int(session.is_http().into()),
+            SessionFigure::ServerConnectionSource => Value::Addr(ends(session)?.0.ip()),
+            SessionFigure::ServerConnectionSourcePort => Value::Int(ends(session)?.0.port().into()),
+            SessionFigure::ServerConnectionDestination => Value::Addr(ends(session)?.1.ip()),
+            SessionFigure::ServerConnectionDestinationPort => {
+                Value::Int(ends(session)?.1.port().into())
+            }
+            SessionFigure::ServerConnectionReused => {
+                let noted = |notes: &Notes| Some(notes.server_connection.as_deref()?.reused);
+                Value::Bool(session.noted(noted)?)
+            }
+            SessionFigure::ServerTcp(figure) => {
+                let noted = |notes: &Notes| notes.server_connection.as_deref()?.tcp;
+                session.noted(noted)?.value(figure)
+            }
+            SessionFigure::LastRuleFile => text(&file(session, decided(session)?)?),
+            SessionFigure::LastRuleLine => Value::Int(decided(session)?.line.into()),
+            SessionFigure::LastRule => place(session, decided(session)?)?,
+            SessionFigure::WaitingRule => place(session, session.noted(|notes| notes.waiting)?)?,
             SessionFigure::ServerHttpMajor => {
                 session.server.as_ref()?;
                 Value::Int(session.is_http().into())
             }
         })
     }
+}
+
+/// Both ends of the connection to the server, ours first.
+fn ends(session: &Session) -> Option<(SocketAddr, SocketAddr)> {
+    session.noted(|notes| notes.server_connection.as_deref()?.ends)
+}
+
+/// Where the last rule stands that has decided.
+fn decided(session: &Session) -> Option<Span> {
+    session.noted(|notes| notes.decided)
+}
+
+/// The file that a place is in.
+fn file(session: &Session, place: Span) -> Option<Arc<str>> {
+    let site = session.worker().shared.site.load();
+    let sources = &site.config.global.sources;
+    sources.get(usize::from(place.source.0)).cloned()
+}
+
+/// File and line of a place.
+fn place(session: &Session, place: Span) -> Option<Value<'static>> {
+    Some(text(&format!("{}:{}", file(session, place)?, place.line)))
 }
 
 fn text(text: &str) -> Value<'static> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use config::model::Timeouts;
 use routing::balance::ServerKey;
-use routing::sample::{ConnectionError, ConnectionFacts, ServerTlsFacts, TlsFacts};
+use routing::sample::{ConnectionError, ConnectionFacts, Kept, ServerTlsFacts, TlsFacts};
 use routing::stick::Counted;
 use routing::variables::Store;
 
@@ -71,6 +71,8 @@ struct Rare {
     error: ConnectionError,
     server_tls: Option<ServerTlsFacts>,
     variables: Option<Box<Store>>,
+    /// What of its connection was asked for.
+    kept: Option<Box<Kept>>,
     timeouts: Option<Box<(Timeouts, Timeouts)>>,
     notes: Option<Box<Notes>>,
     /// What is tracked of the connection.
@@ -177,6 +179,7 @@ impl Session {
             error: facts.error,
             server_tls,
             variables: facts.variables.into_inner(),
+            kept: facts.kept.into_inner(),
             timeouts: own_timeouts,
             notes: notes.into_inner(),
             tracking: connection.tracking,
@@ -225,7 +228,7 @@ impl Rare {
         let queued = self.server_queue != 0 || self.backend_queue != 0;
         let tls = self.tls.is_some() || self.server_tls.is_some();
         let failed = self.error != ConnectionError::None;
-        let kept = self.variables.is_some() || !self.tracking.is_empty();
+        let kept = self.variables.is_some() || self.kept.is_some() || !self.tracking.is_empty();
         let some = kept || self.peer.is_some() || self.notes.is_some() || self.slot.is_some();
         (queued || tls || failed || some).then(|| Box::new(self))
     }
@@ -244,6 +247,7 @@ impl Resting {
             error: rare.error,
             variables: rare.variables.into(),
             told: RefCell::default(),
+            kept: rare.kept.into(),
         };
         let handshake = self.handshake.wake().unwrap_or_default();
         let resting = RestingConnection {

@@ -1,7 +1,7 @@
 //! The PROXY protocol, both versions.
 
 use wire::h1::Parsed;
-use wire::proxy_protocol::{Proxied, ProxyError, V1_LEN_MAX, V2_LEN_MAX, parse};
+use wire::proxy_protocol::{self, Proxied, ProxyError, V1_LEN_MAX, V2_LEN_MAX, parse};
 
 /// Checks what is at the beginning of `bytes`: `SRC > DST +REST`, `Local +REST`, `Partial` or the
 /// error. Every beginning must lead to the same or to nothing yet.
@@ -262,4 +262,33 @@ fn crc32c(bytes: &[u8]) -> u32 {
         sum << 1 ^ if carry == 1 { 0x1edc_6f41 } else { 0 }
     });
     !sum.reverse_bits()
+}
+
+#[test]
+fn extensions_are_found_by_their_type() {
+    let check = |command: u8, family: u8, kind: u8, expected: &[&[u8]]| {
+        let tlvs: &[&[u8]] = &[
+            &[0x02, 0, 1, b'a', 0xea, 0, 2, 1, 2, 0xea, 0, 0],
+            &[0x20, 0, 11, 1, 0, 0, 0, 0, 0x22, 0, 3, b'j', b'o', b'e'],
+        ];
+        let header = v2(command, family, &[&IPV4[..], &tlvs.concat()].concat());
+        let extensions = proxy_protocol::extensions(&header);
+        let found: Vec<&[u8]> = proxy_protocol::values_of(extensions, kind).collect();
+        assert_eq!(found, expected, "{command:#x} {family:#x} {kind:#x}");
+    };
+    check(0x21, 0x11, 0x02, &[b"a"]);
+    check(0x21, 0x11, 0xea, &[&[1, 2], &[]]);
+    // The names in a client's certificate are within what is told of TLS.
+    check(0x21, 0x11, 0x22, &[b"joe"]);
+    check(0x21, 0x11, 0x05, &[]);
+    // Of a check by the sender itself, and of no address at all, nothing counts.
+    check(0x20, 0x11, 0x02, &[]);
+    check(0x21, 0x00, 0x02, &[]);
+    for broken in [
+        &b""[..],
+        b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n",
+    ] {
+        assert!(proxy_protocol::extensions(broken).is_empty());
+    }
 }

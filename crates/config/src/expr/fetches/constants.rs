@@ -4,7 +4,7 @@ use super::Build::{Plain, With};
 use super::{Row, row};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Kind::{Bool, Int, Str};
-use crate::expr::Needs::Session;
+use crate::expr::Needs::{ResponseHead, ResponseStatus, Session};
 use crate::expr::arguments::Arguments;
 use crate::expr::{Constant, Context, Fetch};
 
@@ -17,6 +17,14 @@ pub(super) static ROWS: &[Row] = &[
     row(&["nbproc"], Int, Session, Plain(Fetch::Constant(Constant::Int(1)))),
     // Threads are in one group here.
     row(&["tgroup"], Int, Session, Plain(Fetch::Constant(Constant::Int(0)))),
+    // No action gives a request another place in a queue, nothing is kept for later or compressed.
+    row(&["prio_class", "prio_offset"], Int, Session, Plain(Fetch::Constant(Constant::Int(0)))),
+    row(&["res.cache_hit", "res.comp"], Bool, ResponseHead, Plain(Fetch::Constant(Constant::Bool(false)))),
+    row(&["res.cache_name", "res.comp_algo"], Str, ResponseHead, Plain(Fetch::Constant(Constant::Missing))),
+    // Early data of TLS is not taken, and NPN has been given up by everybody.
+    row(&["ssl_fc_has_early", "ssl_fc_early_rcvd"], Bool, Session, Plain(Fetch::Constant(Constant::Bool(false)))),
+    row(&["ssl_fc_npn"], Str, Session, Plain(Fetch::Constant(Constant::Missing))),
+    row(&["ssl_bc_npn"], Str, ResponseStatus, Plain(Fetch::Constant(Constant::Missing))),
     row(&["quic_enabled"], Bool, Session, Plain(Fetch::Constant(Constant::Bool(false)))),
 ];
 

@@ -1,5 +1,6 @@
 //! Fetches that can be evaluated, one row each (manual 7.3.2 to 7.3.6).
 
+pub(super) mod connection;
 mod constants;
 mod http;
 pub(super) mod session;
@@ -107,7 +108,13 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// All fetches: those below, and families with a file of their own.
-static FAMILIES: &[&[Row]] = &[ROWS, constants::ROWS, session::ROWS, http::ROWS];
+static FAMILIES: &[&[Row]] = &[
+    ROWS,
+    constants::ROWS,
+    session::ROWS,
+    connection::ROWS,
+    http::ROWS,
+];
 
 const fn row(names: &'static [&'static str], kind: Kind, needs: Needs, build: Build) -> Row {
     Row {
@@ -243,6 +250,7 @@ static ROWS: &[Row] = &[
     row(&["ssl_s_i_dn"], Str, ResponseStatus, With(tls::server_issuer)),
     row(&["fc_err"], Int, Session, Plain(Fetch::FcErr)),
     row(&["fc_err_str"], Str, Session, Plain(Fetch::FcErrStr)),
+    row(&["fc_err_name"], Str, Session, Plain(Fetch::FcErrName)),
     // the request
     row(&["method"], Method, RequestLine, Plain(Fetch::Method)),
     row(&["req.ver", "req_ver"], Str, RequestLine, Plain(Fetch::ReqVer)),

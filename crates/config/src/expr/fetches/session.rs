@@ -1,6 +1,7 @@
 //! Fetches over the session and its connections (manual 7.3.2 to 7.3.4, 7.3.6).
 
 use super::Build::{Plain, With};
+use super::connection::TcpFigure;
 use super::{Row, row};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Kind::{Addr, Bool, Int, Str};
@@ -69,6 +70,26 @@ pub enum SessionFigure {
     IsOfService,
     /// `bc_http_major`.
     ServerHttpMajor,
+    /// `bc_src`: from where the server was reached.
+    ServerConnectionSource,
+    /// `bc_src_port`.
+    ServerConnectionSourcePort,
+    /// `bc_dst`: where it was reached.
+    ServerConnectionDestination,
+    /// `bc_dst_port`.
+    ServerConnectionDestinationPort,
+    /// `bc_reused`: whether the connection to it had served another request.
+    ServerConnectionReused,
+    /// `bc_rtt` and its like.
+    ServerTcp(TcpFigure),
+    /// `last_rule_file`: of the last rule that has decided.
+    LastRuleFile,
+    /// `last_rule_line`.
+    LastRuleLine,
+    /// `last_entity`: both, a colon between them.
+    LastRule,
+    /// `waiting_entity`: the same of the rule that waited when the session ended.
+    WaitingRule,
 }
 
 /// A span of a session's time, as `%Th` and its like show it.
