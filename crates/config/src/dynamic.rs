@@ -49,11 +49,9 @@ pub fn dynamic_server(
     }
     // Its checks take neither TLS nor PROXY headers from its traffic: they have what is said of them, as
     // HAProxy's have.
-    for check in [Some(&mut made.check_parameters), made.check.as_mut()] {
-        if let Some(check) = check {
-            check.tls = draft.check_tls;
-            check.send_proxy = draft.check_send_proxy;
-        }
+    for check in std::iter::once(&mut made.check_parameters).chain(made.check.as_mut()) {
+        check.tls = draft.check_tls;
+        check.send_proxy = draft.check_send_proxy;
     }
     if let Some(leader) = &draft.track {
         made.track = Some(leader_of(config, backend, leader)?);
