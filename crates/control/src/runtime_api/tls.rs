@@ -265,12 +265,14 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
         if let Some(transaction) = transaction {
             text += &format!("# transaction\n*{}\n", transaction.file.display());
         }
-        text += "# filename\n";
         let mut files = call.handle.certificates();
         let created = edits.created.iter().filter(|it| *it.1 == Kind::Certificate);
         files.extend(created.map(|(file, _)| file.clone()));
         files.sort();
         files.dedup();
+        if !files.is_empty() {
+            text += "# filename\n";
+        }
         for file in files {
             text += &format!("{}\n", file.display());
         }
