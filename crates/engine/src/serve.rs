@@ -432,11 +432,11 @@ mod tests {
         let check = |what: &str, is: usize, most: usize| {
             assert!(is <= most, "{what}: {is} bytes, {most} at most");
         };
-        check("a connection's task", future_len(serve), 1280);
-        check("forwarding", forwarding_len(forward::forward), 1536);
-        check("a connection", size_of::<Connection>(), 320);
-        check("a client", size_of::<Client>(), 144);
-        check("a session", size_of::<Session>(), 352);
-        check("a request", size_of::<Request>(), 160);
+        check("a connection's task", future_len(serve), 1408);
+        check("forwarding", forwarding_len(forward::forward), 1664);
+        check("a connection", size_of::<Connection>(), 352);
+        check("a client", size_of::<Client>(), 160);
+        check("a session", size_of::<Session>(), 384);
+        check("a request", size_of::<Request>(), 176);
     }
 }
