@@ -146,7 +146,8 @@ async fn proxy_header(
                 take(carrier, &mut bytes[..consumed]).ok_or(ConnectionError::ProxyHeaderEmpty)?;
                 let extensions = proxy_protocol::extensions(&bytes[..consumed]);
                 if keeps && !extensions.is_empty() {
-                    facts.kept.get_mut().get_or_insert_default().extensions = extensions.into();
+                    facts.rare.get_mut().get_or_insert_default().kept.extensions =
+                        extensions.into();
                 }
                 return Ok(head);
             }

@@ -37,7 +37,7 @@ pub(crate) fn of(socket: &impl AsFd) -> Option<TcpFacts> {
 
 /// Keeps that of a client.
 pub(crate) fn keep(facts: &ConnectionFacts, socket: &impl AsFd) {
-    facts.kept.borrow_mut().get_or_insert_default().tcp = of(socket);
+    facts.rare.borrow_mut().get_or_insert_default().kept.tcp = of(socket);
 }
 
 #[cfg(test)]

@@ -161,10 +161,17 @@ pub struct ConnectionFacts {
     pub received_proxy: bool,
     /// Its own variables (`sess`).
     pub variables: ConnectionVariables,
+    /// What few connections have.
+    pub rare: RefCell<Option<Box<Rare>>>,
+}
+
+/// What few connections have, in one place, so that the others are no larger for it.
+#[derive(Debug, Clone, Default)]
+pub struct Rare {
     /// Addresses that a rule has put in place of its own.
-    pub told: RefCell<Option<Box<Told>>>,
+    told: Option<Told>,
     /// What is kept of it only where an expression asks for it.
-    pub kept: RefCell<Option<Box<Kept>>>,
+    pub kept: Kept,
 }
 
 /// The addresses of a client as a rule tells them (`set-src`, `set-dst`).
@@ -176,41 +183,48 @@ pub struct Told {
     pub dst: Option<SocketAddr>,
 }
 
+impl Rare {
+    /// Whether there is more than addresses, which are `source` and `destination` from now on.
+    pub fn keeps(&self) -> bool {
+        !self.kept.extensions.is_empty() || self.kept.tcp.is_some()
+    }
+}
+
 impl ConnectionFacts {
+    fn told(&self) -> Option<Told> {
+        self.rare.borrow().as_deref().and_then(|rare| rare.told)
+    }
+
     /// The client's address, or what a rule has told in its place.
     pub fn source(&self) -> Option<SocketAddr> {
-        self.told
-            .borrow()
-            .as_deref()
-            .map_or(self.src, |told| told.src)
+        self.told().map_or(self.src, |told| told.src)
     }
 
     /// The same of the address it connected to.
     pub fn destination(&self) -> Option<SocketAddr> {
-        self.told
-            .borrow()
-            .as_deref()
-            .map_or(self.dst, |told| told.dst)
+        self.told().map_or(self.dst, |told| told.dst)
     }
 
     /// Tells other addresses from now on.
     pub(crate) fn tell(&self, change: impl FnOnce(&mut Told)) {
         let (src, dst) = (self.source(), self.destination());
-        let mut told = self.told.borrow_mut();
-        change(told.get_or_insert_with(|| Box::new(Told { src, dst })));
+        let mut rare = self.rare.borrow_mut();
+        let told = &mut rare.get_or_insert_default().told;
+        change(told.get_or_insert(Told { src, dst }));
     }
 
     /// What a rule has told of a connection is so for all of its requests.
     pub fn settle(&mut self) {
-        if let Some(told) = self.told.get_mut().take() {
+        let rare = self.rare.get_mut().as_deref_mut();
+        if let Some(told) = rare.and_then(|rare| rare.told.take()) {
             (self.src, self.dst) = (told.src, told.dst);
         }
     }
 
     /// What a rule has told of one request is not so of the next one.
     pub fn forget_told(&self) {
-        if self.told.borrow().is_some() {
-            *self.told.borrow_mut() = None;
+        if let Some(rare) = self.rare.borrow_mut().as_deref_mut() {
+            rare.told = None;
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use config::model::Timeouts;
 use routing::balance::ServerKey;
-use routing::sample::{ConnectionError, ConnectionFacts, Kept, ServerTlsFacts, TlsFacts};
+use routing::sample::{self, ConnectionError, ConnectionFacts, ServerTlsFacts, TlsFacts};
 use routing::stick::Counted;
 use routing::variables::Store;
 
@@ -71,8 +71,8 @@ struct Rare {
     error: ConnectionError,
     server_tls: Option<ServerTlsFacts>,
     variables: Option<Box<Store>>,
-    /// What of its connection was asked for.
-    kept: Option<Box<Kept>>,
+    /// What few connections have.
+    connection: Option<Box<sample::Rare>>,
     timeouts: Option<Box<(Timeouts, Timeouts)>>,
     notes: Option<Box<Notes>>,
     /// What is tracked of the connection.
@@ -179,7 +179,7 @@ impl Session {
             error: facts.error,
             server_tls,
             variables: facts.variables.into_inner(),
-            kept: facts.kept.into_inner(),
+            connection: facts.rare.into_inner().filter(|rare| rare.keeps()),
             timeouts: own_timeouts,
             notes: notes.into_inner(),
             tracking: connection.tracking,
@@ -228,7 +228,8 @@ impl Rare {
         let queued = self.server_queue != 0 || self.backend_queue != 0;
         let tls = self.tls.is_some() || self.server_tls.is_some();
         let failed = self.error != ConnectionError::None;
-        let kept = self.variables.is_some() || self.kept.is_some() || !self.tracking.is_empty();
+        let kept =
+            self.variables.is_some() || self.connection.is_some() || !self.tracking.is_empty();
         let some = kept || self.peer.is_some() || self.notes.is_some() || self.slot.is_some();
         (queued || tls || failed || some).then(|| Box::new(self))
     }
@@ -246,8 +247,7 @@ impl Resting {
             tls: rare.tls,
             error: rare.error,
             variables: rare.variables.into(),
-            told: RefCell::default(),
-            kept: rare.kept.into(),
+            rare: rare.connection.into(),
         };
         let handshake = self.handshake.wake().unwrap_or_default();
         let resting = RestingConnection {

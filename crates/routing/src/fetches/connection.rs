@@ -66,8 +66,8 @@ pub(crate) fn value(
     match fetch {
         ConnectionFetch::Extension(_) => None,
         ConnectionFetch::Tcp(figure) => {
-            let kept = connection.kept.borrow();
-            Some(kept.as_ref()?.tcp?.value(figure))
+            let rare = connection.rare.borrow();
+            Some(rare.as_ref()?.kept.tcp?.value(figure))
         }
     }
 }
@@ -79,8 +79,8 @@ pub(crate) fn each_extension<'a>(
     visit: &mut dyn FnMut(Value<'a>) -> bool,
 ) {
     // What is kept may not change while it is looked at.
-    let kept = connection.kept.borrow();
-    let Some(kept) = kept.as_ref() else { return };
-    let mut values = proxy_protocol::values_of(&kept.extensions, kind);
+    let rare = connection.rare.borrow();
+    let Some(rare) = rare.as_ref() else { return };
+    let mut values = proxy_protocol::values_of(&rare.kept.extensions, kind);
     values.any(|value| visit(Value::made(value.to_vec())));
 }
