@@ -91,7 +91,14 @@ fn run(lines: &str, request: String) -> Step {
             ..facts(&connection, None)
         };
         let mut head = black_box(&head).clone();
-        let outcome = rules::request(rules, 0, &mut head, &facts, &NoVariables, &[]);
+        let outcome = rules::request(
+            rules,
+            rules::Resume::START,
+            &mut head,
+            &facts,
+            &NoVariables,
+            &[],
+        );
         assert!(matches!(outcome, Outcome::Continue), "nothing is denied");
         black_box(head);
     })

@@ -75,7 +75,14 @@ fn judge(rule: &str, list: String, request: impl Fn(u32) -> String) -> Step {
         let (head, connection) = &mut requests[turn];
         let rules = &config.frontends[0].proxy.http_request;
         let facts = facts(connection, None);
-        let outcome = rules::request(rules, 0, black_box(head), &facts, &NoVariables, &[]);
+        let outcome = rules::request(
+            rules,
+            rules::Resume::START,
+            black_box(head),
+            &facts,
+            &NoVariables,
+            &[],
+        );
         assert!(matches!(outcome, Outcome::Continue), "nothing is denied");
     })
 }

@@ -88,7 +88,14 @@ fn run_rules_over(text: &str, request: &str) -> Step {
     Box::new(move || {
         let rules = &config.frontends[0].proxy.http_request;
         let facts: Facts<'_> = facts(&connection, None);
-        let outcome = rules::request(rules, 0, black_box(&mut head), &facts, &NoVariables, &[]);
+        let outcome = rules::request(
+            rules,
+            rules::Resume::START,
+            black_box(&mut head),
+            &facts,
+            &NoVariables,
+            &[],
+        );
         assert!(matches!(outcome, Outcome::Continue), "nothing is denied");
     })
 }

@@ -1,6 +1,8 @@
 //! Rules for what goes to the client: `http-response`, which may put an answer of ours in the place of
 //! the node's, and `http-after-response`, which every response passes, ours included (manual 4.2).
 
+use config::model::{BodyWait, Proxy, ResponseAction, ResponseRule};
+use routing::body::Body;
 use routing::rules::{Answer, Stopped};
 use wire::head::ResponseHead;
 
@@ -25,8 +27,12 @@ enum Rules {
 }
 
 /// Runs the `http-response` rules of the backend, then of the frontend.
-pub(crate) fn respond(head: &mut ResponseHead, session: &Session) -> Option<Instead> {
-    let stopped = run(Rules::Response, head, session)?;
+pub(crate) fn respond(
+    head: &mut ResponseHead,
+    session: &Session,
+    body: Body<'_>,
+) -> Option<Instead> {
+    let stopped = run(Rules::Response, head, session, Some(body))?;
     let (answer, side) = match stopped {
         Stopped::Deny(answer) => {
             session.count_at_frontend(Count::DeniedResponses);
@@ -60,20 +66,44 @@ pub(crate) fn respond(head: &mut ResponseHead, session: &Session) -> Option<Inst
 /// Runs the `http-after-response` rules of the backend, then of the frontend.
 pub(crate) fn after(head: &mut ResponseHead, session: &Session) {
     // None of these rules answers.
-    let _ = run(Rules::AfterResponse, head, session);
+    let _ = run(Rules::AfterResponse, head, session, None);
 }
 
-fn run(rules: Rules, head: &mut ResponseHead, session: &Session) -> Option<Stopped> {
+/// What `http-response` rules want to have of a body before they look at its head.
+pub(crate) fn wanted_body(head: &ResponseHead, session: &Session) -> Option<BodyWait> {
+    let mut wanted = None;
+    for proxy in proxies(session) {
+        let waits = |rule: &ResponseRule| matches!(rule.action, ResponseAction::WaitForBody(_));
+        if !proxy.http_response.iter().any(waits) {
+            continue;
+        }
+        let facts = session.facts(None, None);
+        let here = routing::rules::wanted_body(&proxy.http_response, head, &facts);
+        wanted = match (wanted, here) {
+            (Some(wait), Some(other)) => Some(BodyWait::and(wait, other)),
+            (wanted, here) => wanted.or(here),
+        };
+    }
+    wanted
+}
+
+/// Whose rules a response passes: the backend's, then the frontend's, and once where both are one.
+fn proxies(session: &Session) -> impl Iterator<Item = &Proxy> {
     let frontend = session.frontend();
     let backend = session.backend();
     let own_half = backend.is_some_and(|backend| serve::is_own_half(frontend, backend));
-    let proxies = [
-        backend
-            .filter(|_| !own_half)
-            .map(|backend| &backend.conf().proxy),
-        Some(&frontend.conf().proxy),
-    ];
-    for proxy in proxies.into_iter().flatten() {
+    let backend = backend.filter(|_| !own_half);
+    let backend = backend.map(|backend| &backend.conf().proxy);
+    backend.into_iter().chain([&frontend.conf().proxy])
+}
+
+fn run(
+    rules: Rules,
+    head: &mut ResponseHead,
+    session: &Session,
+    body: Option<Body<'_>>,
+) -> Option<Stopped> {
+    for proxy in proxies(session) {
         let rules = match rules {
             Rules::Response => &proxy.http_response,
             Rules::AfterResponse => &proxy.http_after_response,
@@ -81,7 +111,8 @@ fn run(rules: Rules, head: &mut ResponseHead, session: &Session) -> Option<Stopp
         if rules.is_empty() {
             continue;
         }
-        let facts = session.facts(None, None);
+        let mut facts = session.facts(None, None);
+        facts.content.response_body = body;
         let pages = session.error_pages();
         let stopped = routing::rules::response(rules, head, &facts, session, &pages);
         if stopped.is_some() {

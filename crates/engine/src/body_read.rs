@@ -5,7 +5,7 @@
 //! that has come to the end of the body gives one. Without that, what is left of a body would be read
 //! as requests.
 
-use wire::h1::BodyReader;
+use wire::h1::{BodyError, BodyLength, BodyReader, BodyStep};
 
 /// Proof that a request's body was read to its end: what comes next is another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,5 +36,45 @@ impl BodyRead {
             Self::Whole(end) => Some(end),
             Self::None | Self::Part => None,
         }
+    }
+}
+
+/// How much of a body stands in a buffer and stays there.
+pub(crate) struct BodySeen {
+    reader: BodyReader,
+    looked_at: usize,
+    payload: usize,
+}
+
+impl BodySeen {
+    /// Nothing was looked at yet.
+    pub(crate) fn new(length: BodyLength) -> Self {
+        Self {
+            reader: BodyReader::new(length),
+            looked_at: 0,
+            payload: 0,
+        }
+    }
+
+    /// Whether all of it is there, or at least so much. `came` begins with what was there before.
+    pub(crate) fn is_enough(
+        &mut self,
+        came: &[u8],
+        at_least: Option<usize>,
+    ) -> Result<bool, BodyError> {
+        while !self.reader.is_done() {
+            let new = came.get(self.looked_at..).unwrap_or_default();
+            self.looked_at += match self.reader.next(new)? {
+                BodyStep::Data { start, end } => {
+                    self.payload += end - start;
+                    end
+                }
+                BodyStep::Skip(count) => count,
+                BodyStep::End { consumed, .. } => consumed,
+                BodyStep::NeedMore => break,
+            };
+        }
+        let enough = at_least.is_some_and(|least| self.payload >= least);
+        Ok(enough || self.reader.is_done())
     }
 }

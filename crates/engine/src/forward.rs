@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use config::expr::Flags;
 use config::model::{ConnectionMode, ForwardFor};
+use routing::body::Body;
 use routing::format;
 use routing::rules::Answer;
 use routing::stick::Counted;
@@ -303,7 +304,10 @@ async fn run_exchange(
         server_limit: back.server,
         retried_statuses,
         abort_on_close: backend.conf().proxy.conduct.abort_on_close,
-        rewrite: &|head: &mut ResponseHead, session: &Session| rewriter.apply(head, session),
+        rewrite: &|head: &mut ResponseHead, session: &Session, body: Body<'_>| {
+            rewriter.apply(head, session, body)
+        },
+        wanted_body: &answers::wanted_body,
     };
     exchange::exchange(client, server, &mut request.session, &order, kept).await
 }
@@ -317,10 +321,10 @@ struct Rewriter<'a> {
 }
 
 impl Rewriter<'_> {
-    fn apply(&self, head: &mut ResponseHead, session: &Session) -> Option<Instead> {
+    fn apply(&self, head: &mut ResponseHead, session: &Session, body: Body<'_>) -> Option<Instead> {
         session.note_response(head);
         session.blame(head.status);
-        let instead = answers::respond(head, session);
+        let instead = answers::respond(head, session, body);
         if !self.backend.conf().stick.store_response.is_empty() {
             let facts = session.facts(None, Some(head));
             sticking::store_response(session, &facts, self.backend);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
-use routing::sample::Facts;
+use routing::sample::{Facts, Memory as _};
 use wire::h1::{self, HeadScanner, Limits, Parsed};
 use wire::head::RequestHead;
 
@@ -57,6 +57,8 @@ impl Inspected {
             request: Some(self.buffer.bytes()),
             request_len: self.buffer.bytes().len(),
             response: None,
+            request_body: None,
+            response_body: None,
             growing: self.growing,
             http_pending: matches!(self.http, Http::Pending(_)),
         }
@@ -184,11 +186,24 @@ fn verdict(action: &TcpAction) -> Verdict {
 }
 
 /// `tcp-request content` rules where the request is understood already: nothing is waited for.
-pub(crate) fn understood(rules: &[TcpRule], facts: &Facts<'_>, session: &Session) -> Verdict {
-    match content::rule(rules, 0, facts, session) {
-        Ruling::Act(action) => verdict(action),
-        Ruling::Pass | Ruling::Wait(_) => Verdict::Pass,
+/// From the one at `from` on; an error is the position of one that asks who the client is, which is not
+/// proven yet. Those before it have done their work.
+pub(crate) fn understood(
+    rules: &[TcpRule],
+    from: usize,
+    facts: &Facts<'_>,
+    session: &Session,
+) -> Result<Verdict, usize> {
+    for (position, rule) in rules.iter().enumerate().skip(from) {
+        let ruling = content::rule(std::slice::from_ref(rule), 0, facts, session);
+        if session.is_login_wanted() {
+            return Err(position);
+        }
+        if let Ruling::Act(action) = ruling {
+            return Ok(verdict(action));
+        }
     }
+    Ok(Verdict::Pass)
 }
 
 /// What the rules say of a server's first bytes.

@@ -15,13 +15,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::model::{BackendId, Mode, Proxy};
-use routing::rules::{Outcome as Ruled, Stopped};
+use config::model::{BackendId, BodyWait, Mode, Proxy};
+use routing::rules::{Hold, Outcome as Ruled, Resume, Stopped};
 use routing::sample::{ConnectionFacts, Memory as _};
 use routing::stick::Counted;
 
 use crate::admit;
-use crate::client::{After, Client, Request};
+use crate::client::{After, Client, NoBody, Request};
 use crate::cookie;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
@@ -84,8 +84,10 @@ enum Applied {
     Passed,
     /// That is what becomes of it.
     Ended(Verdict),
-    /// The rule at this position asks who the client is.
-    Unproven(usize),
+    /// A rule asks who the client is.
+    Unproven(Resume),
+    /// A rule wants something done first.
+    Held(Resume, Hold),
 }
 
 /// Serves one client connection until it ends or becomes a tunnel.
@@ -111,7 +113,7 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
         let site = worker.shared.site.load_full();
-        let after = match decide(&site, &mut request, client.is_first()).await {
+        let after = match decide(&site, &mut client, &mut request).await {
             Verdict::Reply { answer, end } => {
                 if end.side == Side::Local {
                     request.session.count_at_frontend(Count::Intercepted);
@@ -188,10 +190,10 @@ async fn tarpit(
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
-async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
+async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verdict {
     let frontend = request.session.frontend().clone();
     // Of a TCP frontend they have been applied to the first request, byte by byte, and to no other.
-    let judged = is_first && frontend.conf().proxy.mode == Mode::Tcp;
+    let judged = client.is_first() && frontend.conf().proxy.mode == Mode::Tcp;
     if !judged && let Some(verdict) = apply_tcp_rules(request, &frontend.conf().proxy).await {
         // As in HAProxy it was no request yet.
         request.session.record.request_line = Box::default();
@@ -210,15 +212,15 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
         let end = End::by(Side::Local, Stage::Request);
         return Verdict::Reply { answer, end };
     }
-    if let Some(verdict) = judge(request, &frontend.conf().proxy, site).await {
+    if let Some(verdict) = judge(client, request, &frontend.conf().proxy, site).await {
         return verdict;
     }
-    let mut chosen = choose_backend(&frontend, request);
+    let mut chosen = choose_backend(&frontend, client, request);
     if request.session.is_login_wanted() {
         if let Some(busy) = prove(request, &frontend.conf().proxy).await {
             return busy;
         }
-        chosen = choose_backend(&frontend, request);
+        chosen = choose_backend(&frontend, client, request);
     }
     let Some(BackendId(index)) = chosen else {
         request.session.count_at_frontend(Count::RequestErrors);
@@ -243,7 +245,7 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
         if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy).await {
             return verdict;
         }
-        if let Some(verdict) = judge(request, &backend.conf().proxy, site).await {
+        if let Some(verdict) = judge(client, request, &backend.conf().proxy, site).await {
             return verdict;
         }
     }
@@ -252,13 +254,36 @@ async fn decide(site: &Site, request: &mut Request, is_first: bool) -> Verdict {
 
 /// A proxy's `http-request` rules and its statistics page. Who the client is gets proven when a rule
 /// asks for it, and not before: what is denied anyway costs no check of a password.
-async fn judge(request: &mut Request, proxy: &Proxy, site: &Site) -> Option<Verdict> {
-    let mut from = 0;
+async fn judge(
+    client: &mut Client,
+    request: &mut Request,
+    proxy: &Proxy,
+    site: &Site,
+) -> Option<Verdict> {
+    if proxy.conduct.buffer_request {
+        let wait = BodyWait {
+            limit: proxy.timeouts.http_request.or(proxy.timeouts.client),
+            at_least: None,
+        };
+        let unmet = Box::pin(hold(client, request, Hold::Body(wait))).await;
+        if unmet.is_some() {
+            return unmet;
+        }
+    }
+    let mut from = Resume::START;
     loop {
-        match apply_rules(request, proxy, from) {
+        match apply_rules(client, request, proxy, from) {
             Applied::Passed => break,
             Applied::Ended(verdict) => return Some(verdict),
-            Applied::Unproven(position) => from = position,
+            Applied::Unproven(resume) => from = resume,
+            Applied::Held(resume, what) => {
+                from = resume;
+                let unmet = Box::pin(hold(client, request, what)).await;
+                if unmet.is_some() {
+                    return unmet;
+                }
+                continue;
+            }
         }
         if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
@@ -272,6 +297,24 @@ async fn judge(request: &mut Request, proxy: &Proxy, site: &Site) -> Option<Verd
         wanted = page::stats(proxy, site, request);
     }
     wanted.map(|wanted| Verdict::Own(Box::new(wanted), page::STATS))
+}
+
+/// Does what a rule wants done before those behind it; a verdict where that cannot be.
+async fn hold(client: &mut Client, request: &mut Request, what: Hold) -> Option<Verdict> {
+    let done = match what {
+        Hold::Body(wait) => client.wait_for_body(request, wait).await,
+        Hold::Pause(time) => client.pause(request, time).await,
+        Hold::Hints(fields) => client.send_hints(request, fields).await,
+    };
+    let NoBody { status, end } = done.err()?;
+    request.session.record.request = None;
+    request.session.count_at_frontend(Count::RequestErrors);
+    if end.side != Side::ClientTimeout {
+        request.session.count_tracked(Counted::Errors, 1);
+    }
+    request.keep_alive = false;
+    let answer = request.session.error_page(status, Some(&request.head));
+    Some(Verdict::Reply { answer, end })
 }
 
 /// Proves who the client is; an answer when too many ask at once.
@@ -288,9 +331,14 @@ async fn prove(request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
     })
 }
 
-fn choose_backend(frontend: &FrontendState, request: &Request) -> Option<BackendId> {
+fn choose_backend(
+    frontend: &FrontendState,
+    client: &Client,
+    request: &Request,
+) -> Option<BackendId> {
     let session = &request.session;
-    let facts = session.facts(Some(&request.head), None);
+    let mut facts = session.facts(Some(&request.head), None);
+    facts.content.request_body = Some(client.body_of(request.body));
     routing::decide::backend(frontend.conf(), &facts, &**session)
 }
 
@@ -302,13 +350,16 @@ async fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict
     if proxy.tcp.request.is_empty() {
         return None;
     }
-    let mut judged = judge_as_bytes(request, proxy);
-    if request.session.is_login_wanted() {
+    let mut from = 0;
+    let judged = loop {
+        match judge_as_bytes(request, proxy, from) {
+            Ok(judged) => break judged,
+            Err(position) => from = position,
+        }
         if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
         }
-        judged = judge_as_bytes(request, proxy);
-    }
+    };
     let verdict = match judged {
         inspect::Verdict::Pass | inspect::Verdict::Http => return None,
         inspect::Verdict::Reject => Verdict::Close,
@@ -319,22 +370,28 @@ async fn apply_tcp_rules(request: &mut Request, proxy: &Proxy) -> Option<Verdict
     Some(verdict)
 }
 
-/// What these rules say; asked twice they say it twice, and nothing else comes of it.
-fn judge_as_bytes(request: &Request, proxy: &Proxy) -> inspect::Verdict {
+/// What these rules say, from one of them on: see [`inspect::understood`].
+fn judge_as_bytes(
+    request: &Request,
+    proxy: &Proxy,
+    from: usize,
+) -> Result<inspect::Verdict, usize> {
     let Request { head, session, .. } = request;
     let mut facts = session.facts(Some(head), None);
     facts.content.request_len = session.received();
-    inspect::understood(&proxy.tcp.request, &facts, session)
+    inspect::understood(&proxy.tcp.request, from, &facts, session)
 }
 
 /// Applies a proxy's `http-request` rules; a verdict when one of them ends the matter.
-fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
+fn apply_rules(client: &Client, request: &mut Request, proxy: &Proxy, from: Resume) -> Applied {
     if proxy.http_request.is_empty() {
         return Applied::Passed;
     }
     let ruled = {
+        let body = client.body_of(request.body);
         let Request { head, session, .. } = &mut *request;
-        let facts = session.facts(None, None);
+        let mut facts = session.facts(None, None);
+        facts.content.request_body = Some(body);
         let pages = session.error_pages();
         let rules = &proxy.http_request;
         routing::rules::request(rules, from, head, &facts, &**session, &pages)
@@ -342,7 +399,8 @@ fn apply_rules(request: &mut Request, proxy: &Proxy, from: usize) -> Applied {
     let denied = End::by(Side::Proxy, Stage::Request);
     match ruled {
         Ruled::Continue => Applied::Passed,
-        Ruled::Unproven(position) => Applied::Unproven(position),
+        Ruled::Unproven(from) => Applied::Unproven(from),
+        Ruled::Hold(from, what) => Applied::Held(from, what),
         Ruled::Stop(Stopped::Tarpit(answer)) => {
             request.session.count_tracked(Counted::Errors, 1);
             request.session.count_at_frontend(Count::DeniedRequests);

@@ -54,11 +54,7 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
             }
         }
         Action::SetTimeout(which, to) => {
-            let time = match to {
-                NewTimeout::Fixed(time) => Some(*time),
-                NewTimeout::Sample(sample) => milliseconds(sample, facts),
-            };
-            if let Some(time) = time {
+            if let Some(time) = time(to, facts) {
                 facts.memory.set_timeout(*which, time);
             }
         }
@@ -76,6 +72,14 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
         Action::Track(rule) => stick::track(rule, facts),
         Action::ChangeCounter(rule) => stick::change(rule, facts),
+    }
+}
+
+/// What it comes to; `None`: it has no value.
+pub(crate) fn time(time: &NewTimeout, facts: &Facts<'_>) -> Option<Duration> {
+    match time {
+        NewTimeout::Fixed(time) => Some(*time),
+        NewTimeout::Sample(sample) => milliseconds(sample, facts),
     }
 }
 

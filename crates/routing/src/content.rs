@@ -15,6 +15,7 @@ use wire::rdp::{self, Cookie};
 use wire::tls_hello::{self, ClientHello, Seen};
 
 use crate::actions;
+use crate::body::Body;
 use crate::format::Variables;
 use crate::pattern;
 use crate::sample::{self, Facts};
@@ -29,6 +30,10 @@ pub struct Content<'a> {
     pub request_len: usize,
     /// Of the server.
     pub response: Option<&'a [u8]>,
+    /// The body behind the request's head, where that is understood as HTTP.
+    pub request_body: Option<Body<'a>>,
+    /// The body behind the response's head.
+    pub response_body: Option<Body<'a>>,
     /// Whether more may come before a decision must be made.
     pub growing: bool,
     /// Whether what the client sent may still turn out to be an HTTP request.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod actions;
 pub mod auth;
 pub mod balance;
+pub mod body;
 mod candidates;
 mod certificate;
 pub mod condition;

@@ -3,10 +3,12 @@
 //! Rules run in order; headers are changed in place, and the first rule that answers ends it all.
 //! What an answer holds was taken from HAProxy's own answers.
 
+use std::time::Duration;
+
 use config::expr::{Flags, Format, Variable};
 use config::model::{
-    ErrorPage, ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule,
-    ResponseAction, ResponseRule, RuleList,
+    BodyWait, ErrorPage, ErrorPages, Redirect, RedirectTo, Reply, ReplyBody, RequestAction,
+    RequestRule, ResponseAction, ResponseRule, RuleList,
 };
 use wire::head::{Fields, RequestHead, ResponseHead};
 
@@ -29,9 +31,47 @@ pub enum Outcome {
     Continue,
     /// It is answered here.
     Stop(Stopped),
-    /// The rule at this position asks who the client is, which is not proven yet. Rules before it have
-    /// done their work, and it has not: go on from here after the proof.
-    Unproven(usize),
+    /// A rule asks who the client is, which is not proven yet. Rules before it have done their work, and
+    /// it has not: go on from here after the proof.
+    Unproven(Resume),
+    /// A rule wants something done before those behind it, which go on from here.
+    Hold(Resume, Hold),
+}
+
+/// From which rule on, and what those before it have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    position: usize,
+    strict: bool,
+}
+
+impl Resume {
+    /// From the first one.
+    pub const START: Self = Self::at(0);
+
+    /// From this one, where none before it has said how strict to be.
+    pub const fn at(position: usize) -> Self {
+        Self {
+            position,
+            strict: true,
+        }
+    }
+
+    /// Which rule is next.
+    pub const fn position(self) -> usize {
+        self.position
+    }
+}
+
+/// What is to be done before the rules go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// `wait-for-body`.
+    Body(BodyWait),
+    /// `pause`.
+    Pause(Duration),
+    /// `early-hint`: the client gets these with a 103.
+    Hints(Fields),
 }
 
 /// Why a request is answered here, and with what.
@@ -63,15 +103,17 @@ pub enum Stopped {
 /// rules see the head as the rules before them left it. `proxies` may have pages for what is denied.
 pub fn request(
     rules: &RuleList<RequestRule>,
-    from: usize,
+    from: Resume,
     head: &mut RequestHead,
     facts: &Facts<'_>,
     variables: &dyn Variables,
     proxies: &[&ErrorPages],
 ) -> Outcome {
     let mut candidates = None;
-    let mut next = from;
-    let mut strict = true;
+    let Resume {
+        position: mut next,
+        mut strict,
+    } = from;
     loop {
         let seen = Facts {
             request: Some(head),
@@ -86,14 +128,14 @@ pub fn request(
         let unproven = || facts.memory.is_login_wanted();
         let holds = condition::holds(rule.condition.as_ref(), &seen);
         if unproven() {
-            return Outcome::Unproven(position);
+            return Outcome::Unproven(Resume { position, strict });
         }
         if !holds {
             continue;
         }
         let act = weigh(&rule.action, &seen, variables, proxies);
         if unproven() {
-            return Outcome::Unproven(position);
+            return Outcome::Unproven(Resume { position, strict });
         }
         if matches!(act, Act::Allow | Act::Stop(_)) {
             facts.memory.decided(rule.span);
@@ -102,6 +144,24 @@ pub fn request(
             Act::Allow => return Outcome::Continue,
             Act::Stop(stopped) => return Outcome::Stop(stopped),
             Act::Nothing => continue,
+            Act::Hold(hold) => {
+                let from = Resume {
+                    position: next,
+                    strict,
+                };
+                return Outcome::Hold(from, hold);
+            }
+            Act::Hint => {
+                let (next, fields) = hints(rules, position, &seen, variables);
+                if unproven() {
+                    return Outcome::Unproven(Resume { position, strict });
+                }
+                let from = Resume {
+                    position: next,
+                    strict,
+                };
+                return Outcome::Hold(from, Hold::Hints(fields));
+            }
             Act::Strict(on) => {
                 strict = on;
                 continue;
@@ -138,6 +198,26 @@ fn may_become(old: u16, new: u16) -> bool {
     old != 101 && is_bare(old) == is_bare(new)
 }
 
+/// The fields of an `early-hint` rule and of those right behind it that have no condition: as in HAProxy
+/// they go out in one 103. And where the rules go on.
+fn hints(
+    rules: &[RequestRule],
+    from: usize,
+    seen: &Facts<'_>,
+    variables: &dyn Variables,
+) -> (usize, Fields) {
+    let mut fields = Fields::new();
+    let mut position = from;
+    while let Some(rule) = rules.get(position)
+        && let RequestAction::EarlyHint(name, value) = &rule.action
+        && (position == from || rule.condition.is_none())
+    {
+        fields.append(name, &text(value, seen, variables));
+        position += 1;
+    }
+    (position, fields)
+}
+
 /// A change that cannot be made is an error of ours (manual 4.4, "strict-mode").
 fn failed(facts: &Facts<'_>, variables: &dyn Variables, proxies: &[&ErrorPages]) -> Stopped {
     Stopped::Failed(error(500, facts, variables, proxies))
@@ -148,6 +228,9 @@ enum Act<'a> {
     Allow,
     Stop(Stopped),
     Nothing,
+    Hold(Hold),
+    /// The first of some fields that go out together.
+    Hint,
     Strict(bool),
     /// Keeps a text in a slot.
     Keep(usize, Vec<u8>),
@@ -202,6 +285,12 @@ fn weigh<'a>(
             actions::carry_out(action, seen, variables);
             Act::Nothing
         }
+        RequestAction::WaitForBody(wait) => Act::Hold(Hold::Body(*wait)),
+        RequestAction::Pause(time) => match actions::time(time, seen) {
+            Some(time) => Act::Hold(Hold::Pause(time)),
+            None => Act::Nothing,
+        },
+        RequestAction::EarlyHint(..) => Act::Hint,
         RequestAction::DisableRetries => {
             variables.disable_retries();
             Act::Nothing
@@ -266,6 +355,8 @@ pub fn response(
                     }
                 }
             }
+            // It was waited for before the first of them.
+            ResponseAction::WaitForBody(_) => {}
             ResponseAction::StrictMode(on) => strict = *on,
             ResponseAction::SilentDrop => {
                 facts.memory.decided(rule.span);
@@ -282,6 +373,29 @@ pub fn response(
         }
     }
     None
+}
+
+/// What these rules want to have of the response's body before any of them looks at it: the longest wait for
+/// the most of it. Their conditions are those of the response as it came.
+pub fn wanted_body(
+    rules: &[ResponseRule],
+    head: &ResponseHead,
+    facts: &Facts<'_>,
+) -> Option<BodyWait> {
+    let seen = Facts {
+        response: Some(head),
+        ..*facts
+    };
+    let mut wanted: Option<BodyWait> = None;
+    for rule in rules {
+        let ResponseAction::WaitForBody(wait) = rule.action else {
+            continue;
+        };
+        if condition::holds(rule.condition.as_ref(), &seen) {
+            wanted = Some(wanted.map_or(wait, |other| other.and(wait)));
+        }
+    }
+    wanted
 }
 
 fn text(format: &Format, facts: &Facts<'_>, variables: &dyn Variables) -> Vec<u8> {

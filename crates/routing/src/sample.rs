@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::expr::{
-    ConnectionFetch, Constant, EntryOf, Fetch, Named, Recalled, Sample, Side, TableAsk, TableFetch,
-    TimeUnit, Timeout, VarName,
+    ConnectionFetch, Constant, EntryOf, Fetch, HeadFetch, Named, Recalled, Sample, Side, TableAsk,
+    TableFetch, TimeUnit, Timeout, VarName,
 };
 use config::model::LogLevel;
 use config::source::Span;
@@ -374,6 +374,7 @@ fn has_several(fetch: &Fetch) -> bool {
         }
         Fetch::Cook(_) | Fetch::CookVal(_) | Fetch::UrlParam(_) | Fetch::UrlParamVal(_) => true,
         Fetch::Connection(ConnectionFetch::Extension(_)) => true,
+        Fetch::Head(HeadFetch::BodyParam(_)) => true,
         _ => false,
     }
 }
@@ -724,6 +725,9 @@ fn each<'a>(fetch: &'a Fetch, facts: &Facts<'a>, visit: &mut dyn FnMut(Value<'a>
             let as_number = matches!(fetch, Fetch::UrlParamVal(_));
             let mut pairs = Pairs::new(url, parameter);
             pairs.any(|text| visit(text_or_number(text, as_number)));
+        }
+        Fetch::Head(HeadFetch::BodyParam(parameter)) => {
+            http::each_parameter(parameter, facts, &mut |value| visit(value));
         }
         _ => {}
     }

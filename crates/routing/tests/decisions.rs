@@ -18,7 +18,7 @@ use routing::condition::holds;
 use routing::content::Content;
 use routing::format::NoVariables;
 use routing::process::{Asked, Process};
-use routing::rules::{self, Outcome, Stopped};
+use routing::rules::{self, Outcome, Resume, Stopped};
 use routing::sample::{ConnectionFacts, Facts, TlsFacts, Value};
 use routing::{access, auth, decide, pages};
 use wire::h1::{Limits, Parsed, parse_request};
@@ -250,11 +250,12 @@ fn ruled(lines: &str, request: &str) -> String {
     let seen = head.clone();
     let rules = frontend(lines).proxy.http_request;
     let outcome = with_facts(&seen, |facts| {
-        rules::request(&rules, 0, &mut head, facts, &NoVariables, &[])
+        rules::request(&rules, Resume::START, &mut head, facts, &NoVariables, &[])
     });
     match outcome {
         Outcome::Continue => listed(&head.fields),
-        Outcome::Unproven(position) => format!("unproven at {position}"),
+        Outcome::Unproven(from) => format!("unproven at {}", from.position()),
+        Outcome::Hold(from, what) => format!("{what:?} before {}", from.position()),
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
         Outcome::Stop(Stopped::Reject) => "reject".to_owned(),
         Outcome::Stop(Stopped::Drop) => "drop".to_owned(),

@@ -16,7 +16,7 @@ use routing::content::Content;
 use routing::decide;
 use routing::format::NoVariables;
 use routing::process::NoProcess;
-use routing::rules::{self, Outcome};
+use routing::rules::{self, Outcome, Resume};
 use routing::sample::{ConnectionFacts, Facts, Memory, Value};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::RequestHead;
@@ -196,14 +196,14 @@ proptest! {
         for request in requests {
             let (mut by_index, mut one_by_one) = (parsed(&request), parsed(&request));
             let outcome = with_facts(None, |facts| {
-                rules::request(&rules, 0, &mut by_index, facts, &NoVariables, &[])
+                rules::request(&rules, Resume::START, &mut by_index, facts, &NoVariables, &[])
             });
             let expected = with_facts(None, |facts| {
                 for (position, rule) in rules.iter().enumerate() {
                     // One alone is in no table.
                     let alone = RuleList::from(vec![rule.clone()]);
                     let head = &mut one_by_one;
-                    match rules::request(&alone, 0, head, facts, &NoVariables, &[]) {
+                    match rules::request(&alone, Resume::START, head, facts, &NoVariables, &[]) {
                         // `allow` ends the list.
                         Outcome::Continue => {
                             let allows = matches!(rule.action, config::model::RequestAction::Allow);
@@ -212,7 +212,7 @@ proptest! {
                                 return Outcome::Continue;
                             }
                         }
-                        Outcome::Unproven(_) => return Outcome::Unproven(position),
+                        Outcome::Unproven(_) => return Outcome::Unproven(Resume::at(position)),
                         stopped => return stopped,
                     }
                 }

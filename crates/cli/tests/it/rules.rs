@@ -98,3 +98,49 @@ async fn rules_change_headers_both_ways() {
     assert_eq!(seen.get_all("x-twice"), ["new"]);
     assert_eq!(seen.get("x-drop"), None);
 }
+
+/// `pause` holds the rules behind it, which go on where they were.
+#[tokio::test]
+async fn rules_go_on_behind_a_pause() {
+    let log = LogSink::start().await;
+    let config = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    http-request strict-mode off
+    http-request set-var(txn.seen) str(before)
+    http-request pause 20ms if { path /fixed }
+    http-request pause int(20) if { path /sample }
+    http-request pause str(never) if { path /none }
+    http-request set-var-fmt(txn.seen) %[var(txn.seen)],after
+    http-request return status 200 content-type text/plain lf-string %[var(txn.seen)]
+";
+    let balancer = setup(&log, config).start().await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    for path in ["/", "/fixed", "/sample", "/none"] {
+        let response = client.get(path).await.unwrap();
+        assert_eq!(response.text(), "before,after", "{path}");
+    }
+}
+
+/// A `tcp-request content` rule that asks who the client is leaves what those before it have done.
+#[tokio::test]
+async fn rules_before_a_login_count_once() {
+    let log = LogSink::start().await;
+    let config = "
+userlist people
+    user joe insecure-password secret
+frontend fe
+    bind 127.0.0.1:<port:http>
+    tcp-request content track-sc0 src table counts
+    tcp-request content sc-inc-gpc0(0)
+    tcp-request content reject if !{ http_auth(people) }
+    http-request return status 200 content-type text/plain lf-string %[sc0_get_gpc0(counts)]
+backend counts
+    stick-table type ip size 10 store gpc0
+";
+    let balancer = setup(&log, config).start().await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    let head = "GET / HTTP/1.1\r\nAuthorization: Basic am9lOnNlY3JldA==";
+    assert_eq!(request(&mut client, head).await.text(), "1");
+    assert_eq!(request(&mut client, head).await.text(), "2");
+}

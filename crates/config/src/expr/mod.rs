@@ -467,6 +467,14 @@ pub enum HeadFetch {
     Binary(Side),
     /// `req.cook_names(delimiter)`.
     CookieNames(Side, Arc<str>),
+    /// `req.body`: what came of it and was not passed on.
+    Body(Side),
+    /// `req.body_len`: how many bytes that is.
+    BodyLen(Side),
+    /// `req.body_size`: how long it says it is, or what came of one that does not say.
+    BodySize(Side),
+    /// `req.body_param(name)`: a parameter of a form in it; an empty name: any.
+    BodyParam(Parameter),
 }
 
 /// Which parameter of a query.

@@ -14,8 +14,7 @@ const FETCHES: &str = "
     internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
     internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx lat_ns_avg lat_ns_tot
-    req.body req.body_len req.body_param req.body_size req.bytes_out res.body res.body_len
-    res.body_size res.bytes_in set-cookie spoe.engine-id ssl_bc_alpn
+    req.bytes_out res.bytes_in set-cookie spoe.engine-id ssl_bc_alpn
     ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret ssl_bc_client_random
     ssl_bc_client_traffic_secret_0 ssl_bc_curve ssl_bc_early_exporter_secret ssl_bc_err
     ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_server_handshake_traffic_secret

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::reply::{self, reply};
 use super::tcp_rules::silent_drop;
-use super::{Scope, Status, capture, edits};
+use super::{Scope, Status, capture, edits, waits};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Format, Stage};
@@ -120,6 +120,16 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
     action("http-request normalize-uri", |args, _| {
         edits::normalize(args).map(RequestAction::Target)
     }),
+    action("http-request wait-for-body", |args, _| {
+        waits::body(args).map(RequestAction::WaitForBody)
+    }),
+    action("http-request pause", |args, scope| {
+        waits::pause(args, scope).map(RequestAction::Pause)
+    }),
+    action("http-request early-hint", |args, scope| {
+        let (name, value) = header(args, scope, Stage::Request)?;
+        Ok(RequestAction::EarlyHint(name, value))
+    }),
     action("http-request reject", |_, _| Ok(RequestAction::Reject)),
     action("http-request silent-drop", |args, _| {
         silent_drop(args).map(|()| RequestAction::SilentDrop)
@@ -170,6 +180,9 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
         let (status, reason) = new_status(args)?;
         Ok(ResponseAction::SetStatus(status, reason))
     }),
+    action("http-response wait-for-body", |args, _| {
+        waits::body(args).map(ResponseAction::WaitForBody)
+    }),
     action("http-response silent-drop", |args, _| {
         silent_drop(args).map(|()| ResponseAction::SilentDrop)
     }),
@@ -215,9 +228,7 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "del-headers-bin",
     "do-log",
     "do-resolve",
-    "early-hint",
     "ot-group",
-    "pause",
     "send-spoe-group",
     "set-bandwidth-limit",
     "set-bc-mark",
@@ -229,7 +240,6 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "set-priority-class",
     "set-priority-offset",
     "set-tos",
-    "wait-for-body",
 ];
 
 /// The same for responses.
@@ -247,7 +257,6 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "set-headers-bin",
     "set-mark",
     "set-tos",
-    "wait-for-body",
 ];
 
 /// The same for every response.

@@ -36,6 +36,9 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     invertible("option abortonclose", ALL, |draft, args, _| {
         switch(draft, args, |conduct| &mut conduct.abort_on_close)
     }),
+    invertible("option http-buffer-request", ALL, |draft, args, _| {
+        switch(draft, args, |conduct| &mut conduct.buffer_request)
+    }),
     invertible("option http-ignore-probes", FRONT, |draft, args, _| {
         switch(draft, args, |conduct| &mut conduct.ignore_probes)
     }),

@@ -47,6 +47,7 @@ pub(crate) mod tcp_rules;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 pub(crate) mod userlist;
+mod waits;
 
 pub(crate) use sections::SectionKind;
 

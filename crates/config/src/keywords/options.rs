@@ -2,7 +2,7 @@
 
 use super::{
     ALL, BACK, FRONT, ProxyKeyword, Scope, SectionKind, accepted, implemented, invertible, legacy,
-    not_in_force, not_yet, refused,
+    not_in_force, refused,
 };
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
@@ -65,7 +65,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         CASE,
         CASE_INSTEAD,
     ),
-    not_yet("option http-buffer-request", ALL),
     not_in_force("option http-drop-request-trailers", BACK, TRAILERS),
     not_in_force("option http-drop-response-trailers", FRONT, TRAILERS),
     implemented("option http-restrict-req-hdr-names", ALL, restrict_names),

@@ -15,6 +15,8 @@ pub struct Conduct {
     /// `option abortonclose`: a request whose client has closed is given up as long as there is no
     /// answer.
     pub abort_on_close: bool,
+    /// `option http-buffer-request`: the body is waited for before any rule looks at the request.
+    pub buffer_request: bool,
     /// `option http-pretend-keepalive`: servers are not told that a connection ends.
     pub pretend_keepalive: bool,
     /// `http-send-name-header`: the header, in lower case, that tells a server its name.

@@ -58,7 +58,7 @@ pub use resolvers::{Hold, InitAddress, Lookup, Nameserver, Resolvers};
 pub use retry::{RETRIED_STATUSES, RetryOn};
 pub use rule_list::{Conditional, RuleIndex, RuleList, RuleTable};
 pub use rules::{
-    Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
+    BodyWait, Redirect, RedirectTo, Reply, ReplyBody, RequestAction, RequestRule, ResponseAction,
     ResponseRule,
 };
 pub use server::{

@@ -1,10 +1,11 @@
 //! `http-request` and `http-response` rules and the answers they give (manual 4.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ErrorPage, FieldEdit, TargetEdit};
 use crate::expr::{Condition, Format};
-use crate::model::{Action, RuleCapture};
+use crate::model::{Action, NewTimeout, RuleCapture};
 use crate::source::Span;
 
 /// An `http-request` rule.
@@ -47,10 +48,35 @@ pub enum RequestAction {
     Capture(Box<RuleCapture>),
     /// What other rule sets can do, too.
     Common(Action),
+    /// `wait-for-body`.
+    WaitForBody(BodyWait),
+    /// `pause`.
+    Pause(NewTimeout),
+    /// `early-hint`: a field of a 103 that goes out ahead of the answer.
+    EarlyHint(Arc<str>, Format),
     /// `disable-l7-retry`: once it was sent, it is not sent again, whatever `retry-on` says.
     DisableRetries,
     /// `use-service prometheus-exporter`.
     PrometheusExporter,
+}
+
+/// How long a message waits for its body, and for how much of it (manual 4.4, "wait-for-body").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyWait {
+    /// Longest; `None`: as long as it takes.
+    pub limit: Option<Duration>,
+    /// That many bytes will do; `None`: all of it, or a buffer full.
+    pub at_least: Option<usize>,
+}
+
+impl BodyWait {
+    /// What does for both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            limit: self.limit.zip(other.limit).map(|(a, b)| a.max(b)),
+            at_least: self.at_least.zip(other.at_least).map(|(a, b)| a.max(b)),
+        }
+    }
 }
 
 /// An `http-response` rule.
@@ -77,6 +103,8 @@ pub enum ResponseAction {
     Redirect(Box<Redirect>),
     /// A change to its fields.
     Fields(FieldEdit),
+    /// `wait-for-body`.
+    WaitForBody(BodyWait),
     /// `set-status`, and its reason; `None`: the usual one.
     SetStatus(u16, Option<Arc<str>>),
     /// `silent-drop`: the client's connection is forgotten.

@@ -2,6 +2,7 @@
 //!
 //! Relaying a node's response is `exchange`'s.
 
+mod body;
 mod reply;
 mod request;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 use wire::h1::{self, BodyLength, Limits};
 use wire::head::{RequestHead, Version};
 use wire::ws::Upgrade;
+
+pub(crate) use body::NoBody;
 
 use crate::body_read::{BodyEnd, BodyRead};
 use crate::buffer::Buffer;

@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::task::Context;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use config::model::BodyWait;
+use routing::body::Body;
 use routing::health::Sight;
 use wire::h1::{self, BodyLength, BodyReader, Framing, HeadScanner, Parsed};
 use wire::head::{Fields, ResponseHead, Version};
@@ -13,7 +15,7 @@ use super::Order;
 use super::progress::{Marked, Progress, Relayed};
 use super::transcode::transcode;
 use crate::answers::Instead;
-use crate::body_read::BodyRead;
+use crate::body_read::{BodyRead, BodySeen};
 use crate::buffer::Buffer;
 use crate::client::{Announced, connection_field, head_limits};
 use crate::counters::Count;
@@ -175,7 +177,7 @@ impl Download<'_> {
         }
         let counted = measure::response(&head);
         h1::strip_around_upgrade(&mut head.fields);
-        if let Some(instead) = self.rewrite(&mut head, counted) {
+        if let Some(instead) = self.rewrite(&mut head, BodyLength::Empty, counted) {
             return Ok(Ended::Replaced(instead));
         }
         let mut out = Vec::with_capacity(256);
@@ -191,6 +193,9 @@ impl Download<'_> {
     async fn relay(&mut self, mut head: ResponseHead) -> Result<Ended, Broken> {
         let method = &self.order.head.method;
         let body = h1::response_body(&head, method).map_err(|_| self.invalid())?;
+        if let Some(wait) = (self.order.wanted_body)(&head, self.session) {
+            Box::pin(self.wait_for_body(body, wait)).await?;
+        }
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
         let bound_to_user = authenticates_connection(&head.fields, &self.order.head.fields);
         let framing = self.framing(&head, body);
@@ -213,7 +218,7 @@ impl Download<'_> {
             }
             _ => 0,
         };
-        if let Some(instead) = self.rewrite(&mut head, counted + came) {
+        if let Some(instead) = self.rewrite(&mut head, body, counted + came) {
             return Ok(Ended::Replaced(instead));
         }
         let mut out = Vec::with_capacity(HEAD_ROOM + self.server_buffer.bytes().len());
@@ -241,10 +246,50 @@ impl Download<'_> {
         }))
     }
 
+    /// Waits until there is enough of the body, or the buffer is full, or no more comes: then what came
+    /// must do (manual 4.4, "wait-for-body").
+    async fn wait_for_body(&mut self, body: BodyLength, wait: BodyWait) -> Result<(), Broken> {
+        let mut seen = BodySeen::new(body);
+        let deadline = wait.limit.map(|limit| Instant::now() + limit);
+        loop {
+            let bytes = self.server_buffer.bytes();
+            let enough = seen.is_enough(bytes, wait.at_least);
+            if enough.map_err(|_| self.invalid())?
+                || self.server_buffer.is_full(&self.worker.buffers)
+            {
+                return Ok(());
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let (server, pool) = (self.server, &self.worker.buffers);
+            let buffer = &mut *self.server_buffer;
+            let filling =
+                |cx: &mut Context<'_>| buffer.poll_fill(&mut server.borrow_mut(), pool, cx);
+            match self.alarm.poll_within(left, filling).await {
+                Ok(Ok(1..)) => {}
+                // Who relays it finds the end once more.
+                Ok(_) => return Ok(()),
+                Err(Expired) => {
+                    observe::saw(self.session, Sight::Silent);
+                    self.progress.blame(Cause::Timeout);
+                    return Err((End::by(Side::ServerTimeout, Stage::Headers), Some(504)));
+                }
+            }
+        }
+    }
+
     /// What the configuration does to a response; an answer in its place makes an end of it.
-    fn rewrite(&self, head: &mut ResponseHead, counted: usize) -> Option<Instead> {
+    fn rewrite(
+        &self,
+        head: &mut ResponseHead,
+        length: BodyLength,
+        counted: usize,
+    ) -> Option<Instead> {
         let status = head.status;
-        let instead = (self.order.rewrite)(head, self.session)?;
+        let body = Body {
+            came: self.server_buffer.bytes(),
+            length,
+        };
+        let instead = (self.order.rewrite)(head, self.session, body)?;
         self.session.count_answer(status);
         // What was replaced counts as received, the time until it came does not.
         self.session.count_out(counted);

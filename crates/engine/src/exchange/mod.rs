@@ -13,6 +13,8 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
+use config::model::BodyWait;
+use routing::body::Body;
 use wire::h1::{self, BodyLength};
 use wire::head::{RequestHead, ResponseHead};
 use wire::ws::ClientKey;
@@ -70,7 +72,9 @@ pub(crate) struct Order<'a> {
     pub(crate) abort_on_close: bool,
     /// What is done to a response head before it is sent.
     /// An answer takes the response's place.
-    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session) -> Option<Instead>,
+    pub(crate) rewrite: &'a dyn Fn(&mut ResponseHead, &Session, Body<'_>) -> Option<Instead>,
+    /// What must have come of a response's body before.
+    pub(crate) wanted_body: &'a dyn Fn(&ResponseHead, &Session) -> Option<BodyWait>,
 }
 
 /// What became of it.

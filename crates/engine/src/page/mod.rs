@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::model::{Proxy, StatsPage};
-use routing::rules::{Answer, Outcome as Ruled, Stopped};
+use routing::rules::{Answer, Outcome as Ruled, Resume, Stopped};
 use routing::{access, condition};
 use wire::head::Fields;
 
@@ -167,8 +167,14 @@ fn refuse(conf: &StatsPage, request: &Request) -> Option<Wanted> {
     let facts = session.facts(None, None);
     // The rules of the page change nothing: a copy is only made because others may.
     let mut head = request.head.clone();
-    let ruled =
-        routing::rules::request(&conf.http_request, 0, &mut head, &facts, &**session, &pages);
+    let ruled = routing::rules::request(
+        &conf.http_request,
+        Resume::START,
+        &mut head,
+        &facts,
+        &**session,
+        &pages,
+    );
     match ruled {
         Ruled::Stop(Stopped::Deny(answer)) => {
             session.count_at_frontend(Count::DeniedRequests);

@@ -3,17 +3,31 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use config::expr::{HeadFetch, Side};
+use config::expr::{HeadFetch, Parameter, Side};
 use wire::head::{Fields, RequestHead};
 
 use crate::balance::{avalanche, sdbm};
-use crate::fields;
+use crate::body::Body;
+use crate::fields::{self, Pairs};
 use crate::sample::{Facts, base, path};
 use crate::value::Value;
 
 /// What is told of the head.
-pub(crate) fn value(fetch: &HeadFetch, facts: &Facts<'_>) -> Option<Value<'static>> {
+pub(crate) fn value<'a>(fetch: &HeadFetch, facts: &Facts<'a>) -> Option<Value<'a>> {
     match fetch {
+        HeadFetch::Body(side) => match body(*side, facts)?.payload() {
+            Cow::Borrowed(bytes) => Some(Value::Bin(bytes.into())),
+            Cow::Owned(bytes) => Some(Value::Bin(bytes.into())),
+        },
+        HeadFetch::BodyLen(side) => {
+            let len = body(*side, facts)?.payload().len();
+            Some(Value::Int(len as i64))
+        }
+        HeadFetch::BodySize(side) => {
+            let size = body(*side, facts)?.size();
+            Some(Value::Int(i64::try_from(size).unwrap_or(i64::MAX)))
+        }
+        HeadFetch::BodyParam(_) => None,
         HeadFetch::BaseHash { with_source } => {
             let request = facts.request?;
             let text = base(request, path(request).unwrap_or(b""));
@@ -58,6 +72,27 @@ pub(crate) fn value(fetch: &HeadFetch, facts: &Facts<'_>) -> Option<Value<'stati
             Some(Value::made(out))
         }
     }
+}
+
+fn body<'a>(side: Side, facts: &Facts<'a>) -> Option<Body<'a>> {
+    match side {
+        Side::Response => facts.content.response_body,
+        _ => facts.content.request_body,
+    }
+}
+
+/// Every value of a parameter of the form in a request's body, until the visitor has seen enough.
+pub(crate) fn each_parameter(
+    parameter: &Parameter,
+    facts: &Facts<'_>,
+    visit: &mut dyn FnMut(Value<'static>) -> bool,
+) {
+    let Some(body) = facts.content.request_body else {
+        return;
+    };
+    // As if it stood in a URL.
+    let form = [b"?", &*body.payload()].concat();
+    Pairs::new(&form, parameter).any(|text| visit(Value::made(text.to_vec())));
 }
 
 fn head<'f>(side: Side, facts: &Facts<'f>) -> Option<&'f Fields> {

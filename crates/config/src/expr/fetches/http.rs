@@ -20,6 +20,15 @@ pub(super) static ROWS: &[Row] = &[
     row(&["res.hdrs"], Str, ResponseHead, plain(HeadFetch::Lines(Side::Response))),
     row(&["req.hdrs_bin"], Bin, RequestHead, plain(HeadFetch::Binary(Side::Request))),
     row(&["res.hdrs_bin"], Bin, ResponseHead, plain(HeadFetch::Binary(Side::Response))),
+    row(&["req.body"], Bin, RequestHead, plain(HeadFetch::Body(Side::Request))),
+    row(&["req.body_len"], Int, RequestHead, plain(HeadFetch::BodyLen(Side::Request))),
+    row(&["req.body_size"], Int, RequestHead, plain(HeadFetch::BodySize(Side::Request))),
+    row(&["req.body_param"], Str, RequestHead, With(|it, _| {
+        Ok(Fetch::Head(HeadFetch::BodyParam(super::body_parameter(it)?)))
+    })),
+    row(&["res.body"], Bin, ResponseHead, plain(HeadFetch::Body(Side::Response))),
+    row(&["res.body_len"], Int, ResponseHead, plain(HeadFetch::BodyLen(Side::Response))),
+    row(&["res.body_size"], Int, ResponseHead, plain(HeadFetch::BodySize(Side::Response))),
     row(&["req.cook_names"], Str, RequestHead, With(|it, _| {
         Ok(Fetch::Head(HeadFetch::CookieNames(Side::Request, super::delimiter(it))))
     })),

@@ -510,20 +510,31 @@ fn parameter(arguments: &mut Arguments) -> Result<Parameter, Diagnostic> {
     let delimiter = arguments
         .optional()
         .and_then(|(text, _)| text.bytes().next());
-    let ignore_case = match arguments.optional() {
-        None | Some(("", _)) => false,
-        Some(("i", _)) => true,
-        Some((text, span)) => {
-            return Err(
-                Diagnostic::alert(span, format!("'{text}' is not a flag here"))
-                    .label("expected 'i', to ignore case"),
-            );
-        }
-    };
     Ok(Parameter {
         name,
         delimiter: delimiter.unwrap_or(b'?'),
-        ignore_case,
+        ignore_case: ignores_case(arguments)?,
+    })
+}
+
+fn ignores_case(arguments: &mut Arguments) -> Result<bool, Diagnostic> {
+    match arguments.optional() {
+        None | Some(("", _)) => Ok(false),
+        Some(("i", _)) => Ok(true),
+        Some((text, span)) => Err(
+            Diagnostic::alert(span, format!("'{text}' is not a flag here"))
+                .label("expected 'i', to ignore case"),
+        ),
+    }
+}
+
+/// `([name[,i]])` of a form.
+pub(super) fn body_parameter(arguments: &mut Arguments) -> Result<Parameter, Diagnostic> {
+    let name = arguments.optional().map_or("", |(name, _)| name).into();
+    Ok(Parameter {
+        name,
+        delimiter: b'?',
+        ignore_case: ignores_case(arguments)?,
     })
 }
 
