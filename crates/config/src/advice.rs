@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{AclEntry, Condition, Fetch, Sample};
 use crate::model::{
-    Backend, BackendId, Balance, Config, CookieMode, Frontend, HashKey, Mode, Proxy, RequestAction,
-    RequestRule, TargetEdit,
+    Backend, BackendId, Balance, Config, CookieMode, Frontend, HashKey, Mode, Normalizer, Proxy,
+    RequestAction, RequestRule, TargetEdit,
 };
 use crate::resolve::targets;
 
@@ -22,8 +22,7 @@ pub(crate) fn look(config: &Config, report: &mut Vec<Diagnostic>) {
         let backends: Vec<&Backend> = backends.collect();
         one_address(frontend, &backends, report);
         one_cookie(&backends, report);
-        guarded_paths(&frontend.proxy, false, report);
-        let normalized = frontend.proxy.http_request.iter().any(is_normalizing);
+        let normalized = guarded_paths(&frontend.proxy, Spelling::default(), report);
         for backend in backends.iter().filter(|it| !it.listen) {
             guarded_paths(&backend.proxy, normalized, report);
         }
@@ -142,39 +141,88 @@ fn values(backend: &Backend) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A rule that keeps clients from a path can be passed with `//`, `/./` or `%2e` unless the path was
-/// brought into one form before.
-fn guarded_paths(proxy: &Proxy, normalized: bool, report: &mut Vec<Diagnostic>) {
-    if normalized {
-        return;
+/// What rules have made of a path's other spellings. One that runs under a condition has made nothing of
+/// them.
+#[derive(Clone, Copy, Default)]
+struct Spelling {
+    decoded: bool,
+    /// These two count once it is decoded: `%2e` is a dot, too.
+    no_dots: bool,
+    no_parents: bool,
+    merged: bool,
+}
+
+impl Spelling {
+    fn after(mut self, rule: &RequestRule) -> Self {
+        let RequestAction::Target(TargetEdit::Normalize(normalizer)) = &rule.action else {
+            return self;
+        };
+        if rule.condition.is_some() {
+            return self;
+        }
+        match normalizer {
+            Normalizer::DecodeUnreserved(_) => self.decoded = true,
+            Normalizer::StripDot => self.no_dots |= self.decoded,
+            Normalizer::StripDotDot(full) => self.no_parents |= self.decoded && *full,
+            Normalizer::MergeSlashes => self.merged = true,
+            _ => {}
+        }
+        self
     }
-    let rules = proxy.http_request.iter();
-    let mut before = rules.take_while(|rule| !is_normalizing(rule));
-    let guard = before.find(|rule| {
+
+    /// The normalizers that it lacks, in the order they work in.
+    fn missing(self) -> Vec<&'static str> {
+        let all = [
+            (self.decoded, "percent-decode-unreserved"),
+            (self.no_dots, "path-strip-dot"),
+            (self.no_parents, "path-strip-dotdot full"),
+            (self.merged, "path-merge-slashes"),
+        ];
+        let missing = all.iter().filter(|(done, _)| !done);
+        missing.map(|(_, normalizer)| *normalizer).collect()
+    }
+}
+
+/// A rule that keeps clients from a path can be passed with `//`, `/./` or `%2e` unless the path was
+/// brought into one form before. Gives what the rules have made of the path of every request that goes
+/// on to a backend: those behind an `allow` may be skipped.
+fn guarded_paths(proxy: &Proxy, before: Spelling, report: &mut Vec<Diagnostic>) -> Spelling {
+    let mut spelling = before;
+    let (mut told, mut allowed, mut handed_on) = (false, false, before);
+    for rule in proxy.http_request.iter() {
         let own = rule.span.source == proxy.span.source && rule.span.line > proxy.span.line;
-        own && keeps_out(&rule.action) && rule.condition.as_ref().is_some_and(wants_path)
-    });
-    let Some(guard) = guard else {
-        return;
-    };
-    report.push(
-        Diagnostic::advice(
+        let wants_path = || rule.condition.as_ref().is_some_and(wants_path);
+        if !told && own && keeps_out(&rule.action) && wants_path() {
+            let missing = spelling.missing();
+            told = !missing.is_empty();
+            report.extend(told.then(|| passable(rule, &missing)));
+        }
+        spelling = spelling.after(rule);
+        allowed |= matches!(rule.action, RequestAction::Allow);
+        if !allowed {
+            handed_on = spelling;
+        }
+    }
+    handed_on
+}
+
+fn passable(guard: &RequestRule, missing: &[&str]) -> Diagnostic {
+    let lines: Vec<String> = missing
+        .iter()
+        .map(|normalizer| format!("'http-request normalize-uri {normalizer}'"))
+        .collect();
+    Diagnostic::advice(
             guard.span,
             "this rule guards a path that other spellings reach too, such as '//' or '/%61'",
         )
-        .label("no 'normalize-uri' comes before it")
-        .help(
-            "add above it: http-request normalize-uri percent-decode-unreserved, then the same with \
-             path-strip-dot, path-strip-dotdot and path-merge-slashes",
-        ),
-    );
-}
-
-fn is_normalizing(rule: &RequestRule) -> bool {
-    matches!(
-        &rule.action,
-        RequestAction::Target(TargetEdit::Normalize(_))
-    )
+        .label(format!(
+            "no 'normalize-uri' for every request comes before it with {}",
+            missing.join(", ")
+        ))
+        .help(format!(
+            "add above it, in this order: {}; refuse '%2f', '%5c', '\\' and ';' in paths where nodes know them",
+            lines.join(", ")
+        ))
 }
 
 fn keeps_out(action: &RequestAction) -> bool {

@@ -621,6 +621,7 @@ impl Checker<'_> {
                 scope.report(problem);
             }
         }
+        legacy::settle(draft, &scope);
         let uses = self.uses.borrow();
         let lists = uses.iter().skip(uses_before).map(|used| used.list.clone());
         draft.auth_lists.extend(lists);

@@ -11,6 +11,7 @@ use crate::expr::{Condition, Format, Sample};
 use crate::keywords::SectionKind;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::cookie::PersistenceDraft;
+use crate::keywords::legacy::RulesLast;
 use crate::keywords::stick::StickDraft;
 use crate::model::{
     AgentAddress, Balancing, Bind, Captures, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
@@ -37,6 +38,8 @@ pub(crate) struct Draft {
     pub(crate) acls: AclTable,
     /// How many of the `http-request` rules come from keywords that preceded all others once.
     pub(crate) rules_first: usize,
+    /// Rules that come from keywords whose turn was after all others, until the section ends.
+    pub(crate) rules_last: RulesLast,
     /// Bare `redirect` lines: they come after all `http-request` rules (manual 4.2).
     pub(crate) redirects: Vec<RequestRule>,
     pub(crate) log: LogDraft,
@@ -240,6 +243,7 @@ impl Draft {
             back: BackDraft::default(),
             acls: AclTable::default(),
             rules_first: 0,
+            rules_last: RulesLast::default(),
             redirects: Vec::new(),
             log: LogDraft::default(),
             stats: StatsDraft::default(),

@@ -144,3 +144,84 @@ backend counts
     assert_eq!(request(&mut client, head).await.text(), "1");
     assert_eq!(request(&mut client, head).await.text(), "2");
 }
+
+/// As up to HAProxy 2.0: old lines have their turn after all `http-request` and `http-response` rules,
+/// and those that add after those that delete and replace, wherever they stand.
+const OLD_LINES: &str = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    reqadd X-Trust:\\ no
+    reqidel ^X-Role:.*
+    reqidel ^X-Trust:.*
+    reqirep ^X-Team:\\ *admin X-Team:\\ user
+    http-request deny if { req.hdr(X-Trust) no }
+    http-request set-header X-Had-Role yes if { req.hdr(X-Role) -m found }
+    rspidel ^X-Node:.*
+    http-response set-header X-Node one
+    http-response set-header X-Node-Was %[res.hdr(X-Node)]
+    default_backend one
+backend one
+    server one <one>
+";
+
+#[tokio::test]
+async fn old_lines_have_their_turn_after_all_rules() {
+    let log = LogSink::start().await;
+    let one = Node::start("one").await;
+    let balancer = setup(&log, OLD_LINES)
+        .set("one", one.address())
+        .start()
+        .await;
+    let mut client = Client::plain(balancer.address("http")).await;
+    let head = "GET / HTTP/1.1\r\nX-Role: admin\r\nX-Team: admin";
+    let response = request(&mut client, head).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.head.get("x-node"), None);
+    assert_eq!(response.head.get("x-node-was"), Some("one"));
+    request(&mut client, "GET / HTTP/1.1\r\nX-Team: notadmin").await;
+    let seen = one.requests();
+    assert_eq!(seen[0].get("x-role"), None);
+    assert_eq!(seen[0].get("x-had-role"), Some("yes"));
+    assert_eq!(seen[0].get_all("x-trust"), ["no"]);
+    assert_eq!(seen[0].get("x-team"), Some("user"));
+    assert_eq!(seen[1].get("x-team"), Some("notadmin"));
+}
+
+/// The lines that are advised above a rule that guards a path.
+const GUARDED: &str = "
+frontend fe
+    bind 127.0.0.1:<port:http>
+    http-request normalize-uri percent-decode-unreserved
+    http-request normalize-uri path-strip-dot
+    http-request normalize-uri path-strip-dotdot full
+    http-request normalize-uri path-merge-slashes
+    http-request deny if { path_beg /admin }
+    default_backend one
+backend one
+    server one <one>
+";
+
+#[tokio::test]
+async fn the_lines_advised_above_a_guard_make_it_hold() {
+    let log = LogSink::start().await;
+    let one = Node::start("one").await;
+    let balancer = setup(&log, GUARDED).set("one", one.address()).start().await;
+    for (path, status) in [
+        ("/admin", 403),
+        ("//admin", 403),
+        ("/%61dmin", 403),
+        ("/./admin", 403),
+        ("/%2e/admin", 403),
+        ("/../admin", 403),
+        ("/%2e%2E/admin", 403),
+        ("/x/../admin", 403),
+        ("/.//..//%61dmin", 403),
+        ("/x/admin", 200),
+        // '..' takes the empty name before it: nodes get '/x/admin'.
+        ("/x//../admin", 200),
+    ] {
+        let mut client = Client::plain(balancer.address("http")).await;
+        let response = request(&mut client, &format!("GET {path} HTTP/1.1")).await;
+        assert_eq!(response.status, status, "{path}");
+    }
+}

@@ -58,6 +58,9 @@ pub(crate) struct LoadDraft {
     sctl: Option<String>,
 }
 
+/// How responses about certificates come to be stapled.
+pub(crate) const OCSP_FROM_FILES: &str =
+    "responses are stapled from their files alone: let a timer fetch them";
 const ACME: &str = "certificates are not made or ordered here";
 const ACME_INSTEAD: &str = "let an ACME client write the file, and send SIGHUP: it is read again";
 
@@ -72,11 +75,7 @@ pub(crate) const PARAMETERS: &[Parameter<ParameterParse<LoadDraft>>] = &[
     implemented("issuer", |draft, args, _| file(&mut draft.issuer, args)),
     implemented("sctl", |draft, args, _| file(&mut draft.sctl, args)),
     accepted("jwt", 1, "'jwt_verify_cert' finds every certificate"),
-    not_in_force(
-        "ocsp-update",
-        1,
-        "responses are stapled from their files alone: let a timer fetch them",
-    ),
+    not_in_force("ocsp-update", 1, OCSP_FROM_FILES),
     refused("acme", 1, ACME, ACME_INSTEAD),
     refused("bits", 1, ACME, ACME_INSTEAD),
     refused("curves", 1, ACME, ACME_INSTEAD),

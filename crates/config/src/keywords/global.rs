@@ -334,12 +334,11 @@ const NO_HTTP2: &str = "HTTP/2 is not served yet";
 pub(crate) const NO_LUA: &str = "no Lua is run";
 pub(crate) const NO_LUA_INSTEAD: &str = "rules, maps, variables and stick tables do most of what scripts did; for the rest put a service behind";
 const NO_ZLIB: &str = "nothing is compressed";
-const NO_VARS: &str = "checks have no variables to bound";
 const MASTER: &str = "there is one process, and changes need no reload";
 const MEMORY: &str = "memory is the engine's";
 const DEBUG: &str = "it serves HAProxy's own developers";
 const CLIENT: &str = "there is no HTTP client inside rules";
-const OCSP: &str = "certificates are not stapled";
+const OCSP: &str = super::crt_store::OCSP_FROM_FILES;
 const BUFFERS: &str = "the kernel sizes socket buffers";
 const CASE: &str = "the options that would use it are refused";
 const COUNTERS: &str = "counters begin at zero";
@@ -419,11 +418,15 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     ),
     accepted_either_way("numa-cpu-mapping", (), THREADS),
     accepted("ocsp-update.disable", (), OCSP),
-    accepted("ocsp-update.httpproxy", (), OCSP),
-    accepted("ocsp-update.maxdelay", (), OCSP),
-    accepted("ocsp-update.mindelay", (), OCSP),
-    accepted("ocsp-update.mode", (), OCSP),
-    accepted("pp2-never-send-local", (), "no PROXY header is sent"),
+    not_in_force("ocsp-update.httpproxy", (), OCSP),
+    not_in_force("ocsp-update.maxdelay", (), OCSP),
+    not_in_force("ocsp-update.mindelay", (), OCSP),
+    not_in_force("ocsp-update.mode", (), OCSP),
+    not_in_force(
+        "pp2-never-send-local",
+        (),
+        "checks with 'check-send-proxy' say LOCAL in version 2 of the PROXY protocol",
+    ),
     accepted("prealloc-fd", (), MEMORY),
     accepted("profiling.memory", (), DEBUG),
     accepted("profiling.tasks", (), DEBUG),
@@ -451,7 +454,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     ),
     accepted("thread-group", (), THREADS),
     accepted("thread-groups", (), THREADS),
-    accepted("tune.vars.check-max-size", (), NO_VARS),
+    not_in_force(
+        "tune.vars.check-max-size",
+        (),
+        "variables of checks are not bounded",
+    ),
     accepted(
         "thread-hard-limit",
         (),
@@ -507,7 +514,11 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.h2.max-concurrent-streams", (), NO_HTTP2),
     accepted("tune.h2.max-frame-size", (), NO_HTTP2),
     accepted("tune.h2.zero-copy-fwd-send", (), NO_HTTP2),
-    accepted("tune.http.cookielen", (), "cookies are not captured"),
+    not_in_force(
+        "tune.http.cookielen",
+        (),
+        "what is captured of a cookie is bounded by the 'len' of its own 'capture cookie' line",
+    ),
     accepted("tune.http.logurilen", (), "'log … len' bounds the line"),
     accepted("tune.idle-pool.shared", (), MEMORY),
     accepted("tune.idletimer", (), MEMORY),
@@ -582,8 +593,8 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("tune.ssl.keylog", (), "keys are never logged"),
     accepted("tune.ssl.keyupdate-rate-limit", (), "rustls bounds them"),
     accepted("tune.ssl.maxrecord", (), "records are sized by rustls"),
-    accepted("tune.ssl.ocsp-update.maxdelay", (), OCSP),
-    accepted("tune.ssl.ocsp-update.mindelay", (), OCSP),
+    not_in_force("tune.ssl.ocsp-update.maxdelay", (), OCSP),
+    not_in_force("tune.ssl.ocsp-update.mindelay", (), OCSP),
     accepted(
         "tune.ssl.ssl-ctx-cache-size",
         (),

@@ -5,13 +5,13 @@
 //! expression (`reqrep` …) are read where the expression says which header it is about; any other is
 //! refused, because a guess would let through what it was meant to keep out.
 
-use super::{PROXY_TABLES, Scope, Status, find};
+use super::{PROXY_TABLES, Scope, SectionKind, Status, find};
 use crate::args::Args;
 use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
-use crate::model::Mode;
+use crate::model::{Mode, RequestAction, RequestRule, ResponseAction, ResponseRule};
 use crate::source::Span;
 
 /// What the modern lines are made of: a word of the old line, or one of our own.
@@ -31,7 +31,13 @@ fn read_as(
     scope: &Scope<'_>,
     pieces: Vec<Piece<'_>>,
 ) -> Result<(), Diagnostic> {
-    let place = args.place();
+    let (line, shown) = translation(args.place(), pieces);
+    scope.report(gone(args.keyword, args.place()).help(format!("write: {shown}")));
+    carry_out(draft, &line, scope)
+}
+
+/// The modern line, and how it could stand in a file.
+fn translation(place: Span, pieces: Vec<Piece<'_>>) -> (Line, String) {
     let words: Vec<Word> = pieces
         .into_iter()
         .map(|piece| match piece {
@@ -44,13 +50,12 @@ fn read_as(
         })
         .collect();
     let shown: Vec<String> = words.iter().map(written).collect();
-    scope.report(gone(args.keyword, place).help(format!("write: {}", shown.join(" "))));
     let line = Line {
         span: place,
         words,
         modifier: Modifier::None,
     };
-    carry_out(draft, &line, scope)
+    (line, shown.join(" "))
 }
 
 /// Has a line read with its keyword's parse function.
@@ -212,7 +217,8 @@ pub(super) fn first(
     outcome
 }
 
-/// `monitor-net NETWORK`: its connections are answered at once.
+/// `monitor-net NETWORK`: its requests are answered at once. It answered connections once, before
+/// anything was sent; the warning says what of this is lost.
 pub(super) fn monitor_net(
     draft: &mut Draft,
     args: &mut Args<'_>,
@@ -224,15 +230,119 @@ pub(super) fn monitor_net(
         let write = "'tcp-request connection reject if { src … }'";
         return Err(unclear(network, args.keyword, write));
     }
+    if draft.kind == SectionKind::Defaults {
+        let write =
+            "'monitor-uri', or the rule 'http-request return status 200 if { src … }' in frontends";
+        return Err(unclear(network, args.keyword, write));
+    }
     let mut pieces: Vec<Piece<'_>> = ["http-request", "return", "status", "200", "if", "{", "src"]
         .map(new)
         .into();
     pieces.extend([Piece::Old(network), new("}")]);
-    first(draft, |draft| read_as(draft, args, scope, pieces))
+    let (line, shown) = translation(args.place(), pieces);
+    let warning = gone(args.keyword, args.place()).label(
+        "read as a rule: 'tcp-request' rules come before it, it answers whole requests only, and they are logged",
+    );
+    scope.report(warning.help(format!("write: {shown}")));
+    first(draft, |draft| carry_out(draft, &line, scope))
+}
+
+/// A rule that old lines come to, the warning about the line, and its keyword.
+type Late<R> = (R, Diagnostic, &'static str);
+
+/// What `req…` and `rsp…` lines come to. Up to HAProxy 2.0 their turn was after all `http-request` and
+/// `http-response` rules: first those that delete and replace, then those that add.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RulesLast {
+    request_edits: Vec<Late<RequestRule>>,
+    request_adds: Vec<Late<RequestRule>>,
+    response_edits: Vec<Late<ResponseRule>>,
+    response_adds: Vec<Late<ResponseRule>>,
+}
+
+/// Reads the modern rule, and puts it aside for the section's end.
+fn last(
+    (of, adds): (Of, bool),
+    draft: &mut Draft,
+    args: &Args<'_>,
+    scope: &Scope<'_>,
+    pieces: Vec<Piece<'_>>,
+) -> Result<(), Diagnostic> {
+    let (line, shown) = translation(args.place(), pieces);
+    let rules = of.rules();
+    let warning = gone(args.keyword, args.place())
+        .label(format!("read as what it meant, after all '{rules}' rules"))
+        .help(format!("write after the last '{rules}' rule: {shown}"));
+    let requests = draft.proxy.http_request.len();
+    let responses = draft.proxy.http_response.len();
+    let outcome = carry_out(draft, &line, scope);
+    let note = |rule| (rule, warning.clone(), args.keyword);
+    let Draft {
+        proxy, rules_last, ..
+    } = draft;
+    let (request, response) = match adds {
+        true => (&mut rules_last.request_adds, &mut rules_last.response_adds),
+        false => (
+            &mut rules_last.request_edits,
+            &mut rules_last.response_edits,
+        ),
+    };
+    request.extend(proxy.http_request.drain(requests..).map(note));
+    let note = |rule| (rule, warning.clone(), args.keyword);
+    response.extend(proxy.http_response.drain(responses..).map(note));
+    outcome
+}
+
+/// At a section's end: rules put aside take their place. They ran after `allow` too, which no rule does
+/// now: next to one they are refused.
+pub(crate) fn settle(draft: &mut Draft, scope: &Scope<'_>) {
+    let aside = std::mem::take(&mut draft.rules_last);
+    let rules = &mut draft.proxy.http_request;
+    let allow = rules
+        .iter()
+        .find(|rule| matches!(rule.action, RequestAction::Allow));
+    let allow = allow.map(|rule| rule.span);
+    for (rule, warning, keyword) in aside.request_edits.into_iter().chain(aside.request_adds) {
+        scope.report(judged(warning, keyword, rule.span, Of::Request, allow));
+        rules.push(rule);
+    }
+    let rules = &mut draft.proxy.http_response;
+    let allow = rules
+        .iter()
+        .find(|rule| matches!(rule.action, ResponseAction::Allow));
+    let allow = allow.map(|rule| rule.span);
+    for (rule, warning, keyword) in aside.response_edits.into_iter().chain(aside.response_adds) {
+        scope.report(judged(warning, keyword, rule.span, Of::Response, allow));
+        rules.push(rule);
+    }
+}
+
+/// The warning about an old line, or an alert where an `allow` could end the rules before its turn.
+fn judged(
+    warning: Diagnostic,
+    keyword: &str,
+    place: Span,
+    of: Of,
+    allow: Option<Span>,
+) -> Diagnostic {
+    let Some(allow) = allow else {
+        return warning;
+    };
+    let (rules, line) = (of.rules(), allow.line);
+    Diagnostic::alert(
+        place,
+        format!("the '{keyword}' directive is not supported anymore by HAProxy"),
+    )
+    .label(format!(
+        "it ran after '{rules} allow' too, which ends the rules now"
+    ))
+    .help(format!(
+        "write it as '{rules}' rule above the 'allow' of line {line}"
+    ))
 }
 
 /// Whose headers an old line is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
     Request,
     Response,
@@ -281,7 +391,7 @@ fn add(
     let (rules, value) = (of.rules(), literal(value.trim()));
     let mut pieces = vec![new(rules), new("add-header"), new(name.trim()), new(value)];
     pieces.extend(args.rest().iter().map(Piece::Old));
-    read_as(draft, args, scope, pieces)
+    last((of, true), draft, args, scope, pieces)
 }
 
 /// A text in which nothing is a variable of a log format.
@@ -323,7 +433,7 @@ fn delete(
         pieces.extend(["-m", "beg"].map(new));
     }
     pieces.extend(args.rest().iter().map(Piece::Old));
-    read_as(draft, args, scope, pieces)
+    last((of, false), draft, args, scope, pieces)
 }
 
 macro_rules! replacing {
@@ -363,7 +473,7 @@ fn replace(
     };
     let mut pieces: Vec<Piece<'_>> = modern.into_iter().map(new).collect();
     pieces.extend(args.rest().iter().map(Piece::Old));
-    read_as(draft, args, scope, pieces)
+    last((of, false), draft, args, scope, pieces)
 }
 
 /// A header: `^Host:\ a(.*)` by `Host:\ b\1`.
@@ -397,7 +507,7 @@ fn request_line(of: Of, pattern: &str, by: &str, case: &str) -> Option<Vec<Strin
     let target = METHODS
         .iter()
         .find_map(|method| pattern.strip_prefix(method));
-    let target = target.filter(|_| of == Of::Request)?;
+    let target = target.filter(|target| of == Of::Request && !branches(target))?;
     let target = target
         .strip_suffix('$')
         .unwrap_or(target)
@@ -461,7 +571,7 @@ impl<'a> HeaderPattern<'a> {
             Some(value) => Some(Self {
                 name,
                 whole_name: true,
-                value: value.trim_start_matches(' '),
+                value: after_spaces(value).filter(|value| !branches(value))?,
             }),
             None => Some(Self {
                 name,
@@ -470,6 +580,41 @@ impl<'a> HeaderPattern<'a> {
             }),
         }
     }
+}
+
+/// What an expression wants behind the colon of a header and the spaces that follow it, which values do
+/// not have here. `None`: it wants something else there, or says in a way not known what may be there.
+fn after_spaces(pattern: &str) -> Option<&str> {
+    let mut value = pattern;
+    while let Some(rest) = [" ", "\\s", "[ ]"]
+        .iter()
+        .find_map(|space| value.strip_prefix(space))
+    {
+        value = rest.strip_prefix(['*', '+', '?']).unwrap_or(rest);
+    }
+    let takes_spaces = value.len() < pattern.len()
+        || value.is_empty()
+        || [".*", "(.*)"].iter().any(|any| value.starts_with(any));
+    (takes_spaces && !value.starts_with(['*', '+', '?', '{'])).then_some(value)
+}
+
+/// Whether a `|` outside of all groups divides an expression: what stands before the first branch would
+/// not belong to the others.
+fn branches(pattern: &str) -> bool {
+    let (mut depth, mut class, mut chars) = (0_u32, false, pattern.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            ']' => class = false,
+            _ if class => {}
+            '[' => class = true,
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -509,6 +654,25 @@ mod tests {
         check("^([^ :]*) /a", "\\1 /b", None);
         check("^([^ :]*) /a/(.*)", "GET /b/\\2", None);
         check("^Host: (.*)", "X-Host: \\1", None);
+        // A space goes with what says how many; what follows it begins the value.
+        for spaces in [" *", " ?", " +", "\\s*", "[ ]*", " "] {
+            check(
+                &format!("^X-Role:{spaces}admin"),
+                "X-Role: user",
+                Some("http-request replace-header X-Role ^admin user"),
+            );
+        }
+        check(
+            "^X-Role: (admin|root)$",
+            "X-Role: user",
+            Some("http-request replace-header X-Role ^(admin|root)$ user"),
+        );
+        // The other branch looked at every line; what stands behind the colon is not understood.
+        check("^X-Role: admin|root", "X-Role: user", None);
+        check("^([^ :]*) /a|/b(.*)", "\\1 /\\2", None);
+        check("^X-Role: {2}admin", "X-Role: user", None);
+        check("^X-Role:.admin", "X-Role: user", None);
+        check("^X-Role:admin", "X-Role: user", None);
         check("^X.*: (.*)", "X: \\1", None);
         check("^(GET|POST) /(.*)", "\\1 /\\2", None);
     }
