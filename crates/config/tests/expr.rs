@@ -23,9 +23,20 @@ impl Surroundings for World {
             "paths.lst" => Ok("# comment\n/a\n\n \t/b\r\n #not a comment\n".to_owned()),
             "nets.lst" => Ok("10.0.0.0/8\nfd00::/8\n".to_owned()),
             "bad-nets.lst" => Ok("10.0.0.0/8\nexample.com\n".to_owned()),
+            "short.pem" => Ok(short_key()),
             _ => Err("no such file".to_owned()),
         }
     }
+}
+
+/// An RSA key (PKCS#1) of 1024 bits.
+fn short_key() -> String {
+    use base64::Engine as _;
+    let mut der = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
+    der.extend([0xff; 128]);
+    der.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
+    let digits = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN RSA PUBLIC KEY-----\n{digits}\n-----END RSA PUBLIC KEY-----\n")
 }
 
 /// Cuts a line at spaces; `~` stands for a space inside a word, and nothing else is special.
@@ -533,5 +544,50 @@ proptest! {
                 sample::parse(&words[0], context).map(|_| ())
             });
         }
+    }
+}
+
+#[test]
+fn tokens_that_prove_nothing_are_spoken_of() {
+    let cases = [
+        ("x hdr(a),jwt_verify(HS256,secret) 1", ""),
+        ("x hdr(a),jwt_verify(txn.alg,txn.key) -m int 1", ""),
+        (
+            "x hdr(a),jwt_verify(none,x) 1",
+            "'none' is right of every token without a signature",
+        ),
+        (
+            "x hdr(a),jwt_verify(HS256,\"\") 1",
+            "an empty key proves nothing",
+        ),
+        (
+            "x hdr(a),jwt_verify(HS256,secret) -m bool",
+            "broken tokens pass here",
+        ),
+        (
+            "x hdr(a),jwt_verify(HS256,secret) -m found",
+            "broken tokens pass here",
+        ),
+        (
+            "x hdr(a),jwt_verify(HS256,secret),bool",
+            "broken tokens pass here",
+        ),
+        (
+            "x hdr(a),jwt_verify(HS256,short.pem) 1",
+            "with this algorithm the key is a secret, not a file",
+        ),
+        (
+            "x hdr(a),jwt_verify(RS256,short.pem) 1",
+            "the key in 'short.pem' has 1024 bits",
+        ),
+        (
+            "x hdr(a),jwt_verify(txn.alg,short.pem) 1",
+            "the key in 'short.pem' has 1024 bits",
+        ),
+    ];
+    for (line, expected) in cases {
+        let said = say_acl(line);
+        assert!(said.contains(expected), "{line}\n{said}");
+        assert_eq!(said.is_empty(), expected.is_empty(), "{line}\n{said}");
     }
 }

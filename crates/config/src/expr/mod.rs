@@ -33,7 +33,7 @@ use crate::source::Span;
 
 pub use content::{BlockStart, ContentFetch};
 pub(crate) use converters::castable;
-pub use converters::crypto::{Cipher, Crypto, JwtKey, PublicKey};
+pub use converters::crypto::{Cipher, Crypto, JwtKey, KeyFamily, PublicKey};
 pub use converters::date::TimeFormat;
 pub use converters::encoding::{Chunks, Encoding};
 pub use converters::forwarded::{Forwarded, ForwardedField};

@@ -7,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::{
-    Context, IpSet, Kind, Patterns, Ranges, Sample, TextSet, converters, hex_digits, regexes,
+    Context, Converter, Crypto, IpSet, Kind, Patterns, Ranges, Sample, TextSet, converters,
+    hex_digits, regexes,
 };
 use crate::lexer::Word;
 use crate::lists::{List, Matching};
@@ -101,6 +102,7 @@ pub(super) fn read(
             .help("for example '-m bin 00ff', or convert it first: ',hex'"));
     };
     if !takes_patterns(matching) {
+        advise_on_verdicts(sample, criterion, context);
         let patterns = match matching {
             Matching::Found => Patterns::Found,
             _ => Patterns::Bool,
@@ -113,6 +115,20 @@ pub(super) fn read(
         warn_if_nothing(criterion, context);
     }
     build(matching, reading.files, (reading.ignore_case, rest))
+}
+
+/// What `jwt_verify` says of a token that is broken is a negative number, which is as true as 1.
+fn advise_on_verdicts(sample: &Sample, criterion: &Word, context: &Context<'_>) {
+    let mut converters = sample.converters.iter();
+    if !converters.any(|it| matches!(it, Converter::Crypto(Crypto::JwtVerify(..)))) {
+        return;
+    }
+    let message =
+        "broken tokens pass here: 'jwt_verify' says less than 0 of them, which is not false";
+    let advice = Diagnostic::advice(criterion.span, message)
+        .label("only 1 is a right token")
+        .help("compare with '-m int 1'");
+    context.notices.borrow_mut().push(advice);
 }
 
 fn warn_if_nothing(criterion: &Word, context: &Context<'_>) {

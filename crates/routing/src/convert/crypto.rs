@@ -6,7 +6,6 @@ use aws_lc_rs::{aead, cipher, signature};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::expr::{Cipher, Crypto, DigestAlgorithm, JsonQuery, JwtKey, TextOperand};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::encoding::URL;
 use super::hashing::hmac;
@@ -32,8 +31,7 @@ pub(super) fn apply(
         Crypto::JwtHeader(query) => of_token(&input.into_text(), 0, query.as_ref()),
         Crypto::JwtPayload(query) => of_token(&input.into_text(), 1, query.as_ref()),
         Crypto::JwtVerify(algorithm, key) => {
-            let algorithm = variable::text(algorithm, facts)?;
-            let verdict = verify(&input.into_text(), &algorithm, key, facts);
+            let verdict = verify(&input.into_text(), algorithm, key, facts)?;
             Some(Value::Int(verdict as i64))
         }
     }
@@ -146,63 +144,90 @@ enum Verdict {
     UnknownKey = -5,
 }
 
+impl Verdict {
+    fn of(right: bool) -> Self {
+        match right {
+            true => Self::Right,
+            false => Self::Wrong,
+        }
+    }
+}
+
 /// Header, payload and signature.
 const PARTS: usize = 3;
 
-fn verify(token: &[u8], algorithm: &[u8], key: &JwtKey, facts: &Facts<'_>) -> Verdict {
+/// An algorithm in a variable comes from the token as a rule, so from whoever made it: it may choose among
+/// those that fit the key, and no way around it.
+fn verify(
+    token: &[u8],
+    algorithm: &TextOperand,
+    key: &JwtKey,
+    facts: &Facts<'_>,
+) -> Option<Verdict> {
+    let is_written = matches!(algorithm, TextOperand::Text(_));
+    let algorithm = variable::text(algorithm, facts)?;
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').take(PARTS + 1).collect();
     let [header, payload, signature] = parts[..] else {
-        return Verdict::InvalidToken;
+        return Some(Verdict::InvalidToken);
     };
-    let Ok(algorithm) = std::str::from_utf8(algorithm) else {
-        return Verdict::UnknownAlgorithm;
+    let Ok(algorithm) = std::str::from_utf8(&algorithm) else {
+        return Some(Verdict::UnknownAlgorithm);
     };
     let signed = &token[..header.len() + 1 + payload.len()];
     if algorithm == "none" {
-        return match signature.is_empty() {
+        return Some(match is_written && signature.is_empty() {
             true => Verdict::Right,
             false => Verdict::Wrong,
-        };
+        });
     }
-    let Ok(signature) = URL.decode(signature) else {
-        return Verdict::InvalidToken;
-    };
+    let signature = URL.decode(signature).unwrap_or_default();
     if signature.is_empty() {
-        return Verdict::InvalidToken;
+        return Some(Verdict::InvalidToken);
     }
-    let by_secret = match algorithm {
-        "HS256" => Some(DigestAlgorithm::Sha256),
-        "HS384" => Some(DigestAlgorithm::Sha384),
-        "HS512" => Some(DigestAlgorithm::Sha512),
-        _ => None,
-    };
-    let right = if let Some(digest) = by_secret {
-        let Some(secret) = variable::text(&key.text, facts) else {
-            return Verdict::UnknownKey;
-        };
-        let code = hmac(digest, &secret, signed);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&code, &signature).is_ok()
-    } else {
-        let Some(scheme) = scheme(algorithm) else {
-            return Verdict::UnknownAlgorithm;
-        };
-        let Some(public) = &key.public else {
-            return Verdict::UnknownKey;
-        };
-        let der = match public.is_certificate {
-            false => &public.der[..],
-            true => match X509Certificate::from_der(&public.der) {
-                Ok((_, certificate)) => certificate.tbs_certificate.subject_pki.raw,
-                Err(_) => return Verdict::UnknownKey,
-            },
-        };
-        let key = signature::UnparsedPublicKey::new(scheme, der);
-        key.verify(signed, &signature).is_ok()
-    };
-    match right {
-        true => Verdict::Right,
-        false => Verdict::Wrong,
+    if let Some(digest) = by_secret(algorithm) {
+        return by_code(digest, key, signed, &signature, facts);
     }
+    let Some(scheme) = scheme(algorithm) else {
+        return Some(Verdict::UnknownAlgorithm);
+    };
+    let Some(public) = &key.public else {
+        return Some(Verdict::UnknownKey);
+    };
+    let public = signature::UnparsedPublicKey::new(scheme, &public.der[..]);
+    Some(Verdict::of(public.verify(signed, &signature).is_ok()))
+}
+
+/// The algorithms of RFC 7518 §3.1 that have a secret.
+fn by_secret(algorithm: &str) -> Option<DigestAlgorithm> {
+    Some(match algorithm {
+        "HS256" => DigestAlgorithm::Sha256,
+        "HS384" => DigestAlgorithm::Sha384,
+        "HS512" => DigestAlgorithm::Sha512,
+        _ => return None,
+    })
+}
+
+/// With a secret. Where the text named a key file it is no secret: anybody may know the path. An empty one
+/// is none either.
+fn by_code(
+    digest: DigestAlgorithm,
+    key: &JwtKey,
+    signed: &[u8],
+    signature: &[u8],
+    facts: &Facts<'_>,
+) -> Option<Verdict> {
+    if key.public.is_some() {
+        return Some(Verdict::Wrong);
+    }
+    let Some(secret) = variable::text(&key.text, facts) else {
+        return Some(Verdict::UnknownKey);
+    };
+    if secret.is_empty() {
+        return None;
+    }
+    let code = hmac(digest, &secret, signed);
+    let same = aws_lc_rs::constant_time::verify_slices_are_equal(&code, signature);
+    Some(Verdict::of(same.is_ok()))
 }
 
 /// The algorithms of RFC 7518 §3.1 that have a public key.

@@ -2,18 +2,24 @@
 
 use testkit::{Balancer, Node};
 
-use super::{GOOD, ask, ask_over, connect, example, status};
+use super::{DISGUISED, GOOD, ask, ask_over, connect, example, status};
 
 const KNOWN: &str = "Authorization: Bearer first-token\r\n";
 const OTHER: &str = "Authorization: Bearer other-token\r\n";
 const WRONG: &str = "Authorization: Bearer first-toke\r\n";
+
+/// Tokens of one issuer begin alike.
+fn long(number: u8) -> String {
+    format!("{}{number}", "a".repeat(200))
+}
 
 async fn start(node: &Node) -> Balancer {
     let setup = example(
         "api-tokens.cfg",
         &[("timeout tarpit 2s", "timeout tarpit 10ms")],
     );
-    let setup = setup.file("tokens.lst", "first-token\nother-token\n");
+    let long = format!("first-token\nother-token\n{}\n{}\n", long(1), long(2));
+    let setup = setup.file("tokens.lst", &long);
     let addresses = setup.set("n1", node.address()).set("n2", node.address());
     addresses.start().await
 }
@@ -60,6 +66,13 @@ async fn an_api_limits_tokens_wherever_they_come_from() {
         assert_eq!(status(&balancer, GOOD, path, KNOWN).await, 429, "{path}");
     }
     assert_eq!(status(&balancer, GOOD, "/search", OTHER).await, 200);
+    let bearer = |number| format!("Authorization: Bearer {}\r\n", long(number));
+    let mut last = 0;
+    for from in 0..12 {
+        last = status(&balancer, 40 + from, "/search", &bearer(1)).await;
+    }
+    assert_eq!(last, 429);
+    assert_eq!(status(&balancer, GOOD, "/search", &bearer(2)).await, 200);
     assert_eq!(status(&balancer, GOOD, "/items", KNOWN).await, 200);
     let mut client = connect(&balancer, 60).await;
     let mut refused = None;
@@ -84,11 +97,15 @@ async fn an_api_has_places_for_operators_alone() {
         "/a/..//admin",
         "/%61dmin",
         "/./admin",
+        "/Admin",
     ] {
         assert_eq!(status(&balancer, 77, path, KNOWN).await, 404, "{path}");
         // Nor by saying that it comes from here.
         let forged = format!("{KNOWN}X-Forwarded-For: 127.0.0.1\r\n");
         assert_eq!(status(&balancer, 77, path, &forged).await, 404, "{path}");
+    }
+    for path in DISGUISED {
+        assert_eq!(status(&balancer, 77, path, KNOWN).await, 400, "{path}");
     }
     let long = format!("/items?{}", "a".repeat(2500));
     assert_eq!(status(&balancer, GOOD, &long, KNOWN).await, 414);

@@ -1,12 +1,8 @@
 //! `blue-green.cfg`.
 
-use std::path::Path;
-
 use testkit::{Balancer, Node, PATIENCE, WebSocket, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
-use super::{GOOD, example, hold, no_place_left, status, upgrade};
+use super::{GOOD, command, example, hold, no_place_left, status, upgrade};
 
 async fn start(blue: &Node, green: &Node) -> Balancer {
     let pairs = [
@@ -16,19 +12,6 @@ async fn start(blue: &Node, green: &Node) -> Balancer {
     let setup = example("blue-green.cfg", &pairs);
     let setup = setup.set("n1", blue.address());
     setup.set("green", green.address()).start().await
-}
-
-async fn command(folder: &Path, line: &str) -> String {
-    let mut socket = UnixStream::connect(folder.join("admin.sock"))
-        .await
-        .unwrap();
-    socket
-        .write_all(format!("{line}\n").as_bytes())
-        .await
-        .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! `ddos.cfg`.
 
-use testkit::{Balancer, Node};
+use testkit::{Balancer, Node, PATIENCE, wait_until};
 
-use super::{GOOD, ask, ask_over, connect, example, hold, no_place_left, status};
+use super::{
+    DISGUISED, GOOD, ask, ask_over, command, connect, example, hold, no_place_left, status,
+};
 
 /// Where the proxy in front is.
 const PROXY: u8 = 250;
@@ -11,10 +13,25 @@ async fn start(node: &Node) -> Balancer {
     let pairs = [
         ("src 192.0.2.250", "src 127.0.0.250"),
         ("timeout tarpit 5s", "timeout tarpit 10ms"),
+        (
+            "maxconnrate 1000",
+            "maxconnrate 1000\n    stats socket <dir>/admin.sock level admin",
+        ),
     ];
     let setup = example("ddos.cfg", &pairs);
     let addresses = setup.set("n1", node.address()).set("n2", node.address());
     addresses.start().await
+}
+
+/// As the example has it, in milliseconds.
+const BAN: u64 = 600_000;
+
+/// How much of the ban is left.
+async fn ban_left(balancer: &Balancer) -> u64 {
+    let table = command(balancer.folder(), "show table public").await;
+    let entry = table.lines().find(|line| line.contains("127.0.0.66"));
+    let left = entry.and_then(|line| line.split_once("exp=")?.1.split(' ').next());
+    left.unwrap_or_else(|| panic!("{table}")).parse().unwrap()
 }
 
 #[tokio::test]
@@ -40,6 +57,22 @@ async fn who_floods_with_connections_is_banned_and_nobody_else() {
     let seen = node.requests();
     assert!(seen.iter().all(|request| request.word(1) != "/banned"));
     assert_eq!(seen.last().unwrap().word(1), "/good");
+    // The ban does not run out while it goes on: each attempt begins the ten minutes anew.
+    let before = wait_until("time to pass", PATIENCE, async || {
+        let left = ban_left(&balancer).await;
+        if left < BAN - 100 {
+            Ok(left)
+        } else {
+            Err(left)
+        }
+    })
+    .await;
+    drop(connect(&balancer, 66).await);
+    wait_until("a longer ban", PATIENCE, async || {
+        let left = ban_left(&balancer).await;
+        testkit::wait::or_seen(left > before, left)
+    })
+    .await;
     // Who merely holds connections: thirty.
     let _held = hold(&balancer, 67, 50).await;
     let _more = no_place_left(&balancer, 67, "/").await;
@@ -61,6 +94,18 @@ async fn a_client_is_who_the_trusted_proxy_says_and_nobody_elses_word_counts() {
     assert_eq!(last, 429);
     assert_eq!(
         status(&balancer, PROXY, "/", &said("203.0.113.67")).await,
+        200
+    );
+    // With IPv6 a client has a whole network to come from, and is one client.
+    let mut client = connect(&balancer, PROXY).await;
+    let mut last = 0;
+    for number in 0..105 {
+        let answer = ask_over(&mut client, "/", &said(&format!("2001:db8::{number}"))).await;
+        last = answer.unwrap().status;
+    }
+    assert_eq!(last, 429);
+    assert_eq!(
+        status(&balancer, PROXY, "/", &said("2001:db8:0:1::1")).await,
         200
     );
     // A stranger cannot have somebody else limited, nor escape by a new name each time.
@@ -101,14 +146,22 @@ async fn who_looks_for_holes_is_held_back() {
         "/x/../admin",
         "/%2egit/HEAD",
         "/./.env",
+        "/Admin",
+        "/x/.git/HEAD",
     ];
     let mut given = Vec::new();
     for number in 0..35 {
         given.push(status(&balancer, 80, probes[number % probes.len()], "").await);
     }
-    assert!(given[..5].iter().all(|status| *status == 403), "{given:?}");
+    assert!(
+        given[..probes.len()].iter().all(|status| *status == 403),
+        "{given:?}"
+    );
     assert_eq!(given.last(), Some(&429), "{given:?}");
     assert!(node.requests().is_empty());
+    for path in DISGUISED {
+        assert_eq!(status(&balancer, 83, path, "").await, 400, "{path}");
+    }
     let long = format!("/{}", "a".repeat(1500));
     assert_eq!(status(&balancer, 81, &long, "").await, 414);
     let many = "X-A: b\r\n".repeat(80);

@@ -17,6 +17,8 @@ use testkit::balancer::Setup;
 use testkit::stream::Stream;
 use testkit::websocket::upgrade_request;
 use testkit::{Balancer, Client, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::support::program;
 
@@ -44,6 +46,20 @@ fn example(name: &str, pairs: &[(&str, &str)]) -> Setup {
     Balancer::setup(program(), &text)
 }
 
+/// What the Runtime API says.
+async fn command(folder: &Path, line: &str) -> String {
+    let mut socket = UnixStream::connect(folder.join("admin.sock"))
+        .await
+        .unwrap();
+    socket
+        .write_all(format!("{line}\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 /// 127.0.0.N.
 fn host(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, number).into()
@@ -51,6 +67,17 @@ fn host(number: u8) -> IpAddr {
 
 /// Who never does anything wrong.
 const GOOD: u8 = 1;
+
+/// Paths behind something allowed that no normalizing undoes, and some node takes for `/admin`.
+const DISGUISED: [&str; 7] = [
+    "/..%2fadmin",
+    "/%2e%2e%2Fadmin",
+    "/..;/admin",
+    "/..\\admin",
+    "/..%5cadmin",
+    "/;a/../admin;b",
+    "/admin%00",
+];
 
 /// A connection from 127.0.0.N.
 async fn connect(balancer: &Balancer, from: u8) -> Client {

@@ -83,6 +83,11 @@ async fn who_has_no_certificate_of_ours_is_nobody() {
     assert_eq!(last.get_all("x-client-name"), ["machine one"]);
     assert_eq!(last.get_all("x-forwarded-for"), ["127.0.0.1"]);
     assert_ne!(last.get("x-client-serial"), Some("00"));
+    // Nor under a name that a node may take for the same.
+    for forged in ["X_Client_Name: root\r\n", "X-Client_Serial: 00\r\n"] {
+        let answer = lab.ask(&lab.authority, &good, forged).await.unwrap();
+        assert_eq!(answer.status, 403, "{forged}");
+    }
 }
 
 #[tokio::test]

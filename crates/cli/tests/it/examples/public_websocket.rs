@@ -2,7 +2,7 @@
 
 use testkit::{Authority, Node};
 
-use super::{GOOD, ask, connect, example, hold, no_place_left, status, upgrade};
+use super::{DISGUISED, GOOD, ask, connect, example, hold, no_place_left, status, upgrade};
 
 async fn start(node: &Node) -> testkit::Balancer {
     let setup = example(
@@ -97,6 +97,12 @@ async fn a_public_websocket_service_is_not_deceived() {
     ] {
         assert_eq!(status(&balancer, GOOD, path, "").await, 404, "{path}");
     }
+    for path in DISGUISED {
+        let path = format!("/static{path}");
+        assert_eq!(status(&balancer, GOOD, &path, "").await, 400, "{path}");
+    }
+    let disguised = "X_Forwarded_For: 10.1.2.3\r\n";
+    assert_eq!(status(&balancer, GOOD, "/static/a", disguised).await, 403);
     assert_eq!(status(&balancer, GOOD, "/static//a/./b", "").await, 200);
     assert_eq!(node.requests().last().unwrap().word(1), "/static/a/b");
     let long = format!("X-Long: {}\r\n", "a".repeat(9000));

@@ -2,7 +2,7 @@
 
 use testkit::{Balancer, Node, Temper};
 
-use super::{GOOD, ask, example, hold, no_place_left, status, upgrade};
+use super::{DISGUISED, GOOD, ask, example, hold, no_place_left, status, upgrade};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 
@@ -81,6 +81,10 @@ async fn sticking_is_no_way_to_fill_memory_or_to_other_paths() {
     assert_eq!(status(&balancer, 50, &long, "").await, 400);
     for path in ["/admin", "/socket.io/../admin", "/socket.io/%2e%2e/admin"] {
         assert_eq!(status(&balancer, 50, path, "").await, 404, "{path}");
+    }
+    for path in DISGUISED {
+        let path = format!("/socket.io{path}");
+        assert_eq!(status(&balancer, 50, &path, "").await, 400, "{path}");
     }
     // A cookie that was made up leads somewhere all the same.
     assert_eq!(

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::public_key::{PublicKey as Key, RSAPublicKey};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::Build::With;
 use super::hashing::{DigestAlgorithm, algorithm};
@@ -58,13 +61,22 @@ pub struct JwtKey {
     pub public: Option<PublicKey>,
 }
 
-/// A public key, in DER.
+/// A public key.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
-    /// A certificate that has it; else the key itself.
-    pub is_certificate: bool,
-    /// Its bytes.
+    /// What signs with it.
+    pub family: KeyFamily,
+    /// SubjectPublicKeyInfo or RSAPublicKey, in DER.
     pub der: Arc<[u8]>,
+}
+
+/// What signs with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFamily {
+    /// `RS…` and `PS…`.
+    Rsa,
+    /// `ES…`.
+    Ec,
 }
 
 pub(super) static ROWS: &[Row] = &[
@@ -201,7 +213,6 @@ fn verify(
 ) -> Result<Converter, Diagnostic> {
     let (text, span) = arguments.text("an algorithm")?;
     let algorithm = TextOperand::read(text, span);
-    let mut by_key = true;
     if let TextOperand::Text(name) = &algorithm {
         if !ALGORITHMS.contains(&&**name) {
             return Err(
@@ -209,28 +220,33 @@ fn verify(
                     .label(format!("expected one of {}", ALGORITHMS.join(", "))),
             );
         }
-        by_key = !name.starts_with("HS") && &**name != "none";
+        if &**name == "none" {
+            let message = "'none' is right of every token without a signature, whoever made it";
+            let advice = Diagnostic::advice(span, message).label("nothing is verified");
+            context.notices.borrow_mut().push(advice);
+        }
     }
     let (text, span) = arguments.text("a key")?;
     let text = TextOperand::read(text, span);
     let public = match &text {
-        TextOperand::Text(path) => public_key(path, span, &algorithm, by_key, context)?,
+        TextOperand::Text(empty) if empty.is_empty() => {
+            return Err(Diagnostic::alert(span, "an empty key proves nothing")
+                .label("expected a secret or the path of a public key"));
+        }
+        TextOperand::Text(path) => public_key(path, span, &algorithm, certificate, context)?,
         TextOperand::Variable(_) => None,
     };
-    if let Some(key) = &public
-        && key.is_certificate != certificate
-    {
-        let (found, instead) = match key.is_certificate {
-            true => ("a certificate", "jwt_verify_cert"),
-            false => ("a key", "jwt_verify"),
-        };
-        return Err(
-            Diagnostic::alert(span, format!("there is {found} in this file"))
-                .help(format!("write '{instead}'")),
-        );
-    }
     let key = JwtKey { text, public };
     Ok(Converter::Crypto(Crypto::JwtVerify(algorithm, key)))
+}
+
+/// What a key must be for an algorithm that is written down; `None`: it needs none.
+fn family_of(algorithm: &str) -> Option<KeyFamily> {
+    match &algorithm[..2] {
+        "RS" | "PS" => Some(KeyFamily::Rsa),
+        "ES" => Some(KeyFamily::Ec),
+        _ => None,
+    }
 }
 
 /// The key in a file. Where the algorithm is told at run time the text may be a secret, so that a file
@@ -239,40 +255,119 @@ fn public_key(
     path: &str,
     span: Span,
     algorithm: &TextOperand,
-    by_key: bool,
+    certificate: bool,
     context: &Context<'_>,
 ) -> Result<Option<PublicKey>, Diagnostic> {
-    if !by_key {
-        return Ok(None);
-    }
-    let text = match context.surroundings.read(path) {
+    let read = context.surroundings.read(path);
+    let wanted = match algorithm {
+        TextOperand::Variable(_) => None,
+        TextOperand::Text(name) => match family_of(name) {
+            Some(family) => Some((family, name)),
+            None => return not_a_file(path, span, read.ok()).map(|()| None),
+        },
+    };
+    let text = match read {
         Ok(text) => text,
-        Err(_) if matches!(algorithm, TextOperand::Variable(_)) => return Ok(None),
+        Err(_) if wanted.is_none() => return Ok(None),
         Err(reason) => {
             let message = format!("the key in '{path}' cannot be read");
             return Err(Diagnostic::alert(span, message).label(reason));
         }
     };
-    pem(&text).map(Some).ok_or_else(|| {
-        Diagnostic::alert(span, format!("there is no public key in '{path}'"))
-            .label("expected PEM: 'PUBLIC KEY', 'RSA PUBLIC KEY' or 'CERTIFICATE'")
-    })
+    let Some((label, der)) = pem(&text) else {
+        return Err(
+            Diagnostic::alert(span, format!("there is no public key in '{path}'"))
+                .label("expected PEM: 'PUBLIC KEY', 'RSA PUBLIC KEY' or 'CERTIFICATE'"),
+        );
+    };
+    if (label == CERTIFICATE) != certificate {
+        let (found, instead) = match label == CERTIFICATE {
+            true => ("a certificate", "jwt_verify_cert"),
+            false => ("a key", "jwt_verify"),
+        };
+        return Err(
+            Diagnostic::alert(span, format!("there is {found} in this file"))
+                .help(format!("write '{instead}'")),
+        );
+    }
+    let key = known(label, &der)
+        .map_err(|reason| Diagnostic::alert(span, format!("the key in '{path}' {reason}")))?;
+    match wanted {
+        Some((family, name)) if family != key.family => Err(Diagnostic::alert(
+            span,
+            format!("the key in '{path}' cannot sign with '{name}'"),
+        )
+        .label("'RS…' and 'PS…' want an RSA key, 'ES…' one of an elliptic curve")),
+        _ => Ok(Some(key)),
+    }
 }
 
-/// The first public key or certificate of a PEM text (RFC 7468).
-fn pem(text: &str) -> Option<PublicKey> {
-    let labels = ["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"];
-    let found = labels.iter().filter_map(|label| {
+/// With a secret the text itself is the key: the path of a public key, which others may know, is
+/// surely not meant.
+fn not_a_file(path: &str, span: Span, text: Option<String>) -> Result<(), Diagnostic> {
+    match text.as_deref().and_then(pem) {
+        None => Ok(()),
+        Some(_) => Err(Diagnostic::alert(
+            span,
+            "with this algorithm the key is a secret, not a file",
+        )
+        .label(format!("the letters '{path}' would be the secret"))),
+    }
+}
+
+const CERTIFICATE: &str = "CERTIFICATE";
+
+/// The first public key or certificate of a PEM text (RFC 7468), with what it is.
+fn pem(text: &str) -> Option<(&'static str, Vec<u8>)> {
+    let labels = ["PUBLIC KEY", "RSA PUBLIC KEY", CERTIFICATE];
+    let found = labels.into_iter().filter_map(|label| {
         let begin = format!("-----BEGIN {label}-----");
         let start = text.find(&begin)?;
-        Some((start, start + begin.len(), *label))
+        Some((start, start + begin.len(), label))
     });
     let (_, start, label) = found.min()?;
     let rest = &text[start..];
     let body = &rest[..rest.find("-----END ")?];
     let digits: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    Some(PublicKey {
-        is_certificate: label == "CERTIFICATE",
-        der: STANDARD.decode(digits).ok()?.into(),
-    })
+    Some((label, STANDARD.decode(digits).ok()?))
+}
+
+/// RFC 7518 §3.3: shorter keys must not be used.
+const RSA_BITS_MIN: usize = 2048;
+
+/// The key in there, or why it is of no use.
+fn known(label: &str, der: &[u8]) -> Result<PublicKey, String> {
+    const BROKEN: &str = "is broken";
+    let certificate;
+    let mut der = der;
+    if label == CERTIFICATE {
+        (_, certificate) = X509Certificate::from_der(der).map_err(|_| BROKEN)?;
+        der = certificate.tbs_certificate.subject_pki.raw;
+    }
+    let bits = match label {
+        "RSA PUBLIC KEY" => {
+            let (_, key) = RSAPublicKey::from_der(der).map_err(|_| BROKEN)?;
+            Some(key.key_size())
+        }
+        _ => {
+            let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| BROKEN)?;
+            match info.parsed() {
+                Ok(Key::RSA(key)) => Some(key.key_size()),
+                Ok(Key::EC(_)) => None,
+                _ => return Err("signs with nothing that tokens know".to_owned()),
+            }
+        }
+    };
+    match bits {
+        Some(bits) if bits < RSA_BITS_MIN => Err(format!(
+            "has {bits} bits: an RSA key of less than {RSA_BITS_MIN} verifies no token"
+        )),
+        _ => Ok(PublicKey {
+            family: match bits {
+                Some(_) => KeyFamily::Rsa,
+                None => KeyFamily::Ec,
+            },
+            der: der.into(),
+        }),
+    }
 }
