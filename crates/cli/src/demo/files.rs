@@ -92,6 +92,7 @@ defaults
     option httplog
     option dontlognull
     timeout connect 5s
+    timeout http-request 10s
     timeout client 50s
     timeout server 50s
     timeout tunnel 1h
