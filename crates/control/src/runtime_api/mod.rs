@@ -3,8 +3,8 @@
 //!
 //! It belongs to the control plane: commands look at the engine and change it through its
 //! [`Handle`] alone, on a thread of their own, so that neither traffic nor the control loop ever
-//! waits for whoever types. [`line`] is the pure half (bytes to words), [`connection`] the protocol,
-//! [`table`] every command once, one file a family below it.
+//! waits for whoever types. `line` is the pure half (bytes to words), `connection` the protocol,
+//! `table` every command once, one file a family below it.
 
 mod answer;
 mod connection;
