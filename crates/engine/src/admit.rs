@@ -1,11 +1,11 @@
 //! `tcp-request connection` and `tcp-request session`: whether a connection is served at all (manual
 //! 4.2). Nothing was read of it yet, and who is refused is not logged, only counted.
 
-use config::expr::{Recalled, VarName};
-use config::model::{LogLevel, TcpAction, TcpRule};
+use config::expr::VarName;
+use config::model::{TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
 use routing::format::NoVariables;
-use routing::sample::{ConnectionFacts, Facts, Memory, NoMemory, Value};
+use routing::sample::{ConnectionFacts, Facts, Memory, Value};
 use routing::stick::Tables;
 use routing::variables::Held;
 
@@ -128,26 +128,6 @@ struct Admission<'a> {
 }
 
 impl Memory for Admission<'_> {
-    fn recall(&self, what: Recalled) -> Option<Value<'static>> {
-        NoMemory.recall(what)
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: LogLevel) {}
-
-    fn is_login_wanted(&self) -> bool {
-        false
-    }
-
-    fn want_login(&self) {}
-
     fn tables(&self) -> &dyn Tables {
         &self.tables
     }

@@ -116,6 +116,18 @@ impl Buffer {
         result
     }
 
+    /// A buffer with these bytes in it.
+    #[cfg(test)]
+    pub(crate) fn holding(bytes: &[u8], pool: &BufferPool) -> Self {
+        let mut memory = pool.take();
+        memory[..bytes.len()].copy_from_slice(bytes);
+        Self {
+            memory: Some(memory),
+            start: 0,
+            end: bytes.len(),
+        }
+    }
+
     /// Whether no more fits.
     pub(crate) fn is_full(&self, pool: &BufferPool) -> bool {
         self.end - self.start == pool.size

@@ -310,13 +310,7 @@ fn shown(key: &KeyShown, kind: KeyType) -> String {
         KeyShown::Ip(address) => address.to_string(),
         KeyShown::Ipv6(address) => address.to_string(),
         KeyShown::Integer(number) => number.to_string(),
-        KeyShown::Bytes(bytes) if matches!(kind, KeyType::Binary(_)) => {
-            let mut text = String::new();
-            for byte in bytes {
-                let _ = write!(text, "{byte:02X}");
-            }
-            text
-        }
+        KeyShown::Bytes(bytes) if matches!(kind, KeyType::Binary(_)) => routing::hex::upper(bytes),
         KeyShown::Bytes(bytes) => escaped(bytes),
     }
 }

@@ -10,6 +10,7 @@ use x509_parser::prelude::{
 use x509_parser::public_key::PublicKey;
 
 use crate::certificate::short_name;
+use crate::hex;
 
 /// A certificate and its chain: from `Serial` to the last `Chain Issuer`.
 pub fn certificate(chain: &[Vec<u8>]) -> String {
@@ -46,7 +47,7 @@ fn one(der: &[u8], out: &mut String) {
     };
     let serial = it.raw_serial();
     let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    let serial = hex(&serial[zeros.min(serial.len().saturating_sub(1))..]);
+    let serial = hex::upper(&serial[zeros.min(serial.len().saturating_sub(1))..]);
     let names = it.subject_alternative_name().ok().flatten();
     let names: Vec<String> = names
         .iter()
@@ -70,7 +71,7 @@ fn one(der: &[u8], out: &mut String) {
         time(it.validity().not_before),
         time(it.validity().not_after),
         names.join(", "),
-        hex(&Sha1::digest(der)),
+        hex::upper(&Sha1::digest(der)),
         slashed(it.subject()),
         slashed(it.issuer()),
     );
@@ -105,7 +106,7 @@ pub fn revocations(der: &[u8]) -> String {
         let _ = write!(
             out,
             "    Serial Number: {}\n        Revocation Date: {}\n",
-            hex(&serial[zeros.min(serial.len().saturating_sub(1))..]),
+            hex::upper(&serial[zeros.min(serial.len().saturating_sub(1))..]),
             time(one.revocation_date),
         );
     }
@@ -117,10 +118,6 @@ fn time(time: ASN1Time) -> String {
     let at = jiff::Timestamp::from_second(time.timestamp()).unwrap_or_default();
     let at = at.to_zoned(jiff::tz::TimeZone::UTC);
     at.strftime("%b %e %H:%M:%S %Y GMT").to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// `/C=FR/O=Example/CN=name`; what would end the line is replaced.

@@ -19,6 +19,7 @@ mod fetches;
 mod fields;
 pub mod format;
 pub mod health;
+pub mod hex;
 mod md5_crypt;
 mod normalize;
 pub mod pages;

@@ -63,26 +63,32 @@ pub struct Facts<'a> {
 /// What is remembered of a session until it ends, and what rules leave there.
 pub trait Memory {
     /// Something remembered; `None`: it never came.
-    fn recall(&self, what: Recalled) -> Option<Value<'static>>;
+    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
+        None
+    }
 
     /// The status of the response, once it is known.
-    fn status(&self) -> Option<u16>;
+    fn status(&self) -> Option<u16> {
+        None
+    }
 
     /// `http-request capture`: keeps a value in a slot.
-    fn keep_of_request(&self, slot: usize, value: &[u8]);
+    fn keep_of_request(&self, _slot: usize, _value: &[u8]) {}
 
     /// `http-response capture`.
-    fn keep_of_response(&self, slot: usize, value: &[u8]);
+    fn keep_of_response(&self, _slot: usize, _value: &[u8]) {}
 
     /// `set-log-level`.
-    fn set_log_level(&self, level: LogLevel);
+    fn set_log_level(&self, _: LogLevel) {}
 
     /// Whether the client is who it says was asked, and is not proven yet: what came of it means
     /// nothing, and is to be asked again after the proof.
-    fn is_login_wanted(&self) -> bool;
+    fn is_login_wanted(&self) -> bool {
+        false
+    }
 
     /// Asks for that proof.
-    fn want_login(&self);
+    fn want_login(&self) {}
 
     /// Most bytes that the fields of a head may have after a rule has changed them.
     fn fields_len_max(&self) -> usize {
@@ -124,27 +130,7 @@ pub trait Memory {
 #[derive(Debug, Clone, Copy)]
 pub struct NoMemory;
 
-impl Memory for NoMemory {
-    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
-        None
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: LogLevel) {}
-
-    fn is_login_wanted(&self) -> bool {
-        false
-    }
-
-    fn want_login(&self) {}
-}
+impl Memory for NoMemory {}
 
 /// What is known of the client's connection.
 #[derive(Debug, Clone, Default)]

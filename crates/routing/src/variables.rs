@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use config::expr::{Recalled, SetWhen, VarName, VarScope};
-use config::model::{Action, LogLevel, SetVar, VarLimits};
+use config::expr::{SetWhen, VarName, VarScope};
+use config::model::{Action, SetVar, VarLimits};
 
 use crate::actions;
 use crate::format::NoVariables;
@@ -249,26 +249,6 @@ pub fn begin(
 struct OfProcess<'a>(&'a ProcessVariables, &'a VarLimits);
 
 impl Memory for OfProcess<'_> {
-    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
-        None
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: LogLevel) {}
-
-    fn is_login_wanted(&self) -> bool {
-        false
-    }
-
-    fn want_login(&self) {}
-
     fn variable(&self, name: &VarName) -> Held {
         match name.scope {
             VarScope::Proc => self.0.get(&name.name),
@@ -284,33 +264,12 @@ impl Memory for OfProcess<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::NoMemory;
     use std::cell::RefCell;
 
     #[derive(Default)]
     struct Kept(RefCell<Store>);
 
     impl Memory for Kept {
-        fn recall(&self, what: config::expr::Recalled) -> Option<Value<'static>> {
-            NoMemory.recall(what)
-        }
-
-        fn status(&self) -> Option<u16> {
-            None
-        }
-
-        fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-        fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-        fn set_log_level(&self, _: config::model::LogLevel) {}
-
-        fn is_login_wanted(&self) -> bool {
-            false
-        }
-
-        fn want_login(&self) {}
-
         fn variable(&self, name: &VarName) -> Held {
             self.0.borrow().get(name)
         }

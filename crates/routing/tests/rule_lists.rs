@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::Surroundings;
-use config::expr::Recalled;
-use config::model::{Frontend, LogLevel, RuleList};
+use config::model::{Frontend, RuleList};
 use config::source::Source;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -17,7 +16,7 @@ use routing::decide;
 use routing::format::NoVariables;
 use routing::process::NoProcess;
 use routing::rules::{self, Outcome, Resume};
-use routing::sample::{ConnectionFacts, Facts, Memory, Value};
+use routing::sample::{ConnectionFacts, Facts, Memory};
 use wire::h1::{Limits, Parsed, parse_request};
 use wire::head::RequestHead;
 
@@ -38,20 +37,6 @@ impl Surroundings for World {
 struct Asked(Cell<bool>);
 
 impl Memory for Asked {
-    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
-        None
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: LogLevel) {}
-
     fn is_login_wanted(&self) -> bool {
         self.0.get()
     }

@@ -18,7 +18,7 @@ use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 use routing::content::Content;
 use routing::format::NoVariables;
 use routing::process::{Asked, Process};
-use routing::sample::{ConnectionFacts, Facts, Memory, NoMemory, Value};
+use routing::sample::{ConnectionFacts, Facts, Memory, Value};
 use routing::variables::{Held, Store};
 
 /// Keys, and the files they are in: `NAME.pem`, and `NAME.crt` for a certificate.
@@ -171,26 +171,6 @@ impl Process for Empty {
 struct Kept(RefCell<Store>);
 
 impl Memory for Kept {
-    fn recall(&self, what: config::expr::Recalled) -> Option<Value<'static>> {
-        NoMemory.recall(what)
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: config::model::LogLevel) {}
-
-    fn is_login_wanted(&self) -> bool {
-        false
-    }
-
-    fn want_login(&self) {}
-
     fn variable(&self, name: &VarName) -> Held {
         self.0.borrow().get(name)
     }

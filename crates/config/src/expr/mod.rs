@@ -782,15 +782,6 @@ pub struct Map {
 }
 
 /// Bytes written as pairs of hexadecimal digits.
-fn hex_digits(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(pair).collect()
-}
-
 /// All fetches and converters, for the reference.
 pub(crate) fn known() -> Vec<crate::registry::Known> {
     use crate::expr::names::Role;

@@ -7,11 +7,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::{
-    Context, Converter, Crypto, IpSet, Kind, Patterns, Ranges, Sample, TextSet, converters,
-    hex_digits, regexes,
+    Context, Converter, Crypto, IpSet, Kind, Patterns, Ranges, Sample, TextSet, converters, regexes,
 };
 use crate::lexer::Word;
 use crate::lists::{List, Matching};
+use crate::model::sequence::unhex;
 use crate::nearest::did_you_mean;
 use crate::source::Span;
 
@@ -301,7 +301,7 @@ fn folded(text: &str, ignore_case: bool) -> Arc<str> {
 }
 
 pub(crate) fn block(text: &str, span: Span) -> Result<Arc<[u8]>, Diagnostic> {
-    hex_digits(text).map(Into::into).ok_or_else(|| {
+    unhex(text.as_bytes()).map(Into::into).ok_or_else(|| {
         let message = format!("'{text}' is not an even number of hexadecimal digits");
         Diagnostic::alert(span, message).label("expected something like 00ff")
     })

@@ -8,6 +8,7 @@ use config::model::sequence::{
 };
 use routing::format::{self, Variables};
 use routing::health::CheckCode;
+use routing::hex;
 use routing::sample::Facts;
 use wire::head::ResponseHead;
 
@@ -54,17 +55,14 @@ pub(super) fn wanted<'a>(
 pub(super) fn is_in(pattern: &Pattern, text: Option<&[u8]>, content: &[u8]) -> bool {
     match (pattern, text) {
         (Pattern::Regex(regex), _) => regex.is_match(content),
-        (Pattern::HexRegex(regex), _) => {
-            let digits: String = content.iter().map(|byte| format!("{byte:02X}")).collect();
-            regex.is_match(digits.as_bytes())
-        }
+        (Pattern::HexRegex(regex), _) => regex.is_match(hex::upper(content).as_bytes()),
         (_, Some(text)) => contains(content, text),
         (_, None) => false,
     }
 }
 
 fn contains(content: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || content.windows(text.len()).any(|window| window == text)
+    memchr::memmem::find(content, text).is_some()
 }
 
 /// Whether some header of the response is as wanted.
@@ -207,7 +205,7 @@ pub(super) fn whereabouts(step: &Step, port: Option<u16>) -> String {
         Action::Expect(expect) => match &expect.what {
             Expected::Content(Pattern::Text(text)) => format!("expect string '{text}'"),
             Expected::Content(Pattern::Bytes(bytes)) => {
-                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let digits = hex::upper(bytes).to_ascii_lowercase();
                 format!("expect binary '{digits}'")
             }
             Expected::Content(Pattern::Regex(_)) => "expect regex".into(),

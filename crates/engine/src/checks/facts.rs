@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use config::expr::{Flags, Format, Recalled, Sample, VarName, Variable};
-use config::model::LogLevel;
+use config::expr::{Flags, Format, Sample, VarName, Variable};
 use routing::content::Content;
 use routing::format::Variables;
 use routing::sample::{self, ConnectionFacts, Facts, Memory, Value};
@@ -97,26 +96,6 @@ pub(super) fn as_number(value: Option<Value<'_>>) -> Option<i64> {
 }
 
 impl Memory for Context<'_> {
-    fn recall(&self, _: Recalled) -> Option<Value<'static>> {
-        None
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn keep_of_request(&self, _: usize, _: &[u8]) {}
-
-    fn keep_of_response(&self, _: usize, _: &[u8]) {}
-
-    fn set_log_level(&self, _: LogLevel) {}
-
-    fn is_login_wanted(&self) -> bool {
-        false
-    }
-
-    fn want_login(&self) {}
-
     fn variable(&self, name: &VarName) -> Held {
         let store = self.store.borrow();
         variables::get(name, Some(&store), &self.connection, self.shared)

@@ -35,36 +35,41 @@ impl Response {
         done || self.body.len() >= ANSWER_MAX
     }
 
-    /// Reads more of the body: to its end by its own framing, or to the node's.
+    /// Takes all of the body that is in the buffer, or waits for more: to its end by its own framing,
+    /// or to the node's. All at once, since what it is searched for is searched for after each call,
+    /// and a node may send chunks of a byte.
     pub(super) async fn read(
         &mut self,
         stream: &io::Shared<'_>,
         buffer: &mut Buffer,
         pool: &BufferPool,
     ) {
-        let Some(reader) = &mut self.reader else {
-            return;
-        };
-        let used = match reader.next(buffer.bytes()) {
-            Ok(BodyStep::Data { start, end }) => {
-                self.body.extend_from_slice(&buffer.bytes()[start..end]);
-                end
-            }
-            Ok(BodyStep::Skip(count)) => count,
-            Ok(BodyStep::End { consumed, .. }) => consumed,
-            Ok(BodyStep::NeedMore) => match io::fill(stream, buffer, pool).await {
-                Ok(1..) => 0,
-                _ => {
-                    self.reader = None;
-                    0
+        if buffer.bytes().is_empty() && !matches!(io::fill(stream, buffer, pool).await, Ok(1..)) {
+            self.reader = None;
+        }
+        self.take(buffer, pool);
+    }
+
+    fn take(&mut self, buffer: &mut Buffer, pool: &BufferPool) {
+        while !self.is_whole() {
+            let Some(reader) = &mut self.reader else {
+                return;
+            };
+            let used = match reader.next(buffer.bytes()) {
+                Ok(BodyStep::Data { start, end }) => {
+                    self.body.extend_from_slice(&buffer.bytes()[start..end]);
+                    end
                 }
-            },
-            Err(_) => {
-                self.reader = None;
-                0
-            }
-        };
-        buffer.consume(used, pool);
+                Ok(BodyStep::Skip(count)) => count,
+                Ok(BodyStep::End { consumed, .. }) => consumed,
+                Ok(BodyStep::NeedMore) => return,
+                Err(_) => {
+                    self.reader = None;
+                    return;
+                }
+            };
+            buffer.consume(used, pool);
+        }
     }
 }
 
@@ -191,4 +196,38 @@ fn server_state(context: &Context<'_>) -> String {
         backend.sessions.now(),
         server.queued.now(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body is searched after each time that more of it was taken, so all that has come is taken
+    /// at once, however small the pieces that a node sends it in.
+    #[test]
+    fn a_body_is_taken_as_far_as_it_has_come() {
+        let taken = |received: &[u8]| {
+            let pool = BufferPool::new(1024);
+            let limits = Limits {
+                head_bytes_max: 1024,
+                fields_max: 10,
+            };
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let Ok(Parsed::Complete { head, .. }) = h1::parse_response(head, &limits) else {
+                unreachable!("it is whole");
+            };
+            let mut response = Response::new(head);
+            let mut buffer = Buffer::holding(received, &pool);
+            response.take(&mut buffer, &pool);
+            assert!(buffer.is_empty());
+            let body = String::from_utf8_lossy(&response.body).into_owned();
+            (body, response.is_whole())
+        };
+        assert_eq!(taken(b"1\r\na\r\n1\r\nb\r\n1"), ("ab".into(), false));
+        assert_eq!(
+            taken(b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"),
+            ("abc".into(), true)
+        );
+        assert_eq!(taken(b""), (String::new(), false));
+    }
 }

@@ -5,7 +5,8 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use config::expr::{Chunks, Encoding};
 
-use super::{bounded, hex};
+use super::bounded;
+use crate::hex;
 use crate::value::Value;
 
 /// Base64 as tokens have it: written without padding, read with or without it.
@@ -52,7 +53,7 @@ fn write_chunks(chunks: &Chunks, bytes: &[u8]) -> Vec<u8> {
             out.extend_from_slice(chunks.separator.as_bytes());
         }
         if chunks.hex {
-            out.extend(hex(chunk));
+            out.extend(hex::upper(chunk).into_bytes());
             continue;
         }
         let step = |number: u64, byte: &u8| number << 8 | u64::from(*byte);

@@ -27,6 +27,7 @@ use config::expr::{
 use crate::condition;
 use crate::dates;
 use crate::fields::split_port;
+use crate::hex;
 use crate::process::Asked;
 use crate::sample::Facts;
 use crate::value::{Value, leading_int};
@@ -200,7 +201,7 @@ fn encode<'a>(converter: &'a Converter, value: Value<'a>) -> Option<Value<'a>> {
             let decoded = STANDARD.decode(&*bytes).ok()?;
             Some(Value::Bin(decoded.into()))
         }
-        Converter::Hex => bounded(hex(&bytes)),
+        Converter::Hex => bounded(hex::upper(&bytes).into_bytes()),
         Converter::Base64 => bounded(STANDARD.encode(&*bytes).into_bytes()),
         _ => None,
     }
@@ -263,17 +264,6 @@ fn change<'a>(converter: &'a Converter, text: Cow<'a, [u8]>) -> Option<Value<'a>
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let pair = |&byte: &u8| {
-        [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]
-    };
-    bytes.iter().flat_map(pair).collect()
-}
-
 /// `None` where a percent sign is not followed by two hexadecimal digits.
 fn url_decode(text: &[u8], in_form: bool) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
@@ -304,7 +294,7 @@ fn url_encode(text: &[u8]) -> Vec<u8> {
             encoded.push(byte);
         } else {
             encoded.push(b'%');
-            encoded.extend(hex(&[byte]));
+            encoded.extend(hex::upper(&[byte]).into_bytes());
         }
     }
     encoded

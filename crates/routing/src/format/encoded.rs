@@ -3,6 +3,7 @@
 use config::expr::{Flags, Forced, Format, LineEncoding, Part, Variable};
 
 use super::Variables;
+use crate::hex;
 use crate::sample::{self, Facts};
 use crate::value::{Value, leading_int};
 
@@ -72,7 +73,7 @@ pub(super) fn part(
 /// CBOR is written in hexadecimal digits where bytes could harm.
 fn settle(encoding: LineEncoding, binary: bool, made: Vec<u8>, out: &mut Vec<u8>) {
     match encoding {
-        LineEncoding::Cbor if !binary => out.extend(crate::convert::hex(&made)),
+        LineEncoding::Cbor if !binary => out.extend(hex::upper(&made).into_bytes()),
         _ => out.extend_from_slice(&made),
     }
 }
@@ -289,7 +290,7 @@ mod tests {
         let check = |number: i64, expected: &str| {
             let mut out = Vec::new();
             cbor(&Scalar::Int(number), &mut out);
-            let hex = crate::convert::hex(&out);
+            let hex = hex::upper(&out).into_bytes();
             assert_eq!(String::from_utf8_lossy(&hex), expected, "{number}");
         };
         check(5, "05");

@@ -21,6 +21,7 @@ use crate::expr::{
     Parameter, ProcessFigure, Recalled, ServerFigure, Side, StateFetch, TimeUnit, VarName,
     named_acl, state,
 };
+use crate::model::sequence::unhex;
 
 use Build::{Cookie, Header, HeaderName, OfBackend, OfFrontend, OfProcess, OfServer, Plain, With};
 use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
@@ -408,7 +409,7 @@ fn constant_bool(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Di
 
 fn constant_bin(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
     let (text, span) = arguments.text("hexadecimal digits")?;
-    let bytes = super::hex_digits(text).ok_or_else(|| {
+    let bytes = unhex(text.as_bytes()).ok_or_else(|| {
         Diagnostic::alert(
             span,
             format!("'{text}' is not an even number of hexadecimal digits"),
