@@ -27,7 +27,7 @@ use crate::keywords::{
 };
 use crate::lexer::Word;
 use crate::lists::{List, Lists};
-use crate::model::{Config, Global, Proxy, Resolvers};
+use crate::model::{Config, Global, Proxy, Resolvers, Runtime};
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
 use crate::values;
@@ -39,6 +39,7 @@ pub(crate) struct Drafts {
     pub(crate) proxies: Vec<Draft>,
     pub(crate) discovery: Option<DiscoveryDraft>,
     pub(crate) registry: Option<RegistryDraft>,
+    pub(crate) runtime: Runtime,
     /// Sections and servers named in expressions.
     pub(crate) references: Vec<Reference>,
     pub(crate) userlists: Vec<UserlistDraft>,
@@ -87,6 +88,7 @@ pub(crate) fn check(
         proxies: Vec::new(),
         discovery: None,
         registry: None,
+        runtime: Runtime::default(),
         userlists: Vec::new(),
         healthchecks: BTreeMap::new(),
         resolvers: Vec::new(),
@@ -110,6 +112,7 @@ pub(crate) fn check(
         proxies: checker.proxies,
         discovery: checker.discovery,
         registry: checker.registry,
+        runtime: checker.runtime,
         references: references.take(),
         userlists: checker.userlists,
         healthchecks: checker.healthchecks,
@@ -166,6 +169,7 @@ struct Checker<'a> {
     proxies: Vec<Draft>,
     discovery: Option<DiscoveryDraft>,
     registry: Option<RegistryDraft>,
+    runtime: Runtime,
     userlists: Vec<UserlistDraft>,
     healthchecks: BTreeMap<Arc<str>, CheckDraft>,
     resolvers: Vec<Arc<Resolvers>>,
@@ -193,6 +197,11 @@ impl Checker<'_> {
                 draft.span = section.span;
                 self.own(section, own::REGISTRY, &mut draft);
                 self.registry = Some(draft);
+            }
+            SectionKind::Runtime => {
+                let mut draft = std::mem::take(&mut self.runtime);
+                self.own(section, own::RUNTIME, &mut draft);
+                self.runtime = draft;
             }
             SectionKind::Healthcheck => self.healthcheck(section),
             SectionKind::Userlist => self.userlist(section),

@@ -39,6 +39,7 @@ mod warnings;
 pub use dynamic::{dynamic_server, process_variable};
 pub use environment::COMPATIBLE_VERSION;
 pub use fleet::FLEET_BACKEND_DEFAULT;
+pub use keywords::own::may_close_with;
 pub use keywords::tls::verify::error_name as verification_error;
 pub use predicates::FEATURES;
 pub use values::parse_duration;

@@ -125,6 +125,9 @@ pub fn known() -> Vec<Known> {
     words(&mut all, "section registry", own::REGISTRY, |()| {
         String::new()
     });
+    words(&mut all, "section runtime", own::RUNTIME, |()| {
+        String::new()
+    });
     let service = Status::Implemented(());
     all.push(Known::new("service", "prometheus-exporter", &service));
     all.extend(sections::known());

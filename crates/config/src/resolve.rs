@@ -67,6 +67,7 @@ pub(crate) fn resolve(
         lists: std::mem::take(&mut drafts.lists),
         discovery,
         registry,
+        runtime: std::mem::take(&mut drafts.runtime),
         resolvers: drafts.resolvers.clone(),
         ..Config::default()
     };

@@ -23,6 +23,7 @@ mod state_file;
 use std::sync::Arc;
 
 use config::model::Config;
+use engine::command::DrainOrder;
 use engine::{Handle, Level};
 
 use crate::discovery::Fleet;
@@ -123,7 +124,11 @@ impl Control {
         let backend = discovery
             .as_ref()
             .map(|discovery| Arc::clone(&discovery.intent.backend));
-        let driver = Embedded::new(handle.clone(), backend);
+        let drain = DrainOrder {
+            over: discovery.as_ref().and_then(|it| it.intent.drain),
+            ..self.setup.drain
+        };
+        let driver = Embedded::new(handle.clone(), backend, drain);
         let events = handle.events();
         let reconciler = Reconciler::new(driver, handle.clone(), discovery, lifecycle, report);
         tokio::select! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use config::FLEET_BACKEND_DEFAULT;
 use config::model::{Backend, BackendId, Config, Discovery};
+use engine::command::DrainOrder;
 
 use crate::discovery::HostTemplate;
 use crate::discovery::tls;
@@ -118,6 +119,8 @@ pub(crate) struct Setup {
     pub(crate) discovery: Option<DiscoverySetup>,
     /// The embedded registry, when it is on.
     pub(crate) registry: Option<RegistrySetup>,
+    /// How servers are emptied where nothing else is said.
+    pub(crate) drain: DrainOrder,
     /// What the operator should know.
     pub(crate) notes: Vec<String>,
 }
@@ -175,6 +178,7 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
     };
     if errors.is_empty() {
         Ok(Setup {
+            drain: DrainOrder::of(&config.runtime),
             discovery,
             registry,
             notes,

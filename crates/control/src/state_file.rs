@@ -1,16 +1,12 @@
 //! The last good fleet, kept across restarts, so that a start with discovery down still routes.
 //!
-//! Written as a whole or not at all: a temporary file in the same folder, fsync, rename, fsync of
-//! the folder. The folder is opened once, at start: the path need not be reachable after `chroot`.
-//! Read through the same gate as a list from the service: the file is foreign input too. Nothing
-//! about it stops the program; a failure is a warning and a counter.
+//! Written as a whole or not at all ([`KeptFile`]), and read through the same gate as a list from the service:
+//! the file is foreign input too. Nothing about it stops the program; a failure is a warning and a counter.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use engine::KeptFile;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,9 +23,7 @@ const SIZE_MAX: u64 = 8 << 20;
 /// The file and whose list it keeps.
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    path: PathBuf,
-    name: PathBuf,
-    folder: OwnedFd,
+    file: KeptFile,
     source: String,
     backend: String,
 }
@@ -57,16 +51,8 @@ struct Listed<'a> {
 impl StateFile {
     /// Opens the folder of the file; fails when there is none.
     pub(crate) fn open(path: &Path, source: &str, backend: &str) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
-            path: path.to_owned(),
-            name: name.into(),
-            folder: rustix::fs::open(folder, flags, Mode::empty())?,
+            file: KeptFile::open(path)?,
             source: source.to_owned(),
             backend: backend.to_owned(),
         })
@@ -74,24 +60,15 @@ impl StateFile {
 
     /// The path, for messages.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Reads the fleet. `None`: there is no file yet. Fails with a reason for people when the file
     /// cannot be used; entries that cannot are left out.
     pub(crate) fn load(&self, nodes_max: usize) -> Result<Option<Fleet>, String> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(io::Error::from(error).to_string()),
+        let Some(text) = self.file.read(SIZE_MAX)? else {
+            return Ok(None);
         };
-        let mut text = Vec::new();
-        let read = file.take(SIZE_MAX + 1).read_to_end(&mut text);
-        read.map_err(|error| error.to_string())?;
-        if text.len() as u64 > SIZE_MAX {
-            return Err(format!("it is larger than {SIZE_MAX} bytes"));
-        }
         let contents: Contents<'_> = serde_json::from_slice(&text)
             .map_err(|error| format!("it is damaged at line {}", error.line()))?;
         if contents.version != VERSION {
@@ -111,14 +88,7 @@ impl StateFile {
     /// Writes the fleet; on failure the file is as it was.
     pub(crate) fn save(&self, fleet: &Fleet) -> io::Result<()> {
         let text = self.contents(fleet)?;
-        let mut temporary = self.name.clone().into_os_string();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        let temporary = Path::new(&temporary);
-        let saved = self.replace(temporary, &text);
-        if saved.is_err() {
-            let _ = rustix::fs::unlinkat(&self.folder, temporary, AtFlags::empty());
-        }
-        saved
+        self.file.replace(|file| file.write_all(&text))
     }
 
     fn contents(&self, fleet: &Fleet) -> io::Result<Vec<u8>> {
@@ -135,20 +105,6 @@ impl StateFile {
         })?;
         text.push(b'\n');
         Ok(text)
-    }
-
-    fn replace(&self, temporary: &Path, text: &[u8]) -> io::Result<()> {
-        // What a killed process left behind under this name, or what somebody put there for us to
-        // follow: a new file or none.
-        let _ = rustix::fs::unlinkat(&self.folder, temporary, AtFlags::empty());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let mut file = File::from(rustix::fs::openat(&self.folder, temporary, flags, mode)?);
-        file.write_all(text)?;
-        file.sync_all()?;
-        rustix::fs::renameat(&self.folder, temporary, &self.folder, &self.name)?;
-        rustix::fs::fsync(&self.folder)?;
-        Ok(())
     }
 }
 

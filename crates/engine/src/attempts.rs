@@ -107,7 +107,8 @@ impl<'a> Attempts<'a> {
     /// The session belongs to a server, by a stick table.
     pub(crate) fn stick_to(&mut self, server: Arc<ServerState>) {
         // One that is down is looked past, as with cookies, unless `option persist` says otherwise.
-        if server.health().is_up() || self.backend.conf().persist {
+        let usable = server.health().is_up() || self.backend.conf().persist;
+        if usable && !server.is_leaving() {
             self.bound = Some(server);
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::model::{Server, Weight};
+use config::model::{Runtime, Server, Weight};
 
 /// One change to a running engine.
 #[derive(Debug, Clone)]
@@ -60,6 +60,16 @@ pub enum Command {
         /// Whether it is checked.
         enabled: bool,
     },
+    /// Empties a server without cutting anybody off: nobody new comes, and those who are there end one after
+    /// the other. [`Admin::Ready`] calls it off.
+    Drain {
+        /// Name of the backend.
+        backend: Arc<str>,
+        /// Name of the server.
+        server: Arc<str>,
+        /// How.
+        order: DrainOrder,
+    },
     /// Ends all sessions of a server: tunnels, TCP sessions and HTTP exchanges under way. Its idle
     /// connections are closed.
     ShutdownSessions {
@@ -75,6 +85,38 @@ pub enum Command {
     },
     /// Closes everything.
     HardStop,
+}
+
+/// How a server is emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// Its tunnels are told to end one after the other, evenly over this period; what is left then (HTTP
+    /// requests under way) ends with it. `None`: sessions last until they end by themselves.
+    pub over: Option<Duration>,
+    /// The status that WebSockets are told (RFC 6455 section 7.4).
+    pub code: u16,
+    /// What becomes of it.
+    pub then: Drained,
+}
+
+impl DrainOrder {
+    /// As the configuration has it where nobody says otherwise; the server stays.
+    pub fn of(settings: &Runtime) -> Self {
+        Self {
+            over: Some(settings.drain_period),
+            code: settings.drain_code,
+            then: Drained::Stays,
+        }
+    }
+}
+
+/// What becomes of a server that is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// It stays, and takes nothing new.
+    Stays,
+    /// It goes.
+    Removed,
 }
 
 /// Administrative state of a server.
@@ -110,6 +152,8 @@ pub enum Refused {
     NameTaken(Arc<str>, Arc<str>),
     /// It still has that many sessions.
     Busy(u64),
+    /// Other parts of the configuration need it.
+    Referenced,
     /// The server cannot be built: its TLS files, say.
     Invalid(String),
 }
@@ -125,6 +169,7 @@ impl std::fmt::Display for Refused {
                 write!(f, "backend {backend} already has a server called {server}")
             }
             Self::Busy(sessions) => write!(f, "the server still has {sessions} sessions"),
+            Self::Referenced => f.write_str("other parts of the configuration need the server"),
             Self::Invalid(why) => f.write_str(why),
         }
     }

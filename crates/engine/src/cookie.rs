@@ -118,7 +118,8 @@ impl BackendState {
         let pool = self.pool();
         let mut down = Found::Unknown;
         let having = pool.cookies.servers(value).iter();
-        for server in having.filter_map(|key| pool.by_key(*key)) {
+        let having = having.filter_map(|key| pool.by_key(*key));
+        for server in having.filter(|server| !server.is_leaving()) {
             if server.is_resolved() && server.health().is_up() {
                 return Found::Usable(server.key);
             }

@@ -29,6 +29,7 @@ use crate::server::ServerState;
 use crate::session::Session;
 use crate::site::BackendState;
 use crate::sticking;
+use crate::tunnel::Carries;
 use crate::tunnels::Arrived;
 use crate::upstream::former::Wanted;
 use crate::worker::Worker;
@@ -161,7 +162,8 @@ pub(crate) fn wanted_server(
     let is_name = !name.starts_with('#');
     let server = backend.server(&name).ok().filter(|_| is_name)?;
     // One that is down wants nobody, unless `option persist` says otherwise.
-    (server.health().is_up() || backend.conf().persist).then_some(server)
+    let usable = server.health().is_up() || backend.conf().persist;
+    (usable && !server.is_leaving()).then_some(server)
 }
 
 /// A connection for a request; `None` when the client left meanwhile and is not to be waited for.
@@ -433,7 +435,10 @@ pub(crate) fn open_tunnel(mut client: Client, mut server: ServerConnection, sess
         stream: server.stream,
         early: early_down,
     };
-    worker.tunnels.open(client, server, session, &worker);
+    let carries = Carries::Frames;
+    worker
+        .tunnels
+        .open(client, server, carries, session, &worker);
 }
 
 /// Tells the client, if it has not got a response head yet, and closes the books.

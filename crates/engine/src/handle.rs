@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::changes::Removed;
 use crate::command::{Admin, Command, Forced, Refused};
+use crate::drain;
 use crate::end::Side;
 use crate::glance::{self, BackendGlance};
 use crate::log::Level;
@@ -47,7 +48,7 @@ impl Drop for Changing {
 }
 
 /// Has workers drop what they keep of servers that were removed.
-fn drop_idle(shared: &Shared, backend: &BackendState, removed: Option<Removed>) {
+pub(crate) fn drop_idle(shared: &Shared, backend: &BackendState, removed: Option<Removed>) {
     if let Some(servers) = removed {
         let backend = backend.key;
         shared.tell_workers(&Message::DropIdle { backend, servers });
@@ -60,6 +61,10 @@ impl Handle {
     }
 
     pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn shared_arc(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -110,6 +115,11 @@ impl Handle {
                 server,
                 enabled,
             } => self.set_checks(&backend, &server, enabled),
+            Command::Drain {
+                backend,
+                server,
+                order,
+            } => self.begin_drain(&backend, &server, order),
             Command::ShutdownSessions { backend, server } => self.shutdown(&backend, &server),
             Command::SoftStop { within } => {
                 self.soft_stop(within);
@@ -180,14 +190,7 @@ impl Handle {
     }
 
     fn remove_server(&self, backend: &str, server: &str) -> Result<(), Refused> {
-        let backend = self.backend(backend)?;
-        let removed = backend.remove(server)?;
-        // It has no session, or it would not have gone; its pooled connections go with it, and nobody
-        // takes one meanwhile.
-        let removed = backend.pool().changes.remove(removed.key);
-        drop_idle(&self.shared, &backend, removed);
-        manager::note_capacity(&self.shared, &backend);
-        Ok(())
+        drain::remove(&self.shared, &self.backend(backend)?, server)
     }
 
     fn set_admin(&self, backend: &str, server: &str, admin: Admin) -> Result<(), Refused> {
@@ -258,6 +261,7 @@ impl Handle {
         }
         self.shared.tell_workers(&Message::SoftStop);
         self.shared.report(Event::Stopping);
+        self.mind(Order::KeepTables);
         if let Some(limit) = within {
             self.mind(Order::HardStopAfter(limit));
         }

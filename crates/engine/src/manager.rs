@@ -16,6 +16,7 @@ use crate::addresses;
 use crate::checks;
 use crate::counters::Count;
 use crate::dns::names::Names;
+use crate::drain::{self, Drain};
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
@@ -43,6 +44,10 @@ pub(crate) enum Order {
     },
     /// Take places back below a limit that has become lower, as they become free.
     TakeBack(Arc<Semaphore>, u32),
+    /// See when a server that is being emptied is empty.
+    WatchDrain(Arc<BackendState>, Arc<ServerState>, Arc<Drain>),
+    /// Write stick tables for the last time, where they are kept: what stops has nothing to say any more.
+    KeepTables,
     /// End whatever is left after this time.
     HardStopAfter(Duration),
     /// End.
@@ -68,6 +73,15 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
     let mut losses = Losses::default();
     let names = Rc::new(Names::default());
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
+    if let Some(kept) = &shared.kept_tables {
+        let (shared, interval) = (shared.clone(), kept.interval);
+        minding.spawn_local(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                keep_tables(shared.clone(), false).await;
+            }
+        });
+    }
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -89,6 +103,12 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
                         }
                     });
                 }
+                Some(Order::WatchDrain(backend, server, drain)) => {
+                    minding.spawn_local(drain::watch(shared.clone(), backend, server, drain));
+                }
+                Some(Order::KeepTables) => {
+                    minding.spawn_local(keep_tables(shared.clone(), true));
+                }
                 Some(Order::HardStopAfter(limit)) => {
                     let shared = shared.clone();
                     minding.spawn_local(async move {
@@ -105,6 +125,17 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
             }
         }
     }
+}
+
+/// Writes stick tables where they are kept.
+async fn keep_tables(shared: Arc<Shared>, last: bool) {
+    let saving = tokio::task::spawn_blocking(move || {
+        if let Some(kept) = &shared.kept_tables {
+            kept.save(&shared, last);
+        }
+    });
+    // What went wrong was said.
+    let _ = saving.await;
 }
 
 /// How long a server goes without checks and look-ups after a fault of ours has ended them.
@@ -214,6 +245,9 @@ pub(crate) fn set_admin(
     admin: Admin,
 ) {
     let now = shared.clock.since_start();
+    if admin == Admin::Ready {
+        server.stop_draining();
+    }
     let change = server.health().set_admin(admin, now);
     if let Some(change) = change {
         follow(shared, backend, server, &change, None);

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::followers;
 use crate::handle::Handle;
+use crate::kept_tables::KeptTables;
 use crate::listen::pace::{Pace, Paces};
 use crate::listen::{self, Listener};
 use crate::log::{Level, Logger, Origin};
@@ -168,8 +169,11 @@ impl Prepared {
         let (server_tls, config) = (self.server_tls, self.config);
         // Before a `chroot` takes them out of reach.
         let states = StateFiles::load(&config);
+        let (tables, problem) = KeptTables::open(&config.runtime);
         let reloading = Reloading::new(self.common, self.shelf);
         Ok(Bound {
+            tables,
+            tables_problem: problem,
             config,
             frontends,
             listeners,
@@ -262,6 +266,9 @@ pub struct Bound {
     maxconn: u64,
     addresses: Vec<std::net::SocketAddr>,
     states: StateFiles,
+    tables: Option<KeptTables>,
+    /// What is wrong with that file.
+    tables_problem: Option<String>,
 }
 
 impl Bound {
@@ -276,7 +283,7 @@ impl Bound {
     }
 
     /// Starts all threads. Fails only when the system gives no threads or no event queues.
-    pub fn run(self) -> std::io::Result<Engine> {
+    pub fn run(mut self) -> std::io::Result<Engine> {
         let workers = self.listeners.len();
         let how = self.config.global.tune.multi_queue;
         let (spread, arrivals) = Spread::new(how, workers);
@@ -286,7 +293,7 @@ impl Bound {
             self.states
                 .apply(&self.config, backend, std::time::Duration::ZERO);
         }
-        for problem in &self.states.problems {
+        for problem in self.states.problems.iter().chain(&self.tables_problem) {
             shared.say(Level::Warning, problem);
         }
         followers::settle_all(&shared);
@@ -330,8 +337,12 @@ impl Bound {
         process
     }
 
-    fn share(&self, workers: usize, spread: Spread) -> std::io::Result<Shared> {
+    fn share(&mut self, workers: usize, spread: Spread) -> std::io::Result<Shared> {
         let clock = Clock::new();
+        let stick = StickTables::new(&self.config, clock);
+        let mut kept_tables = self.tables.take();
+        let restored = kept_tables.as_mut().and_then(|it| it.restore(&stick));
+        self.tables_problem = self.tables_problem.take().or(restored);
         let backends = self.backends(workers);
         let global = &self.config.global;
         let places = usize::try_from(self.maxconn).unwrap_or(usize::MAX);
@@ -342,7 +353,8 @@ impl Bound {
                 has_followers: has_followers(&self.config).into(),
                 backends,
             }),
-            stick: StickTables::new(&self.config, clock),
+            stick,
+            kept_tables,
             started: crate::clock::wall(),
             clock,
             variables: self.variables(),
@@ -495,6 +507,10 @@ impl Engine {
             let _ = inbox.send(Order::Stop);
         }
         collect(manager, &mut wrong);
+        // Unless that was done when it began to stop.
+        if let Some(kept) = &self.handle.shared().kept_tables {
+            kept.save(self.handle.shared(), true);
+        }
         self.handle.shared().logger.flush(LOG_FLUSH_MAX);
         if wrong.is_empty() {
             Ok(())

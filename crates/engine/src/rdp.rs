@@ -32,7 +32,7 @@ pub(crate) fn read(session: &Session, backend: &BackendState) -> Option<Persiste
 fn find(backend: &BackendState, address: SocketAddr, to_down: bool) -> Option<Arc<ServerState>> {
     let pool = backend.pool();
     let mut down = None;
-    for server in pool.servers() {
+    for server in pool.servers().filter(|server| !server.is_leaving()) {
         if !matches!(server.target(None), Some(Target::Inet(own)) if own == address) {
             continue;
         }

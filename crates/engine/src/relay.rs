@@ -19,6 +19,7 @@ use crate::serve;
 use crate::session::{Early, Session};
 use crate::site::BackendState;
 use crate::sticking;
+use crate::tunnel::Carries;
 use crate::tunnels::Arrived;
 use crate::upstream::former::{Former, Wanted};
 use crate::worker::Worker;
@@ -173,7 +174,9 @@ async fn open(
         stream: server.stream,
         early: early_down,
     };
-    worker.tunnels.open(client, server, session, worker);
+    worker
+        .tunnels
+        .open(client, server, Carries::Bytes, session, worker);
 }
 
 /// The server's connection is closed, what it said goes to the client, and that is the end.

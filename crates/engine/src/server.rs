@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::check_overrides::CheckOverrides;
 use crate::command::Admin;
 use crate::counters::{Counters, Gauge, Rate};
+use crate::drain::Drain;
 use crate::tls::{ClientTls, NodeTls};
 use crate::warmup::Warmth;
 
@@ -66,6 +67,8 @@ pub(crate) struct ServerState {
     maxconn: AtomicU32,
     /// Seconds since start of its last session, plus one; 0: none yet.
     pub(crate) last_session: AtomicU64,
+    /// How it is being emptied, or was.
+    pub(crate) drain: ArcSwapOption<Drain>,
     /// Whether it left its backend: its checks stop.
     pub(crate) removed: AtomicBool,
     /// Told when its checks take it down: its name may have another address by now.
@@ -151,6 +154,7 @@ impl ServerState {
             weight: AtomicU64::new(u64::from(conf.weight.value())),
             maxconn: AtomicU32::new(conf.maxconn.unwrap_or(0)),
             last_session: AtomicU64::new(0),
+            drain: ArcSwapOption::empty(),
             removed: AtomicBool::new(false),
             checking: AtomicBool::new(false),
             went_down: Notify::new(),

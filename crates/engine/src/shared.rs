@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
+use crate::kept_tables::KeptTables;
 use crate::listen::pace::Paces;
 use crate::log::{Level, Logger, Origin};
 use crate::logins::Prover;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) variables: routing::variables::ProcessVariables,
     /// Stick tables.
     pub(crate) stick: StickTables,
+    /// Where they are kept.
+    pub(crate) kept_tables: Option<KeptTables>,
     /// Process-wide counts.
     pub(crate) counters: Counters,
     /// Client connections now.

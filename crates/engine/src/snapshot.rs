@@ -395,10 +395,41 @@ pub struct ServerStats {
     pub idle_limit: Option<u64>,
     /// Idle pooled connections.
     pub idle_connections: u64,
+    /// How it is being emptied, or was.
+    pub drain: Option<DrainStats>,
     /// Counters.
     pub traffic: Traffic,
     /// Numeric id (`sid`).
     pub id: u32,
+}
+
+/// How a server is being emptied (`drain server`, a node that leaves).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainStats {
+    /// `false`: it is empty.
+    pub under_way: bool,
+    /// Over which period its sessions are told to end; `None`: they end by themselves.
+    pub over: Option<Duration>,
+    /// For how long, or how long it took.
+    pub lasted: Duration,
+    /// The status that WebSockets are told.
+    pub code: u16,
+    /// Whether it is removed when it is empty.
+    pub removes: bool,
+    /// Sessions that it had.
+    pub sessions_before: u64,
+    /// Those that were told to end.
+    pub closed: u64,
+}
+
+impl DrainStats {
+    /// Time until the last session is told to end; `None`: they end by themselves.
+    pub fn left(&self) -> Option<Duration> {
+        match self.under_way {
+            true => Some(self.over?.saturating_sub(self.lasted)),
+            false => self.over.map(|_| Duration::ZERO),
+        }
+    }
 }
 
 /// Something that happened and that the control loop wants to know.

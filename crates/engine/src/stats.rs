@@ -236,6 +236,7 @@ pub(crate) fn server(state: &ServerState, site: &Site, ramps: bool, now: Duratio
             .then(|| now.saturating_sub(Duration::from_secs(last_session - 1))),
         dynamic: state.dynamic,
         idle_connections: state.idle.load(Relaxed),
+        drain: state.drain_stats(now),
         traffic,
         id: state.id,
     }

@@ -141,11 +141,16 @@ fn keep(table: &StickTable, key: &Value<'_>, server: &ServerState) {
 
 /// What stands for a server's name, or its address, in an entry: never 0.
 pub(crate) fn server_key(table: &StickTable, server: &ServerState) -> u64 {
-    let mut hasher = DefaultHasher::new();
     match table.server_key {
-        ServerKeyKind::Name => hasher.write(server.conf.name.as_bytes()),
-        ServerKeyKind::Address => hasher.write(server_name(table, server).as_bytes()),
+        ServerKeyKind::Name => number_of(&server.conf.name),
+        ServerKeyKind::Address => number_of(&server_name(table, server)),
     }
+}
+
+/// The number that stands for these words.
+pub(crate) fn number_of(words: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(words.as_bytes());
     // A number that fits into a sample.
     (hasher.finish() >> 1).max(1)
 }

@@ -7,6 +7,7 @@
 //!
 //! It is plain data, run by [`crate::tunnels`] when something happened to one of its sockets.
 
+mod parting;
 mod wire;
 
 use std::io;
@@ -14,6 +15,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 pub(crate) use wire::Wire;
+
+use ::wire::ws::FrameEdge;
 
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
@@ -40,6 +43,17 @@ pub(crate) struct Tunnel {
     /// Milliseconds that it may be silent.
     limit: u64,
     session: Resting,
+    /// It takes its leave: with this status, where WebSocket frames are carried.
+    parting: Option<u16>,
+}
+
+/// What a tunnel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// WebSocket frames.
+    Frames,
+    /// Anything (`mode tcp`).
+    Bytes,
 }
 
 /// One direction.
@@ -49,6 +63,8 @@ struct Flow {
     phase: Phase,
     /// Whether TLS may hold bytes back.
     unflushed: bool,
+    /// Where the frame under way ends.
+    edge: FrameEdge,
 }
 
 /// Bytes of which those from `sent` on are still to be sent.
@@ -116,11 +132,17 @@ impl Kept {
 }
 
 impl Flow {
-    fn new(early: Vec<u8>) -> Self {
+    fn new(early: Vec<u8>, carries: Carries) -> Self {
+        let mut edge = match carries {
+            Carries::Frames => FrameEdge::new(),
+            Carries::Bytes => FrameEdge::none(),
+        };
+        edge.pass(&early);
         Self {
             kept: Kept::new(early),
             phase: Phase::Open,
             unflushed: false,
+            edge,
         }
     }
 
@@ -162,6 +184,7 @@ impl Flow {
                             reads += 1;
                             moved += length;
                             count(length);
+                            self.edge.pass(&scratch[..length]);
                             self.pass_on(&scratch[..length], to).map_err(|_| WRITING)?;
                         }
                     }
@@ -230,22 +253,27 @@ impl Tunnel {
     pub(crate) fn new(
         (client, early_up): (Wire, Vec<u8>),
         (server, early_down): (Wire, Vec<u8>),
+        carries: Carries,
         session: Resting,
         now_ms: u64,
     ) -> Self {
         Self {
             client,
             server,
-            up: Flow::new(early_up),
-            down: Flow::new(early_down),
+            up: Flow::new(early_up, carries),
+            down: Flow::new(early_down, carries),
             last_active: now_ms,
             limit: millis(session.tunnel_limit()),
             session,
+            parting: None,
         }
     }
 
     /// Both directions once; `writer` counts what passes.
     pub(crate) fn run(&mut self, scratch: &mut [u8], now_ms: u64, writer: usize) -> Turn {
+        if let Some(code) = self.parting {
+            return self.run_parting(code, scratch, writer);
+        }
         let were_open = (self.up.is_open(), self.down.is_open());
         let had_kept = self.up.kept.is_some() || self.down.kept.is_some();
         let session = &mut self.session;
@@ -335,6 +363,9 @@ impl Tunnel {
     /// else the one that still could speak; if both could, the one whose time is shorter, else the
     /// client.
     pub(crate) fn silent_side(&self) -> Side {
+        if self.parting.is_some() {
+            return Side::Killed;
+        }
         match (self.down.kept.is_none(), self.up.kept.is_none()) {
             (false, true) => return Side::ClientTimeout,
             (true, false) => return Side::ServerTimeout,

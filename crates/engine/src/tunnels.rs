@@ -36,7 +36,7 @@ use crate::sessions::LOOKED_AT;
 use crate::site::BackendKey;
 use crate::slab::{Slab, Token};
 use crate::stream::Stream;
-use crate::tunnel::{Then, Tunnel, Wire};
+use crate::tunnel::{Carries, Then, Tunnel, Wire};
 use crate::worker::Worker;
 
 use deadlines::{Deadlines, NEVER};
@@ -104,6 +104,7 @@ impl Tunnels {
         &self,
         client: Arrived,
         server: Arrived,
+        carries: Carries,
         mut session: Box<Session>,
         worker: &Rc<Worker>,
     ) {
@@ -137,7 +138,7 @@ impl Tunnels {
             }
         };
         let (client, server) = ((client_wire, client.early), (server_wire, server.early));
-        let tunnel = Tunnel::new(client, server, session, self.clock.millis());
+        let tunnel = Tunnel::new(client, server, carries, session, self.clock.millis());
         let token = self.open.borrow_mut().insert(Box::new(Open {
             tunnel,
             listed: NEVER,
@@ -299,6 +300,39 @@ impl Tunnels {
         }
         drop(ending);
         self.wake();
+    }
+
+    /// Names those of a server (`None`: all) that stand at some places from one on. Says where to go on.
+    pub(crate) fn names(
+        &self,
+        from: u32,
+        server: Option<(BackendKey, ServerKey)>,
+        names: &mut Vec<Token>,
+    ) -> Option<u32> {
+        let open = self.open.borrow();
+        let to = from.saturating_add(LOOKED_AT);
+        for place in from..to.min(open.len()) {
+            let found = open.at(place).filter(|(_, it)| it.ended_by.is_none());
+            let concerns = |it: &Open| server.is_none_or(|key| it.tunnel.session().is_on(key));
+            if let Some((token, _)) = found.filter(|(_, it)| concerns(it)) {
+                names.push(token);
+            }
+        }
+        (to < open.len()).then_some(to)
+    }
+
+    /// Has a tunnel take its leave, WebSockets with this status; `false`: it has ended, or does so already.
+    pub(crate) fn part(&self, token: Token, code: u16, worker: &Rc<Worker>) -> bool {
+        let now = self.clock.millis();
+        let mut open = self.open.borrow_mut();
+        let found = open.get_mut(token).filter(|it| it.ended_by.is_none());
+        if !found.is_some_and(|it| it.tunnel.part(code, now)) {
+            return false;
+        }
+        drop(open);
+        self.place(token);
+        self.run(token, now, worker);
+        true
     }
 
     /// Shows who stands at some places from one on: how it is called, and how long it may still be silent.

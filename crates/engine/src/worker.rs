@@ -17,6 +17,7 @@ use crate::buffer::BufferPool;
 use crate::changes::Removed;
 use crate::clock::Clock;
 use crate::counters::Count;
+use crate::drain::{self, Drain};
 use crate::end::Side;
 use crate::exchanges::Exchanges;
 use crate::listen::{self, Complaints, Listener};
@@ -76,6 +77,15 @@ pub(crate) enum Message {
         asked: Arc<Asked>,
         /// Where the answer goes; whoever has none drops it.
         pieces: mpsc::Sender<String>,
+    },
+    /// End the sessions of a server one after the other.
+    Drain {
+        /// Its backend.
+        backend: BackendKey,
+        /// Server.
+        server: ServerKey,
+        /// At which pace.
+        drain: Arc<Drain>,
     },
     /// Close the listeners, end when the last connection has.
     SoftStop,
@@ -143,6 +153,11 @@ impl Worker {
     /// Answers beside its other work.
     fn answer(self: &Rc<Self>, asked: Arc<Asked>, pieces: mpsc::Sender<String>) {
         tokio::task::spawn_local(sessions::answer(self.clone(), asked, pieces));
+    }
+
+    /// Drains beside its other work.
+    fn drain(self: &Rc<Self>, server: (BackendKey, ServerKey), drain: Arc<Drain>) {
+        tokio::task::spawn_local(drain::pacing::run(self.clone(), server, drain));
     }
 
     /// Whether the engine takes no new work.
@@ -475,6 +490,11 @@ async fn work(
             Message::DropIdle { backend, servers } => worker.idle.drop_servers(backend, &servers),
             Message::FreePorts { backend, server } => worker.idle.free_ports(backend, server),
             Message::Sessions { asked, pieces } => worker.answer(asked, pieces),
+            Message::Drain {
+                backend,
+                server,
+                drain,
+            } => worker.drain((backend, server), drain),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 take_the_last(&mut arrivals, &worker).await;
@@ -537,6 +557,7 @@ async fn drain(worker: &Rc<Worker>, inbox: &mut mpsc::UnboundedReceiver<Message>
             message = inbox.recv() => match message {
                 Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
                 Some(Message::Sessions { asked, pieces }) => worker.answer(asked, pieces),
+                Some(Message::Drain { backend, server, drain }) => worker.drain((backend, server), drain),
                 Some(Message::SoftStop | Message::DropIdle { .. } | Message::FreePorts { .. }) => {}
                 Some(Message::HardStop) | None => return,
             }

@@ -49,11 +49,17 @@ struct Lab {
 impl Lab {
     /// `count` nodes, all found and UP.
     async fn new(count: usize) -> Self {
+        Self::with(count, "").await
+    }
+
+    /// The same with more in section `discovery`.
+    async fn with(count: usize, more: &str) -> Self {
         let log = LogSink::start().await;
         let nodes = Node::start_many(count).await;
         let listed: Vec<&Node> = nodes.iter().collect();
         let discovery = Discovery::start(&listed).await;
-        let balancer = prepare(&log, &discovery).start().await;
+        let setup = prepare(&log, &discovery).set("more", more);
+        let balancer = setup.start().await;
         let lab = Self {
             log,
             discovery,
@@ -364,6 +370,28 @@ async fn a_list_that_drops_most_nodes_must_be_told_twice() {
     .await;
     swarm.echo_all().await;
     swarm.assert_whole();
+}
+
+#[tokio::test]
+async fn websockets_of_a_node_that_leaves_are_told_so_within_the_drain_period() {
+    if is_haproxy() {
+        return;
+    }
+    let lab = Lab::with(3, "    drain 300ms").await;
+    let mut open = Vec::new();
+    for _ in 0..12 {
+        open.push(WebSocket::open_greeted(&lab.target()).await.unwrap());
+    }
+    lab.list(&[0, 1]);
+    for (socket, node) in &mut open {
+        if node == "node3" {
+            assert_eq!(socket.ended().await.unwrap(), Some(1012));
+        }
+    }
+    lab.balancer.wait_for_line(&["Fleet: remove node3"]).await;
+    for (socket, _) in open.iter_mut().filter(|(_, node)| node != "node3") {
+        socket.echo("still here").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod cookies;
 mod demo;
 mod deploy;
 mod discovery;
+mod drains;
 mod endings;
 mod examples;
 mod exchanges;

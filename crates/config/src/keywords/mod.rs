@@ -456,6 +456,7 @@ fn first_words(kind: SectionKind) -> Box<dyn Iterator<Item = &'static str>> {
         | SectionKind::Backend => Box::new(PROXY_TABLES.iter().copied().flat_map(firsts)),
         SectionKind::Discovery => Box::new(firsts(own::DISCOVERY)),
         SectionKind::Registry => Box::new(firsts(own::REGISTRY)),
+        SectionKind::Runtime => Box::new(firsts(own::RUNTIME)),
         SectionKind::HttpErrors => Box::new(firsts(errors::SECTION)),
         SectionKind::Healthcheck => Box::new(firsts(checks::SECTION)),
         SectionKind::CrtStore => Box::new(firsts(crt_store::KEYWORDS)),

@@ -1,4 +1,4 @@
-//! Our own sections, `discovery` and `registry`. People put them between `.if feature(TIDEGATE)`
+//! Our own sections, `discovery`, `registry` and `runtime`. People put them between `.if feature(TIDEGATE)`
 //! and `.endif`, which HAProxy skips.
 
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::address::{self, Address, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Named;
-use crate::model::Discovery;
+use crate::model::{Discovery, Runtime};
 use crate::source::Span;
 use crate::values::{Unit, next_duration, next_number};
 
@@ -87,6 +87,60 @@ pub(crate) const REGISTRY: &[Keyword<OwnParse<RegistryDraft>, ()>] = &[
         args.end()
     }),
 ];
+
+/// Shortest `tables-interval`: all tables are read and written each time.
+const TABLES_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+pub(crate) const RUNTIME: &[Keyword<OwnParse<Runtime>, ()>] = &[
+    implemented("drain-period", (), |draft, args, _| {
+        draft.drain_period = next_duration(args, Unit::Seconds)?;
+        args.end()
+    }),
+    implemented("drain-code", (), |draft, args, _| {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        let code: u16 = next_number(args, 0..=u64::from(u16::MAX))?;
+        let code = Some(code).filter(|code| may_close_with(*code));
+        let message = "'drain-code' expects a status that a Close frame may have";
+        draft.drain_code = code.ok_or_else(|| {
+            Diagnostic::alert(place, message)
+                .label("1000 to 1014 without 1004 to 1006, or 3000 to 4999")
+        })?;
+        args.end()
+    }),
+    implemented("journal", (), |draft, args, _| {
+        let word = args.required("the path of a file")?;
+        args.end()?;
+        draft.journal = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("tables-file", (), |draft, args, _| {
+        let word = args.required("the path of a file")?;
+        args.end()?;
+        draft.tables_file = Some(word.text.as_str().into());
+        Ok(())
+    }),
+    implemented("tables-interval", (), |draft, args, _| {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        let interval = next_duration(args, Unit::Seconds)?;
+        args.end()?;
+        if interval < TABLES_INTERVAL_MIN {
+            let alert = Diagnostic::alert(place, "'tables-interval' is shorter than 1s");
+            return Err(alert.label("a bare number is seconds"));
+        }
+        draft.tables_interval = interval;
+        Ok(())
+    }),
+];
+
+/// Whether an endpoint may send a Close frame with this status (RFC 6455 section 7.4): some stand for what no
+/// frame says.
+pub fn may_close_with(code: u16) -> bool {
+    match code {
+        1000..=1014 => ![1004, 1005, 1006].contains(&code),
+        3000..=4999 => true,
+        _ => false,
+    }
+}
 
 fn url(draft: &mut DiscoveryDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("a URL such as http://updates:8090")?;

@@ -18,6 +18,8 @@ pub(crate) enum SectionKind {
     Registry,
     /// Pages for errors, to be named by proxies.
     HttpErrors,
+    /// Changes at run time, and what of them is kept.
+    Runtime,
     /// Checks that servers name.
     Healthcheck,
     /// Users and groups.
@@ -41,6 +43,7 @@ impl SectionKind {
             Self::Listen => "listen",
             Self::Discovery => "discovery",
             Self::Registry => "registry",
+            Self::Runtime => "runtime",
             Self::HttpErrors => "http-errors",
             Self::Healthcheck => "healthcheck",
             Self::Userlist => "userlist",
@@ -59,6 +62,7 @@ const KINDS: &[SectionKind] = &[
     SectionKind::Listen,
     SectionKind::Discovery,
     SectionKind::Registry,
+    SectionKind::Runtime,
     SectionKind::Userlist,
     SectionKind::Healthcheck,
     SectionKind::CrtStore,

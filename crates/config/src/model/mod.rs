@@ -49,7 +49,7 @@ pub use load::{HttpReuse, IdleMax, Pooling, RingKey};
 pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};
 pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
 pub use outgoing::{KeepAlive, Outgoing, ProxyVersion, SendProxy, Source};
-pub use own::{Discovery, NODES_MAX, Registry};
+pub use own::{Discovery, NODES_MAX, Registry, Runtime};
 pub use proxy::{
     Backend, ConnectionMode, ForwardFor, Frontend, Mode, Proxy, ServerName, Target, Timeouts,
     UseBackend, UseServer,
@@ -98,6 +98,8 @@ pub struct Config {
     pub discovery: Option<Discovery>,
     /// The embedded node registry: section `registry` (our own).
     pub registry: Option<Registry>,
+    /// How changes at run time are made: section `runtime` (our own).
+    pub runtime: Runtime,
     /// What lines that come later (`add server`) are read with.
     pub(crate) bases: Arc<crate::keywords::Bases>,
 }

@@ -30,6 +30,35 @@ pub struct Discovery {
     pub drain: Option<Duration>,
 }
 
+/// Section `runtime` (our own): how changes at run time are made, and what of them outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// `drain-period`: over which period `drain server` closes what a server has, where the command does not
+    /// say. Default 60 s: clients come back in a trickle, and an operator still waits for it.
+    pub drain_period: Duration,
+    /// `drain-code`: the status that WebSockets are told. Default 1012, "Service Restart" (IANA, WebSocket
+    /// Close Code Number Registry): clients may reconnect at once, and come to another server.
+    pub drain_code: u16,
+    /// `journal`: where changes by the Runtime API are kept.
+    pub journal: Option<PathBuf>,
+    /// `tables-file`: where stick tables are kept.
+    pub tables_file: Option<PathBuf>,
+    /// `tables-interval`: how often they are written. Default 60 s.
+    pub tables_interval: Duration,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            drain_period: Duration::from_secs(60),
+            drain_code: 1012,
+            journal: None,
+            tables_file: None,
+            tables_interval: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Section `registry` (our own).
 #[derive(Debug, Clone)]
 pub struct Registry {

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use engine::command::{Admin, Command, Refused};
+use engine::command::{Admin, Command, DrainOrder, Refused};
 use engine::glance::{BackendGlance, ServerGlance};
 use engine::{Changing, Handle};
 
@@ -18,6 +19,8 @@ use crate::plan::{Health, Observed, Seen, Step};
 pub(crate) struct Embedded {
     handle: Handle,
     backend: Option<Arc<str>>,
+    /// How servers of nodes that left are emptied.
+    drain: DrainOrder,
     nodes: BTreeMap<Arc<str>, Node>,
     /// While steps are carried out.
     changing: Option<Changing>,
@@ -25,16 +28,29 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// A driver for that backend; `None`: it only looks whether servers are checked.
-    pub(crate) fn new(handle: Handle, backend: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(handle: Handle, backend: Option<Arc<str>>, drain: DrainOrder) -> Self {
         Self {
             handle,
             backend,
+            drain,
             nodes: BTreeMap::new(),
             changing: None,
         }
     }
 
-    fn command(step: &Step, backend: Arc<str>) -> Command {
+    /// Whether the engine does so by itself, having been told over which period.
+    fn closes_what_is_left(&self, backend: &str, server: &str) -> bool {
+        let found = self.handle.server(backend, server);
+        let drain = found.ok().and_then(|it| it.drain);
+        drain.is_some_and(|drain| drain.under_way && drain.over.is_some())
+    }
+
+    fn command(&self, step: &Step, backend: Arc<str>) -> Command {
+        let drain = |server: &Arc<str>, over| Command::Drain {
+            backend: Arc::clone(&backend),
+            server: Arc::clone(server),
+            order: DrainOrder { over, ..self.drain },
+        };
         let admin = |server: &Arc<str>, admin| Command::SetAdmin {
             backend: Arc::clone(&backend),
             server: Arc::clone(server),
@@ -46,11 +62,8 @@ impl Embedded {
                 server: server.clone(),
             },
             Step::Ready(server) => admin(server, Admin::Ready),
-            Step::Drain(server) => admin(server, Admin::Drain),
-            Step::Shutdown(server) => Command::ShutdownSessions {
-                backend,
-                server: Arc::clone(server),
-            },
+            Step::Drain(server) => drain(server, self.drain.over),
+            Step::Shutdown(server) => drain(server, Some(Duration::ZERO)),
             Step::Remove(server) => Command::RemoveServer {
                 backend,
                 server: Arc::clone(server),
@@ -74,7 +87,12 @@ impl Driver for Embedded {
         if self.changing.is_none() {
             self.changing = self.handle.changing(backend);
         }
-        let command = Self::command(step, Arc::clone(backend));
+        if let Step::Shutdown(server) = step
+            && self.closes_what_is_left(backend, server)
+        {
+            return Ok(());
+        }
+        let command = self.command(step, Arc::clone(backend));
         self.handle
             .apply(command)
             .map_err(|refused| match refused {
@@ -186,7 +204,8 @@ mod tests {
     async fn the_embedded_engine_keeps_the_contract() {
         let engine = engine();
         let handle = engine.handle();
-        let mut driver = Embedded::new(handle.clone(), Some("b".into()));
+        let drain = DrainOrder::of(&config::model::Runtime::default());
+        let mut driver = Embedded::new(handle.clone(), Some("b".into()), drain);
         crate::driver::contract::holds(&mut driver).await;
         handle
             .apply(Command::HardStop)

@@ -47,6 +47,10 @@ pub(super) enum Gravity {
     Info = 6,
 }
 
+/// HAProxy's words.
+const REFERENCED: &str =
+    "This server cannot be removed at runtime due to other configuration elements pointing to it.";
+
 /// A look at the engine that may have an answer.
 pub(super) type Until = Box<dyn FnMut(&Handle) -> Option<Answer>>;
 
@@ -110,6 +114,7 @@ impl Answer {
             Refused::Busy(_) => {
                 "Server still has connections attached to it, cannot remove it.".to_owned()
             }
+            Refused::Referenced => REFERENCED.to_owned(),
             Refused::Invalid(why) => why.clone(),
         })
     }

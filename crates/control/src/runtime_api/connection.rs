@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Call, message};
 use super::session::{Mode, Session};
 use super::table::{self, Found};
-use super::{Api, line, master};
+use super::{Api, journal_commands, line, master};
 
 /// How long a client may take to close after the last answer, before we do.
 const LINGER: Duration = Duration::from_secs(1);
@@ -160,6 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let answer = (row.run)(&mut call);
                 if row.changes && !answer.is_refusal() {
                     self.tell(&row.told(args));
+                }
+                if row.changed.is_some() && !answer.is_refusal() {
+                    // Whoever is told that it is done may rely on it.
+                    journal_commands::keep(&self.api, words, payload, &self.session.peer).await;
                 }
                 answer
             }

@@ -1,6 +1,7 @@
 //! Commands about frontends (management.txt 9.3).
 
 use super::answer::{Answer, Call};
+use super::journal;
 use super::table::{Row, changes};
 
 pub(super) const ROWS: &[Row] = &[
@@ -9,13 +10,15 @@ pub(super) const ROWS: &[Row] = &[
         "<frontend>",
         "temporarily disable specific frontend",
         |call| pause(call, true),
-    ),
+    )
+    .kept(journal::frontend_state),
     changes(
         "enable frontend",
         "<frontend>",
         "re-enable specific frontend",
         |call| pause(call, false),
-    ),
+    )
+    .kept(journal::frontend_state),
     changes(
         "shutdown frontend",
         "<frontend>",

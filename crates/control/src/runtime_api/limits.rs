@@ -3,6 +3,7 @@
 use engine::RateLimit;
 
 use super::answer::{Answer, Call};
+use super::journal;
 use super::table::{Row, changes};
 
 pub(super) const ROWS: &[Row] = &[
@@ -11,7 +12,8 @@ pub(super) const ROWS: &[Row] = &[
         "<frontend> <value>",
         "change a frontend's maxconn setting",
         set_frontend,
-    ),
+    )
+    .kept(journal::frontend_maxconn),
     changes(
         "set maxconn global",
         "<value>",
@@ -21,13 +23,15 @@ pub(super) const ROWS: &[Row] = &[
             Ok(limit) if call.handle.set_maxconn(limit) => Answer::Done,
             Ok(_) => Answer::error("Value out of range."),
         },
-    ),
+    )
+    .kept(journal::process_maxconn),
     changes(
         "set rate-limit",
         "<setting> <value>",
         "change a rate limiting value",
         set_rate,
-    ),
+    )
+    .kept(journal::process_rate),
 ];
 
 /// What HAProxy reads as the number it begins with, or 0, is refused.

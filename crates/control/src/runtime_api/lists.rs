@@ -7,6 +7,7 @@ use config::lists::{Index, List, Matching, Probe, Rejected, Shown};
 use engine::export::Report;
 
 use super::answer::{Answer, Call};
+use super::journal;
 use super::table::{Row, changes, shows};
 
 pub(super) const ROWS: &[Row] = &[
@@ -40,6 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         "add a map entry (payload supported instead of key/val)",
         |call| add(call, Kind::Map).into(),
     )
+    .kept(journal::map_entry)
     .operator(),
     changes(
         "add acl",
@@ -47,6 +49,7 @@ pub(super) const ROWS: &[Row] = &[
         "add an acl entry",
         |call| add(call, Kind::Acl).into(),
     )
+    .kept(journal::acl_entry)
     .operator(),
     changes(
         "set map",
@@ -54,6 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         "modify a map entry",
         |call| set(call).into(),
     )
+    .kept(journal::map_entry)
     .operator(),
     changes(
         "del map",
@@ -61,6 +65,7 @@ pub(super) const ROWS: &[Row] = &[
         "delete map entries matching the given key",
         |call| delete(call, Kind::Map).into(),
     )
+    .kept(journal::map_entry)
     .operator(),
     changes(
         "del acl",
@@ -68,6 +73,7 @@ pub(super) const ROWS: &[Row] = &[
         "delete acl entries matching <key>",
         |call| delete(call, Kind::Acl).into(),
     )
+    .kept(journal::acl_entry)
     .operator(),
     changes(
         "clear map",
@@ -75,6 +81,7 @@ pub(super) const ROWS: &[Row] = &[
         "clear the contents of this map",
         |call| clear(call, Kind::Map).into(),
     )
+    .kept(journal::map_cleared)
     .operator(),
     changes(
         "clear acl",
@@ -82,6 +89,7 @@ pub(super) const ROWS: &[Row] = &[
         "clear the contents of this acl",
         |call| clear(call, Kind::Acl).into(),
     )
+    .kept(journal::acl_cleared)
     .operator(),
     changes(
         "prepare map",

@@ -9,9 +9,12 @@
 mod answer;
 mod connection;
 mod crt_lists;
+mod drains;
 mod frontends;
 pub mod index;
 mod info;
+mod journal;
+mod journal_commands;
 mod limits;
 pub mod line;
 mod lists;
@@ -46,6 +49,7 @@ pub struct RuntimeApi {
     config: Arc<Config>,
     surroundings: &'static (dyn Surroundings + Sync),
     sockets: Vec<Socket>,
+    journal: journal_commands::Journal,
     startup: String,
 }
 
@@ -55,6 +59,8 @@ struct Api {
     config: Arc<Config>,
     /// Where lines that are added find variables and accounts.
     surroundings: &'static (dyn Surroundings + Sync),
+    /// What of changes is kept across restarts.
+    journal: journal_commands::Journal,
     /// TLS files that are being changed.
     tls: RefCell<tls::Edits>,
     /// Sockets as `show cli sockets` tells them.
@@ -88,6 +94,7 @@ impl RuntimeApi {
             config: config.clone(),
             surroundings,
             sockets,
+            journal: journal_commands::Journal::open(config.runtime.journal.as_deref()),
             startup: String::new(),
         })
     }
@@ -97,14 +104,14 @@ impl RuntimeApi {
         self.startup = text;
     }
 
-    /// Answers from now on, on a thread of its own that ends with the process. Without a socket there is
-    /// none.
+    /// Carries out what the journal has, and answers from then on, on a thread of its own that ends with the
+    /// process. Without a socket and a journal there is none.
     pub fn start(self, handle: Handle) -> std::io::Result<()> {
-        if self.sockets.is_empty() {
+        if self.sockets.is_empty() && !self.journal.is_on() {
             return Ok(());
         }
         let thread = std::thread::Builder::new().name("runtime-api".into());
-        let sockets = self.sockets;
+        let (sockets, journal) = (self.sockets, self.journal);
         let settings = &self.config.global.runtime_api;
         let places = usize::try_from(settings.maxconn).unwrap_or(usize::MAX);
         let shared = (handle, self.config.clone(), self.startup, places);
@@ -126,12 +133,14 @@ impl RuntimeApi {
                 handle,
                 config,
                 surroundings,
+                journal,
                 tls: RefCell::default(),
                 listed: sockets.iter().map(Socket::listed).collect(),
                 startup,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
                 waits: Semaphore::new((places / 2).clamp(1, Semaphore::MAX_PERMITS)),
             });
+            journal_commands::replay(&api);
             runtime.block_on(sockets::accept_all(sockets, api));
         })?;
         told.recv().unwrap_or(Ok(()))

@@ -6,15 +6,18 @@ use std::net::IpAddr;
 use engine::CheckOverrides;
 
 use super::answer::{Answer, Call};
+use super::journal;
 use super::table::{Row, changes};
 
 pub(super) const ROWS: &[Row] = &[
     changes("disable agent", "", "disable agent checks", |call| {
         switch_agent(call, true)
-    }),
+    })
+    .kept(journal::server_agent),
     changes("enable agent", "", "enable agent checks", |call| {
         switch_agent(call, false)
-    }),
+    })
+    .kept(journal::server_agent),
 ];
 
 const NO_AGENT: &str = "agent checks are not enabled on this server";

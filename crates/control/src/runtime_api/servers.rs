@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::model::{MappedHost, MappedPort, ServerAddress, Weight};
-use engine::command::{Admin, Command, Forced};
+use engine::command::{Admin, Command, Drained, Forced, Refused};
 
 use super::answer::{Answer, Call};
+use super::drains;
+use super::journal;
 use super::server_checks;
 use super::table::{Row, changes, shows};
 
@@ -16,13 +18,16 @@ pub(super) const ROWS: &[Row] = &[
         "<bk>/<srv>",
         "create a new server",
         add_server,
-    ),
+    )
+    .kept(journal::server_added),
     changes(
         "del server",
-        "<bk>/<srv>",
-        "remove a dynamically added server",
+        "<bk>/<srv> [drain [over <time>] [code <status>]]",
+        "remove a server: at once if it is in maintenance and idle, or by draining it",
         del_server,
-    ),
+    )
+    .kept(journal::server_deleted)
+    .telling(6),
     shows(
         "wait",
         "{-h|<delay_ms>} cond [args...]",
@@ -34,19 +39,23 @@ pub(super) const ROWS: &[Row] = &[
         "(DEPRECATED)",
         "disable a server for maintenance (use 'set server' instead)",
         |call| admin(call, Admin::Maint),
-    ),
+    )
+    .kept(journal::server_state),
     changes(
         "enable server",
         "(DEPRECATED)",
         "enable a disabled server (use 'set server' instead)",
         |call| admin(call, Admin::Ready),
-    ),
+    )
+    .kept(journal::server_state),
     changes("disable health", "", "disable health checks", |call| {
         checks(call, false)
-    }),
+    })
+    .kept(journal::server_checks),
     changes("enable health", "", "enable health checks", |call| {
         checks(call, true)
-    }),
+    })
+    .kept(journal::server_checks),
     shows(
         "show servers state",
         "[<backend>]",
@@ -80,6 +89,7 @@ pub(super) const ROWS: &[Row] = &[
             set_weight(call, &weight)
         },
     )
+    .kept(journal::server_weight)
     .telling(2),
     changes(
         "set server",
@@ -87,6 +97,7 @@ pub(super) const ROWS: &[Row] = &[
         "change a server's state, weight, address or ssl",
         set_server,
     )
+    .kept(journal::server_set)
     .telling(3),
     changes(
         "set maxconn server",
@@ -94,6 +105,7 @@ pub(super) const ROWS: &[Row] = &[
         "change a server's maxconn setting",
         set_maxconn,
     )
+    .kept(journal::server_maxconn)
     .telling(2),
     changes(
         "shutdown sessions server",
@@ -344,9 +356,7 @@ fn unremovable(handle: &engine::Handle, backend: &str, server: &str) -> Option<A
         ));
     }
     if handle.is_followed(backend, server) == Ok(true) {
-        return Some(Answer::error(
-            "This server cannot be removed at runtime due to other configuration elements pointing to it.",
-        ));
+        return Some(Answer::refused(&Refused::Referenced));
     }
     None
 }
@@ -356,6 +366,9 @@ fn del_server(call: &mut Call<'_>) -> Answer {
         Ok(names) => names,
         Err(refused) => return refused,
     };
+    if call.arg(1) == "drain" {
+        return drains::begin(call, 2, Drained::Removed);
+    }
     if let Some(why) = unremovable(call.handle, backend, server) {
         return why;
     }

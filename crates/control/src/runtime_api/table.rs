@@ -4,10 +4,11 @@
 use config::model::CliLevel;
 
 use super::answer::{Answer, Call};
+use super::journal::{Change, Changed};
 use super::session::Session;
 use super::{
-    crt_lists, frontends, limits, lists, live_sessions, process, server_checks, servers,
-    session_commands, stat, tables, tls, variables,
+    crt_lists, drains, frontends, journal_commands, limits, lists, live_sessions, process,
+    server_checks, servers, session_commands, stat, tables, tls, variables,
 };
 
 /// What a command needs beyond a level.
@@ -37,6 +38,8 @@ pub(super) struct Row {
     /// How many words behind its own the log tells then: names and states, never a value, which may be a
     /// secret.
     pub(super) told: usize,
+    /// What of it is kept in the journal.
+    pub(super) changed: Option<Changed>,
     /// What it does.
     pub(super) run: fn(&mut Call<'_>) -> Answer,
 }
@@ -56,6 +59,7 @@ pub(super) const fn shows(
         needs: Needs::Nothing,
         changes: false,
         told: 0,
+        changed: None,
         run,
     }
 }
@@ -86,6 +90,12 @@ impl Row {
     /// The same with so many words told in the log.
     pub(super) const fn telling(mut self, words: usize) -> Self {
         self.told = words;
+        self
+    }
+
+    /// The same, kept in the journal.
+    pub(super) const fn kept(mut self, changed: Changed) -> Self {
+        self.changed = Some(changed);
         self
     }
 
@@ -149,6 +159,8 @@ const FAMILIES: &[&[Row]] = &[
     process::ROWS,
     stat::ROWS,
     servers::ROWS,
+    drains::ROWS,
+    journal_commands::ROWS,
     frontends::ROWS,
     limits::ROWS,
     live_sessions::ROWS,
@@ -175,11 +187,7 @@ pub(super) enum Found<'a> {
 
 /// Looks a command up. Of two rows that fit the longer one is meant.
 pub(super) fn find<'a>(words: &'a [String], session: &Session) -> Found<'a> {
-    let fits = |row: &'static Row| Some((row, row.args(words)?));
-    let found = rows()
-        .filter_map(fits)
-        .max_by_key(|(row, _)| row.words.len());
-    let Some((row, args)) = found else {
+    let Some((row, args)) = row_of(words) else {
         return Found::Refused(unknown(words, session));
     };
     if session.level < row.level {
@@ -194,6 +202,25 @@ pub(super) fn find<'a>(words: &'a [String], session: &Session) -> Found<'a> {
         Needs::Experimental if !session.experimental => refuse("experimental"),
         _ => Found::Row(row, args),
     }
+}
+
+/// Which row a command is, whoever may use it, and the words behind its own.
+fn row_of(words: &[String]) -> Option<(&'static Row, &[String])> {
+    let fits = |row: &'static Row| Some((row, row.args(words)?));
+    rows()
+        .filter_map(fits)
+        .max_by_key(|(row, _)| row.words.len())
+}
+
+/// What a command changes that is kept in the journal.
+pub(super) fn change_of(words: &[String]) -> Option<Change> {
+    let (row, args) = row_of(words)?;
+    (row.changed?)(args)
+}
+
+/// What the log tells of a command.
+pub(super) fn told_of(words: &[String]) -> String {
+    row_of(words).map_or_else(String::new, |(row, args)| row.told(args))
 }
 
 /// `help`, whole or of what begins with these words.
@@ -251,11 +278,7 @@ mod tests {
     fn the_log_tells_names_and_states_and_no_value() {
         let told = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let found = rows().filter_map(|row| Some((row, row.args(&words)?)));
-            let (row, args) = found
-                .max_by_key(|(row, _)| row.words.len())
-                .expect("a command");
-            row.told(args)
+            told_of(&words)
         };
         assert_eq!(told("add acl tokens.lst s3cr3t"), "add acl tokens.lst …");
         assert_eq!(told("set map #1 key value"), "set map #1 …");

@@ -1,6 +1,7 @@
 //! `get var` and `set var`: variables of the process (management.txt 9.3).
 
 use super::answer::{Answer, Call};
+use super::journal;
 use super::table::{Row, changes, shows};
 
 pub(super) const ROWS: &[Row] = &[
@@ -17,6 +18,7 @@ pub(super) const ROWS: &[Row] = &[
         "set variable from an expression/format",
         set,
     )
+    .kept(journal::variable)
     .experimental(),
 ];
 

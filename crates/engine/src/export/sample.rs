@@ -132,6 +132,7 @@ pub(super) fn server(name: &str, id: u32, status: &str) -> ServerStats {
         last_session: None,
         dynamic: false,
         idle_connections: 0,
+        drain: None,
         traffic: Traffic::default(),
         id,
     }

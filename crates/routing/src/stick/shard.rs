@@ -116,6 +116,24 @@ impl Shard {
         Some(self.entry_mut(place))
     }
 
+    /// The entry of a key as it was kept elsewhere, with the time that it had left (`None`: all of it). Entries
+    /// must come in the order in which they expire.
+    pub fn restore(
+        &mut self,
+        key: &Key<'_>,
+        left: Option<Duration>,
+        now: Millis,
+    ) -> Option<EntryMut<'_>> {
+        let place = self.refreshed(key, now)?;
+        if let (Some(left), Some(expire)) = (left, self.expire)
+            && self.uses(place) == 0
+        {
+            let words = self.slab.get_mut(place);
+            words[LIFE] = now.after(left.min(expire)).0.min(NEVER) << 16 | key_len(words) as u64;
+        }
+        Some(self.entry_mut(place))
+    }
+
     /// The same, and the entry stays until it is released.
     pub fn track(&mut self, key: &Key<'_>, now: Millis) -> Option<Reference> {
         let place = self.refreshed(key, now)?;

@@ -22,7 +22,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    fn read(bits: u8) -> Option<Opcode> {
+    pub(super) fn read(bits: u8) -> Option<Opcode> {
         match bits {
             0x0 => Some(Opcode::Continuation),
             0x1 => Some(Opcode::Text),

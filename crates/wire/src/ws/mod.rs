@@ -6,6 +6,8 @@
 
 pub mod frame;
 
+mod edge;
 mod handshake;
 
+pub use edge::FrameEdge;
 pub use handshake::{ClientKey, Upgrade, UpgradeError, check_switching, upgrade_request};

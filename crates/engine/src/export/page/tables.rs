@@ -389,6 +389,17 @@ pub(super) fn server_line(
         html.raw("<span class=\"second\">for ")
             .text(age(server.last_change))
             .raw("</span>");
+        if let Some(drain) = server.drain.filter(|drain| drain.under_way) {
+            html.raw("<span class=\"second\">")
+                .text(server.traffic.sessions)
+                .raw(" of ")
+                .text(drain.sessions_before)
+                .raw(" left");
+            if let Some(left) = drain.left() {
+                html.raw(", closed in ").text(age(left));
+            }
+            html.raw("</span>");
+        }
     });
     cell(html, "Last check", |html| last_check(html, server));
     let line = Line {

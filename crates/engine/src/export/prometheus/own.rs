@@ -2,7 +2,7 @@
 
 use super::families::{counter, gauge};
 use super::{Family, Kind, Samples, Source, Value};
-use crate::snapshot::{DiscoveryStatus, Snapshot};
+use crate::snapshot::{DiscoveryStatus, DrainStats, ServerStats, Snapshot};
 
 /// All of them.
 pub(super) const OWN: &[Family] = &[
@@ -122,6 +122,21 @@ pub(super) const OWN: &[Family] = &[
         "Tunnels (WebSockets) since the start.",
         Source::Server(|it| it.traffic.tunnels_total.into()),
     ),
+    gauge(
+        "tidegate_server_drain_sessions_left",
+        "Sessions left on a server that is being emptied, or has been.",
+        Source::Server(|it| drain(it, |_| it.traffic.sessions.into())),
+    ),
+    gauge(
+        "tidegate_server_drain_sessions_closed",
+        "Sessions of such a server that were told to end.",
+        Source::Server(|it| drain(it, |drain| drain.closed.into())),
+    ),
+    gauge(
+        "tidegate_server_drain_seconds_left",
+        "Time until the last of them is told to end; missing where they end by themselves.",
+        Source::Server(|it| drain(it, |drain| drain.left().map_or(Value::None, Value::Seconds))),
+    ),
     Family {
         name: "tidegate_backend_response_time_seconds",
         kind: Kind::Histogram,
@@ -142,6 +157,10 @@ fn discovery(snapshot: &Snapshot, value: fn(&DiscoveryStatus) -> Value) -> Value
         .discovery
         .as_ref()
         .map_or(Value::None, value)
+}
+
+fn drain(server: &ServerStats, value: impl Fn(&DrainStats) -> Value) -> Value {
+    server.drain.as_ref().map_or(Value::None, value)
 }
 
 fn discovery_failures(snapshot: &Snapshot, samples: &mut Samples) {
