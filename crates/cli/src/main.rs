@@ -9,6 +9,8 @@ mod limits;
 mod probe;
 mod process;
 mod reference;
+mod reload;
+mod reloader;
 mod run;
 mod sources;
 mod version;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::main(arguments.skip(1), run::serve_file),
         Some("demo-node") => demo::node_main(arguments.skip(1)),
         Some("probe") => probe::main(arguments.skip(1)),
+        Some("reload") => reload::main(arguments.skip(1)),
         Some("generate") => {
             let what = arguments.nth(1);
             let what = what.as_deref().and_then(|what| what.to_str());

@@ -6,21 +6,26 @@ use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::diagnostics::{Diagnostic, Severity, Style};
 use config::model::Config;
 use config::source::Source;
 use control::lifecycle::Lifecycle;
+use control::reload::{Asked, Reloads};
 use control::runtime_api::RuntimeApi;
 use control::{Control, Environment};
 use engine::command::Command;
 use engine::{Bound, Engine, Handle, Level, Prepared, Presence, Resolver};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::flags::{self, Options};
+use crate::reloader::Reloader;
 use crate::{limits, process, sources, version};
+
+/// What is said behind all that is wrong with a configuration.
+pub(crate) const FATAL: &str = "config : fatal errors found in configuration.";
 
 /// HAProxy's exit code for anything that keeps it from running.
 const FAILED: u8 = 1;
@@ -64,10 +69,10 @@ pub(crate) fn serve_file(path: &Path) -> ExitCode {
 }
 
 /// What is wrong has been said already.
-struct Failed;
+pub(crate) struct Failed;
 
 /// Says things on the terminal, as HAProxy words them.
-struct Speaker {
+pub(crate) struct Speaker {
     quiet: bool,
     verbose: bool,
     /// All of it, for `show startup-logs`.
@@ -78,7 +83,7 @@ struct Speaker {
 const STARTUP_LOGS_MAX: usize = 64 * 1024;
 
 impl Speaker {
-    fn new(quiet: bool, verbose: bool) -> Self {
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         Self {
             quiet,
             verbose,
@@ -86,24 +91,39 @@ impl Speaker {
         }
     }
 
-    fn alert(&self, message: &str) -> Failed {
+    /// All that was said.
+    pub(crate) fn into_said(self) -> String {
+        self.said.into_inner()
+    }
+
+    pub(crate) fn alert(&self, message: &str) -> Failed {
         self.say("ALERT]   ", message);
         Failed
     }
 
-    fn warning(&self, message: &str) {
+    pub(crate) fn warning(&self, message: &str) {
         self.say("WARNING] ", message);
     }
 
     fn say(&self, word: &str, message: &str) {
-        let line = format!("[{word} ({}) : {message}\n", std::process::id());
+        let line = line(word, message);
         if !self.quiet {
             eprint!("{line}");
         }
         self.keep(&line);
     }
 
-    fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[Source], shown: bool) {
+    /// What the log has said already.
+    pub(crate) fn keep_notice(&self, message: &str) {
+        self.keep(&line("NOTICE]  ", message));
+    }
+
+    /// The same of a warning.
+    pub(crate) fn keep_warning(&self, message: &str) {
+        self.keep(&line("WARNING] ", message));
+    }
+
+    pub(crate) fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[Source], shown: bool) {
         let style = |color| Style {
             pid: std::process::id(),
             notices: self.verbose,
@@ -122,6 +142,10 @@ impl Speaker {
             said.push_str(text);
         }
     }
+}
+
+fn line(word: &str, message: &str) -> String {
+    format!("[{word} ({}) : {message}\n", std::process::id())
 }
 
 fn print(text: &str) -> ExitCode {
@@ -168,7 +192,17 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
         speaker.warning(note);
     }
     let (lifecycle, first_lines) = Lifecycle::begin();
-    let config = load(options, speaker)?;
+    let (config, texts) = read(options, speaker)?;
+    // Certificates and the like belong to the check: HAProxy's -c reads them too.
+    match Prepared::new(Arc::new(config.clone())) {
+        Ok(prepared) => {
+            speaker.diagnostics(prepared.warnings(), &texts, !process::is_background());
+        }
+        Err(problems) => {
+            speaker.diagnostics(&problems, &texts, true);
+            return Err(speaker.alert(FATAL));
+        }
+    }
     let config = Arc::new(config);
     let environment = Environment::read(|name| variable(&config, name));
     let control = Control::new(&config, environment);
@@ -197,7 +231,7 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
 
 /// A variable as the configuration left it: `setenv` and its kin count before the environment the
 /// program was started with (manual 3.1).
-fn variable(config: &Config, name: &str) -> Option<OsString> {
+pub(crate) fn variable(config: &Config, name: &str) -> Option<OsString> {
     let environment = &config.global.environment;
     environment.get(name, || std::env::var_os(name))
 }
@@ -218,7 +252,7 @@ fn report_valid(config: &Config, speaker: &Speaker) -> ExitCode {
 
 /// Whether anybody could connect. A stats socket counts, as it does for HAProxy: Debian's stock
 /// configuration has nothing else.
-fn listens(config: &Config) -> bool {
+pub(crate) fn listens(config: &Config) -> bool {
     let enabled = config.frontends.iter().filter(|it| !it.proxy.disabled);
     enabled.map(|frontend| frontend.binds.len()).sum::<usize>() > 0
         || !config.global.runtime_api.sockets.is_empty()
@@ -226,8 +260,8 @@ fn listens(config: &Config) -> bool {
         || config.registry.is_some()
 }
 
-/// Reads and checks all files; everything that is wrong is said.
-fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
+/// Reads and checks all files, those of TLS aside; everything that is wrong is said.
+pub(crate) fn read(options: &Options, speaker: &Speaker) -> Result<(Config, Vec<Source>), Failed> {
     let mut texts =
         sources::read(&options.files).map_err(|error| speaker.alert(&format!("{error:#}")))?;
     if let Some(address) = &options.metrics {
@@ -241,7 +275,7 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
     let first = !process::is_background();
     speaker.diagnostics(&outcome.diagnostics, &texts, first);
     let Some(mut config) = outcome.config else {
-        return Err(speaker.alert("config : fatal errors found in configuration."));
+        return Err(speaker.alert(FATAL));
     };
     let warned = outcome
         .diagnostics
@@ -253,15 +287,7 @@ fn load(options: &Options, speaker: &Speaker) -> Result<Config, Failed> {
     if let Some(maxconn) = options.maxconn {
         config.global.maxconn = Some(maxconn);
     }
-    // Certificates and the like belong to the check: HAProxy's -c reads them too.
-    match Prepared::new(Arc::new(config.clone())) {
-        Ok(prepared) => speaker.diagnostics(prepared.warnings(), &texts, first),
-        Err(problems) => {
-            speaker.diagnostics(&problems, &texts, true);
-            return Err(speaker.alert("config : fatal errors found in configuration."));
-        }
-    }
-    Ok(config)
+    Ok((config, texts))
 }
 
 /// A checked configuration about to run.
@@ -294,13 +320,14 @@ impl Run<'_> {
         self.control
             .open()
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
-        let mut runtime_api =
-            RuntimeApi::open(&self.config, &sources::System).map_err(|problems| {
-                for problem in problems {
-                    self.speaker.alert(&problem);
-                }
-                Failed
-            })?;
+        let (reloads, reloads_wanted) = Reloads::new();
+        let opened = RuntimeApi::open(&self.config, &sources::System, &reloads);
+        let mut runtime_api = opened.map_err(|problems| {
+            for problem in problems {
+                self.speaker.alert(&problem);
+            }
+            Failed
+        })?;
         let pidfile = self
             .options
             .pidfile
@@ -344,8 +371,14 @@ impl Run<'_> {
             process::leave_terminal(nowhere)
                 .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
         }
-        let hard_stop_after = self.config.global.hard_stop_after;
-        let ended = beside.watch(engine, self.control, lifecycle, hard_stop_after);
+        let reloader = Reloader {
+            options: self.options.clone(),
+            handle: engine.handle(),
+            door: self.control.door(),
+            speaks: !self.options.quiet && !daemon,
+            reloads,
+        };
+        let ended = beside.watch(engine, self.control, lifecycle, (reloader, reloads_wanted));
         let signal =
             ended.map_err(|why| self.speaker.alert(&format!("stopped by a fault: {why}")))?;
         // As HAProxy's master does, and shells: 130 after SIGINT, 143 after SIGTERM.
@@ -418,7 +451,7 @@ impl Beside {
         engine: Engine,
         control: Control,
         lifecycle: Lifecycle,
-        hard_stop_after: Option<Duration>,
+        (reloader, wanted): (Reloader, mpsc::Receiver<Asked>),
     ) -> Result<Option<u8>, String> {
         let handle = engine.handle();
         let mut signal = None;
@@ -426,6 +459,8 @@ impl Beside {
         let ended = self.runtime.block_on(async {
             let stopped = tokio::task::spawn_blocking(move || engine.wait_stopped());
             let controlled = tokio::spawn(control.run(handle.clone(), lifecycle));
+            let reloads = reloader.reloads.clone();
+            let reloading = tokio::spawn(reloader.run(wanted));
             tokio::pin!(stopped);
             let ended = loop {
                 tokio::select! {
@@ -434,11 +469,12 @@ impl Beside {
                         if let Wish::HardStop(number) = wish {
                             signal = Some(number);
                         }
-                        obey(wish, &handle, hard_stop_after);
+                        obey(wish, &handle, &reloads);
                     }
                 }
             };
             controlled.abort();
+            reloading.abort();
             ended
         });
         // A disk or a resolver that hangs holds up nothing any more.
@@ -507,7 +543,7 @@ fn log_panics(handle: Handle) {
     }));
 }
 
-fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
+fn obey(wish: Wish, handle: &Handle, reloads: &Reloads) {
     let command = match wish {
         Wish::SoftStop => {
             handle.log(
@@ -515,7 +551,7 @@ fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
                 "Stopping: no new connections; open ones go on.",
             );
             Command::SoftStop {
-                within: hard_stop_after,
+                within: handle.config().global.hard_stop_after,
             }
         }
         Wish::HardStop(_) => {
@@ -526,10 +562,8 @@ fn obey(wish: Wish, handle: &Handle, hard_stop_after: Option<Duration>) {
             handle.reload_certificates();
             return dump(handle);
         }
-        Wish::Reload => {
-            let line = "SIGUSR2: reloading is not implemented yet; nothing was changed.";
-            return handle.log(Level::Warning, line);
-        }
+        // What comes of it is in the log.
+        Wish::Reload => return drop(reloads.ask("SIGUSR2")),
     };
     if let Err(refused) = handle.apply(command) {
         handle.log(Level::Alert, &format!("Cannot stop: {refused}"));

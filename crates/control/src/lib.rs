@@ -14,6 +14,8 @@ mod node;
 mod plan;
 mod reconcile;
 mod registry;
+pub mod reload;
+mod renew;
 mod report;
 pub mod runtime_api;
 mod schedule;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use config::model::Config;
 use engine::command::DrainOrder;
 use engine::{Handle, Level};
+use tokio::sync::mpsc;
 
 use crate::discovery::Fleet;
 use crate::discovery::source::Source;
@@ -45,6 +48,56 @@ pub struct Control {
     setup: Setup,
     seed: u64,
     opened: Option<Opened>,
+    door: ControlDoor,
+    news: mpsc::UnboundedReceiver<News>,
+}
+
+/// By what the running loop hears of reloads. Cheap to clone. Nobody but the operator sends anything in, one
+/// reload after the other.
+#[derive(Clone)]
+pub struct ControlDoor(mpsc::UnboundedSender<News>);
+
+/// What the loop hears of reloads.
+pub(crate) enum News {
+    /// One begins.
+    Begun,
+    /// It cannot be done; why.
+    Refused(String),
+    /// It was done; what is wanted from now on, and what has changed, for people.
+    Applied(Box<Setup>, String),
+}
+
+/// What another configuration wants of the control plane, checked.
+pub struct Renewal(Setup);
+
+impl Renewal {
+    /// Checks configuration and environment. Fails with all that is wrong.
+    pub fn new(config: &Config, environment: Environment) -> Result<Self, Vec<SetupError>> {
+        setup::set_up(config, environment).map(Self)
+    }
+}
+
+impl ControlDoor {
+    /// A reload begins.
+    pub fn reload_begins(&self) {
+        self.tell(News::Begun);
+    }
+
+    /// It cannot be done, and everything is as before; why.
+    pub fn reload_refused(&self, why: &str) {
+        self.tell(News::Refused(why.to_owned()));
+    }
+
+    /// It was done; what has changed, for people.
+    pub fn reload_applied(&self, renewal: Renewal, changes: &str) {
+        let setup = Box::new(renewal.0);
+        self.tell(News::Applied(setup, changes.to_owned()));
+    }
+
+    fn tell(&self, news: News) {
+        // A loop that has ended needs no telling: the program stops.
+        let _ = self.0.send(news);
+    }
 }
 
 /// What was opened before the program gave up its rights.
@@ -60,11 +113,19 @@ impl Control {
     /// Checks configuration and environment; opens nothing but the system's certificates, for an
     /// `https://` service. Fails with all that is wrong.
     pub fn new(config: &Config, environment: Environment) -> Result<Self, Vec<SetupError>> {
+        let (door, news) = mpsc::unbounded_channel();
         Ok(Self {
             setup: setup::set_up(config, environment)?,
             seed: fastrand::u64(..),
             opened: None,
+            door: ControlDoor(door),
+            news,
         })
+    }
+
+    /// By what the loop hears of reloads.
+    pub fn door(&self) -> ControlDoor {
+        self.door.clone()
     }
 
     /// The same with a fixed seed for the jitter of fetches; without it each run has its own.
@@ -131,8 +192,10 @@ impl Control {
         let driver = Embedded::new(handle.clone(), backend, drain);
         let events = handle.events();
         let reconciler = Reconciler::new(driver, handle.clone(), discovery, lifecycle, report);
+        // The loop itself keeps the door open.
+        let _door = self.door;
         tokio::select! {
-            () = reconciler.run(events) => {}
+            () = reconciler.run(events, self.news, self.seed) => {}
             () = serve(registry, &handle) => {}
         }
     }

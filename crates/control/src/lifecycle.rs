@@ -8,7 +8,8 @@
 //!                 └────────────── Error ←────────────────── Reloading ←──┘
 //! ```
 //! `Reloading` is a changed node list being applied, or a fetch that failed after everything was
-//! ready (it passes through to `Error`). `Ready` becomes `Routing` with the first session that is
+//! ready (it passes through to `Error`); or a configuration that is read again: one that cannot be used
+//! leads to `Error`, and the retry goes on with the one in force. `Ready` becomes `Routing` with the first session that is
 //! routed; once that has happened, `Ready` is passed through.
 
 use std::time::Duration;
@@ -76,6 +77,12 @@ pub(crate) enum Input {
     Routed,
     /// The back-off after a failure is over.
     Retry,
+    /// The configuration is about to be read again.
+    ReloadBegun,
+    /// It was taken over; what has changed, for people.
+    ReloadApplied(String),
+    /// It cannot be used, and everything is as before; the reason for people.
+    ReloadRefused(String),
     /// Time has passed.
     Tick,
 }
@@ -205,7 +212,35 @@ impl Path {
                     },
                 );
             }
-            (Error { past }, Input::Retry) => {
+            (Ready, Input::ReloadBegun) => {
+                self.enter(
+                    Reloading { routed: false },
+                    "the configuration is read again",
+                );
+            }
+            (Routing, Input::ReloadBegun) => {
+                self.enter(
+                    Reloading { routed: true },
+                    "the configuration is read again",
+                );
+            }
+            (state @ (Ready | Routing), Input::ReloadRefused(reason)) => {
+                let routed = state == Routing;
+                self.enter(Reloading { routed }, "the configuration is read again");
+                let past = Past {
+                    reason: None,
+                    routed,
+                };
+                self.fail(reason, past);
+            }
+            (Reloading { routed }, Input::ReloadRefused(reason)) => {
+                let past = Past {
+                    reason: None,
+                    routed,
+                };
+                self.fail(reason, past);
+            }
+            (Error { past }, Input::Retry | Input::ReloadApplied(_)) => {
                 self.enter(LoadingConfig { past }, "");
                 self.actions.load_config = true;
             }
@@ -379,6 +414,9 @@ mod tests {
             ("ServersChecked", Input::ServersChecked),
             ("Routed", Input::Routed),
             ("Retry", Input::Retry),
+            ("ReloadBegun", Input::ReloadBegun),
+            ("ReloadApplied", Input::ReloadApplied("1 server".into())),
+            ("ReloadRefused x", Input::ReloadRefused("x".into())),
             ("Tick", Input::Tick),
         ]
     }
@@ -413,6 +451,18 @@ mod tests {
         ("Ready", "FetchFailed x", "Reloading, Error x"),
         ("Ready", "FetchFailed y", "Reloading, Error y"),
         ("Ready", "ListChanged", "Reloading"),
+        ("Ready", "ReloadBegun", "Reloading"),
+        ("Ready", "ReloadRefused x", "Reloading, Error x"),
+        ("Routing", "ReloadRefused x", "Reloading, Error x routed"),
+        ("Routing", "ReloadBegun", "Reloading routed"),
+        ("Reloading", "ReloadRefused x", "Error x"),
+        ("Reloading routed", "ReloadRefused x", "Error x routed"),
+        ("Error", "ReloadApplied", "LoadingConfig x, load, silent"),
+        (
+            "Error routed",
+            "ReloadApplied",
+            "LoadingConfig x routed, load, silent",
+        ),
         ("Ready", "Routed", "Routing"),
         ("Routing", "FetchFailed x", "Reloading, Error x routed"),
         ("Routing", "FetchFailed y", "Reloading, Error y routed"),

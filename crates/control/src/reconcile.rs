@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use engine::Level;
 use engine::snapshot::{ControlStatus, Event};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ use crate::plan::{Intent, Plan, Seen, Step, plan};
 use crate::report::{Outlet, Report, WAITING_MAX};
 use crate::schedule::Schedule;
 use crate::state_file::StateFile;
+use crate::{News, renew};
 
 /// How often the backend is looked at while something may happen that no event tells of: sessions
 /// of a draining server end, an operator acts.
@@ -36,6 +37,9 @@ const LOOK_AT_CHECKS: Duration = Duration::from_millis(100);
 
 /// The same when nothing can happen any more: everything routes and there is no discovery.
 const LOOK_IDLE: Duration = Duration::from_secs(3600);
+
+/// How long a configuration that was refused is shown as `Error`, where no fetch of a list comes sooner.
+const RETRY_ALONE: Duration = Duration::from_secs(10);
 
 /// Most plans carried out before the loop listens again: bounds what a driver that never gets
 /// anywhere can cost.
@@ -71,6 +75,8 @@ pub(crate) struct Reconciler<D, O> {
     shut_down: BTreeSet<Arc<str>>,
     fetch_wanted: bool,
     stopping: bool,
+    /// Whether the configuration is being read again.
+    reloading: bool,
     report: Report,
 }
 
@@ -79,6 +85,7 @@ enum Woken {
     Event(Result<Event, RecvError>),
     Fetched(Result<Listing, FetchError>),
     Saved(Fleet, Result<(), String>),
+    News(News),
     Hint,
     Time,
 }
@@ -115,13 +122,19 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             shut_down: BTreeSet::new(),
             fetch_wanted: false,
             stopping: false,
+            reloading: false,
             report,
         }
     }
 
     /// Turns until the engine is gone or begins to stop. What then leaves is not the fleet's doing,
     /// and the state file is a successor's.
-    pub(crate) async fn run(mut self, mut events: broadcast::Receiver<Event>) {
+    pub(crate) async fn run(
+        mut self,
+        mut events: broadcast::Receiver<Event>,
+        mut news: mpsc::UnboundedReceiver<News>,
+        seed: u64,
+    ) {
         let mut fetch: Option<Fetch> = None;
         let mut saving: Option<Saving> = None;
         // When a list came that changed the fleet, until it is worked towards.
@@ -144,6 +157,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 biased;
                 fetched = under_way(&mut fetch) => Woken::Fetched(fetched),
                 (fleet, saved) = saved(&mut saving) => Woken::Saved(fleet, saved),
+                Some(news) = news.recv() => Woken::News(news),
                 event = events.recv() => Woken::Event(event),
                 () = hint(source) => Woken::Hint,
                 () = tokio::time::sleep_until(wake) => Woken::Time,
@@ -159,8 +173,14 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                     list_came = self.on_fetched(fetched).then_some(came);
                 }
                 Woken::Saved(fleet, result) => self.on_saved(fleet, result),
+                Woken::News(news) => {
+                    if self.on_news(news, seed) {
+                        // It would be another service's answer.
+                        fetch = None;
+                    }
+                }
                 Woken::Hint => self.hurry(),
-                Woken::Time => {}
+                Woken::Time => self.retry_alone(),
             }
             if self.stopping {
                 return;
@@ -208,7 +228,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 break;
             }
         }
-        self.input(Input::ChangesApplied);
+        if !self.reloading {
+            self.input(Input::ChangesApplied);
+        }
         if self.observation.unchecked == 0 {
             self.input(Input::ServersChecked);
         }
@@ -374,6 +396,44 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         is_changed
     }
 
+    /// Without discovery there is no fetch to retry with.
+    fn retry_alone(&mut self) {
+        if self.discovery.is_none() && self.lifecycle.is_error() {
+            self.input(Input::Retry);
+        }
+    }
+
+    /// A reload begins, or has ended. Whether the list comes from somewhere else from now on.
+    fn on_news(&mut self, news: News, seed: u64) -> bool {
+        self.reloading = matches!(news, News::Begun);
+        match news {
+            News::Begun => self.input(Input::ReloadBegun),
+            News::Refused(why) => self.input(Input::ReloadRefused(why)),
+            News::Applied(setup, changes) => {
+                self.input(Input::ReloadApplied(changes));
+                for note in &setup.notes {
+                    self.outlet.log(Level::Warning, note);
+                }
+                let renewed = renew::discovery(self.discovery.take(), setup.discovery, seed);
+                for line in &renewed.told {
+                    self.outlet.log(Level::Notice, line);
+                }
+                let backend = renewed.discovery.as_ref();
+                let backend = backend.map(|it| Arc::clone(&it.intent.backend));
+                self.driver.aim(backend);
+                self.discovery = renewed.discovery;
+                if renewed.is_elsewhere {
+                    // The nodes that are known stay in force until the first list comes.
+                    self.held = None;
+                    self.saved = None;
+                    self.fetch_wanted = self.discovery.is_some();
+                }
+                return renewed.is_elsewhere;
+            }
+        }
+        false
+    }
+
     /// Something calls for a fresh list.
     fn hurry(&mut self) {
         let now = self.now();
@@ -449,6 +509,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let now = self.now();
         let look = match &self.discovery {
             _ if self.lifecycle.waits_for_checks() => LOOK_AT_CHECKS,
+            None if self.lifecycle.is_error() => RETRY_ALONE,
             None if self.lifecycle.is_routing() => LOOK_IDLE,
             _ => LOOK,
         };

@@ -46,6 +46,11 @@ impl Schedule {
         }
     }
 
+    /// From one fetch to the next.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// When the next fetch is due.
     pub(crate) fn next(&self) -> Duration {
         self.next

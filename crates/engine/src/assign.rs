@@ -105,6 +105,31 @@ impl Pool {
         self.members.insert(server.key, member);
     }
 
+    /// The same server is configured another way: who waits for it goes on waiting.
+    pub(crate) fn replace(&mut self, server: &Arc<ServerState>) {
+        let Some(member) = self.members.get_mut(&server.key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut member.server, server.clone());
+        if before.id != server.id {
+            self.ids.give_back(before.id);
+        }
+        if let (Some(_), Some(max)) = (server.conf.minconn, server.conf.maxconn) {
+            self.ramps.insert(max);
+        }
+        let candidate = member.candidate();
+        self.balancer.upsert(candidate);
+        self.freed(server.key);
+    }
+
+    /// Servers are chosen another way from now on.
+    pub(crate) fn rebalance(&mut self, conf: &Backend) {
+        self.balancer = Balancer::new(&conf.balancing);
+        for member in self.members.values() {
+            self.balancer.upsert(member.candidate());
+        }
+    }
+
     /// Forgets a server; who waits for it must choose anew.
     pub(crate) fn remove(&mut self, server: &ServerState) {
         self.send_away(server.key);
@@ -418,7 +443,7 @@ impl Slot {
 
     /// Whether it is a place of this backend's on this server.
     pub(crate) fn is_on(&self, backend: &Arc<BackendState>, server: &Arc<ServerState>) -> bool {
-        Arc::ptr_eq(&self.backend, backend) && Arc::ptr_eq(&self.server, server)
+        self.backend.key == backend.key && self.server.key == server.key
     }
 
     /// Frees the place while the pool is locked already.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use config::model::{Server, Weight};
+use config::model::{Config, Server, Weight};
 use routing::health::Verdict;
 use tokio::sync::broadcast;
 
@@ -133,6 +133,11 @@ impl Handle {
         }
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.site.load().config.clone()
+    }
+
     /// What the page and the metrics show of the control loop from now on.
     pub fn set_control(&self, status: ControlStatus) {
         *self.shared.control() = status;
@@ -168,7 +173,7 @@ impl Handle {
 
     fn add_server(&self, backend: &str, server: Server) -> Result<(), Refused> {
         let backend = self.backend(backend)?;
-        let tls = client_tls(backend.conf(), &server, &self.shared.reloading.shelf)
+        let tls = client_tls(backend.conf(), &server, &self.shared.site.load().shelf)
             .map_err(Refused::Invalid)?;
         let writers = Shared::writers(self.shared.workers);
         let now = self.shared.clock.since_start();

@@ -115,7 +115,7 @@ impl KeptTables {
         let names = server_names(shared);
         let mut left_out = 0;
         let saved = self.file.replace(|file| {
-            left_out = write(&shared.stick, &names, clock::wall(), file)?;
+            left_out = write(&shared.site.load().stick, &names, clock::wall(), file)?;
             Ok(())
         });
         let path = self.file.path().display();
@@ -140,7 +140,7 @@ impl KeptTables {
 fn server_names(shared: &Shared) -> Vec<BTreeMap<u64, String>> {
     let site = shared.site.load();
     let servers: Vec<_> = site.backends.iter().flat_map(|it| it.servers()).collect();
-    let names = shared.stick.all().iter().map(|table| {
+    let names = site.stick.all().iter().map(|table| {
         if table.table.field(DataType::ServerKey, 0).is_none() {
             return BTreeMap::new();
         }

@@ -24,6 +24,16 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
+    /// Whether it is that of this `bind`, called the same.
+    pub(crate) fn is_of(&self, bind: &Bind, id: u32) -> bool {
+        let limit = bind.maxconn.map_or(0, u64::from);
+        let name = match &bind.name {
+            Some(name) => **name == *self.name,
+            None => *self.name == format!("sock-{id}"),
+        };
+        id == self.id && name && limit == self.sessions_limit
+    }
+
     /// All zero.
     pub(crate) fn new(bind: &Bind, id: u32, writers: usize) -> Self {
         let address = match &bind.address {

@@ -10,11 +10,14 @@ mod queue;
 mod sampler;
 mod writer;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use config::model::{Config, LogSink, LogTarget};
+use arc_swap::ArcSwap;
+use config::model::{Config, LogSample, LogSink, LogTarget};
 
 use crate::resolver::Resolver;
 use queue::Queue;
@@ -92,73 +95,178 @@ impl<'a> From<&'a [u8]> for Message<'a> {
 
 /// The way of one `log` line of the configuration.
 struct Outlet {
-    queue: Arc<Queue>,
-    /// Its sink, by position in its queue.
-    sink: u16,
+    lane: Arc<Lane>,
+    /// Its sink, by position in its lane.
+    position: u16,
+    sink: LogSink,
+    sample: Option<LogSample>,
     sampler: Option<Sampler>,
+}
+
+impl Outlet {
+    fn new(target: &LogTarget, lane: &Arc<Lane>, position: u16) -> Arc<Self> {
+        Arc::new(Self {
+            lane: lane.clone(),
+            position,
+            sink: target.sink.clone(),
+            sample: target.sample.clone(),
+            sampler: target.sample.as_ref().map(Sampler::new),
+        })
+    }
+
+    fn is_of(&self, target: &LogTarget) -> bool {
+        self.sink == target.sink && self.sample == target.sample
+    }
+}
+
+/// A queue with its writer thread, which ends with it.
+struct Lane {
+    queue: Arc<Queue>,
+    sinks: Vec<LogSink>,
+    /// Lines lost by lanes that are gone.
+    lost_before: Arc<AtomicU64>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.lost_before.fetch_add(self.queue.lost(), Relaxed);
+        self.queue.close();
+    }
 }
 
 /// The ways out. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Logger {
-    ways: Arc<Ways>,
+    ways: Arc<ArcSwap<Ways>>,
+    lost_before: Arc<AtomicU64>,
 }
 
+#[derive(Clone)]
 struct Ways {
-    /// By [`LogTarget::number`].
-    outlets: Vec<Outlet>,
-    queues: Vec<Arc<Queue>>,
-    stderr: Arc<Queue>,
-}
-
-impl Drop for Ways {
-    /// The writer threads end when nobody can log any more.
-    fn drop(&mut self) {
-        for queue in &self.queues {
-            queue.close();
-        }
-    }
+    /// By [`LogTarget::number`]; none where no configuration in use has that number any more.
+    outlets: Vec<Option<Arc<Outlet>>>,
+    lanes: Vec<Arc<Lane>>,
+    stderr: Arc<Lane>,
 }
 
 impl Logger {
     /// Starts the writer threads for the targets of `config`: one for all datagram sockets, which
     /// never block, and one for each stream or name, which may. They end with the logger's last clone.
     pub(crate) fn start(config: &Config, resolver: &Resolver) -> std::io::Result<Self> {
-        let mut lanes = Lanes::default();
-        let (stderr, _) = lanes.find(&LogSink::Stderr);
-        let mut outlets: Vec<Option<Outlet>> = Vec::new();
-        for target in targets(config) {
-            if outlets.len() <= target.number {
-                outlets.resize_with(target.number + 1, || None);
-            }
-            let (lane, sink) = lanes.find(&target.sink);
-            outlets[target.number] = Some(Outlet {
-                queue: lanes.queues[lane].clone(),
-                sink,
-                sampler: target.sample.as_ref().map(Sampler::new),
-            });
-        }
-        for (queue, sinks) in lanes.queues.iter().zip(&lanes.sinks) {
-            writer::start(queue.clone(), sinks.clone(), resolver.clone())?;
-        }
+        let lost_before = Arc::<AtomicU64>::default();
+        let mut plan = LanePlan::default();
+        let (stderr, _) = plan.find(&LogSink::Stderr);
+        let mut targets: Vec<&LogTarget> = targets(config).collect();
+        targets.sort_by_key(|target| target.number);
+        // `log global` repeats those of `global`.
+        targets.dedup_by_key(|target| target.number);
+        let places = targets.iter().map(|target| plan.find(&target.sink));
+        let places: Vec<_> = places.collect();
+        let lanes = plan.start(&lost_before, resolver)?;
+        let placed = targets.iter().zip(places);
+        let outlets =
+            placed.map(|(target, (lane, at))| Some(Outlet::new(target, &lanes[lane], at)));
+        let ways = Ways {
+            // Numbers are given without gaps.
+            outlets: outlets.collect(),
+            stderr: lanes[stderr].clone(),
+            lanes,
+        };
         Ok(Self {
-            ways: Arc::new(Ways {
-                // Numbers are given without gaps.
-                outlets: outlets.into_iter().flatten().collect(),
-                stderr: lanes.queues[stderr].clone(),
-                queues: lanes.queues,
-            }),
+            ways: Arc::new(ArcSwap::from_pointee(ways)),
+            lost_before,
         })
+    }
+
+    /// Gives the targets of another configuration their numbers: those that go where one in use goes
+    /// already get its number, sample and queue. `used`: numbers that others still send by.
+    pub(crate) fn adopt(
+        &self,
+        config: &mut Config,
+        used: &BTreeSet<usize>,
+        resolver: &Resolver,
+    ) -> std::io::Result<()> {
+        let mut ways = Ways::clone(&self.ways.load());
+        for (number, outlet) in ways.outlets.iter_mut().enumerate() {
+            if !used.contains(&number) {
+                *outlet = None;
+            }
+        }
+        let mut plan = LanePlan::default();
+        let mut numbers = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        let mut wanted = Vec::new();
+        for target in targets(config) {
+            if numbers.contains_key(&target.number) {
+                continue;
+            }
+            let mut known = ways.outlets.iter().enumerate();
+            let known = known.find(|(at, outlet)| {
+                !taken.contains(at) && outlet.as_ref().is_some_and(|it| it.is_of(target))
+            });
+            let number = match known {
+                Some((at, _)) => at,
+                None => {
+                    let mut free = ways.outlets.iter().enumerate();
+                    let is_free =
+                        |(at, it): &(usize, &Option<_>)| it.is_none() && !taken.contains(at);
+                    let free = free.find(is_free).map(|(at, _)| at);
+                    let at = free.unwrap_or(ways.outlets.len());
+                    if at == ways.outlets.len() {
+                        ways.outlets.push(None);
+                    }
+                    wanted.push((at, target.clone()));
+                    at
+                }
+            };
+            taken.insert(number);
+            numbers.insert(target.number, number);
+        }
+        let mut fresh = Vec::new();
+        for (at, target) in wanted {
+            let sink = &target.sink;
+            let known = ways.lanes.iter().find_map(|lane| {
+                let position = lane.sinks.iter().position(|it| it == sink)?;
+                Some((lane.clone(), u16::try_from(position).unwrap_or(u16::MAX)))
+            });
+            match known {
+                Some((lane, position)) => {
+                    ways.outlets[at] = Some(Outlet::new(&target, &lane, position));
+                }
+                None => fresh.push((at, plan.find(sink), target)),
+            }
+        }
+        let started = plan.start(&self.lost_before, resolver)?;
+        for (at, (lane, position), target) in fresh {
+            ways.outlets[at] = Some(Outlet::new(&target, &started[lane], position));
+        }
+        ways.lanes.extend(started);
+        // A lane that nobody sends by ends when the last one lets go of it.
+        let in_use = |lane: &Arc<Lane>| {
+            let mut outlets = ways.outlets.iter().flatten();
+            Arc::ptr_eq(lane, &ways.stderr) || outlets.any(|it| Arc::ptr_eq(lane, &it.lane))
+        };
+        let lanes = ways.lanes.iter().filter(|lane| in_use(lane));
+        let lanes = lanes.cloned().collect();
+        ways.lanes = lanes;
+        for target in targets_mut(config) {
+            if let Some(number) = numbers.get(&target.number) {
+                target.number = *number;
+            }
+        }
+        self.ways.store(Arc::new(ways));
+        Ok(())
     }
 
     /// Waits until what was queued before is written, at most `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let (done, wait) = sync_channel(self.ways.queues.len());
-        for queue in &self.ways.queues {
-            queue.flush(done.clone());
+        let ways = self.ways.load_full();
+        let (done, wait) = sync_channel(ways.lanes.len());
+        for lane in &ways.lanes {
+            lane.queue.flush(done.clone());
         }
-        for _ in &self.ways.queues {
+        for _ in &ways.lanes {
             // A slow target has had its time; what is left is lost with the process.
             let left = deadline.saturating_duration_since(Instant::now());
             if wait.recv_timeout(left).is_err() {
@@ -169,12 +277,14 @@ impl Logger {
 
     /// Lines dropped since start.
     pub(crate) fn lost(&self) -> u64 {
-        self.ways.queues.iter().map(|queue| queue.lost()).sum()
+        let ways = self.ways.load();
+        let now: u64 = ways.lanes.iter().map(|lane| lane.queue.lost()).sum();
+        self.lost_before.load(Relaxed) + now
     }
 
     /// Queues a line for stderr as it is.
     pub(crate) fn send_stderr(&self, line: &str) {
-        self.ways.stderr.push(0, |bytes| {
+        self.ways.load().stderr.queue.push(0, |bytes| {
             bytes.extend_from_slice(line.as_bytes());
             bytes.push(b'\n');
         });
@@ -189,17 +299,21 @@ impl Logger {
         now: Duration,
         message: Message<'_>,
     ) {
+        if targets.is_empty() {
+            return;
+        }
+        let ways = self.ways.load();
         for target in targets {
             if level.severity() > target.level {
                 continue;
             }
-            let Some(outlet) = self.ways.outlets.get(target.number) else {
+            let Some(Some(outlet)) = ways.outlets.get(target.number) else {
                 continue;
             };
             if outlet.sampler.as_ref().is_some_and(|s| !s.takes_next()) {
                 continue;
             }
-            outlet.queue.push(outlet.sink, |bytes| {
+            outlet.lane.queue.push(outlet.position, |bytes| {
                 frame::write(target, origin, level, now, message, bytes);
             });
         }
@@ -207,29 +321,35 @@ impl Logger {
 }
 
 /// All `log` lines in force.
-fn targets(config: &Config) -> impl Iterator<Item = &LogTarget> {
+pub(crate) fn targets(config: &Config) -> impl Iterator<Item = &LogTarget> {
     let fronts = config.frontends.iter().map(|frontend| &frontend.proxy);
     let backs = config.backends.iter().map(|backend| &backend.proxy);
     let of_proxies = fronts.chain(backs).flat_map(|proxy| &proxy.log.targets);
     config.global.log.iter().chain(of_proxies)
 }
 
-/// Queues in the making, with the sinks of each.
+/// The same, to be numbered.
+fn targets_mut(config: &mut Config) -> impl Iterator<Item = &mut LogTarget> {
+    let fronts = config.frontends.iter_mut().map(|it| &mut it.proxy);
+    let backs = config.backends.iter_mut().map(|it| &mut it.proxy);
+    let of_proxies = fronts.chain(backs).flat_map(|it| &mut it.log.targets);
+    config.global.log.iter_mut().chain(of_proxies)
+}
+
+/// Lanes in the making, with the sinks of each.
 #[derive(Default)]
-struct Lanes {
-    queues: Vec<Arc<Queue>>,
+struct LanePlan {
     sinks: Vec<Vec<LogSink>>,
 }
 
-impl Lanes {
-    /// Queue and position in it of a sink, found or made.
+impl LanePlan {
+    /// Lane and position in it of a sink, found or made.
     fn find(&mut self, sink: &LogSink) -> (usize, u16) {
         let lane = self.sinks.iter().position(|sinks| match sinks.first() {
             Some(first) if writer::may_block(first) => first == sink,
             _ => !writer::may_block(sink),
         });
         let lane = lane.unwrap_or_else(|| {
-            self.queues.push(Arc::default());
             self.sinks.push(Vec::new());
             self.sinks.len() - 1
         });
@@ -242,6 +362,24 @@ impl Lanes {
         // The configuration allows far fewer `log` lines than that.
         (lane, u16::try_from(position).unwrap_or(u16::MAX))
     }
+
+    /// Starts their threads.
+    fn start(
+        self,
+        lost_before: &Arc<AtomicU64>,
+        resolver: &Resolver,
+    ) -> std::io::Result<Vec<Arc<Lane>>> {
+        let start = |sinks: Vec<LogSink>| {
+            let queue = Arc::<Queue>::default();
+            writer::start(queue.clone(), sinks.clone(), resolver.clone())?;
+            Ok(Arc::new(Lane {
+                queue,
+                sinks,
+                lost_before: lost_before.clone(),
+            }))
+        };
+        self.sinks.into_iter().map(start).collect()
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +389,7 @@ mod tests {
     #[test]
     fn what_may_block_has_a_queue_of_its_own() {
         let udp = |port: u16| LogSink::Udp(([127, 0, 0, 1], port).into());
-        let mut lanes = Lanes::default();
+        let mut lanes = LanePlan::default();
         assert_eq!(lanes.find(&LogSink::Stderr), (0, 0));
         assert_eq!(lanes.find(&udp(1)), (1, 0));
         assert_eq!(lanes.find(&LogSink::Stdout), (2, 0));

@@ -10,7 +10,7 @@ use routing::health::words::{self, Severity, Standing, Who};
 use routing::health::{Admin, AgentWord, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::addresses;
 use crate::checks;
@@ -33,6 +33,8 @@ use crate::worker::Message;
 pub(crate) enum Order {
     /// Look after a new server: resolve and check it.
     Mind(Arc<BackendState>, Arc<ServerState>),
+    /// Look after all servers as they are configured now, and after none as they were.
+    MindAnew,
     /// Let a server warm up (`slowstart`).
     WarmUp {
         /// Its backend.
@@ -70,6 +72,7 @@ pub(crate) fn run(
 
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
+    let mut minded: Vec<AbortHandle> = Vec::new();
     let mut losses = Losses::default();
     let names = Rc::new(Names::default());
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
@@ -88,7 +91,19 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Mind(backend, server)) => {
-                    minding.spawn_local(mind(shared.clone(), names.clone(), backend, server));
+                    let task = mind(shared.clone(), names.clone(), backend, server);
+                    minded.push(minding.spawn_local(task));
+                }
+                Some(Order::MindAnew) => {
+                    minded.drain(..).for_each(|task| task.abort());
+                    let site = shared.site.load_full();
+                    for backend in &site.backends {
+                        for server in backend.servers() {
+                            let backend = backend.clone();
+                            let task = mind(shared.clone(), names.clone(), backend, server);
+                            minded.push(minding.spawn_local(task));
+                        }
+                    }
                 }
                 Some(Order::WarmUp { backend, server, begun }) => {
                     if let Some(backend) = shared.site.load().backend(backend).cloned() {
@@ -120,6 +135,7 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
             },
             Some(_) = minding.join_next() => {}
             _ = seconds.tick() => {
+                minded.retain(|task| !task.is_finished());
                 tick(&shared);
                 losses.tick(&shared);
             }

@@ -30,9 +30,9 @@ pub struct ServerName {
 impl Handle {
     /// Certificates in use, by their files.
     pub fn certificates(&self) -> Vec<PathBuf> {
-        let reloading = &self.shared().reloading;
-        let mut files = reloading.common.store.files();
-        files.extend(reloading.shelf.store.files());
+        let site = self.shared().site.load();
+        let mut files = site.common.store.files();
+        files.extend(site.shelf.store.files());
         files.sort();
         files.dedup();
         files
@@ -55,11 +55,11 @@ impl Handle {
 
     /// A certificate in use with its chain, in DER.
     pub fn certificate(&self, file: &Path) -> Option<Vec<Vec<u8>>> {
-        let reloading = &self.shared().reloading;
+        let site = self.shared().site.load();
         // What was given by hand is in force, or nobody uses it.
         edits::chain(file)
-            .or_else(|| reloading.common.store.chain(file))
-            .or_else(|| reloading.shelf.store.chain(file))
+            .or_else(|| site.common.store.chain(file))
+            .or_else(|| site.shelf.store.chain(file))
     }
 
     /// A TLS file as it is now: given by hand, else on disk.

@@ -4,10 +4,10 @@
 //! `-c` takes the first step alone; a daemon goes into the background between the second and the
 //! third.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::diagnostics::Diagnostic;
@@ -18,20 +18,22 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use crate::clock::Clock;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::followers;
+use crate::generation;
 use crate::handle::Handle;
 use crate::kept_tables::KeptTables;
 use crate::listen::pace::{Pace, Paces};
+use crate::listen::posting::{Post, Posting, PostingKey, Postings};
 use crate::listen::{self, Listener};
-use crate::log::{Level, Logger, Origin};
+use crate::log::{Level, Logger};
 use crate::logins::Prover;
 use crate::manager::{self, Order};
 use crate::offload::Offload;
 use crate::page;
+use crate::reload::Reloads;
 use crate::resolver::Resolver;
-use crate::server::ServerOrigin;
 use crate::server_states::StateFiles;
 use crate::shared::{Origins, Shared};
-use crate::site::{BackendState, FrontendState, Site};
+use crate::site::{FrontendLife, FrontendParts, FrontendState, Generation, Site, configured_limit};
 use crate::snapshot::ControlStatus;
 use crate::spread::Spread;
 use crate::stick::StickTables;
@@ -43,7 +45,7 @@ use crate::worker;
 const EVENTS_MAX: usize = 1024;
 
 /// How long the last log lines may take on their way out.
-const LOG_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Connections where neither `maxconn` nor the descriptor limit says otherwise.
 const MAXCONN_DEFAULT: u64 = 2000;
@@ -53,12 +55,14 @@ const DESCRIPTORS_KEPT: u64 = 100;
 
 /// What a configuration needs from disk, loaded and checked. Opens no socket.
 pub struct Prepared {
-    config: Arc<Config>,
-    bind_tls: Vec<Vec<Option<Arc<ServerTlsConfig>>>>,
-    server_tls: Vec<Vec<NodeTls>>,
-    common: Arc<Common>,
-    shelf: Arc<Shelf>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) bind_tls: Vec<Vec<Option<Arc<ServerTlsConfig>>>>,
+    pub(crate) server_tls: Vec<Vec<NodeTls>>,
+    pub(crate) common: Arc<Common>,
+    pub(crate) shelf: Arc<Shelf>,
     warnings: Vec<Diagnostic>,
+    /// What of it takes effect at the next start alone; sentences.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How the process presents itself.
@@ -77,16 +81,29 @@ pub struct Presence {
 impl Prepared {
     /// Loads certificates and roots; every problem is reported, each at its line.
     pub fn new(config: Arc<Config>) -> Result<Self, Vec<Diagnostic>> {
+        Self::load(config, None)
+    }
+
+    /// The same beside a running engine: sessions of TLS can be resumed over it.
+    pub(crate) fn load(
+        config: Arc<Config>,
+        running: Option<&Site>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
-        let common = Arc::new(Common::new(&config.global.tls));
+        let global = &config.global.tls;
+        let common = Arc::new(match running {
+            Some(running) => running.common.succeed(global),
+            None => Common::new(global),
+        });
         let mut bind_tls = Vec::new();
         for frontend in &config.frontends {
             let mut of_frontend = Vec::new();
             for bind in &frontend.binds {
                 let mut told = Vec::new();
                 let mode = frontend.proxy.mode;
-                let load = |tls| ServerTlsConfig::load(tls, mode, &common, &mut told);
+                let before = running.and_then(|running| running.tls_at(&bind.address));
+                let load = |tls| ServerTlsConfig::load(tls, mode, &common, before, &mut told);
                 let tls = bind.tls.as_ref().map(load).transpose();
                 let warning = |message| Diagnostic::warning(bind.span, message);
                 warnings.extend(told.into_iter().map(warning));
@@ -118,6 +135,7 @@ impl Prepared {
                 common,
                 shelf,
                 warnings,
+                notes: Vec::new(),
             })
         } else {
             Err(problems)
@@ -131,25 +149,53 @@ impl Prepared {
 
     /// Opens all listening sockets; every one that cannot be opened is reported.
     pub fn bind(self, presence: Presence) -> Result<Bound, Vec<String>> {
+        let clock = Clock::new();
         let workers = workers(&self.config);
         let maxconn = maxconn(&self.config, presence.descriptors);
         let writers = Shared::writers(workers);
-        let [frontend_ids, _] = numeric_ids(&self.config);
+        let [frontend_ids, backend_ids] = generation::numeric_ids(&self.config);
+        let config = self.config;
+        let backends = self.server_tls.into_iter().zip(backend_ids).enumerate();
+        let backends = backends.map(|(index, (tls, id))| {
+            generation::backend(&config, index, id, maxconn, writers, tls, Duration::ZERO)
+        });
+        let generation = Arc::new(Generation {
+            has_followers: generation::has_followers(&config).into(),
+            backends: backends.collect(),
+            stick: StickTables::new(&config, clock),
+            common: self.common,
+            shelf: self.shelf,
+            node: generation::node(&config),
+            config: config.clone(),
+        });
         let mut frontends = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
         let mut problems = Vec::new();
         let mut addresses = Vec::new();
+        let mut postings = Postings::default();
         for (index, tls) in self.bind_tls.into_iter().enumerate() {
-            let id = frontend_ids[index];
-            let state = FrontendState::new(&self.config, index, id, writers, maxconn, tls);
-            let state = Arc::new(state);
-            let disabled = state.conf().proxy.disabled;
-            for bind in 0..if disabled {
-                0
+            let conf = &config.frontends[index];
+            let binds = if conf.proxy.disabled {
+                &[]
             } else {
-                state.conf().binds.len()
-            } {
-                match listen::open(&state, bind, workers) {
+                &*conf.binds
+            };
+            let limit = configured_limit(conf, maxconn);
+            let parts = FrontendParts {
+                index,
+                id: frontend_ids[index],
+                postings: binds.iter().map(|_| PostingKey::fresh()).collect(),
+                tls,
+                life: Arc::new(FrontendLife::new(writers, limit)),
+            };
+            let state = Arc::new(FrontendState::new(&generation, parts, writers, None));
+            for (at, bind) in binds.iter().enumerate() {
+                let posting = Arc::new(Posting::new(state.postings[at], bind));
+                posting.set(Post {
+                    frontend: state.clone(),
+                    bind: at,
+                });
+                match listen::open(conf, bind, &posting, workers, false) {
                     Ok(opened) => {
                         addresses.extend(opened.first().and_then(Listener::local_addr));
                         for (worker, listener) in opened.into_iter().enumerate() {
@@ -160,25 +206,27 @@ impl Prepared {
                         problems.push(format!("Starting frontend {}: {problem}", state.name()));
                     }
                 }
+                postings.held.push(posting);
             }
             frontends.push(state);
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (server_tls, config) = (self.server_tls, self.config);
         // Before a `chroot` takes them out of reach.
         let states = StateFiles::load(&config);
         let (tables, problem) = KeptTables::open(&config.runtime);
-        let reloading = Reloading::new(self.common, self.shelf);
         Ok(Bound {
             tables,
             tables_problem: problem,
             config,
-            frontends,
+            site: Site {
+                generation,
+                frontends,
+            },
+            clock,
+            postings,
             listeners,
-            server_tls,
-            reloading,
             presence,
             maxconn,
             addresses,
@@ -211,13 +259,13 @@ pub(crate) fn client_tls(
 }
 
 /// `nbthread`, or one worker per core this process may use.
-fn workers(config: &Config) -> usize {
+pub(crate) fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     config.global.nbthread.map_or(cores, usize::from).max(1)
 }
 
 /// `maxconn`, or what the descriptors allow: two for each proxied connection.
-fn maxconn(config: &Config, descriptors: u64) -> u64 {
+pub(crate) fn maxconn(config: &Config, descriptors: u64) -> u64 {
     match config.global.maxconn {
         Some(maxconn) if maxconn > 0 => u64::from(maxconn),
         _ => match descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2 {
@@ -227,41 +275,14 @@ fn maxconn(config: &Config, descriptors: u64) -> u64 {
     }
 }
 
-/// The numbers stats show, of frontends and of backends: `id`, else the next free one in file order,
-/// as HAProxy counts, where both halves of a `listen` share one.
-fn numeric_ids(config: &Config) -> [Vec<u32>; 2] {
-    let proxies = || {
-        let frontends = config.frontends.iter().map(|it| &it.proxy);
-        frontends.chain(config.backends.iter().map(|it| &it.proxy))
-    };
-    let taken: BTreeSet<u32> = proxies().filter_map(|it| it.id).collect();
-    let mut ids: BTreeMap<_, _> = proxies().map(|it| (it.span, it.id)).collect();
-    // A `stats socket` has a frontend of its own in HAProxy, which comes first.
-    let mut next = match config.global.runtime_api.sockets.is_empty() {
-        true => 1,
-        false => 2,
-    };
-    for id in ids.values_mut().filter(|id| id.is_none()) {
-        while taken.contains(&next) {
-            next += 1;
-        }
-        *id = Some(next);
-        next += 1;
-    }
-    let id = |span| ids.get(&span).copied().flatten().unwrap_or(0);
-    let frontends = config.frontends.iter().map(|it| id(it.proxy.span));
-    let backends = config.backends.iter().map(|it| id(it.proxy.span));
-    [frontends.collect(), backends.collect()]
-}
-
 /// Listening sockets are open; nothing runs yet.
 pub struct Bound {
     config: Arc<Config>,
-    frontends: Vec<Arc<FrontendState>>,
+    site: Site,
+    clock: Clock,
+    postings: Postings,
     /// Per worker.
     listeners: Vec<Vec<Listener>>,
-    server_tls: Vec<Vec<NodeTls>>,
-    reloading: Reloading,
     presence: Presence,
     maxconn: u64,
     addresses: Vec<std::net::SocketAddr>,
@@ -283,17 +304,28 @@ impl Bound {
     }
 
     /// Starts all threads. Fails only when the system gives no threads or no event queues.
-    pub fn run(mut self) -> std::io::Result<Engine> {
+    pub fn run(self) -> std::io::Result<Engine> {
         let workers = self.listeners.len();
         let how = self.config.global.tune.multi_queue;
         let (spread, arrivals) = Spread::new(how, workers);
-        let shared = Arc::new(self.share(workers, spread)?);
+        let (config, states) = (self.config.clone(), self.states);
+        let running = Running {
+            config: self.config,
+            clock: self.clock,
+            presence: self.presence,
+            maxconn: self.maxconn,
+        };
+        let mut tables = self.tables;
+        let restored = tables.as_mut().and_then(|it| it.restore(&self.site.stick));
+        let tables_problem = self.tables_problem.or(restored);
+        let reloads = Reloads::new(&self.site, self.postings);
+        let shared = running.share(self.site, reloads, tables, workers, spread)?;
+        let shared = Arc::new(shared);
         let mut threads = Vec::new();
         for backend in &shared.site.load().backends {
-            self.states
-                .apply(&self.config, backend, std::time::Duration::ZERO);
+            states.apply(&config, backend, Duration::ZERO);
         }
-        for problem in self.states.problems.iter().chain(&self.tables_problem) {
+        for problem in states.problems.iter().chain(&tables_problem) {
             shared.say(Level::Warning, problem);
         }
         followers::settle_all(&shared);
@@ -326,7 +358,17 @@ impl Bound {
             threads,
         })
     }
+}
 
+/// What of a bound engine its shared parts are made of.
+struct Running {
+    config: Arc<Config>,
+    clock: Clock,
+    presence: Presence,
+    maxconn: u64,
+}
+
+impl Running {
     /// What `global` sets. Nothing is known yet but the time.
     fn variables(&self) -> ProcessVariables {
         let process = ProcessVariables::default();
@@ -337,23 +379,22 @@ impl Bound {
         process
     }
 
-    fn share(&mut self, workers: usize, spread: Spread) -> std::io::Result<Shared> {
-        let clock = Clock::new();
-        let stick = StickTables::new(&self.config, clock);
-        let mut kept_tables = self.tables.take();
-        let restored = kept_tables.as_mut().and_then(|it| it.restore(&stick));
-        self.tables_problem = self.tables_problem.take().or(restored);
-        let backends = self.backends(workers);
+    fn share(
+        &self,
+        site: Site,
+        reloads: Reloads,
+        kept_tables: Option<KeptTables>,
+        workers: usize,
+        spread: Spread,
+    ) -> std::io::Result<Shared> {
+        let clock = self.clock;
         let global = &self.config.global;
         let places = usize::try_from(self.maxconn).unwrap_or(usize::MAX);
         Ok(Shared {
-            site: ArcSwap::from_pointee(Site {
-                config: self.config.clone(),
-                frontends: self.frontends.clone(),
-                has_followers: has_followers(&self.config).into(),
-                backends,
-            }),
-            stick,
+            site: ArcSwap::from_pointee(site),
+            reloads: Mutex::new(reloads),
+            reloads_done: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
             kept_tables,
             started: crate::clock::wall(),
             clock,
@@ -383,7 +424,8 @@ impl Bound {
             hostname: host_name(),
             workers,
             logger: Logger::start(&self.config, &self.presence.resolver)?,
-            origins: self.origins(),
+            origins: ArcSwap::from_pointee(Origins::of_config(&self.config, &self.presence.tag)),
+            tag: self.presence.tag.clone(),
             to_stderr: self.presence.to_stderr,
             snapshots: Offload::new(
                 "snapshots",
@@ -391,9 +433,8 @@ impl Bound {
                 page::SNAPSHOTS_WAITING_MAX,
             ),
             prover: Prover::new(),
-            reloading: self.reloading.clone(),
+            reloading: Reloading::default(),
             resolver: self.presence.resolver.clone(),
-            node: global.node.clone().unwrap_or_else(host_name),
             events: broadcast::channel(EVENTS_MAX).0,
             control: Mutex::new(ControlStatus::default()),
             stopping: AtomicBool::new(false),
@@ -402,71 +443,6 @@ impl Bound {
             manager: OnceLock::new(),
         })
     }
-
-    /// What log lines say of us, by tag.
-    fn origins(&self) -> Origins {
-        let fronts = self.config.frontends.iter().map(|it| &it.proxy);
-        let backs = self.config.backends.iter().map(|it| &it.proxy);
-        let tags = fronts.chain(backs).filter_map(|it| it.log.tag.as_ref());
-        let global = &self.config.global;
-        let tag = global.log_tag.as_ref().unwrap_or(&self.presence.tag);
-        let host = global.log_send_hostname.clone();
-        let origin = Origin {
-            tag: tag.clone(),
-            host: host.map(|name| name.unwrap_or_else(host_name)),
-            pid: std::process::id(),
-        };
-        Origins::new(origin, tags)
-    }
-
-    /// `fullconn`, or a tenth of what the frontends that may lead to the backend let in (manual 4.2).
-    fn fullconn(&self, index: usize) -> u64 {
-        if let Some(fullconn) = self.config.backends[index].fullconn {
-            return u64::from(fullconn);
-        }
-        let feeding = self.frontends.iter().filter(|frontend| {
-            let conf = frontend.conf();
-            // Computed names do not count (manual 4.2, "fullconn").
-            let ruled = conf
-                .use_backend
-                .iter()
-                .filter_map(|rule| rule.target.known());
-            let mut targets = ruled.chain(conf.default_backend);
-            targets.any(|target| target.0 == index)
-        });
-        let sessions: u64 = feeding.map(|frontend| frontend.sessions_limit()).sum();
-        sessions.div_ceil(10).max(1)
-    }
-
-    fn backends(&self, workers: usize) -> Vec<Arc<BackendState>> {
-        let writers = Shared::writers(workers);
-        let [_, ids] = numeric_ids(&self.config);
-        let mut backends = Vec::new();
-        for (index, conf) in self.config.backends.iter().enumerate() {
-            let id = ids[index];
-            let fullconn = self.fullconn(index);
-            let state = BackendState::new(&self.config, index, id, writers, fullconn);
-            for (position, server) in conf.servers.iter().enumerate() {
-                let now = std::time::Duration::ZERO;
-                let origin = ServerOrigin {
-                    dynamic: false,
-                    writers,
-                    now,
-                };
-                let tls = self.server_tls[index][position].clone();
-                // Names are unique in a checked configuration.
-                let _ = state.add(server.clone(), tls, origin);
-            }
-            backends.push(Arc::new(state));
-        }
-        backends
-    }
-}
-
-/// Whether any server's state is another one's.
-fn has_followers(config: &Config) -> bool {
-    let mut servers = config.backends.iter().flat_map(|it| &it.servers);
-    servers.any(|server| server.track.is_some())
 }
 
 /// The machine's name, for logs and the stats page.

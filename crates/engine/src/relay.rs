@@ -52,8 +52,7 @@ pub(crate) async fn relay(mut client: Client, worker: &Rc<Worker>) -> Relayed {
     }) {
         inspect::glance(&mut client, &mut session, worker).await;
     }
-    let site = worker.shared.site.load_full();
-    let Some(backend) = serve::tcp_backend(&site, &session) else {
+    let Some(backend) = serve::tcp_backend(&session) else {
         client.close();
         session.finish(End::by(Side::Server, Stage::Connect));
         return Relayed::Done;

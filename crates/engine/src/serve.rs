@@ -32,7 +32,7 @@ use crate::page::{self, Wanted};
 use crate::relay::{self, Relayed};
 use crate::secure;
 use crate::session::Session;
-use crate::site::{BackendState, FrontendState, Site};
+use crate::site::{BackendState, FrontendState};
 use crate::stream::Carrier;
 use crate::worker::{Room, Worker};
 
@@ -112,8 +112,7 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 /// is boxed: the task of a connection keeps the memory of the largest thing it might wait for.
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
-        let site = worker.shared.site.load_full();
-        let after = match decide(&site, &mut client, &mut request).await {
+        let after = match decide(&mut client, &mut request).await {
             Verdict::Reply { answer, end } => {
                 if end.side == Side::Local {
                     request.session.count_at_frontend(Count::Intercepted);
@@ -190,7 +189,7 @@ async fn tarpit(
 
 /// Stats page, rules of the frontend, choice of the backend, rules of the backend: in HAProxy's
 /// order (manual 4.2, "stats uri", "http-request", "use_backend").
-async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verdict {
+async fn decide(client: &mut Client, request: &mut Request) -> Verdict {
     let frontend = request.session.frontend().clone();
     // Of a TCP frontend they have been applied to the first request, byte by byte, and to no other.
     let judged = client.is_first() && frontend.conf().proxy.mode == Mode::Tcp;
@@ -212,7 +211,7 @@ async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verd
         let end = End::by(Side::Local, Stage::Request);
         return Verdict::Reply { answer, end };
     }
-    if let Some(verdict) = judge(client, request, &frontend.conf().proxy, site).await {
+    if let Some(verdict) = judge(client, request, &frontend.conf().proxy).await {
         return verdict;
     }
     let mut chosen = choose_backend(&frontend, client, request);
@@ -232,7 +231,7 @@ async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verd
             end: End::by(Side::Server, Stage::Connect),
         };
     };
-    let backend = &site.backends[index];
+    let backend = &frontend.generation.backends[index];
     request.session.enter_backend(backend);
     // Of a TCP frontend a later request may be meant for one that takes bytes: it gets no request.
     if backend.conf().proxy.mode != Mode::Http {
@@ -245,7 +244,7 @@ async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verd
         if let Some(verdict) = apply_tcp_rules(request, &backend.conf().proxy).await {
             return verdict;
         }
-        if let Some(verdict) = judge(client, request, &backend.conf().proxy, site).await {
+        if let Some(verdict) = judge(client, request, &backend.conf().proxy).await {
             return verdict;
         }
     }
@@ -254,12 +253,7 @@ async fn decide(site: &Site, client: &mut Client, request: &mut Request) -> Verd
 
 /// A proxy's `http-request` rules and its statistics page. Who the client is gets proven when a rule
 /// asks for it, and not before: what is denied anyway costs no check of a password.
-async fn judge(
-    client: &mut Client,
-    request: &mut Request,
-    proxy: &Proxy,
-    site: &Site,
-) -> Option<Verdict> {
+async fn judge(client: &mut Client, request: &mut Request, proxy: &Proxy) -> Option<Verdict> {
     if proxy.conduct.buffer_request {
         let wait = BodyWait {
             limit: proxy.timeouts.http_request.or(proxy.timeouts.client),
@@ -289,12 +283,12 @@ async fn judge(
             return Some(busy);
         }
     }
-    let mut wanted = page::stats(proxy, site, request);
+    let mut wanted = page::stats(proxy, request);
     if request.session.is_login_wanted() {
         if let Some(busy) = Box::pin(prove(request, proxy)).await {
             return Some(busy);
         }
-        wanted = page::stats(proxy, site, request);
+        wanted = page::stats(proxy, request);
     }
     wanted.map(|wanted| Verdict::Own(Box::new(wanted), page::STATS))
 }
@@ -463,10 +457,11 @@ pub(crate) fn is_own_half(frontend: &FrontendState, backend: &BackendState) -> b
 }
 
 /// Where a TCP session goes: conditions may look at the connection alone.
-pub(crate) fn tcp_backend(site: &Site, session: &Session) -> Option<Arc<BackendState>> {
+pub(crate) fn tcp_backend(session: &Session) -> Option<Arc<BackendState>> {
     let facts = session.facts(None, None);
-    let BackendId(index) = routing::decide::backend(session.frontend().conf(), &facts, session)?;
-    Some(site.backends[index].clone())
+    let frontend = session.frontend();
+    let BackendId(index) = routing::decide::backend(frontend.conf(), &facts, session)?;
+    Some(frontend.generation.backends[index].clone())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,10 +32,8 @@ pub(crate) struct ServerOrigin {
     pub(crate) now: Duration,
 }
 
-/// A server in force.
+/// A server in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct ServerState {
-    /// Which one, unique in its backend for ever.
-    pub(crate) key: ServerKey,
     /// What was configured.
     pub(crate) conf: Server,
     /// Numeric id, as stats show it.
@@ -45,6 +44,21 @@ pub(crate) struct ServerState {
     pub(crate) tls: Option<ClientTls>,
     /// TLS of its checks.
     pub(crate) check_tls: Option<ClientTls>,
+    life: Arc<ServerLife>,
+}
+
+impl Deref for ServerState {
+    type Target = ServerLife;
+
+    fn deref(&self) -> &ServerLife {
+        &self.life
+    }
+}
+
+/// What of a server outlives a change of its configuration.
+pub(crate) struct ServerLife {
+    /// Which one, unique in its backend for ever.
+    pub(crate) key: ServerKey,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Sessions now, tunnels included. Changed under the pool's lock alone.
@@ -79,6 +93,11 @@ pub(crate) struct ServerState {
     pub(crate) hurry: Notify,
     /// Whether a check of it is under way.
     pub(crate) checking: AtomicBool,
+    /// When its next check is due, in milliseconds since start; 0: not known yet. Who looks after it from
+    /// a reload on keeps to that.
+    pub(crate) check_due: AtomicU64,
+    /// The same of the next question to its agent.
+    pub(crate) agent_due: AtomicU64,
     /// Told when it should be checked at once, or not any more.
     pub(crate) recheck: Notify,
     /// The next port of `source` to come from.
@@ -95,6 +114,33 @@ pub(crate) struct ServerState {
     pub(crate) was_lost: AtomicBool,
     /// Address of a server given by name, once it resolved.
     resolved: ArcSwapOption<SocketAddr>,
+    /// While it is gone from the file and its last sessions have not ended: what an operator had wanted
+    /// of it before.
+    unlisted: Mutex<Option<routing::health::Admin>>,
+}
+
+/// The health of a server that begins as its configuration says.
+fn begin(conf: &Server, origin: ServerOrigin) -> Health {
+    let initial = match &conf.check {
+        None => Initial::Unchecked,
+        Some(_) if origin.dynamic && !conf.disabled => Initial::Down,
+        Some(check) => match check.init {
+            InitState::Up => Initial::Up,
+            InitState::FullyUp => Initial::FullyUp,
+            InitState::Down => Initial::Down,
+            InitState::FullyDown => Initial::FullyDown,
+        },
+    };
+    let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
+    let mut health = Health::new(check, initial, origin.now);
+    if conf.disabled {
+        health = health.start_in_maint(origin.now);
+        if origin.dynamic {
+            // An operator's: checks begin when they say so (`enable health`).
+            health.set_checks(false);
+        }
+    }
+    health
 }
 
 /// Where to connect.
@@ -118,31 +164,9 @@ impl ServerState {
         tls: NodeTls,
         origin: ServerOrigin,
     ) -> Self {
-        let initial = match &conf.check {
-            None => Initial::Unchecked,
-            Some(_) if origin.dynamic && !conf.disabled => Initial::Down,
-            Some(check) => match check.init {
-                InitState::Up => Initial::Up,
-                InitState::FullyUp => Initial::FullyUp,
-                InitState::Down => Initial::Down,
-                InitState::FullyDown => Initial::FullyDown,
-            },
-        };
-        let check = conf.check.as_ref().unwrap_or(&conf.check_parameters);
-        let mut health = Health::new(check, initial, origin.now);
-        if conf.disabled {
-            health = health.start_in_maint(origin.now);
-            if origin.dynamic {
-                // An operator's: checks begin when they say so (`enable health`).
-                health.set_checks(false);
-            }
-        }
-        Self {
+        let health = begin(&conf, origin);
+        let life = ServerLife {
             key,
-            id,
-            dynamic: origin.dynamic,
-            tls: tls.traffic,
-            check_tls: tls.checks,
             counters: Counters::new(origin.writers),
             sessions: Gauge::default(),
             queued: Gauge::default(),
@@ -157,6 +181,8 @@ impl ServerState {
             drain: ArcSwapOption::empty(),
             removed: AtomicBool::new(false),
             checking: AtomicBool::new(false),
+            check_due: AtomicU64::new(0),
+            agent_due: AtomicU64::new(0),
             went_down: Notify::new(),
             errors_in_a_row: AtomicU32::new(0),
             hurry: Notify::new(),
@@ -168,8 +194,84 @@ impl ServerState {
             moved: ArcSwapOption::empty(),
             was_lost: AtomicBool::new(false),
             resolved: ArcSwapOption::empty(),
+            unlisted: Mutex::new(None),
+        };
+        Self {
+            id,
+            dynamic: origin.dynamic,
+            tls: tls.traffic,
+            check_tls: tls.checks,
+            life: Arc::new(life),
             conf,
         }
+    }
+
+    /// The same server as the file has it from now on. What the file says anew holds at once; what an
+    /// operator, an agent or a check has changed of the rest stays as it is.
+    pub(crate) fn succeed(&self, conf: Server, id: u32, tls: NodeTls, now: Duration) -> Self {
+        let before = &self.conf;
+        if conf.weight != before.weight || self.dynamic {
+            self.weight.store(u64::from(conf.weight.value()), Relaxed);
+        }
+        if conf.maxconn != before.maxconn || self.dynamic {
+            self.set_maxconn(conf.maxconn.unwrap_or(0));
+        }
+        let moves = conf.address != before.address;
+        if moves {
+            self.is_moved.store(false, Relaxed);
+            self.moved.store(None);
+            self.resolved.store(None);
+        }
+        let origin = ServerOrigin {
+            dynamic: false,
+            writers: 0,
+            now,
+        };
+        {
+            let mut health = self.health();
+            if moves || conf.check.is_some() != before.check.is_some() {
+                // What was known was known of another place, or not from checks.
+                let admin = health.admin();
+                *health = begin(&conf, origin);
+                if !conf.disabled {
+                    health.set_admin(admin, now);
+                }
+                self.check_due.store(0, Relaxed);
+            } else if let Some(check) = &conf.check {
+                health.set_thresholds(check);
+            }
+        }
+        Self {
+            id,
+            dynamic: false,
+            tls: tls.traffic,
+            check_tls: tls.checks,
+            life: self.life.clone(),
+            conf,
+        }
+    }
+
+    /// It is gone from the file, and finishes what it has; what an operator had wanted of it is kept.
+    pub(crate) fn unlist(&self) {
+        let admin = self.health().admin();
+        self.unlisted_lock().get_or_insert(admin);
+    }
+
+    /// It is in the file again: what an operator had wanted of it before.
+    pub(crate) fn relist(&self) -> Option<routing::health::Admin> {
+        self.unlisted_lock().take()
+    }
+
+    /// Whether it is gone from the file.
+    pub(crate) fn is_unlisted(&self) -> bool {
+        self.unlisted_lock().is_some()
+    }
+
+    fn unlisted_lock(&self) -> MutexGuard<'_, Option<routing::health::Admin>> {
+        // Its holder only copies.
+        self.unlisted
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// What an operator has changed of its checks and its agent.

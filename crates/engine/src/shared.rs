@@ -6,37 +6,42 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::model::{LogTarget, Logging};
+use config::model::{Config, LogTarget, Logging};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
 use crate::kept_tables::KeptTables;
 use crate::listen::pace::Paces;
-use crate::log::{Level, Logger, Origin};
+use crate::log::{Level, Logger, Message, Origin};
 use crate::logins::Prover;
 use crate::offload::Offload;
+use crate::prepare::host_name;
+use crate::reload::Reloads;
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
 use crate::spread::Spread;
-use crate::stick::StickTables;
 use crate::tls::reload::Reloading;
-use crate::worker::Message;
+use crate::worker;
 
 /// Shared by all threads.
 pub(crate) struct Shared {
     /// The site in force.
     pub(crate) site: ArcSwap<Site>,
+    /// What reloads need to know of what was before; held by the one under way.
+    pub(crate) reloads: Mutex<Reloads>,
+    /// How many were carried out, and how many failed.
+    pub(crate) reloads_done: AtomicU64,
+    /// See `reloads_done`.
+    pub(crate) reloads_failed: AtomicU64,
     /// When the engine started, since 1970.
     pub(crate) started: Duration,
     /// Time since start.
     pub(crate) clock: Clock,
     /// Variables of the process.
     pub(crate) variables: routing::variables::ProcessVariables,
-    /// Stick tables.
-    pub(crate) stick: StickTables,
-    /// Where they are kept.
+    /// Where stick tables are kept.
     pub(crate) kept_tables: Option<KeptTables>,
     /// Process-wide counts.
     pub(crate) counters: Counters,
@@ -75,18 +80,18 @@ pub(crate) struct Shared {
     /// Where log lines go.
     pub(crate) logger: Logger,
     /// Who log lines come from, by `log-tag`.
-    pub(crate) origins: Origins,
+    pub(crate) origins: ArcSwap<Origins>,
+    /// `log-tag` where none is configured.
+    pub(crate) tag: Arc<str>,
     /// Whether our own messages go to stderr as well (not with `-q`, not in the background).
     pub(crate) to_stderr: bool,
-    /// What the stats page calls this machine.
-    pub(crate) node: Arc<str>,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
     /// Who looks at everything at once, for pages and metrics.
     pub(crate) snapshots: Offload,
     /// Who checks passwords.
     pub(crate) prover: Prover,
-    /// Certificates, CAs and keys, and taking over new ones.
+    /// Taking over certificates, CAs and keys that have changed on disk.
     pub(crate) reloading: Reloading,
     /// What the control loop wants to know.
     pub(crate) events: broadcast::Sender<Event>,
@@ -97,7 +102,7 @@ pub(crate) struct Shared {
     /// Whether anything was routed yet.
     pub(crate) routed: AtomicBool,
     /// The workers' inboxes; set once they run.
-    pub(crate) inboxes: OnceLock<Vec<mpsc::UnboundedSender<Message>>>,
+    pub(crate) inboxes: OnceLock<Vec<mpsc::UnboundedSender<worker::Message>>>,
     /// The manager's inbox; set once it runs.
     pub(crate) manager: OnceLock<mpsc::UnboundedSender<crate::manager::Order>>,
 }
@@ -108,9 +113,18 @@ impl Shared {
         workers + 1
     }
 
-    /// Who a proxy's log lines come from.
-    pub(crate) fn origin_for(&self, logging: &Logging) -> &Origin {
-        self.origins.of(logging.tag.as_ref())
+    /// Sends a line of a proxy to its targets.
+    pub(crate) fn send_line(
+        &self,
+        logging: &Logging,
+        level: Level,
+        now: Duration,
+        message: Message<'_>,
+    ) {
+        let origins = self.origins.load();
+        let origin = origins.of(logging.tag.as_ref());
+        self.logger
+            .send(&logging.targets, origin, level, now, message);
     }
 
     /// Writes a line about the process itself.
@@ -126,7 +140,8 @@ impl Shared {
 
     fn write_to(&self, targets: &[LogTarget], tag: Option<&Arc<str>>, level: Level, message: &str) {
         let now = clock::wall();
-        let origin = self.origins.of(tag);
+        let origins = self.origins.load();
+        let origin = origins.of(tag);
         let line = message.as_bytes().into();
         self.logger.send(targets, origin, level, now, line);
         if self.to_stderr {
@@ -144,10 +159,18 @@ impl Shared {
     }
 
     /// Tells every worker. An engine that is not running yet, or not any more, has none.
-    pub(crate) fn tell_workers(&self, message: &Message) {
+    pub(crate) fn tell_workers(&self, message: &worker::Message) {
         for inbox in self.inboxes.get().into_iter().flatten() {
             // A worker that has ended needs no telling.
             let _ = inbox.send(message.clone());
+        }
+    }
+
+    /// Tells one of them.
+    pub(crate) fn tell_worker(&self, worker: usize, message: worker::Message) {
+        if let Some(inbox) = self.inboxes.get().and_then(|all| all.get(worker)) {
+            // A worker that has ended needs no telling.
+            let _ = inbox.send(message);
         }
     }
 
@@ -178,20 +201,27 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// For the given default and all tags in use.
-    pub(crate) fn new<'a>(default: Origin, tags: impl Iterator<Item = &'a Arc<str>>) -> Self {
-        let by_tag = tags
-            .map(|tag| {
-                (
-                    tag.clone(),
-                    Origin {
-                        tag: tag.clone(),
-                        ..default.clone()
-                    },
-                )
-            })
-            .collect();
-        Self { default, by_tag }
+    /// What log lines say of us; `program`: the tag where none is configured.
+    pub(crate) fn of_config(config: &Config, program: &Arc<str>) -> Self {
+        let fronts = config.frontends.iter().map(|it| &it.proxy);
+        let backs = config.backends.iter().map(|it| &it.proxy);
+        let tags = fronts.chain(backs).filter_map(|it| it.log.tag.as_ref());
+        let global = &config.global;
+        let tag = global.log_tag.as_ref().unwrap_or(program);
+        let host = global.log_send_hostname.clone();
+        let default = Origin {
+            tag: tag.clone(),
+            host: host.map(|name| name.unwrap_or_else(host_name)),
+            pid: std::process::id(),
+        };
+        let tagged = |tag: &Arc<str>| Origin {
+            tag: tag.clone(),
+            ..default.clone()
+        };
+        Self {
+            by_tag: tags.map(|tag| (tag.clone(), tagged(tag))).collect(),
+            default,
+        }
     }
 
     fn of(&self, tag: Option<&Arc<str>>) -> &Origin {

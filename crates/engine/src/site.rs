@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use config::model::{Backend, BindAddress, Config, Frontend, Server};
+use config::model::{Backend, Bind, BindAddress, Config, Frontend, Server};
 use routing::balance::ServerKey;
 use tokio::sync::{Notify, Semaphore};
 
@@ -18,21 +18,60 @@ use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::listen::pace::Pace;
+use crate::listen::posting::PostingKey;
 use crate::listener;
 pub(crate) use crate::listener::ListenerState;
 use crate::server::{ServerOrigin, ServerState};
-use crate::tls::{NodeTls, ServerTlsConfig};
+use crate::stick::StickTables;
+use crate::tls::{Common, NodeTls, ServerTlsConfig, Shelf};
 
-/// A configuration in force.
+/// A configuration in force. A reload makes another one, which takes over what lives on.
 pub(crate) struct Site {
-    /// What was configured.
-    pub(crate) config: Arc<Config>,
+    /// All but the frontends.
+    pub(crate) generation: Arc<Generation>,
     /// Frontends, as in the configuration.
     pub(crate) frontends: Vec<Arc<FrontendState>>,
+}
+
+impl Deref for Site {
+    type Target = Generation;
+
+    fn deref(&self) -> &Generation {
+        &self.generation
+    }
+}
+
+/// What the positions in one configuration stand for. Who came in under it keeps it until they are taken
+/// over by a newer one, between two requests, or end.
+pub(crate) struct Generation {
+    /// What was configured.
+    pub(crate) config: Arc<Config>,
     /// Whether any server's state is another one's.
     pub(crate) has_followers: AtomicBool,
     /// Backends, as in the configuration.
     pub(crate) backends: Vec<Arc<BackendState>>,
+    /// Stick tables, as in the configuration.
+    pub(crate) stick: StickTables,
+    /// What `bind` lines with TLS share.
+    pub(crate) common: Arc<Common>,
+    /// What servers with TLS share.
+    pub(crate) shelf: Arc<Shelf>,
+    /// What the stats page calls this machine.
+    pub(crate) node: Arc<str>,
+}
+
+impl Generation {
+    /// The backend of that key.
+    pub(crate) fn backend(&self, key: BackendKey) -> Option<&Arc<BackendState>> {
+        self.backends.iter().find(|backend| backend.key == key)
+    }
+
+    /// Whether any `stats` line was written.
+    pub(crate) fn has_stats(&self) -> bool {
+        let fronts = self.config.frontends.iter().map(|f| &f.proxy);
+        let backs = self.config.backends.iter().map(|b| &b.proxy);
+        fronts.chain(backs).any(|proxy| proxy.stats.is_some())
+    }
 }
 
 impl Site {
@@ -54,36 +93,48 @@ impl Site {
             })
     }
 
-    /// The backend of that key.
-    pub(crate) fn backend(&self, key: BackendKey) -> Option<&Arc<BackendState>> {
-        self.backends.iter().find(|backend| backend.key == key)
+    /// TLS of the `bind` at this address.
+    pub(crate) fn tls_at(&self, address: &BindAddress) -> Option<&ServerTlsConfig> {
+        let binds = self.frontends.iter();
+        let mut binds = binds.flat_map(|it| it.conf().binds.iter().zip(&it.tls));
+        let (_, tls) = binds.find(|(bind, _)| bind.address == *address)?;
+        tls.as_deref()
     }
 
-    /// Whether any `stats` line was written.
-    pub(crate) fn has_stats(&self) -> bool {
-        let fronts = self.config.frontends.iter().map(|f| &f.proxy);
-        let backs = self.config.backends.iter().map(|b| &b.proxy);
-        fronts.chain(backs).any(|proxy| proxy.stats.is_some())
+    /// What a connection that came in by this `bind` of a frontend belongs to now; `None`: its address, or
+    /// its frontend, is there no more.
+    pub(crate) fn successor(
+        &self,
+        frontend: &FrontendState,
+        bind: usize,
+    ) -> Option<(&Arc<FrontendState>, usize)> {
+        let is_same = |it: &&Arc<FrontendState>| Arc::ptr_eq(&it.life, &frontend.life);
+        let now = self.frontends.iter().find(is_same)?;
+        let posting = frontend.postings.get(bind)?;
+        let bind = now.postings.iter().position(|it| it == posting)?;
+        (now.conf().proxy.mode == frontend.conf().proxy.mode).then_some((now, bind))
     }
 }
 
 /// A frontend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct FrontendState {
     config: Arc<Config>,
+    /// What its rules and those of its backends mean by what they name.
+    pub(crate) generation: Arc<Generation>,
     index: usize,
     /// Numeric id, as stats show it.
     pub(crate) id: u32,
-    /// See [`Self::sessions_limit`].
-    sessions_limit: AtomicU64,
     /// Places left below the `maxconn` of each `bind`, where it has one.
     pub(crate) bind_rooms: Vec<Option<Arc<Semaphore>>>,
+    /// Which postings its `bind`s are; none where it is disabled.
+    pub(crate) postings: Vec<PostingKey>,
     /// `rate-limit sessions`.
-    pub(crate) pace: Option<Pace>,
+    pub(crate) pace: Option<Arc<Pace>>,
     /// Its listeners, by position of the `bind`; none without `option socket-stats`.
     pub(crate) listeners: Vec<Arc<ListenerState>>,
     /// TLS of each `bind`, by position.
     pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
-    life: Arc<FrontendLife>,
+    pub(crate) life: Arc<FrontendLife>,
 }
 
 impl Deref for FrontendState {
@@ -112,6 +163,8 @@ pub(crate) struct FrontendLife {
     pub(crate) request_rate: Rate,
     /// Places left below `maxconn`.
     pub(crate) room: Arc<Semaphore>,
+    /// See [`FrontendState::sessions_limit`].
+    sessions_limit: AtomicU64,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
     /// Whether an operator has it wait (`disable frontend`).
@@ -125,9 +178,11 @@ pub(crate) struct FrontendLife {
 }
 
 impl FrontendLife {
-    fn new(writers: usize, places: u64) -> Self {
-        let places = usize::try_from(places).unwrap_or(usize::MAX);
+    /// Nothing counted yet; so many connections at once.
+    pub(crate) fn new(writers: usize, limit: u64) -> Self {
+        let places = usize::try_from(limit).unwrap_or(usize::MAX);
         Self {
+            sessions_limit: limit.into(),
             counters: Counters::new(writers),
             log_lines: AtomicU64::new(0),
             sessions: Gauge::default(),
@@ -145,43 +200,73 @@ impl FrontendLife {
     }
 }
 
+/// What [`FrontendState::new`] is made of.
+pub(crate) struct FrontendParts {
+    /// Its position in the configuration.
+    pub(crate) index: usize,
+    /// Numeric id, as stats show it.
+    pub(crate) id: u32,
+    /// Which postings its `bind`s are.
+    pub(crate) postings: Vec<PostingKey>,
+    /// TLS of each `bind`.
+    pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
+    /// Its life, as long as it has one by that name.
+    pub(crate) life: Arc<FrontendLife>,
+}
+
+/// `maxconn` of a frontend as the file has it, below that of the process.
+pub(crate) fn configured_limit(conf: &Frontend, maxconn: u64) -> u64 {
+    conf.maxconn.map_or(maxconn, u64::from).min(maxconn)
+}
+
 impl FrontendState {
-    /// Built by `prepare`, with the TLS it loaded.
+    /// As it is configured now; `before`: as it was, where it had the same life.
     pub(crate) fn new(
-        config: &Arc<Config>,
-        index: usize,
-        id: u32,
+        generation: &Arc<Generation>,
+        parts: FrontendParts,
         writers: usize,
-        maxconn: u64,
-        tls: Vec<Option<Arc<ServerTlsConfig>>>,
+        before: Option<&FrontendState>,
     ) -> Self {
-        let limit = config.frontends[index]
-            .maxconn
-            .map_or(maxconn, u64::from)
-            .min(maxconn);
-        let conf = &config.frontends[index];
+        let conf = &generation.config.frontends[parts.index];
         // Made here, so that no request waits for it.
         conf.use_backend.index();
         conf.proxy.http_request.index();
+        let former = |at: usize| {
+            let before = before?;
+            let posting = parts.postings.get(at)?;
+            let was = before.postings.iter().position(|it| it == posting)?;
+            Some((before, was))
+        };
         let counted = if conf.socket_stats { &*conf.binds } else { &[] };
-        let listeners = counted.iter().zip(listener::ids(counted));
-        let listeners = listeners
-            .map(|(bind, id)| Arc::new(ListenerState::new(bind, id, writers)))
-            .collect();
+        let listeners = counted.iter().zip(listener::ids(counted)).enumerate();
+        let listeners = listeners.map(|(at, (bind, id))| {
+            let known = former(at).and_then(|(before, was)| before.listeners.get(was));
+            match known.filter(|it| it.is_of(bind, id)) {
+                Some(known) => known.clone(),
+                None => Arc::new(ListenerState::new(bind, id, writers)),
+            }
+        });
+        let room = |(at, bind): (usize, &Bind)| {
+            let places = bind.maxconn?;
+            let known =
+                former(at).filter(|(it, was)| it.conf().binds[*was].maxconn == bind.maxconn);
+            let known = known.and_then(|(before, was)| before.bind_rooms.get(was)?.clone());
+            Some(known.unwrap_or_else(|| Arc::new(Semaphore::new(places as usize))))
+        };
+        let rate = conf.session_rate_max;
+        let same_rate = before.filter(|it| it.conf().session_rate_max == rate);
+        let pace = same_rate.and_then(|it| it.pace.clone());
         Self {
-            config: config.clone(),
-            index,
-            id,
-            sessions_limit: limit.into(),
-            bind_rooms: config.frontends[index]
-                .binds
-                .iter()
-                .map(|bind| Some(Arc::new(Semaphore::new(bind.maxconn? as usize))))
-                .collect(),
-            pace: Pace::new(config.frontends[index].session_rate_max),
-            listeners,
-            tls,
-            life: Arc::new(FrontendLife::new(writers, limit)),
+            config: generation.config.clone(),
+            index: parts.index,
+            id: parts.id,
+            bind_rooms: conf.binds.iter().enumerate().map(room).collect(),
+            pace: pace.or_else(|| Pace::new(rate).map(Arc::new)),
+            listeners: listeners.collect(),
+            tls: parts.tls,
+            life: parts.life,
+            postings: parts.postings,
+            generation: generation.clone(),
         }
     }
 
@@ -198,6 +283,11 @@ impl FrontendState {
     /// Sets another `maxconn`; returns the places to take back from whoever has them.
     pub(crate) fn set_sessions_limit(&self, limit: u64) -> u64 {
         resize(&self.room, &self.sessions_limit, limit)
+    }
+
+    /// A reload opens again what an operator has closed for ever.
+    pub(crate) fn reopen(&self) {
+        self.shut.store(false, Relaxed);
     }
 
     /// Has it close its addresses for ever; `false`: so it has already.
@@ -245,6 +335,11 @@ impl FrontendState {
         }
     }
 
+    /// One of its addresses takes connections, unless an operator has it wait.
+    pub(crate) fn opened(&self) {
+        self.open.store(!self.paused.load(Relaxed), Relaxed);
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.conf().proxy.name
@@ -273,7 +368,15 @@ pub(crate) struct BackendKey(pub(crate) u32);
 impl BackendKey {
     /// No backend.
     pub(crate) const NONE: Self = Self(u32::MAX);
+
+    /// One that no other backend has.
+    pub(crate) fn fresh() -> Self {
+        Self(BACKENDS.fetch_add(1, Relaxed))
+    }
 }
+
+/// Keys given to backends so far.
+static BACKENDS: AtomicU32 = AtomicU32::new(0);
 
 /// A backend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct BackendState {
@@ -283,7 +386,7 @@ pub(crate) struct BackendState {
     pub(crate) id: u32,
     /// `fullconn` in force: so many sessions make the servers' limits whole (`minconn`).
     pub(crate) fullconn: u64,
-    life: Arc<BackendLife>,
+    pub(crate) life: Arc<BackendLife>,
 }
 
 impl Deref for BackendState {
@@ -338,7 +441,8 @@ pub(crate) struct Left {
 }
 
 impl BackendLife {
-    fn new(key: BackendKey, conf: &Backend, writers: usize) -> Self {
+    /// Without servers; they are added one by one.
+    pub(crate) fn new(key: BackendKey, conf: &Backend, writers: usize) -> Self {
         Self {
             key,
             counters: Counters::new(writers),
@@ -357,23 +461,21 @@ impl BackendLife {
 }
 
 impl BackendState {
-    /// Without servers; they are added one by one.
+    /// As it is configured now. Its servers are its life's.
     pub(crate) fn new(
         config: &Arc<Config>,
         index: usize,
         id: u32,
-        writers: usize,
         fullconn: u64,
+        life: Arc<BackendLife>,
     ) -> Self {
         config.backends[index].proxy.http_request.index();
-        let key = BackendKey(u32::try_from(index).unwrap_or(u32::MAX));
-        let life = BackendLife::new(key, &config.backends[index], writers);
         Self {
             config: config.clone(),
             index,
             id,
             fullconn,
-            life: Arc::new(life),
+            life,
         }
     }
 

@@ -81,6 +81,10 @@ pub struct Process {
     pub tunnels_total: u64,
     /// Log lines lost because a target was slow.
     pub log_lines_lost: u64,
+    /// Reloads of the configuration since start.
+    pub reloads_total: u64,
+    /// Those that failed: nothing changed.
+    pub reload_failures_total: u64,
     /// Whether it is stopping.
     pub stopping: bool,
 }

@@ -34,19 +34,19 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         process: process(shared, now),
         frontends: site.frontends.iter().map(|f| frontend(f)).collect(),
         backends: backends.collect(),
-        stick_tables: stick_tables(shared),
+        stick_tables: stick_tables(&site),
         control,
     }
 }
 
-fn stick_tables(shared: &Shared) -> Vec<StickTableStats> {
+fn stick_tables(site: &Site) -> Vec<StickTableStats> {
     let of = |table: &Arc<StickTable>| StickTableStats {
         name: table.name.clone(),
         kind: table.table.key_type().name(),
         size: table.table.size() as u64,
         used: table.used() as u64,
     };
-    shared.stick.all().iter().map(of).collect()
+    site.stick.all().iter().map(of).collect()
 }
 
 fn limits(shared: &Shared, global: &config::model::Global) -> ProcessLimits {
@@ -69,7 +69,7 @@ fn process(shared: &Shared, now: Duration) -> Process {
     Process {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
-        node: shared.node.clone(),
+        node: site.node.clone(),
         description: site.config.global.description.clone(),
         uptime: now,
         started: shared.started,
@@ -88,6 +88,8 @@ fn process(shared: &Shared, now: Duration) -> Process {
         tunnels: shared.tunnels.now(),
         tunnels_total: shared.counters.sum(Count::Tunnels),
         log_lines_lost: shared.logger.lost(),
+        reloads_total: shared.reloads_done.load(Relaxed),
+        reload_failures_total: shared.reloads_failed.load(Relaxed),
         stopping: shared.stopping.load(Relaxed),
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct StickTable {
     pub(crate) server_key: ServerKeyKind,
     /// As declared.
     pub(crate) table: Table,
+    declared: config::model::StickTable,
     shards: Box<[Mutex<Shard>]>,
     clock: Clock,
 }
@@ -45,7 +46,33 @@ pub(crate) struct StickTable {
 impl StickTables {
     /// Empty ones.
     pub(crate) fn new(config: &Config, clock: Clock) -> Self {
+        Self::made(config, clock, |_| None)
+    }
+
+    /// Those of another configuration: a table that is declared as before is the same one, with its
+    /// entries. The others of the same name begin anew: their names.
+    pub(crate) fn succeed(&self, config: &Config, clock: Clock) -> (Self, Vec<Arc<str>>) {
+        let mut anew = Vec::new();
+        let tables = Self::made(config, clock, |declared| {
+            let known = self.tables.iter().find(|it| it.name == declared.name)?;
+            if known.is_declared(declared) {
+                return Some(known.clone());
+            }
+            anew.push(declared.name.clone());
+            None
+        });
+        (tables, anew)
+    }
+
+    fn made(
+        config: &Config,
+        clock: Clock,
+        mut known: impl FnMut(&config::model::StickTable) -> Option<Arc<StickTable>>,
+    ) -> Self {
         let tables = config.stick_tables.iter().filter_map(|declared| {
+            if let Some(known) = known(declared) {
+                return Some(known);
+            }
             // What excludes each other was refused where it was read.
             let table = Table::new(declared, fastrand::u64(..)).ok()?;
             Some(Arc::new(StickTable {
@@ -53,6 +80,7 @@ impl StickTables {
                 server_key: declared.server_key,
                 shards: table.shards().into_iter().map(Mutex::new).collect(),
                 table,
+                declared: declared.clone(),
                 clock,
             }))
         });
@@ -99,6 +127,15 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl StickTable {
+    /// Whether it is declared so, wherever that is written.
+    fn is_declared(&self, declared: &config::model::StickTable) -> bool {
+        let here = config::model::StickTable {
+            span: declared.span,
+            ..self.declared.clone()
+        };
+        here == *declared
+    }
+
     /// The table's time.
     pub(crate) fn now(&self) -> Millis {
         Millis(self.clock.millis())

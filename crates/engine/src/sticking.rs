@@ -82,7 +82,7 @@ fn keys(rules: &[StickRule], session: &Session, facts: &Facts<'_>, backend: &Bac
         if keys.len() == STORES_MAX {
             break;
         }
-        let stick = &session.worker().shared.stick;
+        let stick = &session.frontend().generation.stick;
         let table = stick.meant(&rule.table, || backend.conf().proxy.stick_table);
         let taken = keys
             .iter()
@@ -103,7 +103,7 @@ fn key<'a>(
     if !condition::holds(rule.condition.as_ref(), facts) {
         return None;
     }
-    let stick = &session.worker().shared.stick;
+    let stick = &session.frontend().generation.stick;
     let table = stick.meant(&rule.table, || backend.conf().proxy.stick_table)?;
     Some((table.clone(), sample::eval(&rule.key, facts)?))
 }

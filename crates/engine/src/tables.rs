@@ -91,7 +91,8 @@ const ORDER: [DataType; 27] = [
 impl Handle {
     /// All stick tables, the last one declared first, as HAProxy lists them.
     pub fn tables(&self) -> Vec<TableView> {
-        let tables = self.shared().stick.all().iter().rev();
+        let site = self.shared().site.load();
+        let tables = site.stick.all().iter().rev();
         let view = |table: &Arc<StickTable>| TableView {
             table: table.clone(),
             handle: self.clone(),

@@ -3,8 +3,8 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use routing::balance::ServerKey;
@@ -87,6 +87,10 @@ pub(crate) enum Message {
         /// At which pace.
         drain: Arc<Drain>,
     },
+    /// Accept on more sockets: those in there, which are this worker's alone.
+    Listen(Arc<Mutex<Option<Vec<Listener>>>>),
+    /// Look whether connections that wait for a request are still wanted.
+    Outdated,
     /// Close the listeners, end when the last connection has.
     SoftStop,
     /// End now.
@@ -212,6 +216,13 @@ impl Connection {
             peer: resting.peer,
             room,
         })
+    }
+
+    /// It belongs to what its frontend is now, and to this `bind` of it.
+    pub(crate) fn renew(&mut self, frontend: &Arc<FrontendState>, bind: usize) {
+        self.frontend = frontend.clone();
+        self.room.frontend = frontend.clone();
+        self.room.bind = u16::try_from(bind).unwrap_or(u16::MAX);
     }
 
     /// What is tracked of it, whatever its requests do.
@@ -347,7 +358,7 @@ impl Room {
     /// Tables as rules see them before there is a session.
     pub(crate) fn tables(&self) -> EarlyTables<'_> {
         EarlyTables {
-            stick: &self.worker.shared.stick,
+            stick: &self.frontend.generation.stick,
             tracking: &self.tracking,
             own: self.frontend.conf().proxy.stick_table,
         }
@@ -445,6 +456,20 @@ pub(crate) fn run(
     })
 }
 
+/// Accepts on more sockets.
+fn accept_on(
+    listeners: Vec<Listener>,
+    accepting: &mut Vec<tokio::task::JoinHandle<()>>,
+    worker: &Rc<Worker>,
+) {
+    accepting.retain(|task| !task.is_finished());
+    for listener in listeners {
+        let accepts = listen::accept_all(listener, worker.clone());
+        let accepts = vital("a listener", worker.shared.clone(), accepts);
+        accepting.push(tokio::task::spawn_local(accepts));
+    }
+}
+
 async fn work(
     worker: Rc<Worker>,
     listeners: Vec<Listener>,
@@ -452,11 +477,7 @@ async fn work(
     mut arrivals: Option<mpsc::Receiver<Handed>>,
 ) {
     let mut accepting = Vec::new();
-    for listener in listeners {
-        let accepts = listen::accept_all(listener, worker.clone());
-        let accepts = vital("a listener", worker.shared.clone(), accepts);
-        accepting.push(tokio::task::spawn_local(accepts));
-    }
+    accept_on(listeners, &mut accepting, &worker);
     let housekeeping = {
         let (shared, worker) = (worker.shared.clone(), worker.clone());
         tokio::task::spawn_local(endless("a worker's timers", shared, async move {
@@ -495,6 +516,12 @@ async fn work(
                 server,
                 drain,
             } => worker.drain((backend, server), drain),
+            Message::Listen(listeners) => {
+                let listeners = listeners.lock().map(|mut it| it.take());
+                let listeners = listeners.ok().flatten().unwrap_or_default();
+                accept_on(listeners, &mut accepting, &worker);
+            }
+            Message::Outdated => worker.stop_waiting.notify_waiters(),
             Message::SoftStop => {
                 accepting.drain(..).for_each(|task| task.abort());
                 take_the_last(&mut arrivals, &worker).await;
@@ -512,15 +539,12 @@ async fn work(
     worker.tunnels.end_all(&worker);
 }
 
-/// Runs for ever, where there are stick tables.
+/// Runs for ever. A reload may bring tables where there are none.
 async fn sweep_tables(worker: &Worker) {
-    let tables = &worker.shared.stick;
-    if tables.is_empty() {
-        std::future::pending::<()>().await;
-    }
     loop {
         tokio::time::sleep(stick::SWEEP).await;
-        tables.sweep(worker.index, worker.shared.workers);
+        let site = worker.shared.site.load();
+        site.stick.sweep(worker.index, worker.shared.workers);
     }
 }
 
@@ -558,7 +582,13 @@ async fn drain(worker: &Rc<Worker>, inbox: &mut mpsc::UnboundedReceiver<Message>
                 Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
                 Some(Message::Sessions { asked, pieces }) => worker.answer(asked, pieces),
                 Some(Message::Drain { backend, server, drain }) => worker.drain((backend, server), drain),
-                Some(Message::SoftStop | Message::DropIdle { .. } | Message::FreePorts { .. }) => {}
+                Some(
+                    Message::SoftStop
+                    | Message::DropIdle { .. }
+                    | Message::FreePorts { .. }
+                    | Message::Listen(_)
+                    | Message::Outdated,
+                ) => {}
                 Some(Message::HardStop) | None => return,
             }
         }

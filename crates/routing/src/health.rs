@@ -272,6 +272,20 @@ impl Health {
         self.checked = enabled;
     }
 
+    /// Another `rise` and `fall` hold from now on. It stays up, or down, and needs as many checks to
+    /// change as a server that has just come there.
+    pub fn set_thresholds(&mut self, check: &Check) {
+        let (rise, fall) = (check.rise.max(1), check.fall.max(1));
+        if (rise, fall) == (self.rise, self.fall) {
+            return;
+        }
+        let was_up = self.counter >= self.rise;
+        (self.rise, self.fall) = (rise, fall);
+        if self.checked {
+            self.counter = if was_up { self.top() } else { 0 };
+        }
+    }
+
     /// Takes up what was known before the process started; nothing is told of it. The next check counts
     /// on from there.
     pub fn restore(&mut self, restored: &Restored, now: Duration) {

@@ -223,6 +223,11 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
         help: "exit 0 if that URL answers 2xx or 3xx",
     },
     Subcommand {
+        name: "reload",
+        arguments: "-p PIDFILE | SOCKET",
+        help: "have a running process read its files again",
+    },
+    Subcommand {
         name: "generate",
         arguments: "man|bash|zsh|fish",
         help: "print the man page, or completions for a shell",

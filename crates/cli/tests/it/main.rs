@@ -40,6 +40,8 @@ mod outgoing;
 mod pages;
 mod queues;
 mod reference;
+mod reload;
+mod reload_storm;
 mod reports;
 mod resolvers;
 mod retries;

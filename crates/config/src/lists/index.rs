@@ -87,11 +87,20 @@ pub struct Hit<'a> {
 }
 
 /// The entries of a list, for one way of matching.
-#[derive(Debug)]
 pub struct Index {
     pub(super) matching: Matching,
     pub(super) ignore_case: bool,
     table: RwLock<Table>,
+}
+
+impl std::fmt::Debug for Index {
+    /// Without its entries: there may be millions.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Index");
+        shown.field("matching", &self.matching);
+        shown.field("ignore_case", &self.ignore_case);
+        shown.finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]

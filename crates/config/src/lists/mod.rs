@@ -18,7 +18,6 @@ pub use index::{Hit, Index, Matching, Probe};
 pub const ENTRIES_MAX: usize = 1 << 20;
 
 /// One file, or one that is only a name (`virt@`).
-#[derive(Debug)]
 pub struct List {
     /// Its number, by which the Runtime API knows it as well (`#0`).
     pub id: usize,
@@ -40,6 +39,8 @@ struct State {
     /// The version in force, and the last one that was prepared.
     current: u32,
     prepared: u32,
+    /// Whether they are other ones than those of the file.
+    edited: bool,
     indexes: Vec<Arc<Index>>,
 }
 
@@ -72,6 +73,14 @@ pub enum Rejected {
     NoVersion,
 }
 
+impl std::fmt::Debug for List {
+    /// Without its entries: there may be millions.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("List");
+        shown.field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl List {
     /// A list of what a file says.
     pub fn new(id: usize, name: Arc<str>, has_values: bool, text: &str) -> Self {
@@ -94,6 +103,18 @@ impl List {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change entries.
+    fn edit(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        let mut state = self.write();
+        state.edited = true;
+        state
+    }
+
+    /// Whether entries have been changed since the file was read, by hand or by rules.
+    pub fn is_edited(&self) -> bool {
+        self.read().edited
     }
 
     /// Notes where it is used, for who lists lists.
@@ -131,14 +152,14 @@ impl List {
 
     /// Adds an entry behind the others.
     pub fn add(&self, key: &str, value: Option<&str>) -> Result<(), Rejected> {
-        let mut state = self.write();
+        let mut state = self.edit();
         let version = state.current;
         state.add(key, value, version)
     }
 
     /// Adds an entry to a version that was prepared.
     pub fn add_to(&self, version: u32, key: &str, value: Option<&str>) -> Result<(), Rejected> {
-        let mut state = self.write();
+        let mut state = self.edit();
         if !state.has_version(version) {
             return Err(Rejected::NoVersion);
         }
@@ -147,7 +168,7 @@ impl List {
 
     /// Gives what is there another value, or adds it: no key is there twice by this.
     pub fn put(&self, key: &str, value: Option<&str>) -> Result<(), Rejected> {
-        let mut state = self.write();
+        let mut state = self.edit();
         match state.numbers(key).is_empty() {
             true => {
                 let version = state.current;
@@ -162,17 +183,17 @@ impl List {
 
     /// Gives all entries of that key another value; tells how many there are.
     pub fn set(&self, key: &str, value: &str) -> usize {
-        self.write().change(key, Some(value))
+        self.edit().change(key, Some(value))
     }
 
     /// The same for one entry by its number.
     pub fn set_number(&self, number: u64, value: &str) -> bool {
-        self.write().change_number(number, Some(value))
+        self.edit().change_number(number, Some(value))
     }
 
     /// Removes all entries of that key; tells how many there were.
     pub fn delete(&self, key: &str) -> usize {
-        let mut state = self.write();
+        let mut state = self.edit();
         let numbers = state.numbers(key);
         numbers.iter().for_each(|number| state.remove(*number));
         numbers.len()
@@ -180,7 +201,7 @@ impl List {
 
     /// Removes one entry by its number.
     pub fn delete_number(&self, number: u64) -> bool {
-        let mut state = self.write();
+        let mut state = self.edit();
         let known = state.entries.contains_key(&number);
         state.remove(number);
         known
@@ -188,7 +209,7 @@ impl List {
 
     /// Removes all entries of a version, or of the one in force. `false`: there is no such version.
     pub fn clear(&self, version: Option<u32>) -> bool {
-        let mut state = self.write();
+        let mut state = self.edit();
         let version = version.unwrap_or(state.current);
         if !state.has_version(version) {
             return false;
@@ -199,14 +220,14 @@ impl List {
 
     /// A new version, empty, which nobody looks into before it is committed.
     pub fn prepare(&self) -> u32 {
-        let mut state = self.write();
+        let mut state = self.edit();
         state.prepared = state.prepared.wrapping_add(1);
         state.prepared
     }
 
     /// Puts a prepared version into force, at once and as a whole; those before it go.
     pub fn commit(&self, version: u32) -> bool {
-        let mut state = self.write();
+        let mut state = self.edit();
         if !state.has_version(version) {
             return false;
         }

@@ -42,11 +42,18 @@ impl Conditional for UseBackend {
 }
 
 /// Rules in the order they are judged in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RuleList<R> {
     rules: Vec<R>,
     /// Made when first asked for.
     index: OnceLock<RuleIndex>,
+}
+
+impl<R: std::fmt::Debug> std::fmt::Debug for RuleList<R> {
+    /// The rules alone: what was found out about them says nothing more.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.rules).finish()
+    }
 }
 
 impl<R> Default for RuleList<R> {

@@ -108,6 +108,14 @@ impl Driver for Embedded {
     async fn settle(&mut self) {
         self.changing = None;
     }
+
+    fn aim(&mut self, backend: Option<Arc<str>>) {
+        if self.backend != backend {
+            self.changing = None;
+            self.nodes.clear();
+            self.backend = backend;
+        }
+    }
 }
 
 /// What of a glance matters here. Nodes whose server is gone are forgotten.

@@ -23,6 +23,9 @@ pub(crate) trait Driver {
 
     /// No step follows at once: what several of them share is done now.
     async fn settle(&mut self) {}
+
+    /// This backend is filled from now on; `None`: none is.
+    fn aim(&mut self, _backend: Option<Arc<str>>) {}
 }
 
 /// What a driver saw.

@@ -87,7 +87,7 @@ impl World {
         let (lifecycle, _) = Lifecycle::begin();
         let (driver, recorder) = (self.driver.clone(), self.recorder.clone());
         let reconciler = Reconciler::new(driver, recorder, discovery, lifecycle, report);
-        spawn_local(reconciler.run(self.events.subscribe()));
+        spawn_local(reconciler.run(self.events.subscribe(), no_news(), 0));
     }
 
     fn status(&self) -> ControlStatus {
@@ -603,7 +603,12 @@ async fn the_loop_ends_with_the_engine() {
         let reconciler = Reconciler::new(driver, recorder, None, lifecycle, report);
         let receiver = events.subscribe();
         drop(events);
-        reconciler.run(receiver).await;
+        reconciler.run(receiver, no_news(), 0).await;
     })
     .await;
+}
+
+/// No reload ever comes.
+fn no_news() -> tokio::sync::mpsc::UnboundedReceiver<crate::News> {
+    tokio::sync::mpsc::unbounded_channel().1
 }

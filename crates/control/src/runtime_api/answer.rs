@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use config::model::SeverityOutput;
+use config::model::{Config, SeverityOutput};
 use engine::Handle;
 use engine::command::Refused;
 use engine::export::Report;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 
 use super::Api;
 use super::session::Session;
+use crate::reload::Outcome;
 
 /// What a command is given.
 pub(super) struct Call<'a> {
@@ -18,6 +20,8 @@ pub(super) struct Call<'a> {
     pub(super) handle: &'a Handle,
     /// What connections share.
     pub(super) api: &'a Api,
+    /// The configuration in force.
+    pub(super) config: &'a Config,
     /// Who asks; commands about the connection itself change it.
     pub(super) session: &'a mut Session,
     /// The words behind the command's own.
@@ -60,6 +64,8 @@ pub(super) enum Answer {
     Done,
     /// Text as it is, whole lines.
     Text(String),
+    /// What a reload comes to.
+    Later(oneshot::Receiver<Outcome>),
     /// A message; its end of line is added.
     Message(Gravity, Cow<'static, str>),
     /// A long text, written piece by piece as the reader takes it.

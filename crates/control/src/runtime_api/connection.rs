@@ -12,6 +12,7 @@ use super::answer::{Answer, Call, message};
 use super::session::{Mode, Session};
 use super::table::{self, Found};
 use super::{Api, journal_commands, line, master};
+use crate::reload::Outcome;
 
 /// How long a client may take to close after the last answer, before we do.
 const LINGER: Duration = Duration::from_secs(1);
@@ -140,7 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(_) => match master::route(&mut self.session, words) {
                 master::Route::Worker(words) => words,
                 master::Route::Master(words) => {
-                    let answer = master::run(&self.api, &mut self.session, words);
+                    let (api, session) = (&self.api, &mut self.session);
+                    let answer = master::run(api, session, words);
                     return self.answer(answer).await;
                 }
             },
@@ -150,7 +152,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let answer = match table::find(words, &self.session) {
             Found::Row(row, args) => {
+                let config = self.api.handle.config();
                 let mut call = Call {
+                    config: &config,
                     handle: &self.api.handle,
                     api: &self.api,
                     session: &mut self.session,
@@ -206,6 +210,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Ok(());
                 }
                 Box::pin(self.answer(*none)).await
+            }
+            Answer::Later(told) => {
+                // Whoever it was left to says something, or has ended.
+                let told = told.await.unwrap_or_else(|_| Outcome::lost());
+                self.write(told.to_string().as_bytes()).await
             }
             Answer::Wait {
                 limit,

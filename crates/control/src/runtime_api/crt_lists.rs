@@ -46,7 +46,7 @@ fn list_named(text: &str) -> PathBuf {
 
 /// The `bind` lines that use a list.
 fn users<'a>(call: &'a Call<'_>, list: &'a Path) -> impl Iterator<Item = &'a BindTls> {
-    binds(&call.api.config).filter(move |bind| {
+    binds(call.config).filter(move |bind| {
         let mut sources = bind.certificates.iter();
         sources.any(|it| matches!(it, CertificateSource::List(path) if path == list))
     })
@@ -61,7 +61,7 @@ fn show(call: &mut Call<'_>) -> Answer {
     let numbered = call.arg(0) == "-n";
     let list = call.arg(usize::from(numbered));
     if list.is_empty() {
-        let mut lists: Vec<&Path> = binds(&call.api.config)
+        let mut lists: Vec<&Path> = binds(call.config)
             .flat_map(|bind| &bind.certificates)
             .filter_map(|source| match source {
                 CertificateSource::List(path) => Some(path.as_path()),
@@ -245,7 +245,7 @@ fn defaults<'a>(call: &'a Call<'_>, list: &Path) -> Vec<&'a str> {
         let first = bind.certificates.first();
         !bind.strict_sni && matches!(first, Some(CertificateSource::List(path)) if path == list)
     };
-    let frontends = call.api.config.frontends.iter();
+    let frontends = call.config.frontends.iter();
     let with = frontends.filter(|it| {
         let mut binds = it.binds.iter().filter_map(|bind| bind.tls.as_ref());
         binds.any(begins_with)

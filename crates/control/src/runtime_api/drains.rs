@@ -41,7 +41,7 @@ pub(super) fn begin(call: &mut Call<'_>, from: usize, then: Drained) -> Answer {
         Ok(names) => names,
         Err(refused) => return refused,
     };
-    let as_set = DrainOrder::of(&call.api.config.runtime);
+    let as_set = DrainOrder::of(&call.config.runtime);
     let order = match order(&call.args[from.min(call.args.len())..], then, as_set) {
         Ok(order) => order,
         Err(why) => return Answer::error(why),

@@ -100,7 +100,7 @@ const ABSENT: &[(&str, &str)] = &[
     ),
     (
         "disable dynamic-cookie backend, enable dynamic-cookie backend, set dynamic-cookie-key backend, \
-         dump ssl cert, dump stats-file, hard-reload, reload, show proc, @!<pid>, @<relative pid>, @master, \
+         dump ssl cert, dump stats-file, hard-reload, show proc, @!<pid>, @<relative pid>, @master, \
          set ssl tls-key, show default-server, show resolvers",
         "not yet",
     ),

@@ -152,7 +152,12 @@ fn commands(api: &Api, words: &[String], payload: Option<&str>) -> Vec<Vec<Strin
         && let Some(number) = name
             .strip_prefix('#')
             .and_then(|it| it.parse::<usize>().ok())
-        && let Some(list) = api.config.lists.iter().find(|list| list.id == number)
+        && let Some(list) = api
+            .handle
+            .config()
+            .lists
+            .iter()
+            .find(|list| list.id == number)
     {
         *name = list.name.to_string();
     }
@@ -266,9 +271,11 @@ fn carry_out(api: &Api, session: &mut Session, words: &[String]) -> Option<Strin
 }
 
 fn run(api: &Api, session: &mut Session, words: &[String]) -> Option<String> {
+    let config = api.handle.config();
     let answer = match table::find(words, session) {
         Found::Refused(answer) => answer,
         Found::Row(row, args) => (row.run)(&mut Call {
+            config: &config,
             handle: &api.handle,
             api,
             session,

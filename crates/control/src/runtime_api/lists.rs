@@ -153,7 +153,7 @@ fn find(call: &Call<'_>, kind: Kind, name: &str) -> Result<Arc<List>, Answer> {
     let number = name
         .strip_prefix('#')
         .and_then(|it| it.parse::<usize>().ok());
-    let mut lists = call.api.config.lists.iter();
+    let mut lists = call.config.lists.iter();
     let found = lists.find(|list| match number {
         Some(number) => list.id == number,
         None => *list.name == *name,
@@ -186,7 +186,7 @@ fn show(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Answer> {
 
 fn all(call: &Call<'_>, kind: Kind) -> String {
     let mut text = String::from("# id (file) description\n");
-    for list in call.api.config.lists.iter().filter(|list| kind.has(list)) {
+    for list in call.config.lists.iter().filter(|list| kind.has(list)) {
         let uses = list.uses().join(", by ");
         let (current, prepared) = list.versions();
         let (id, name, count) = (list.id, &list.name, list.len());

@@ -1,8 +1,6 @@
 //! The master's socket (management.txt 9.4). There is one process, so master and worker 1 are the
 //! same one: `@1 command` and `command` in the worker's place go to the same table.
 
-use engine::Level;
-
 use super::Api;
 use super::answer::Answer;
 use super::session::{Mode, Session};
@@ -113,7 +111,8 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
         ["reload" | "hard-reload", ..] => {
             session.ended = true;
             session.mode = Mode::Once;
-            reload(api)
+            let by = format!("{} on {}", session.peer, session.socket);
+            Answer::Later(api.reloads.ask(&by))
         }
         ["mcli-debug-mode", rest @ ..] => {
             let debug = rest.first() == Some(&"on");
@@ -129,15 +128,6 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
             words.first().copied().unwrap_or_default()
         )),
     }
-}
-
-/// Nothing is reloaded yet, and nothing is left half done: it says so.
-fn reload(api: &Api) -> Answer {
-    let pid = std::process::id();
-    let line = "reloading is not implemented yet; nothing was changed";
-    api.handle
-        .log(Level::Warning, &format!("Runtime API: {line}."));
-    Answer::Text(format!("Success=0\n--\n[WARNING]  ({pid}) : {line}\n"))
 }
 
 fn processes(api: &Api) -> String {
@@ -158,7 +148,8 @@ fn processes(api: &Api) -> String {
     let row = |kind: &str, reloads: &str| {
         format!("{pid:<15} {kind:<15} {reloads:<15} {uptime:<15} {version:<15}\n")
     };
-    text += &row("master", "0 [failed: 0]");
+    let (done, failed) = api.handle.reloads();
+    text += &row("master", &format!("{done} [failed: {failed}]"));
     text += "# workers\n";
     text += &row("worker", "0");
     text += "# programs\n\n";

@@ -43,6 +43,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Semaphore;
 
 use self::sockets::Socket;
+use crate::reload::Reloads;
 
 /// The Runtime API of one program, its sockets open.
 pub struct RuntimeApi {
@@ -51,11 +52,13 @@ pub struct RuntimeApi {
     sockets: Vec<Socket>,
     journal: journal_commands::Journal,
     startup: String,
+    reloads: Reloads,
 }
 
 /// What connections share.
 struct Api {
     handle: Handle,
+    /// As it was at the start: the sockets' own settings.
     config: Arc<Config>,
     /// Where lines that are added find variables and accounts.
     surroundings: &'static (dyn Surroundings + Sync),
@@ -67,6 +70,8 @@ struct Api {
     listed: Vec<String>,
     /// What was said while the program started.
     startup: String,
+    /// Whom to ask for a reload.
+    reloads: Reloads,
     /// Places for connections (`stats maxconn`).
     room: Arc<Semaphore>,
     /// Places for commands that wait: fewer, so that who waits keeps nobody from changing anything.
@@ -85,6 +90,7 @@ impl RuntimeApi {
     pub fn open(
         config: &Arc<Config>,
         surroundings: &'static (dyn Surroundings + Sync),
+        reloads: &Reloads,
     ) -> Result<Self, Vec<String>> {
         let (sockets, problems) = sockets::open(&config.global.runtime_api);
         if !problems.is_empty() {
@@ -96,6 +102,7 @@ impl RuntimeApi {
             sockets,
             journal: journal_commands::Journal::open(config.runtime.journal.as_deref()),
             startup: String::new(),
+            reloads: reloads.clone(),
         })
     }
 
@@ -114,7 +121,13 @@ impl RuntimeApi {
         let (sockets, journal) = (self.sockets, self.journal);
         let settings = &self.config.global.runtime_api;
         let places = usize::try_from(settings.maxconn).unwrap_or(usize::MAX);
-        let shared = (handle, self.config.clone(), self.startup, places);
+        let shared = (
+            handle,
+            self.config.clone(),
+            self.startup,
+            places,
+            self.reloads,
+        );
         let surroundings = self.surroundings;
         // Made elsewhere it could not be: it stays on its thread. Whoever starts us is told all the same.
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -128,7 +141,7 @@ impl RuntimeApi {
             };
             // It is waited for.
             let _ = tell.send(Ok(()));
-            let (handle, config, startup, places) = shared;
+            let (handle, config, startup, places, reloads) = shared;
             let api = Rc::new(Api {
                 handle,
                 config,
@@ -137,6 +150,7 @@ impl RuntimeApi {
                 tls: RefCell::default(),
                 listed: sockets.iter().map(Socket::listed).collect(),
                 startup,
+                reloads,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
                 waits: Semaphore::new((places / 2).clamp(1, Semaphore::MAX_PERMITS)),
             });

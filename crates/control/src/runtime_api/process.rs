@@ -62,6 +62,15 @@ pub(super) const ROWS: &[Row] = &[
     )
     .operator(),
     shows("show threads", "", "show worker threads", threads).operator(),
+    changes(
+        "reload",
+        "",
+        "read the configuration again and apply what has changed, in place",
+        |call| {
+            let by = format!("{} on {}", call.session.peer, call.session.socket);
+            Answer::Later(call.api.reloads.ask(&by))
+        },
+    ),
     shows(
         "show pools",
         "",
@@ -154,7 +163,7 @@ pub(super) fn level(level: CliLevel) -> Answer {
 const SECRET: [&str; 1] = ["API_KEY"];
 
 fn environment(call: &mut Call<'_>) -> Answer {
-    let variables = &call.api.config.global.environment;
+    let variables = &call.config.global.environment;
     let shown = |name: &str, value: &std::ffi::OsStr| {
         let value = match SECRET.contains(&name) {
             true => "…".into(),
@@ -200,7 +209,7 @@ fn activity(call: &mut Call<'_>) -> Answer {
 /// Files of ticket keys, numbered as they come in the configuration. The keys in them are secrets.
 fn ticket_keys(call: &mut Call<'_>) -> Answer {
     let mut files: Vec<String> = Vec::new();
-    let binds = call.api.config.frontends.iter().flat_map(|it| &it.binds);
+    let binds = call.config.frontends.iter().flat_map(|it| &it.binds);
     let named = binds.filter_map(|bind| bind.tls.as_ref()?.ticket_keys.as_ref());
     for file in named.map(|file| file.display().to_string()) {
         if !files.contains(&file) {

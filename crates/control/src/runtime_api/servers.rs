@@ -314,7 +314,7 @@ fn add_server(call: &mut Call<'_>) -> Answer {
         Ok(names) => names,
         Err(refused) => return refused,
     };
-    let config = &call.api.config;
+    let config = call.config;
     let Some(conf) = config.backends.iter().find(|it| *it.proxy.name == *backend) else {
         return Answer::error("No such backend.");
     };

@@ -183,7 +183,7 @@ impl Edits {
 
 /// Files of one kind that the configuration names, with lists as they are now.
 pub(super) fn configured(call: &Call<'_>, kind: Kind) -> Vec<PathBuf> {
-    let config = &call.api.config;
+    let config = call.config;
     let mut files = Vec::new();
     let mut add = |file: &Option<PathBuf>| files.extend(file.clone());
     for bind in binds(config) {
@@ -311,7 +311,7 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
     }
     text += &format!("Status: {status}\n");
     // What lies in a folder of issuers is told by where it came from, as HAProxy does.
-    if let Some(folder) = &call.api.config.global.tls.issuers_chain_path
+    if let Some(folder) = &call.config.global.tls.issuers_chain_path
         && chain.len() > 1
         && call
             .handle

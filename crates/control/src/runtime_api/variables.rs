@@ -36,7 +36,7 @@ fn set(call: &mut Call<'_>) -> Answer {
     if call.args.len() < 2 {
         return Answer::error("Missing process-wide variable identifier or expression.");
     }
-    match config::process_variable(&call.api.config, call.args, call.api.surroundings) {
+    match config::process_variable(call.config, call.args, call.api.surroundings) {
         Ok(begin) => {
             call.handle.set_process_variable(&begin);
             Answer::Done

@@ -31,10 +31,10 @@ pub(crate) async fn run(
     server: &Arc<ServerState>,
     agent: &Agent,
 ) {
-    tokio::time::sleep(
-        super::FIRST_WITHIN
-            .min(agent.inter)
-            .mul_f64(fastrand::f64()),
+    super::begin(
+        shared,
+        &server.agent_due,
+        super::FIRST_WITHIN.min(agent.inter),
     )
     .await;
     while !server.removed.load(Relaxed) && !shared.stopping.load(Relaxed) {
@@ -49,6 +49,7 @@ pub(crate) async fn run(
             drop(open);
         }
         let pause = spread(agent.inter, shared.site.load().config.global.spread_checks);
+        super::note_due(shared, &server.agent_due, started + pause);
         tokio::time::sleep_until((started + pause).into()).await;
     }
 }

@@ -191,7 +191,7 @@ fn server_state(context: &Context<'_>) -> String {
          scur={}/{}; qcur={}",
         backend.name(),
         server.conf.name,
-        context.shared.node,
+        context.shared.site.load().node,
         server.sessions.now(),
         backend.sessions.now(),
         server.queued.now(),

@@ -12,7 +12,7 @@ mod replies;
 mod sequence;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use config::model::Check;
@@ -34,12 +34,14 @@ pub(crate) async fn run(shared: &Shared, backend: &Arc<BackendState>, server: &S
     let Some(check) = server.conf.check.clone() else {
         return;
     };
+    // Whoever looked after it before may have been ended in the middle of a check.
+    server.checking.store(false, Relaxed);
     let first = if server.dynamic {
         FIRST_WITHIN_DYNAMIC
     } else {
         FIRST_WITHIN.min(check.inter)
     };
-    tokio::time::sleep(first.mul_f64(fastrand::f64())).await;
+    begin(shared, &server.check_due, first).await;
     while !server.removed.load(Relaxed) && !shared.stopping.load(Relaxed) {
         let started = Instant::now();
         let wanted = server.health().wants_checks();
@@ -57,8 +59,25 @@ pub(crate) async fn run(shared: &Shared, backend: &Arc<BackendState>, server: &S
         }
         let interval = server.health().next_interval(&check);
         let pause = spread(interval, shared.site.load().config.global.spread_checks);
+        note_due(shared, &server.check_due, started + pause);
         wait_for_next(server, &check, started + pause).await;
     }
+}
+
+/// Waits for the first check: some time within `first`, or, after a reload, when it was due anyway.
+async fn begin(shared: &Shared, due: &AtomicU64, first: Duration) {
+    let wait = match due.load(Relaxed) {
+        0 => first.mul_f64(fastrand::f64()),
+        due => Duration::from_millis(due.saturating_sub(shared.clock.millis())),
+    };
+    tokio::time::sleep(wait).await;
+}
+
+/// Keeps in mind when the next check is due.
+fn note_due(shared: &Shared, due: &AtomicU64, at: Instant) {
+    let left = at.saturating_duration_since(Instant::now()).as_millis();
+    let left = u64::try_from(left).unwrap_or(u64::MAX);
+    due.store(shared.clock.millis().saturating_add(left).max(1), Relaxed);
 }
 
 /// Until the next check is due, or is wanted sooner.

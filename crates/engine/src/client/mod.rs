@@ -51,6 +51,8 @@ pub(crate) struct Client {
     requests: u64,
     /// Whether it is to be cut off, so that nobody takes what was sent for the whole.
     pub(crate) cut: bool,
+    /// Whether its frontend, or the address it came in by, is there no more.
+    outdated: bool,
 }
 
 /// A request whose head is complete and has one meaning.
@@ -113,6 +115,7 @@ impl Client {
             former: Former::default(),
             requests: 0,
             cut: false,
+            outdated: false,
         }
     }
 

@@ -1,10 +1,12 @@
 //! Requests as they come from a client: waiting, reading a head, judging it, reading a body.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use config::model::Timeouts;
+use config::model::{Mode, Timeouts};
 use routing::stick::Counted;
 use wire::h1::{self, BodyLength, BodyReader, BodyStep, HeadScanner, Parsed};
 use wire::head::{RequestHead, Version};
@@ -38,8 +40,11 @@ impl Client {
     /// The next request; `None` when there is none and the connection is to be closed.
     pub(crate) async fn next(&mut self) -> Option<Box<Request>> {
         match self.read_request().await {
-            Ok(request) => {
+            Ok(mut request) => {
                 self.requests += 1;
+                if self.outdated {
+                    request.keep_alive = false;
+                }
                 request.session.count_tracked(Counted::Requests, 1);
                 Some(request)
             }
@@ -110,6 +115,7 @@ impl Client {
         if self.buffer.is_empty() {
             self.wait_for_bytes(idle_limit, waiting).await?;
         }
+        self.renew();
         let came = Instant::now();
         let mut session = Session::start_at(&self.connection, came);
         session.record.is_first = self.requests == 0;
@@ -126,6 +132,35 @@ impl Client {
         self.read_head(session, deadline).await
     }
 
+    /// Whether its frontend, or the address it came in by, is there no more: then this request, if there is
+    /// one, is the last.
+    fn is_outdated(&self) -> bool {
+        let connection = &self.connection;
+        let site = connection.worker.shared.site.load();
+        let frontend = &connection.frontend;
+        !Arc::ptr_eq(&site.generation, &frontend.generation)
+            && site.successor(frontend, connection.bind()).is_none()
+    }
+
+    /// The configuration in force now is that of the next request.
+    fn renew(&mut self) {
+        let worker = self.worker();
+        let site = worker.shared.site.load();
+        let frontend = &self.connection.frontend;
+        if Arc::ptr_eq(&site.generation, &frontend.generation) {
+            return;
+        }
+        let successor = site.successor(frontend, self.connection.bind());
+        self.outdated = successor.is_none();
+        // Of a TCP frontend its rules have begun with what is there now.
+        if frontend.conf().proxy.mode == Mode::Http
+            && let Some((frontend, bind)) = successor
+            && let Some(connection) = Rc::get_mut(&mut self.connection)
+        {
+            connection.renew(frontend, bind);
+        }
+    }
+
     /// Waits between requests, owning no memory. A stopping engine does not wait.
     async fn wait_for_bytes(
         &mut self,
@@ -134,21 +169,22 @@ impl Client {
     ) -> Result<(), NoRequest> {
         let worker = self.worker();
         let first = self.requests == 0;
-        if !first && worker.is_stopping() {
-            return Err(NoRequest::Silent(End::NORMAL));
-        }
-        let Self {
-            stream,
-            buffer,
-            alarm,
-            ..
-        } = self;
-        let filling = |cx: &mut Context<'_>| buffer.poll_fill(stream, &worker.buffers, cx);
-        let filled = tokio::select! {
-            biased;
-            filled = alarm.poll_within(limit, filling) => filled,
-            () = worker.stop_waiting.notified(), if !first => {
+        let filled = loop {
+            let limit = limit.map(|limit| limit.saturating_sub(since.elapsed()));
+            if !first && (worker.is_stopping() || self.is_outdated()) {
                 return Err(NoRequest::Silent(End::NORMAL));
+            }
+            let Self {
+                stream,
+                buffer,
+                alarm,
+                ..
+            } = self;
+            let filling = |cx: &mut Context<'_>| buffer.poll_fill(stream, &worker.buffers, cx);
+            tokio::select! {
+                biased;
+                filled = alarm.poll_within(limit, filling) => break filled,
+                () = worker.stop_waiting.notified(), if !first => {}
             }
         };
         match filled {

@@ -42,6 +42,8 @@ pub(super) fn process() -> Process {
         tunnels: 12_202,
         tunnels_total: 1_802_331,
         log_lines_lost: 0,
+        reloads_total: 3,
+        reload_failures_total: 1,
         stopping: false,
     }
 }

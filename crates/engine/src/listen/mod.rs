@@ -1,10 +1,12 @@
 //! Listening sockets, and accepting on each worker.
 //!
-//! Opening them is [`open`]'s; how many connections a second there may be, [`pace`]'s.
+//! Opening them is [`open`]'s; whom they accept for, [`posting`]'s; how many connections a second there
+//! may be, [`pace`]'s.
 
 pub(crate) mod open;
 mod options;
 pub(crate) mod pace;
+pub(crate) mod posting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -30,20 +32,26 @@ use crate::stream::Carrier;
 use crate::worker::{Room, Worker};
 
 pub(crate) use open::open;
+use posting::{Post, Posting};
 
 /// How long accepting pauses when the process has no descriptor or memory left: long enough not to
 /// spin, short enough for clients not to notice.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One listening socket of one worker.
+#[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
-    frontend: Arc<FrontendState>,
-    /// Which `bind` of the frontend.
-    bind: usize,
+    posting: Arc<Posting>,
 }
 
 impl Listener {
+    /// A socket that accepts for whom it was posted.
+    pub(crate) fn new(socket: OwnedFd, posting: &Arc<Posting>) -> Self {
+        let posting = posting.clone();
+        Self { socket, posting }
+    }
+
     /// The address it got.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         socket2::SockRef::from(&self.socket)
@@ -81,65 +89,179 @@ impl Accepting {
     }
 }
 
-/// Accepts until the worker stops it.
+/// Accepts until the worker stops it, or the address is given up.
 pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
-    let Listener {
-        socket,
-        frontend,
-        bind,
-    } = listener;
+    let Listener { socket, posting } = listener;
+    let Some(mut post) = posting.post() else {
+        return;
+    };
     let accepting = match Accepting::new(socket) {
         Ok(accepting) => accepting,
         Err(error) => {
-            let text = &frontend.conf().binds[bind].text;
+            let text = posting.text();
             worker
                 .shared
                 .say(Level::Alert, &format!("cannot wait on {text}: {error}"));
             return;
         }
     };
-    frontend.open.store(true, Relaxed);
-    let dst = accepting.only_address(&frontend.conf().binds[bind]);
     let complaints = Complaints::default();
-    let secure = frontend.conf().binds[bind].tls.is_some();
-    let mut shut = pin!(frontend.wait_shut());
+    let mut left = None;
     loop {
-        pace::wait(&frontend, &worker, secure).await;
-        let accepted = tokio::select! {
-            biased;
-            accepted = accepting.accept() => accepted,
-            () = &mut shut => return,
-        };
-        if frontend.is_shut() {
+        post.frontend.opened();
+        let door = Door::new(&accepting, &post, &worker, &complaints);
+        match door.accept_while_held(&posting, left.take()).await {
+            Held::Over => return,
+            Held::Passed(accepted) => left = accepted,
+        }
+        match posting.post() {
+            Some(next) => post = next,
+            None => {
+                // Who has come before the address was given up is served.
+                let door = Door::new(&accepting, &post, &worker, &complaints);
+                return door.empty(left.take()).await;
+            }
+        }
+    }
+}
+
+/// A connection just accepted, and who it is from.
+type Arrival = (Carrier, Option<SocketAddr>);
+
+/// What became of a listening socket.
+enum Held {
+    /// Nothing is accepted there any more.
+    Over,
+    /// It is somebody else's now, and so is what was accepted last.
+    Passed(Option<Arrival>),
+}
+
+/// A listening socket as long as it is one frontend's.
+struct Door<'a> {
+    accepting: &'a Accepting,
+    frontend: &'a Arc<FrontendState>,
+    post: &'a Arc<Post>,
+    bind: usize,
+    dst: Option<SocketAddr>,
+    secure: bool,
+    worker: &'a Rc<Worker>,
+    complaints: &'a Complaints,
+}
+
+impl<'a> Door<'a> {
+    fn new(
+        accepting: &'a Accepting,
+        post: &'a Arc<Post>,
+        worker: &'a Rc<Worker>,
+        complaints: &'a Complaints,
+    ) -> Self {
+        let (frontend, bind) = (&post.frontend, post.bind);
+        let conf = &frontend.conf().binds[bind];
+        Self {
+            accepting,
+            frontend,
+            post,
+            bind,
+            dst: accepting.only_address(conf),
+            secure: conf.tls.is_some(),
+            worker,
+            complaints,
+        }
+    }
+
+    /// Accepts as long as it is this frontend's; `first` has been accepted already.
+    async fn accept_while_held(&self, posting: &Posting, first: Option<Arrival>) -> Held {
+        let (frontend, worker) = (self.frontend, self.worker);
+        let mut shut = pin!(frontend.wait_shut());
+        let mut passed = pin!(posting.changed());
+        passed.as_mut().enable();
+        if let Some(arrival) = first
+            && !self.admit(arrival).await
+        {
+            return Held::Over;
+        }
+        loop {
+            if !posting.is_held_by(self.post) {
+                return Held::Passed(None);
+            }
+            pace::wait(frontend, worker, self.secure).await;
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.accepting.accept() => accepted,
+                () = &mut shut => return Held::Over,
+                () = &mut passed => return Held::Passed(None),
+            };
+            if frontend.is_shut() {
+                return Held::Over;
+            }
+            match accepted {
+                Ok(arrival) if !posting.is_held_by(self.post) => {
+                    return Held::Passed(Some(arrival));
+                }
+                Ok(arrival) => {
+                    if !self.admit(arrival).await {
+                        return Held::Over;
+                    }
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    /// Serves who waits, and nobody else.
+    async fn empty(&self, first: Option<Arrival>) {
+        if let Some(arrival) = first
+            && !self.admit(arrival).await
+        {
             return;
         }
-        match accepted {
-            Ok((carrier, peer)) => {
-                // One connection a worker waits here, all others in the kernel.
-                frontend.wait_resumed().await;
-                let Some(places) = Places::find(&worker.shared, &frontend, bind).await else {
-                    return;
-                };
-                pace::take(&frontend, &worker, secure).await;
-                let newcomer = Newcomer {
-                    peer,
-                    dst,
-                    bind,
-                    places,
-                    at: Instant::now(),
-                };
-                let elsewhere = worker.shared.spread.elsewhere(worker.index);
-                match elsewhere.filter(|_| !worker.is_stopping()) {
-                    None => serve(carrier, newcomer, &frontend, &worker),
-                    Some(other) => hand_over(other, carrier, newcomer, &frontend, &worker),
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.accepting.accept() => accepted,
+                () = std::future::ready(()) => return,
+            };
+            match accepted {
+                Ok(arrival) => {
+                    if !self.admit(arrival).await {
+                        return;
+                    }
                 }
-            }
-            Err(error) if is_of_one_client(&error) => {}
-            Err(error) => {
-                complaints.say(&worker, &frontend, &error);
-                tokio::time::sleep(PAUSE).await;
+                Err(error) if is_of_one_client(&error) => {}
+                Err(_) => return,
             }
         }
+    }
+
+    async fn failed(&self, error: &io::Error) {
+        if !is_of_one_client(error) {
+            self.complaints.say(self.worker, self.frontend, error);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Lets a connection in when there is a place for it; `false`: the engine stops.
+    async fn admit(&self, (carrier, peer): Arrival) -> bool {
+        let (frontend, worker) = (self.frontend, self.worker);
+        // One connection a worker waits here, all others in the kernel.
+        frontend.wait_resumed().await;
+        let Some(places) = Places::find(&worker.shared, frontend, self.bind).await else {
+            return false;
+        };
+        pace::take(frontend, worker, self.secure).await;
+        let newcomer = Newcomer {
+            peer,
+            dst: self.dst,
+            bind: self.bind,
+            places,
+            at: Instant::now(),
+        };
+        let elsewhere = worker.shared.spread.elsewhere(worker.index);
+        match elsewhere.filter(|_| !worker.is_stopping()) {
+            None => serve(carrier, newcomer, frontend, worker),
+            Some(other) => hand_over(other, carrier, newcomer, frontend, worker),
+        }
+        true
     }
 }
 

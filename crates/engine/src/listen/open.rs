@@ -9,40 +9,40 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use config::model::{Bind, BindAddress};
+use config::model::{Bind, BindAddress, Frontend};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use super::posting::Posting;
 use super::{Listener, options};
 use crate::inherited;
 use crate::server::abstract_name;
-use crate::site::FrontendState;
 use crate::upstream::source;
 
 /// Connections waiting in the kernel, where nothing else is said (the kernel caps it at
 /// `net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// Opens a `bind`'s sockets, one per worker; the error is a sentence.
+/// Opens a `bind`'s sockets, one per worker, for whom they are posted; `ours`: we listen at that port
+/// already. The error is a sentence.
 pub(crate) fn open(
-    frontend: &Arc<FrontendState>,
-    index: usize,
+    frontend: &Frontend,
+    bind: &Bind,
+    posting: &Arc<Posting>,
     workers: usize,
+    ours: bool,
 ) -> Result<Vec<Listener>, String> {
-    let bind = &frontend.conf().binds[index];
-    let given = bind.backlog.or(frontend.conf().backlog);
+    let given = bind.backlog.or(frontend.backlog);
     let backlog = given.filter(|given| *given > 0).unwrap_or(BACKLOG);
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let explain = |e: io::Error| format!("cannot listen on {}: {}", bind.text, reason(&e));
     let sockets = match &bind.address {
-        BindAddress::Inet(address) => open_inet(bind, *address, backlog, workers),
+        BindAddress::Inet(address) => open_inet(bind, *address, backlog, workers, ours),
         BindAddress::Unix(path) => open_unix(bind, path, backlog).and_then(|s| share(s, workers)),
         BindAddress::Abstract(name) => open_abstract(name, backlog).and_then(|s| share(s, workers)),
         BindAddress::Fd(number) => inherit(*number, backlog).and_then(|s| share(s, workers)),
     }
     .map_err(explain)?;
-    if let (Some(keepalive), BindAddress::Inet(_)) =
-        (&frontend.conf().client_keepalive, &bind.address)
-    {
+    if let (Some(keepalive), BindAddress::Inet(_)) = (&frontend.client_keepalive, &bind.address) {
         // Inherited by accepted sockets.
         for socket in &sockets {
             source::keep_alive(SockRef::from(socket), keepalive).map_err(explain)?;
@@ -50,14 +50,10 @@ pub(crate) fn open(
     }
     if matches!(bind.address, BindAddress::Inet(_)) {
         for socket in &sockets {
-            options::inherited(SockRef::from(socket), frontend.conf(), bind).map_err(explain)?;
+            options::inherited(SockRef::from(socket), frontend, bind).map_err(explain)?;
         }
     }
-    let listener = |socket| Listener {
-        socket,
-        frontend: frontend.clone(),
-        bind: index,
-    };
+    let listener = |socket| Listener::new(socket, posting);
     Ok(sockets.into_iter().map(listener).collect())
 }
 
@@ -96,10 +92,11 @@ fn open_inet(
     address: SocketAddr,
     backlog: i32,
     workers: usize,
+    ours: bool,
 ) -> io::Result<Vec<OwnedFd>> {
     // `SO_REUSEPORT` would let a second balancer of the same user slip in beside the first one and
     // take half of its connections, so first make sure that nobody is there.
-    if address.port() != 0 {
+    if address.port() != 0 && !ours {
         inet_socket(bind, address, false)?;
     }
     let mut address = address;

@@ -136,7 +136,7 @@ fn limits<'a>(
 ) -> impl Iterator<Item = &'a Pace> {
     let paces = &worker.shared.paces;
     let all = [
-        frontend.pace.as_ref(),
+        frontend.pace.as_deref(),
         Some(&paces.connections),
         Some(&paces.sessions),
         Some(&paces.tls).filter(|_| secure),
@@ -170,7 +170,7 @@ pub(super) async fn take(frontend: &FrontendState, worker: &Worker, secure: bool
 pub(crate) fn give_back_session(frontend: &FrontendState, worker: &Worker) {
     let now = worker.clock().millis();
     let sessions = Some(&worker.shared.paces.sessions).filter(|pace| pace.limit() > 0);
-    for pace in [frontend.pace.as_ref(), sessions].into_iter().flatten() {
+    for pace in [frontend.pace.as_deref(), sessions].into_iter().flatten() {
         pace.give_back(now);
     }
 }

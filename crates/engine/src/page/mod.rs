@@ -22,7 +22,6 @@ use crate::export::prometheus::{self, Metrics};
 use crate::export::table::{Form, Table};
 use crate::export::{self, Report, Selection};
 use crate::shared::Shared;
-use crate::site::Site;
 use crate::worker::Worker;
 
 /// Where the page answers when nothing is configured.
@@ -77,7 +76,8 @@ pub(crate) const STATS: &str = "<STATS>";
 pub(crate) const METRICS: &str = "<PROMEX>";
 
 /// What of the stats page a request is for, when it is for it.
-pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Wanted> {
+pub(crate) fn stats(proxy: &Proxy, request: &Request) -> Option<Wanted> {
+    let site = &request.session.frontend().generation;
     let method = request.head.method.as_bytes();
     let posted = method == b"POST";
     if !posted && method != b"GET" && method != b"HEAD" {
@@ -91,7 +91,7 @@ pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Wan
         let look = Look {
             uri: DEFAULT_URI.into(),
             show_legends: true,
-            node: Some(request.session.worker().shared.node.clone()),
+            node: Some(site.node.clone()),
             ..Look::default()
         };
         return wanted.then(|| show(look, &[], rest, false));
@@ -114,7 +114,7 @@ pub(crate) fn stats(proxy: &Proxy, site: &Site, request: &Request) -> Option<Wan
     let look = Look {
         // Without a text here or in `global`: the machine's own name, and no description.
         node: conf.node.as_ref().map(|node| match &**node {
-            "" => request.session.worker().shared.node.clone(),
+            "" => site.node.clone(),
             _ => node.clone(),
         }),
         description: conf.description.clone().filter(|text| !text.is_empty()),

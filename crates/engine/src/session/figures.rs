@@ -60,8 +60,7 @@ impl Ending<'_> {
             SessionFigure::ServerName => text(&session.server.as_ref()?.conf.name),
             SessionFigure::DefaultBackend => {
                 let id = session.frontend().conf().default_backend?;
-                let site = session.worker().shared.site.load();
-                text(site.backends.get(id.0)?.name())
+                text(session.frontend().generation.backends.get(id.0)?.name())
             }
             SessionFigure::IsFirst => Value::Bool(record.is_first),
             SessionFigure::Id => Value::Int((session.number() as u32).into()),
@@ -151,8 +150,7 @@ fn decided(session: &Session) -> Option<Span> {
 
 /// The file that a place is in.
 fn file(session: &Session, place: Span) -> Option<Arc<str>> {
-    let site = session.worker().shared.site.load();
-    let sources = &site.config.global.sources;
+    let sources = &session.frontend().generation.config.global.sources;
     sources.get(usize::from(place.source.0)).cloned()
 }
 

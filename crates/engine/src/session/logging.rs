@@ -181,11 +181,7 @@ impl Session {
         let Scratch { text, structured } = &mut *scratch;
         write(text, structured);
         let message = Message { text, structured };
-        let shared = &worker.shared;
-        let origin = shared.origin_for(logging);
-        shared
-            .logger
-            .send(&logging.targets, origin, level, now, message);
+        worker.shared.send_line(logging, level, now, message);
         scratch.clear();
     }
 

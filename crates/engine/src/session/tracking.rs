@@ -10,7 +10,7 @@ use crate::stick::{Both, StickTables, Tracking};
 
 impl Session {
     fn stick(&self) -> &StickTables {
-        &self.worker().shared.stick
+        &self.frontend().generation.stick
     }
 
     /// Does something with what is tracked of the connection and of this session.

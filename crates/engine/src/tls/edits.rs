@@ -92,7 +92,8 @@ fn check(shared: &Shared, kind: FileKind, path: &Path) -> Result<(), String> {
     let mut watched = Watched::default();
     match kind {
         FileKind::Certificate => {
-            let tls = &shared.reloading.common.tls;
+            let site = shared.site.load();
+            let tls = &site.common.tls;
             certificates::load(path, tls, &mut watched, &mut Vec::new()).map(drop)
         }
         FileKind::Authorities => trust::roots(path, &mut watched).map(drop),

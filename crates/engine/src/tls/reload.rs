@@ -12,9 +12,7 @@ use tokio::sync::Notify;
 
 use crate::log::Level;
 use crate::shared::Shared;
-use crate::tls::{ClientTls, Common, ServerTlsConfig};
-
-use super::client::Shelf;
+use crate::tls::{ClientTls, ServerTlsConfig};
 
 /// How often files are looked at: a renewal should not wait for long, and a look is one `stat` a file.
 const POLL: Duration = Duration::from_secs(2);
@@ -24,28 +22,12 @@ const POLL: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 50;
 
 /// What reloading needs, for the life of the process.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Reloading {
-    /// What `bind` lines share.
-    pub(crate) common: Arc<Common>,
-    /// What servers share.
-    pub(crate) shelf: Arc<Shelf>,
     /// Told to look at once.
     pub(crate) now: Arc<Notify>,
     /// Held by who looks: one after the other.
     looking: Arc<Mutex<()>>,
-}
-
-impl Reloading {
-    /// For what was loaded with these.
-    pub(crate) fn new(common: Arc<Common>, shelf: Arc<Shelf>) -> Self {
-        Self {
-            common,
-            shelf,
-            now: Arc::default(),
-            looking: Arc::default(),
-        }
-    }
 }
 
 /// Looks for changes until the engine stops.
@@ -116,13 +98,13 @@ pub(crate) fn look_now(shared: &Shared) {
 fn look(shared: &Shared) -> Outcome {
     let looking = shared.reloading.looking.lock();
     let _looking = looking.unwrap_or_else(PoisonError::into_inner);
-    let Reloading { common, shelf, .. } = &shared.reloading;
     let mut outcome = Outcome {
         told: Vec::new(),
         reloaded: 0,
         out_of_reach: false,
     };
     let site = shared.site.load_full();
+    let (common, shelf) = (&site.common, &site.shelf);
     let binds: Vec<&Arc<ServerTlsConfig>> = site
         .frontends
         .iter()

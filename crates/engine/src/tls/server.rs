@@ -37,6 +37,19 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// The same for another configuration: sessions can be resumed over it.
+    pub(crate) fn succeed(&self, tls: &GlobalTls) -> Self {
+        let same = tls.cachesize == self.tls.cachesize && tls.lifetime == self.tls.lifetime;
+        match same {
+            true => Self {
+                tls: tls.clone(),
+                store: Store::default(),
+                sessions: self.sessions.clone(),
+            },
+            false => Self::new(tls),
+        }
+    }
+
     /// Nothing read yet.
     pub(crate) fn new(tls: &GlobalTls) -> Self {
         Self {
@@ -94,16 +107,24 @@ struct Chosen {
 impl ServerTlsConfig {
     /// Loads all that the line names; what else there is to say goes to `told`. The error is a
     /// sentence for the `bind` line.
+    /// `before`: what was at this address until now, whose tickets stay good.
     pub(crate) fn load(
         bind: &BindTls,
         mode: Mode,
         common: &Common,
+        before: Option<&Self>,
         told: &mut Vec<String>,
     ) -> Result<Self, String> {
         let mut watched = Watched::default();
         let lifetime = common.tls.lifetime;
-        let keys = TicketKeys::load(bind.ticket_keys.as_deref(), lifetime, &mut watched)?;
-        let keys = Arc::new(keys);
+        let own = |it: &&Self| it.keys.are_own_for(lifetime) && bind.ticket_keys.is_none();
+        let keys = match before.filter(own) {
+            Some(before) => before.keys.clone(),
+            None => {
+                let file = bind.ticket_keys.as_deref();
+                Arc::new(TicketKeys::load(file, lifetime, &mut watched)?)
+            }
+        };
         let mut loading = Loading {
             bind,
             mode,
@@ -529,7 +550,7 @@ mod tests {
 
     fn load(bind: &BindTls, mode: Mode) -> Result<Arc<Served>, String> {
         let common = Common::new(&GlobalTls::default());
-        let tls = ServerTlsConfig::load(bind, mode, &common, &mut Vec::new())?;
+        let tls = ServerTlsConfig::load(bind, mode, &common, None, &mut Vec::new())?;
         Ok(tls.current.load_full())
     }
 
@@ -563,7 +584,8 @@ mod tests {
         };
         let common = Common::new(&GlobalTls::default());
         let mut told = Vec::new();
-        let tls = ServerTlsConfig::load(&bind, Mode::Http, &common, &mut told).expect("a list");
+        let tls =
+            ServerTlsConfig::load(&bind, Mode::Http, &common, None, &mut told).expect("a list");
         assert_eq!(told.len(), 1, "{told:?}");
         told.clear();
         tls.reload(&common, &mut told);

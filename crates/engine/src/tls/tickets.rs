@@ -88,6 +88,11 @@ impl std::fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
+    /// Whether they are of our own making, and of that lifetime.
+    pub(super) fn are_own_for(&self, lifetime: Duration) -> bool {
+        !self.from_file && self.lifetime == lifetime
+    }
+
     /// Keys of a file, or our own.
     pub(super) fn load(
         file: Option<&Path>,

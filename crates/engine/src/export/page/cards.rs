@@ -51,6 +51,16 @@ pub(super) fn header(html: &mut Html, snapshot: &Snapshot, look: &Look) {
     fact(html, "Process", process.pid);
     fact(html, "Uptime", age(process.uptime));
     fact(html, "Workers", process.workers);
+    if process.reloads_total + process.reload_failures_total > 0 {
+        fact(html, "Reloads", Grouped(process.reloads_total));
+    }
+    if process.reload_failures_total > 0 {
+        fact(
+            html,
+            "Reloads that failed",
+            Grouped(process.reload_failures_total),
+        );
+    }
     if process.log_lines_lost > 0 {
         fact(html, "Log lines lost", Grouped(process.log_lines_lost));
     }

@@ -78,6 +78,16 @@ pub(super) const OWN: &[Family] = &[
         Source::Process(|snapshot| discovery(snapshot, |it| it.state_file_failures_total.into())),
     ),
     counter(
+        "tidegate_reloads_total",
+        "Reloads of the configuration that were carried out.",
+        Source::Process(|snapshot| snapshot.process.reloads_total.into()),
+    ),
+    counter(
+        "tidegate_reload_failures_total",
+        "Reloads of the configuration that failed, after which everything is as before.",
+        Source::Process(|snapshot| snapshot.process.reload_failures_total.into()),
+    ),
+    counter(
         "tidegate_log_lines_lost_total",
         "Log lines lost because a target was slow.",
         Source::Process(|snapshot| snapshot.process.log_lines_lost.into()),

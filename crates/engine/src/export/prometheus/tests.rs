@@ -227,6 +227,8 @@ fn our_own_metrics_are_there() {
         "tidegate_backend_response_time_seconds_sum{proxy=\"ws_backend\"} 7209.324000",
         "tidegate_backend_response_time_seconds_count{proxy=\"ws_backend\"} 1802331",
         "tidegate_log_lines_lost_total 0",
+        "tidegate_reloads_total 3",
+        "tidegate_reload_failures_total 1",
     ];
     let lines: BTreeSet<&str> = text.lines().collect();
     for line in expected {
