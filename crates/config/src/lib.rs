@@ -25,6 +25,7 @@ mod mask;
 pub mod model;
 mod nearest;
 pub mod node_address;
+pub mod outline;
 mod parser;
 mod predicates;
 mod preprocess;

@@ -5,10 +5,12 @@
 //! stands. Pure are `admit`, `plan`, `node`, `lifecycle` and `schedule`. From outside, a
 //! [`Control`] is made of configuration and [`Environment`], opened, and run.
 
+mod admin_page;
 mod admit;
 mod discovery;
 mod driver;
 mod environment;
+mod http;
 pub mod lifecycle;
 mod node;
 mod plan;
@@ -21,16 +23,19 @@ pub mod runtime_api;
 mod schedule;
 mod setup;
 mod state_file;
+pub mod updater;
 
 use std::sync::Arc;
 
 use config::model::Config;
 use engine::command::DrainOrder;
+use engine::snapshot::Event;
 use engine::{Handle, Level};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::discovery::Fleet;
 use crate::discovery::source::Source;
+use crate::driver::Driver;
 use crate::driver::embedded::Embedded;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::{Discovery, Reconciler};
@@ -162,51 +167,66 @@ impl Control {
     /// future is dropped; then the registry's port is free, and nothing is fetched or saved. Never touches sessions of nodes that stay. Opens what [`Control::open`] would, if
     /// that was not called. Needs a tokio runtime with I/O and time; `lifecycle` comes from
     /// [`Lifecycle::begin`].
-    pub async fn run(mut self, handle: Handle, lifecycle: Lifecycle) {
+    pub async fn run(self, handle: Handle, lifecycle: Lifecycle) {
+        let discovery = self.setup.discovery.as_ref();
+        let drain = DrainOrder {
+            over: discovery.and_then(|it| it.intent.drain),
+            ..self.setup.drain
+        };
+        let driver = Embedded::new(handle.clone(), self.backend(), drain);
+        let events = handle.events();
+        self.drive(driver, handle, events, lifecycle).await;
+    }
+
+    /// The backend that nodes fill.
+    fn backend(&self) -> Option<Arc<str>> {
+        let discovery = self.setup.discovery.as_ref();
+        discovery.map(|discovery| Arc::clone(&discovery.intent.backend))
+    }
+
+    /// The same with whatever balances.
+    async fn drive<D: Driver, O: Outlet + Clone>(
+        mut self,
+        driver: D,
+        outlet: O,
+        events: broadcast::Receiver<Event>,
+        lifecycle: Lifecycle,
+    ) {
         if self.opened.is_none()
             && let Err(error) = self.open()
         {
-            handle.log(Level::Alert, &error.to_string());
+            outlet.log(Level::Alert, &error.to_string());
         }
         for note in &self.setup.notes {
-            handle.log(Level::Warning, note);
+            outlet.log(Level::Warning, note);
         }
         let mut opened = self.opened.take().unwrap_or_default();
         let mut report = Report::default();
         if let Some(trouble) = opened.trouble.take() {
-            report.state_file(Some(trouble), &handle);
+            report.state_file(Some(trouble), &outlet);
         }
         report.from_state_file = !opened.restored.is_empty();
         let registry = opened.registry.take();
         let discovery = self.setup.discovery.take();
         let discovery =
             discovery.map(|setup| opened.discovery(setup, registry.as_ref(), self.seed));
-        log_beginning(discovery.as_ref(), registry.as_ref(), &handle);
-        let backend = discovery
-            .as_ref()
-            .map(|discovery| Arc::clone(&discovery.intent.backend));
-        let drain = DrainOrder {
-            over: discovery.as_ref().and_then(|it| it.intent.drain),
-            ..self.setup.drain
-        };
-        let driver = Embedded::new(handle.clone(), backend, drain);
-        let events = handle.events();
-        let reconciler = Reconciler::new(driver, handle.clone(), discovery, lifecycle, report);
+        log_beginning(discovery.as_ref(), registry.as_ref(), &outlet);
+        let reconciler = Reconciler::new(driver, outlet.clone(), discovery, lifecycle, report);
         // The loop itself keeps the door open.
         let _door = self.door;
         tokio::select! {
             () = reconciler.run(events, self.news, self.seed) => {}
-            () = serve(registry, &handle) => {}
+            () = serve(registry, &outlet) => {}
         }
     }
 }
 
 /// Runs the registry; never returns, whatever becomes of it.
-async fn serve(registry: Option<Registry>, handle: &Handle) {
+async fn serve(registry: Option<Registry>, outlet: &impl Outlet) {
     if let Some(registry) = registry
         && let Err(error) = registry.run().await
     {
-        handle.log(Level::Alert, &format!("Registry: stopped: {error}"));
+        outlet.log(Level::Alert, &format!("Registry: stopped: {error}"));
     }
     std::future::pending().await
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Level;
+use engine::command::Admin;
 use engine::snapshot::{ControlStatus, Event};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, mpsc};
@@ -215,10 +216,16 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     /// Observes, plans and applies until there is nothing to do now.
     async fn turn(&mut self) {
         for _ in 0..TURNS_MAX {
+            self.driver.expect(&self.fleet);
             match self.driver.observe().await {
-                Ok(observation) => self.follow(observation),
+                Ok(observation) => {
+                    self.report.unobserved(None, &self.outlet);
+                    self.follow(observation);
+                }
                 Err(error) => {
                     self.waiting = vec![error.to_string()];
+                    self.report
+                        .unobserved(Some(error.to_string()), &self.outlet);
                     return;
                 }
             }
@@ -286,6 +293,24 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             seen.draining_since = stage.draining_since();
         }
         self.observation = observation;
+        self.adopt();
+    }
+
+    /// Takes over what only the driver knows: servers that are not for nodes, and, as long as there is
+    /// no list, the nodes it found servers of. They were there before us: no news is not bad news.
+    fn adopt(&mut self) {
+        let Some(discovery) = &mut self.discovery else {
+            return;
+        };
+        if let Some(configured) = self.observation.configured.take() {
+            discovery.intent.configured = configured;
+        }
+        if self.fleet.is_empty() {
+            let servers = self.observation.backend.servers.iter();
+            let stays = servers.filter(|seen| seen.admin == Admin::Ready);
+            let nodes = stays.filter_map(|seen| seen.node.clone()).collect();
+            self.fleet = Fleet::settle(nodes, &Fleet::default(), discovery.nodes_max).0;
+        }
     }
 
     /// Applies steps; whether it is worth looking again at once.
@@ -305,6 +330,13 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 }
                 // A session slipped in between looking and acting: the next turn sees it.
                 Err(DriverError::Busy(_)) => {}
+                // The other steps would wait as long, one after the other.
+                Err(error @ DriverError::Unreachable(_)) => {
+                    self.waiting.push(format!("cannot {step}: {error}"));
+                    self.report
+                        .unobserved(Some(error.to_string()), &self.outlet);
+                    return false;
+                }
                 Err(error) => {
                     self.waiting.push(format!("cannot {step}: {error}"));
                     refused.insert(format!("{step}: {error}"));
@@ -532,6 +564,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             lifecycle_states: STATES,
             waiting: self.waiting_lines(now),
             discovery,
+            haproxy: None,
         });
     }
 

@@ -51,6 +51,7 @@ pub(crate) struct Report {
     said_skipped: Vec<Skipped>,
     said_refused: BTreeSet<String>,
     said_state_file: Option<String>,
+    said_unobserved: Option<String>,
 }
 
 impl Report {
@@ -123,6 +124,21 @@ impl Report {
             }
             self.said_state_file = trouble;
         }
+    }
+
+    /// Nothing can be seen of the servers; `None`: it can (again).
+    pub(crate) fn unobserved(&mut self, trouble: Option<String>, outlet: &impl Outlet) {
+        if trouble == self.said_unobserved {
+            return;
+        }
+        match &trouble {
+            Some(trouble) => outlet.log(
+                Level::Warning,
+                &format!("Fleet: {trouble}; nothing is changed meanwhile"),
+            ),
+            None => outlet.log(Level::Notice, "Fleet: its servers can be seen again"),
+        }
+        self.said_unobserved = trouble;
     }
 
     /// How old the list in force is; `None`: no list has come since the start.

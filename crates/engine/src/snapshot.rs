@@ -100,6 +100,33 @@ pub struct ControlStatus {
     pub waiting: Vec<String>,
     /// The discovery service, when one is used.
     pub discovery: Option<DiscoveryStatus>,
+    /// The HAProxy that is kept in step in place of an engine of ours, when there is one.
+    pub haproxy: Option<HaproxyStatus>,
+}
+
+/// How it goes with a HAProxy that is driven from outside.
+#[derive(Debug, Clone, Default)]
+pub struct HaproxyStatus {
+    /// Its Runtime API, as `unix:/path` or `tcp:host:port`.
+    pub socket: String,
+    /// Whether it answered when it was asked last.
+    pub reachable: bool,
+    /// Why not.
+    pub trouble: Option<String>,
+    /// Questions without an answer, since start.
+    pub failures_total: u64,
+    /// Times its configuration file was rewritten, since start.
+    pub file_writes_total: u64,
+    /// Times that could not be done.
+    pub file_failures_total: u64,
+    /// Why not, while it cannot.
+    pub file_trouble: Option<String>,
+    /// Reloads, since start.
+    pub reloads_total: u64,
+    /// Reloads that failed.
+    pub reload_failures_total: u64,
+    /// Why the last one did.
+    pub reload_trouble: Option<String>,
 }
 
 /// The discovery service and its last answers.

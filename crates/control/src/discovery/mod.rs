@@ -174,9 +174,14 @@ impl fmt::Display for Skipped {
 /// Foreign text for a log line: control characters, quotes and whatever is not ASCII escaped, cut
 /// after [`SHOWN_MAX`] bytes.
 pub(crate) fn shown(foreign: &str) -> String {
+    shown_up_to(foreign, SHOWN_MAX)
+}
+
+/// The same with another bound.
+pub(crate) fn shown_up_to(foreign: &str, bytes: usize) -> String {
     let mut text = String::new();
     for character in foreign.chars() {
-        if text.len() >= SHOWN_MAX {
+        if text.len() >= bytes {
             text.push('…');
             break;
         }

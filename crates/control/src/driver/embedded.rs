@@ -137,6 +137,7 @@ fn observation(
         backend: Observed { servers },
         unchecked: all().filter(|server| awaits_check(server)).count(),
         routed: all().any(|server| server.sessions_total > 0),
+        configured: None,
     })
 }
 

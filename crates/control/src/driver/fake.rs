@@ -23,6 +23,7 @@ struct State {
     looks: usize,
     refuse: Option<String>,
     clinging: bool,
+    hidden: Option<String>,
 }
 
 impl Fake {
@@ -51,6 +52,11 @@ impl Fake {
     /// Refuses every step from now on, or none.
     pub(crate) fn refuse(&self, why: Option<&str>) {
         self.state.borrow_mut().refuse = why.map(str::to_owned);
+    }
+
+    /// Cannot be looked at from now on, or can.
+    pub(crate) fn hide(&self, why: Option<&str>) {
+        self.state.borrow_mut().hidden = why.map(str::to_owned);
     }
 
     /// Sessions do not end when they are told to.
@@ -128,12 +134,16 @@ impl Driver for Fake {
     async fn observe(&mut self) -> Result<Observation, DriverError> {
         let mut state = self.state.borrow_mut();
         state.looks += 1;
+        if let Some(why) = &state.hidden {
+            return Err(DriverError::Unreachable(why.clone()));
+        }
         let servers = state.servers.clone();
         let waits = |seen: &&Seen| seen.health == Health::Unknown;
         Ok(Observation {
             unchecked: servers.iter().filter(waits).count(),
             backend: Observed { servers },
             routed: state.routed,
+            configured: None,
         })
     }
 

@@ -7,14 +7,22 @@ pub(crate) mod contract;
 pub(crate) mod embedded;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod haproxy;
 
 use std::fmt;
 use std::sync::Arc;
 
+use config::model::ServerAddress;
+
+use crate::discovery::Fleet;
 use crate::plan::{Observed, Step};
 
 /// Something with servers that can be looked at and changed.
 pub(crate) trait Driver {
+    /// Which nodes there should be, told before each look: where a driver finds servers that it did
+    /// not add itself, it knows them again by this.
+    fn expect(&mut self, _fleet: &Fleet) {}
+
     /// What is there now.
     async fn observe(&mut self) -> Result<Observation, DriverError>;
 
@@ -37,6 +45,8 @@ pub(crate) struct Observation {
     pub(crate) unchecked: usize,
     /// Whether any session has been routed to any server since the start.
     pub(crate) routed: bool,
+    /// Servers that are not for nodes, where only the driver knows them.
+    pub(crate) configured: Option<Vec<(Arc<str>, ServerAddress)>>,
 }
 
 /// Why a driver could not look or act.
@@ -48,6 +58,8 @@ pub(crate) enum DriverError {
     Busy(u64),
     /// The step was refused; the text says why.
     Refused(String),
+    /// Nothing can be learnt or done for the time being; the text says why.
+    Unreachable(String),
 }
 
 impl fmt::Display for DriverError {
@@ -55,7 +67,7 @@ impl fmt::Display for DriverError {
         match self {
             Self::NoBackend(backend) => write!(f, "there is no backend {backend}"),
             Self::Busy(sessions) => write!(f, "it still has {sessions} sessions"),
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::Unreachable(why) => f.write_str(why),
         }
     }
 }

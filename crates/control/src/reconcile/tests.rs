@@ -225,6 +225,51 @@ async fn without_discovery_the_life_goes_on_to_routing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_were_there_before_us_stay_until_a_list_comes() {
+    run(async {
+        let mut world = World::new("<html>");
+        let before = "wsnode1 up\na=h1:1 up 5\nb=h2:1 drain 3\nc=h3:1 up 1";
+        world.driver = Fake::with(observed(before));
+        world.start();
+        pass(3 * SECOND).await;
+        assert!(world.driver.steps().is_empty());
+        assert_eq!(world.discovery().nodes, 2, "who drains leaves");
+        world.script.answer(AB);
+        pass(2 * INTERVAL).await;
+        assert_eq!(world.driver.steps(), ["ready b", "drain c"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_seen_is_not_changed() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.steps();
+        world.driver.hide(Some("nobody answers"));
+        world.script.answer(A);
+        pass(2 * INTERVAL).await;
+        assert!(world.driver.steps().is_empty());
+        let waiting = world.status().waiting;
+        assert!(
+            waiting.contains(&"nobody answers".to_owned()),
+            "{waiting:?}"
+        );
+        let line = "Warning Fleet: nobody answers; nothing is changed meanwhile";
+        let said = world.lines();
+        assert_eq!(said.iter().filter(|it| **it == line).count(), 1, "{said:?}");
+        world.driver.hide(None);
+        pass(2 * SECOND).await;
+        assert_eq!(world.driver.steps(), ["drain b", "remove b"]);
+        let again = "Notice Fleet: its servers can be seen again".to_owned();
+        assert!(world.lines().contains(&again));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_list_again_causes_nothing() {
     run(async {
         let world = World::new(AB);

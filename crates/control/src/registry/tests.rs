@@ -3,6 +3,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::discovery::Fleet;
 use crate::discovery::listing::Listing;

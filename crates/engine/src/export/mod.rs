@@ -12,6 +12,7 @@ pub mod table;
 
 use std::sync::Arc;
 
+use routing::health::CheckCode;
 use row::Row;
 
 use crate::command::Admin;
@@ -128,6 +129,12 @@ impl Pick {
             !is_service || self.service < 0 || u64::try_from(self.service) == Ok(row.service_id());
         proxy && service && self.kinds & kind != 0
     }
+}
+
+/// The short code of a check (`L7OK`), as [`crate::snapshot::ServerStats`] holds it; empty for an unknown one.
+pub fn check_code(short: &str) -> &'static str {
+    let code = CheckCode::all().find(|code| code.short() == short);
+    code.map_or("", CheckCode::short)
 }
 
 /// The schema of `show stat json`.

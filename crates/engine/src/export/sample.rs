@@ -446,5 +446,6 @@ fn control() -> ControlStatus {
             last_error: Some("GET /nodes: no answer within 5s".into()),
             ..DiscoveryStatus::default()
         }),
+        haproxy: None,
     }
 }

@@ -4,7 +4,7 @@ use super::html::Html;
 use super::numbers::{Grouped, age, bytes, percent, short};
 use super::{Look, Snapshot};
 use crate::export::{Condition, condition};
-use crate::snapshot::{ControlStatus, DiscoveryStatus, Traffic};
+use crate::snapshot::{ControlStatus, DiscoveryStatus, HaproxyStatus, Traffic};
 
 /// States that are not on the way from start to routing.
 const ASIDE: [&str; 2] = ["Reloading", "Error"];
@@ -163,6 +163,9 @@ pub(super) fn control(html: &mut Html, control: &ControlStatus) {
     if let Some(discovery) = &control.discovery {
         self::discovery(html, discovery);
     }
+    if let Some(haproxy) = &control.haproxy {
+        self::haproxy(html, haproxy);
+    }
     html.raw("</section>\n");
 }
 
@@ -232,6 +235,38 @@ fn words(state: &str) -> String {
         }
     }
     words
+}
+
+fn haproxy(html: &mut Html, haproxy: &HaproxyStatus) {
+    html.raw("<div class=\"card haproxy\">\n<h2>HAProxy");
+    if !haproxy.reachable {
+        html.raw(" <span class=\"badge warn\">does not answer</span>");
+    }
+    html.raw("</h2>\n<p class=\"url\">").text(&haproxy.socket);
+    html.raw("</p>\n<dl class=\"facts\">\n");
+    fact(html, "Without an answer", Grouped(haproxy.failures_total));
+    fact(html, "File rewritten", Grouped(haproxy.file_writes_total));
+    fact(
+        html,
+        "File not rewritten",
+        Grouped(haproxy.file_failures_total),
+    );
+    fact(html, "Reloads", Grouped(haproxy.reloads_total));
+    fact(
+        html,
+        "Reloads failed",
+        Grouped(haproxy.reload_failures_total),
+    );
+    html.raw("</dl>\n");
+    let troubles = [
+        &haproxy.trouble,
+        &haproxy.file_trouble,
+        &haproxy.reload_trouble,
+    ];
+    for trouble in troubles.into_iter().flatten() {
+        html.raw("<p class=\"error\">").text(trouble).raw("</p>\n");
+    }
+    html.raw("</div>\n");
 }
 
 fn discovery(html: &mut Html, discovery: &DiscoveryStatus) {

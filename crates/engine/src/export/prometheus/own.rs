@@ -2,7 +2,7 @@
 
 use super::families::{counter, gauge};
 use super::{Family, Kind, Samples, Source, Value};
-use crate::snapshot::{DiscoveryStatus, DrainStats, ServerStats, Snapshot};
+use crate::snapshot::{DiscoveryStatus, DrainStats, HaproxyStatus, ServerStats, Snapshot};
 
 /// All of them.
 pub(super) const OWN: &[Family] = &[
@@ -76,6 +76,36 @@ pub(super) const OWN: &[Family] = &[
         "tidegate_discovery_state_file_failures_total",
         "Times the state file could not be written.",
         Source::Process(|snapshot| discovery(snapshot, |it| it.state_file_failures_total.into())),
+    ),
+    gauge(
+        "tidegate_haproxy_reachable",
+        "1 while the HAProxy that is kept in step answers.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.reachable.into())),
+    ),
+    counter(
+        "tidegate_haproxy_failures_total",
+        "Questions to that HAProxy that were not answered.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.failures_total.into())),
+    ),
+    counter(
+        "tidegate_haproxy_file_writes_total",
+        "Times its configuration file was rewritten.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.file_writes_total.into())),
+    ),
+    counter(
+        "tidegate_haproxy_file_failures_total",
+        "Times its configuration file could not be read or rewritten.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.file_failures_total.into())),
+    ),
+    counter(
+        "tidegate_haproxy_reloads_total",
+        "Reloads of that HAProxy because nothing else could bring a node in.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.reloads_total.into())),
+    ),
+    counter(
+        "tidegate_haproxy_reload_failures_total",
+        "Reloads of that HAProxy that failed.",
+        Source::Process(|snapshot| haproxy(snapshot, |it| it.reload_failures_total.into())),
     ),
     counter(
         "tidegate_reloads_total",
@@ -171,6 +201,11 @@ fn discovery(snapshot: &Snapshot, value: fn(&DiscoveryStatus) -> Value) -> Value
 
 fn drain(server: &ServerStats, value: impl Fn(&DrainStats) -> Value) -> Value {
     server.drain.as_ref().map_or(Value::None, value)
+}
+
+fn haproxy(snapshot: &Snapshot, value: fn(&HaproxyStatus) -> Value) -> Value {
+    let status = snapshot.control.haproxy.as_ref();
+    status.map_or(Value::None, value)
 }
 
 fn discovery_failures(snapshot: &Snapshot, samples: &mut Samples) {

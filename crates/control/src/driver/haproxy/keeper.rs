@@ -1,0 +1,294 @@
+//! Keeps the fleet in HAProxy's configuration file, so that a restart of HAProxy begins with it, and
+//! reloads HAProxy where nodes cannot get in otherwise.
+//!
+//! Works beside the loop: a check of a large configuration takes seconds, a reload too.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::Surroundings;
+use config::source::Source;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::block::{self, Reading, rewrite, server_of};
+use super::file::{ConfigFiles, Original};
+use super::master;
+use super::socket::Place;
+use super::tally::Tally;
+use super::view::{Ours, View};
+use super::words::{Parameters, id_for};
+use crate::discovery::address::Host;
+use crate::discovery::{Fleet, Node};
+use config::model::ServerAddress;
+
+/// Least time from one failed write of the same text to the next try: each is a run of `haproxy -c`.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Least time from one reload to the next. Each leaves a process behind for as long as its WebSockets
+/// stay open; nodes that come one by one are brought in together.
+const RELOAD_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where and with what the fleet is kept.
+pub(crate) struct Keeping {
+    /// The files of HAProxy's `-f`, in order.
+    pub(crate) paths: Vec<PathBuf>,
+    /// `haproxy`, which checks them.
+    pub(crate) program: PathBuf,
+    /// The socket of its master; `None`: nobody reloads it.
+    pub(crate) master: Option<Place>,
+    /// Variables of the configuration.
+    pub(crate) surroundings: Arc<dyn Surroundings + Send + Sync>,
+    /// Parameters beside those of `default-server`.
+    pub(crate) parameters: Vec<String>,
+    /// Told what happens to the file: a line, and whether somebody should act.
+    pub(crate) tell: Arc<dyn Fn(&str, bool) + Send + Sync>,
+}
+
+/// It, at work.
+pub(super) struct Keeper {
+    keeping: Keeping,
+    files: ConfigFiles,
+    backend: Arc<str>,
+    tally: Arc<Tally>,
+    stamp: Option<Vec<Option<(u64, u64, u64, i64, i64)>>>,
+    understood: Option<Understood>,
+    said: Option<String>,
+    writing: Option<JoinHandle<Result<(), String>>>,
+    /// The text that could not be written last, and when.
+    failed: Option<(String, Instant)>,
+    reloading: Option<JoinHandle<Result<(), String>>>,
+    reloaded: Option<Instant>,
+    wanted: BTreeMap<Arc<str>, (Node, SocketAddr)>,
+}
+
+/// The configuration as read last.
+struct Understood {
+    original: Original,
+    reading: Reading,
+    parameters: Parameters,
+}
+
+impl Keeper {
+    pub(super) fn new(keeping: Keeping, backend: Arc<str>, tally: Arc<Tally>) -> Self {
+        let files = ConfigFiles {
+            paths: keeping.paths.clone(),
+            program: keeping.program.clone(),
+        };
+        Self {
+            keeping,
+            files,
+            backend,
+            tally,
+            stamp: None,
+            understood: None,
+            said: None,
+            writing: None,
+            failed: None,
+            reloading: None,
+            reloaded: None,
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the configuration when it is another one than before.
+    pub(super) fn look(&mut self) {
+        let stamp = self.files.stamp();
+        if self.stamp.as_ref() == Some(&stamp) {
+            return;
+        }
+        self.stamp = Some(stamp);
+        let read = self.read();
+        self.tally
+            .file_unreadable(read.as_ref().err().map(String::as_str));
+        let why = read.as_ref().err().cloned();
+        if let Some(why) = &why
+            && self.said.as_ref() != Some(why)
+        {
+            (self.keeping.tell)(&format!("File: {why}"), true);
+        }
+        self.said = why;
+        self.understood = read.ok();
+    }
+
+    fn read(&self) -> Result<Understood, String> {
+        let texts = self.files.read()?;
+        let sources = self.files.paths.iter().zip(&texts);
+        let sources =
+            sources.map(|(path, text)| Source::new(path.display().to_string(), text.as_str()));
+        let sources: Vec<Source> = sources.collect();
+        let reading = block::read(&sources, &self.backend, &*self.keeping.surroundings);
+        let names = || {
+            let names = self
+                .files
+                .paths
+                .iter()
+                .map(|path| path.display().to_string());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let reading = reading.map_err(|why| format!("{}: {why}", names()))?;
+        let mut words = reading.default_server.clone();
+        words.extend(self.keeping.parameters.iter().cloned());
+        let at = reading.source;
+        let text = texts.into_iter().nth(at).unwrap_or_default();
+        Ok(Understood {
+            original: Original { at, text },
+            reading,
+            parameters: Parameters::new(&words),
+        })
+    }
+
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        self.understood.as_ref().map(|it| &it.reading)
+    }
+
+    /// Parameters of servers, as the configuration has them.
+    pub(super) fn parameters(&self) -> &Parameters {
+        static NONE: std::sync::LazyLock<Parameters> =
+            std::sync::LazyLock::new(Parameters::default);
+        self.understood.as_ref().map_or(&NONE, |it| &it.parameters)
+    }
+
+    /// Whether it reloads HAProxy.
+    pub(super) fn reloads(&self) -> bool {
+        self.keeping.master.is_some()
+    }
+
+    /// A node that only a reload can bring in.
+    pub(super) fn want(&mut self, name: &Arc<str>, node: &Node, at: SocketAddr) {
+        self.wanted.insert(Arc::clone(name), (node.clone(), at));
+    }
+
+    /// Works towards a file that has the fleet. Never waits for it.
+    pub(super) async fn keep(&mut self, fleet: &Fleet, view: &View) {
+        self.finish().await;
+        let known = |node: &Node| view.ours.values().any(|ours| ours.node == *node);
+        self.wanted
+            .retain(|_, (node, _)| fleet.contains(node) && !known(node));
+        // No list has come: nobody knows who belongs in the file.
+        if fleet.is_empty() || self.writing.is_some() {
+            return;
+        }
+        let Some(understood) = &self.understood else {
+            return;
+        };
+        let lines = self.lines(fleet, &known, &view.ids, understood);
+        let is_kept = match &understood.reading.lines {
+            Some(kept) => *kept == lines,
+            None => lines.is_empty(),
+        };
+        if is_kept {
+            return self.reload();
+        }
+        let text = rewrite(&understood.original.text, &understood.reading, &lines);
+        let failed = self.failed.as_ref();
+        if failed.is_some_and(|(failed, at)| *failed == text && at.elapsed() < RETRY) {
+            return;
+        }
+        let (files, original) = (self.files.clone(), understood.original.clone());
+        self.failed = Some((text.clone(), Instant::now()));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            files.replace(&original, &text)
+        }));
+    }
+
+    /// Takes over what has ended.
+    async fn finish(&mut self) {
+        if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
+            let outcome = writing.await.unwrap_or_else(|lost| Err(lost.to_string()));
+            self.tally.file(&outcome);
+            match &outcome {
+                Ok(()) => {
+                    self.failed = None;
+                    (self.keeping.tell)(
+                        "File: the fleet is kept in HAProxy's configuration",
+                        false,
+                    );
+                }
+                Err(why) => (self.keeping.tell)(&format!("File: {why}"), true),
+            }
+            // Read it anew, whoever changed it.
+            self.stamp = None;
+            self.look();
+        }
+        if let Some(reloading) = self.reloading.take_if(|reloading| reloading.is_finished()) {
+            let outcome = reloading.await.unwrap_or_else(|lost| Err(lost.to_string()));
+            self.tally.reload(&outcome);
+            match outcome {
+                Ok(()) => {
+                    (self.keeping.tell)("Reload: HAProxy has loaded its configuration anew", false)
+                }
+                Err(why) => (self.keeping.tell)(&format!("Reload: {why}"), true),
+            }
+        }
+    }
+
+    /// The block's lines: nodes of the fleet, in its order, as HAProxy has them. One that it does not
+    /// have at the moment keeps its line.
+    fn lines(
+        &self,
+        fleet: &Fleet,
+        known: &HashMap<&Node, (&Arc<str>, &Ours)>,
+        ids: &HashSet<u32>,
+        understood: &Understood,
+    ) -> Vec<String> {
+        let kept = understood.reading.lines.as_deref().unwrap_or_default();
+        let mut ids = ids.clone();
+        let mut lines = Vec::new();
+        for node in fleet.nodes() {
+            let line = |name: &str, at, id| understood.parameters.line(name, node, at, id);
+            let found = match known.get(node) {
+                Some((name, ours)) if !ours.slot => {
+                    lines.extend(line(name, ours.at, ours.id));
+                    continue;
+                }
+                Some((name, ours)) => Some((*name, ours.at)),
+                None => {
+                    let mut wanted = self.wanted.iter();
+                    let wanted = wanted.find(|(_, (wanted, _))| wanted == node);
+                    wanted.map(|(name, (_, at))| (name, *at))
+                }
+            };
+            match found {
+                Some((name, at)) => {
+                    let id = id_for(name, &ids);
+                    ids.insert(id);
+                    lines.extend(line(name, at, id));
+                }
+                None => lines.extend(kept.iter().find(|it| is_of(it, node)).cloned()),
+            }
+        }
+        lines
+    }
+
+    /// Reloads if nodes wait for it, they are in the file, and the last reload is long enough ago.
+    fn reload(&mut self) {
+        let Some(master) = &self.keeping.master else {
+            return;
+        };
+        let paused = self.reloaded.is_some_and(|at| at.elapsed() < RELOAD_PAUSE);
+        if self.wanted.is_empty() || paused || self.reloading.is_some() {
+            return;
+        }
+        let nodes = self.wanted.len();
+        let line = format!("Reload: {nodes} nodes can get into HAProxy in no other way");
+        (self.keeping.tell)(&line, false);
+        self.reloaded = Some(Instant::now());
+        let master = master.clone();
+        self.reloading = Some(tokio::spawn(async move { master::reload(&master).await }));
+    }
+}
+
+/// Whether a line of the block is this node's.
+fn is_of(line: &str, node: &Node) -> bool {
+    let Some((name, at)) = server_of(line) else {
+        return false;
+    };
+    match node.address.host() {
+        Host::Ip(_) => node.address.is_at(&ServerAddress::Inet(at)),
+        Host::Name(_) => node.id.as_str() == name,
+    }
+}
