@@ -13,6 +13,7 @@ mod reload;
 mod reloader;
 mod run;
 mod sources;
+mod updater;
 mod version;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     match command.as_deref() {
         Some("demo") => demo::main(arguments.skip(1), run::serve_file),
         Some("demo-node") => demo::node_main(arguments.skip(1)),
+        Some("updater") => updater::main(arguments.skip(1)),
         Some("probe") => probe::main(arguments.skip(1)),
         Some("reload") => reload::main(arguments.skip(1)),
         Some("generate") => {

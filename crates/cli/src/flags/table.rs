@@ -218,6 +218,11 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
         help: "a registry, three nodes and the balancer, to look at",
     },
     Subcommand {
+        name: "updater",
+        arguments: "[--help]",
+        help: "keep the servers of a running HAProxy in step with discovery",
+    },
+    Subcommand {
         name: "probe",
         arguments: "URL",
         help: "exit 0 if that URL answers 2xx or 3xx",

@@ -58,4 +58,5 @@ mod support;
 mod tcp;
 mod terminals;
 mod tls;
+mod updater;
 mod workers;
