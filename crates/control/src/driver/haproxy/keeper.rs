@@ -165,9 +165,14 @@ impl Keeper {
     /// Works towards a file that has the fleet. Never waits for it.
     pub(super) async fn keep(&mut self, fleet: &Fleet, view: &View) {
         self.finish().await;
-        let known = |node: &Node| view.ours.values().any(|ours| ours.node == *node);
+        let known: HashMap<&Node, (&Arc<str>, &Ours)> = view
+            .ours
+            .iter()
+            .filter(|(_, ours)| !ours.unfinished)
+            .map(|(name, ours)| (&ours.node, (name, ours)))
+            .collect();
         self.wanted
-            .retain(|_, (node, _)| fleet.contains(node) && !known(node));
+            .retain(|_, (node, _)| fleet.contains(node) && !known.contains_key(node));
         // No list has come: nobody knows who belongs in the file.
         if fleet.is_empty() || self.writing.is_some() {
             return;
