@@ -37,7 +37,7 @@ pub struct StickTableStats {
 }
 
 /// The process as a whole.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Process {
     /// Version of tidegate.
     pub version: &'static str,

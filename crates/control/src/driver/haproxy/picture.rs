@@ -115,7 +115,6 @@ fn process(info: &Info) -> Process {
         uptime,
         started: now.saturating_sub(uptime),
         workers: usize::try_from(number("Nbthread")).unwrap_or(0),
-        worker_connections: Vec::new(),
         connections: number("CurrConns"),
         connections_total: number("CumConns"),
         connection_rate: number("ConnRate"),
@@ -131,11 +130,10 @@ fn process(info: &Info) -> Process {
         requests_total: number("CumReq"),
         tls_connections: number("CurrSslConns"),
         tls_handshakes_total: number("CumSslConns"),
-        // HAProxy does not tell a WebSocket from a request.
-        tunnels: 0,
-        tunnels_total: 0,
         log_lines_lost: number("DroppedLogs"),
         stopping: number("Stopping") > 0,
+        // What only we count. HAProxy does not tell a WebSocket from a request.
+        ..Process::default()
     }
 }
 
