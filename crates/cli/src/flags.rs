@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) pidfile: Option<PathBuf>,
     /// `-n NUMBER`: the process's `maxconn`.
     pub(crate) maxconn: Option<u32>,
+    /// `-m MB`: what the connections may take together.
+    pub(crate) memory: Option<u64>,
     /// `-C DIR`: go there first.
     pub(crate) directory: Option<PathBuf>,
     /// `-S ADDRESS[,OPTION…]`: the master's socket.

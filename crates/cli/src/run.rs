@@ -286,6 +286,8 @@ pub(crate) fn read(options: &Options, speaker: &Speaker) -> Result<(Config, Vec<
     }
     if let Some(maxconn) = options.maxconn {
         config.global.maxconn = Some(maxconn);
+    } else if let (Some(megabytes), None) = (options.memory, config.global.maxconn) {
+        config.global.maxconn = Some(limits::by_memory(megabytes, &config));
     }
     Ok((config, texts))
 }

@@ -154,8 +154,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("-L", "", Effect::AcceptValue("NAME", "")),
     flag(
         "-m",
-        "",
-        Effect::AcceptValue("MB", "memory is not limited; use the system's means"),
+        "megabytes for connections: where there is no maxconn, that many are let in",
+        Effect::Take("MB", |o, v| {
+            let megabytes = v.parse().ok().filter(|megabytes| *megabytes > 0);
+            o.memory = Some(megabytes.ok_or(format!("-m wants megabytes, not '{v}'"))?);
+            Ok(())
+        }),
     ),
     flag(
         "-N",
