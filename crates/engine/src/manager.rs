@@ -76,6 +76,7 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
     let mut losses = Losses::default();
     let names = Rc::new(Names::default());
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
+    minding.spawn_local(crate::list_files::run(shared.clone()));
     if let Some(kept) = &shared.kept_tables {
         let (shared, interval) = (shared.clone(), kept.interval);
         minding.spawn_local(async move {

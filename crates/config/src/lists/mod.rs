@@ -25,6 +25,8 @@ pub struct List {
     pub name: Arc<str>,
     /// Whether entries have values: of a map.
     pub has_values: bool,
+    /// Bytes of the file when it was read with the configuration.
+    pub file_len: u64,
     uses: Mutex<Vec<String>>,
     state: RwLock<State>,
 }
@@ -81,6 +83,15 @@ impl std::fmt::Debug for List {
     }
 }
 
+/// Why a list stays as it is though its file has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unchanged {
+    /// A rule or an operator has changed it.
+    ByHand,
+    /// There is an entry that cannot be compared with; why.
+    Unfit(String),
+}
+
 impl List {
     /// A list of what a file says.
     pub fn new(id: usize, name: Arc<str>, has_values: bool, text: &str) -> Self {
@@ -92,6 +103,7 @@ impl List {
             id,
             name,
             has_values,
+            file_len: text.len() as u64,
             uses: Mutex::default(),
             state: RwLock::new(state),
         }
@@ -115,6 +127,33 @@ impl List {
     /// Whether entries have been changed since the file was read, by hand or by rules.
     pub fn is_edited(&self) -> bool {
         self.read().edited
+    }
+
+    /// Whether there is a file behind it.
+    pub fn is_of_file(&self) -> bool {
+        !self.name.starts_with("virt@")
+    }
+
+    /// Takes what its file says now in the place of what it said, at once and as a whole: how many entries that
+    /// are.
+    pub fn read_anew(&self, text: &str) -> Result<usize, Unchanged> {
+        let mut state = self.write();
+        if state.edited {
+            return Err(Unchanged::ByHand);
+        }
+        for (key, _) in read(text, self.has_values) {
+            for index in &state.indexes {
+                let fits = index.fits(key, Span::default());
+                fits.map_err(|why| Unchanged::Unfit(why.message))?;
+            }
+        }
+        state.entries.clear();
+        let version = state.current;
+        for (key, value) in read(text, self.has_values) {
+            state.insert(key.into(), value.map(Into::into), version);
+        }
+        state.index_anew();
+        Ok(state.entries.len())
     }
 
     /// Notes where it is used, for who lists lists.
