@@ -8,6 +8,7 @@ use wire::head::Method;
 const LIMITS: Limits = Limits {
     head_bytes_max: 1024,
     fields_max: 16,
+    lenient: false,
 };
 
 fuzz_target!(|data: &[u8]| {

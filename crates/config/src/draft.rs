@@ -76,6 +76,8 @@ pub(crate) struct FrontDraft {
     pub(crate) socket_stats: bool,
     pub(crate) default_backend: Option<Named>,
     pub(crate) use_backend: Vec<UseBackendDraft>,
+    /// `force-be-switch`.
+    pub(crate) force_switch: Vec<Condition>,
     pub(crate) captures: Captures,
     pub(crate) unique_id: UniqueId,
 }
@@ -107,6 +109,8 @@ pub(crate) struct BackDraft {
     pub(crate) http_reuse: HttpReuse,
     pub(crate) fullconn: Option<u32>,
     pub(crate) persistence: PersistenceDraft,
+    /// `be-unpublished`.
+    pub(crate) unpublished: bool,
 }
 
 /// `retries` where none is given (manual 4.2).
@@ -133,6 +137,7 @@ impl Default for BackDraft {
             http_reuse: HttpReuse::default(),
             fullconn: None,
             persistence: PersistenceDraft::default(),
+            unpublished: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
+use crate::raw;
 use crate::source::Span;
 
 /// Longest line, bytes. HAProxy's own bound is 2048; generated lists are longer, attacks endless.
@@ -173,8 +174,9 @@ impl<'a> Lexer<'a> {
             return Ok(());
         };
         let span = self.place(word.start, end);
-        let text = String::from_utf8(word.bytes)
-            .map_err(|_| Diagnostic::alert(span, "this word is not UTF-8 once \\x is resolved"))?;
+        let text = raw::spell(word.bytes).ok_or_else(|| {
+            Diagnostic::alert(span, "this word is not UTF-8 once \\x is resolved")
+        })?;
         if self.words.len() == WORDS_MAX {
             return Err(Diagnostic::alert(
                 span,

@@ -29,6 +29,7 @@ pub mod outline;
 mod parser;
 mod predicates;
 mod preprocess;
+mod raw;
 mod references;
 pub mod registry;
 mod resolve;

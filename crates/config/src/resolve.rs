@@ -350,6 +350,7 @@ fn frontend(
         smart_accept: draft.front.smart_accept,
         socket_stats: draft.front.socket_stats,
         use_backend,
+        force_switch: draft.front.force_switch.clone(),
         default_backend,
         captures: draft.front.captures.clone(),
         unique_id: draft.front.unique_id.clone(),
@@ -421,6 +422,7 @@ fn backend(
         fullconn: draft.back.fullconn,
         stick: draft.stick.rules.clone(),
         use_server: draft.use_server.clone(),
+        unpublished: draft.back.unpublished,
         listen: draft.kind == SectionKind::Listen,
         ..Backend::default()
     };

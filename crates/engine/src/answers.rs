@@ -1,8 +1,11 @@
 //! Rules for what goes to the client: `http-response`, which may put an answer of ours in the place of
 //! the node's, and `http-after-response`, which every response passes, ours included (manual 4.2).
 
-use config::model::{BodyWait, Proxy, ResponseAction, ResponseRule};
+use std::time::Duration;
+
+use config::model::{BodyWait, Proxy, ResponseAction, ResponseRule, TcpAction};
 use routing::body::Body;
+use routing::content::{self, Ruling};
 use routing::rules::{Answer, Stopped};
 use wire::head::ResponseHead;
 
@@ -32,6 +35,9 @@ pub(crate) fn respond(
     session: &Session,
     body: Body<'_>,
 ) -> Option<Instead> {
+    if let Some(instead) = judged_as_bytes(head, session, body) {
+        return Some(instead);
+    }
     let stopped = run(Rules::Response, head, session, Some(body))?;
     let (answer, side) = match stopped {
         Stopped::Deny(answer) => {
@@ -63,6 +69,35 @@ pub(crate) fn respond(
     })
 }
 
+/// `tcp-response content` rules of the backend, where the response is understood already: nothing is waited for.
+fn judged_as_bytes(head: &ResponseHead, session: &Session, body: Body<'_>) -> Option<Instead> {
+    let backend = session.backend()?;
+    let rules = &backend.conf().proxy.tcp.response;
+    if rules.is_empty() {
+        return None;
+    }
+    let mut facts = session.facts(None, Some(head));
+    facts.content.response_body = Some(body);
+    let Ruling::Act(action) = content::rule(rules, 0, &facts, session) else {
+        return None;
+    };
+    let answer = match action {
+        TcpAction::Reject => Some(session.error_page(502, None)),
+        TcpAction::SilentDrop => None,
+        TcpAction::Close => {
+            session.record.server_closes.set(true);
+            return None;
+        }
+        _ => return None,
+    };
+    session.count_at_frontend(Count::DeniedResponses);
+    session.count_at_both(Count::DeniedResponses);
+    Some(Instead {
+        answer,
+        end: End::by(Side::Proxy, Stage::Headers),
+    })
+}
+
 /// Runs the `http-after-response` rules of the backend, then of the frontend.
 pub(crate) fn after(head: &mut ResponseHead, session: &Session) {
     // None of these rules answers.
@@ -85,6 +120,17 @@ pub(crate) fn wanted_body(head: &ResponseHead, session: &Session) -> Option<Body
         };
     }
     wanted
+}
+
+/// How long `http-response` rules want it to wait before they look at it.
+pub(crate) fn wanted_pause(head: &ResponseHead, session: &Session) -> Option<Duration> {
+    let waits = |rule: &ResponseRule| matches!(rule.action, ResponseAction::Pause(_));
+    let wanted = proxies(session).filter(|proxy| proxy.http_response.iter().any(waits));
+    let times = wanted.filter_map(|proxy| {
+        let facts = session.facts(None, None);
+        routing::rules::wanted_pause(&proxy.http_response, head, &facts)
+    });
+    times.reduce(Duration::saturating_add)
 }
 
 /// Whose rules a response passes: the backend's, then the frontend's, and once where both are one.

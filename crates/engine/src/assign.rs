@@ -7,13 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use config::model::Backend;
 use routing::balance::{Ask, Balancer, Candidate, Room, ServerKey};
 
 use crate::changes::Changes;
 use crate::cookie_values::CookieValues;
-use crate::queue::{Queue, Ticket, Turn};
+use crate::queue::{Place, Queue, Standing, Ticket, Turn};
 use crate::server::ServerState;
 use crate::server_ids::ServerIds;
 use crate::site::BackendState;
@@ -34,6 +35,8 @@ pub(crate) struct Pool {
     queue: Queue,
     /// Arrivals in all queues so far.
     arrivals: u64,
+    /// When it was made: arrivals are timed from here.
+    made: Instant,
     /// `maxconn` of all servers that ever had a `minconn`: how their limits rise with the backend's load.
     ramps: BTreeSet<u32>,
     /// The backend's sessions when it was last asked who has room; 0 after a place has fallen free.
@@ -70,6 +73,7 @@ impl Pool {
             cookies: CookieValues::default(),
             queue: Queue::default(),
             arrivals: 0,
+            made: Instant::now(),
             ramps: BTreeSet::new(),
             load_seen: 0,
         }
@@ -203,9 +207,21 @@ impl Pool {
         risen
     }
 
+    /// The place in a queue of who joins it now.
+    fn next_place(&mut self, standing: Standing) -> Place {
+        self.arrivals += 1;
+        let came = i64::try_from(self.made.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Place::new(standing, came, self.arrivals)
+    }
+
     /// A place on that server, or in its queue.
-    fn place_at(&mut self, backend: &Arc<BackendState>, key: ServerKey) -> Assigned {
-        let Some(member) = self.members.get_mut(&key) else {
+    fn place_at(
+        &mut self,
+        backend: &Arc<BackendState>,
+        key: ServerKey,
+        standing: Standing,
+    ) -> Assigned {
+        let Some(member) = self.members.get(&key) else {
             return Assigned::NoServer;
         };
         let server = member.server.clone();
@@ -214,8 +230,11 @@ impl Pool {
             Room::ShortQueue | Room::Queue => {}
             Room::None => return Assigned::QueueFull(server),
         }
-        self.arrivals += 1;
-        let ticket = Ticket::join(&mut member.queue, self.arrivals, backend, Some(&server));
+        let place = self.next_place(standing);
+        let Some(member) = self.members.get_mut(&key) else {
+            return Assigned::NoServer;
+        };
+        let ticket = Ticket::join(&mut member.queue, place, backend, Some(&server));
         self.tell_balancer(key);
         if server.conf.minconn.is_some() {
             // One more session in the backend may have raised its limit.
@@ -236,7 +255,7 @@ impl Pool {
             let server = member.server.clone();
             let sender = match (own, anybodys) {
                 (None, None) => return,
-                (Some(own), anybodys) if anybodys.is_none_or(|number| own < number) => {
+                (Some(own), anybodys) if anybodys.is_none_or(|other| own < other) => {
                     member.queue.pop(&server.queued)
                 }
                 _ => self.queue.pop(&backend.queued),
@@ -361,21 +380,20 @@ impl BackendState {
     }
 
     /// Finds a server for a session by balancing, or a place in a queue.
-    pub(crate) fn assign(self: &Arc<Self>, ask: &Ask) -> Assigned {
+    pub(crate) fn assign(self: &Arc<Self>, ask: &Ask, standing: Standing) -> Assigned {
         let mut pool = self.pool();
         let risen = pool.limits_risen(&self.load());
         // Who comes later does not overtake those who wait.
         if pool.queue.is_empty()
             && let Some(key) = pool.pick(self, ask)
         {
-            return pool.place_at(self, key);
+            return pool.place_at(self, key, standing);
         }
         if pool.balancer.usable_count() == 0 {
             return Assigned::NoServer;
         }
-        pool.arrivals += 1;
-        let number = pool.arrivals;
-        let ticket = Ticket::join(&mut pool.queue, number, self, None);
+        let place = pool.next_place(standing);
+        let ticket = Ticket::join(&mut pool.queue, place, self, None);
         if risen {
             pool.serve_anywhere(self);
         }
@@ -390,8 +408,12 @@ impl BackendState {
     /// one, where `option redispatch` allows it; else the client gets 503. A ticket ends with
     /// [`Turn::Again`] when the server goes down, drains or leaves: then look for a server anew.
     /// [`Assigned::NoServer`] if it is no server of this backend any more.
-    pub(crate) fn assign_to(self: &Arc<Self>, server: &ServerState) -> Assigned {
-        self.pool().place_at(self, server.key)
+    pub(crate) fn assign_to(
+        self: &Arc<Self>,
+        server: &ServerState,
+        standing: Standing,
+    ) -> Assigned {
+        self.pool().place_at(self, server.key, standing)
     }
 
     /// To be called after anything that decides whether a server takes sessions has changed: tells

@@ -98,6 +98,13 @@ impl<'a> Attempts<'a> {
         self.retries_left = retries.unwrap_or(self.retries_left);
     }
 
+    /// The client has left: its time in a queue is over.
+    pub(crate) fn stop_waiting(&self, session: &mut Session) {
+        if let Some(since) = self.waiting_since.filter(|_| !session.has_place()) {
+            session.record.queue = Some(session.record.elapsed().saturating_sub(since));
+        }
+    }
+
     /// The client's last request went to that server, and this one should as well, if it has no
     /// other place to go.
     pub(crate) fn prefer(&mut self, server: Option<Arc<ServerState>>) {
@@ -149,11 +156,16 @@ impl<'a> Attempts<'a> {
             return Err(no_server());
         };
         let moment = session.record.moment(now);
-        let found = match idle.0 {
+        let own = match idle.0 {
             _ if self.only_fresh => None,
             Wanted::Fresh => None,
-            _ if alike.header.is_some() => idle.1.take(&alike, moment),
-            Wanted::Own => idle.1.take(&alike, moment),
+            _ => idle.1.take(&alike, moment),
+        };
+        let is_private = own.is_some();
+        let found = match idle.0 {
+            _ if is_private || self.only_fresh => own,
+            Wanted::Fresh | Wanted::Own => None,
+            _ if alike.header.is_some() && !shares_header(self.backend) => None,
             Wanted::Proven => worker.idle.take(&alike, true, moment),
             Wanted::Any => worker.idle.take(&alike, false, moment),
         };
@@ -170,6 +182,7 @@ impl<'a> Attempts<'a> {
             stream,
             buffer: Buffer::default(),
             uses,
+            is_private,
             since: now,
         }))
     }
@@ -221,6 +234,7 @@ impl<'a> Attempts<'a> {
                         stream,
                         buffer: Buffer::default(),
                         uses: 0,
+                        is_private: false,
                         since: session.record.elapsed(),
                     });
                 }
@@ -237,20 +251,21 @@ impl<'a> Attempts<'a> {
         head: Option<&RequestHead>,
         former: &mut Former,
     ) -> Option<Alike> {
-        let send = &server.conf.outgoing.send_proxy;
         let target = server.target(session.connection().facts.destination())?;
         let sni = server_name(session, head);
+        let name = pool_name(session, head, server);
         Some(Alike {
             backend: self.backend.key,
             server: server.key,
             chosen: Alike::chosen(
-                sni.as_deref(),
+                name.as_deref().or(sni.as_deref()),
                 server.is_where_clients_say().then_some(&target),
             ),
             target,
             tls_reading: server.tls.as_ref().map_or(0, ClientTls::reading),
             sni,
-            header: proxy_header::of_session(session, send, &mut former.certificates),
+            name,
+            header: proxy_header::of_session(session, head, &server.conf, &mut former.certificates),
         })
     }
 
@@ -382,7 +397,7 @@ impl<'a> Attempts<'a> {
         head: Option<&RequestHead>,
     ) -> Result<Result<Slot, Ticket>, NoServer> {
         if let Some(server) = self.bound.take() {
-            let assigned = self.backend.assign_to(&server);
+            let assigned = self.backend.assign_to(&server, session.standing());
             let elsewhere = match assigned {
                 Assigned::NoServer => true,
                 Assigned::QueueFull(_) => self.may_move(),
@@ -397,7 +412,7 @@ impl<'a> Attempts<'a> {
         }
         self.belongs = false;
         if let Some(server) = self.preferred.take() {
-            let assigned = self.backend.assign_to(&server);
+            let assigned = self.backend.assign_to(&server, session.standing());
             if matches!(assigned, Assigned::Slot(_) | Assigned::Wait(_)) {
                 return placed(assigned, session);
             }
@@ -412,7 +427,7 @@ impl<'a> Attempts<'a> {
             random: fastrand::u64(..),
             avoid: self.avoid,
         };
-        placed(self.backend.assign(&ask), session)
+        placed(self.backend.assign(&ask, session.standing()), session)
     }
 
     /// `option redispatch`, unless a rule has bound the session for good.
@@ -573,6 +588,7 @@ impl<'a> Attempts<'a> {
         worker: &Worker,
     ) {
         former.remember(self.backend, session.server());
+        let is_private = server.is_private;
         if let (Some(alike), Some(state)) = (self.alike.take(), session.server()) {
             let kept = Used {
                 stream: server.stream,
@@ -583,7 +599,7 @@ impl<'a> Attempts<'a> {
             match self.backend.conf().http_reuse {
                 // It names this very request: not even the next one of its client may go by it.
                 _ if alike.header.is_some() && send.unique_id => {}
-                policy if policy == HttpReuse::Never || alike.header.is_some() => {
+                _ if is_private || is_of_one(&alike, self.backend) => {
                     let (own, shared) = (former.own(), &worker.shared);
                     worker.idle.give_own(own, alike, state, kept, shared);
                 }
@@ -591,6 +607,18 @@ impl<'a> Attempts<'a> {
             }
         }
     }
+}
+
+/// Whether a connection of that kind serves one client alone: by `http-reuse never`, or because its PROXY header
+/// names that client.
+fn is_of_one(alike: &Alike, backend: &BackendState) -> bool {
+    backend.conf().http_reuse == HttpReuse::Never
+        || (alike.header.is_some() && !shares_header(backend))
+}
+
+/// Whether whoever would write the very same PROXY header may go by it: `http-reuse always` says so.
+fn shares_header(backend: &BackendState) -> bool {
+    backend.conf().http_reuse == HttpReuse::Always
 }
 
 fn placed(assigned: Assigned, session: &mut Session) -> Result<Result<Slot, Ticket>, NoServer> {
@@ -637,6 +665,17 @@ fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>>
     let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
     let facts = session.facts(head, None);
     let name = routing::sample::eval(sample, &facts)?.into_text();
+    Some(String::from_utf8_lossy(&name).into())
+}
+
+/// What connections to the server are kept by: `pool-conn-name` (manual 5.2).
+fn pool_name(
+    session: &Session,
+    head: Option<&RequestHead>,
+    server: &ServerState,
+) -> Option<Rc<str>> {
+    let sample = server.conf.pool_name.as_ref()?;
+    let name = routing::sample::eval(sample, &session.facts(head, None))?.into_text();
     Some(String::from_utf8_lossy(&name).into())
 }
 

@@ -10,6 +10,7 @@ use config::expr::Flags;
 use config::model::{ConnectionMode, ForwardFor};
 use routing::body::Body;
 use routing::format;
+use routing::forwarded;
 use routing::rules::Answer;
 use routing::stick::Counted;
 use wire::h1::{self, BodyLength};
@@ -23,6 +24,7 @@ use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::exchange::{self, Failure, Order, Outcome, ServerConnection};
+use crate::marks;
 use crate::redir;
 use crate::retry::Kept;
 use crate::server::ServerState;
@@ -87,6 +89,7 @@ pub(crate) async fn forward(
                 return Box::pin(without_server(client, request, none)).await;
             }
             None => {
+                attempts.stop_waiting(&mut request.session);
                 let end = End::by(Side::Client, waiting_stage(&request.session));
                 return Box::pin(give_up(client, request, end, None)).await;
             }
@@ -115,7 +118,9 @@ pub(crate) async fn forward(
             Outcome::Done {
                 client: after,
                 server_reusable,
+                is_private,
             } => {
+                server.is_private |= is_private;
                 let took = request.session.record.elapsed();
                 if server_reusable && keeps_server(&request, backend) {
                     let former = &mut client.former;
@@ -227,9 +232,21 @@ async fn without_server(client: &mut Client, request: Box<Request>, none: NoServ
     let redir = place.and_then(|server| redir::answer(server, &request.head));
     match (redir, end.side) {
         (Some(answer), Side::Local) => give_answer(client, request, end, answer).await,
+        _ if end.stage == Stage::Queue => {
+            let mut answer = request.session.error_page(status, Some(&request.head));
+            if !answer.fields.contains("retry-after") {
+                let seconds = fastrand::u64(RETRY_AFTER).to_string();
+                answer.fields.append("retry-after", seconds.as_bytes());
+            }
+            give_answer(client, request, end, answer).await
+        }
         _ => give_up(client, request, end, Some(status)).await,
     }
 }
+
+/// Seconds that clients are told to wait where all places and queues are full: each another number, so that they
+/// do not all come back at once (RFC 9110 section 10.2.3).
+const RETRY_AFTER: std::ops::RangeInclusive<u64> = 2..=9;
 
 /// An exchange broke off for good.
 async fn broken_off(client: &mut Client, request: Box<Request>, failure: Failure) -> Forwarded {
@@ -294,6 +311,7 @@ async fn run_exchange(
         head: &request.head,
         body: request.body,
         body_read: request.body_read,
+        head_only: request.is_head && !request.head.method.is_head(),
         waits: request.waits,
         upgrade,
         server_connection,
@@ -303,6 +321,13 @@ async fn run_exchange(
             && request.session.frontend().conf().proxy.connection != ConnectionMode::Close
             && upgrade.is_none(),
         client_limit: front.client,
+        client_min_rate: request
+            .session
+            .frontend()
+            .conf()
+            .proxy
+            .conduct
+            .client_min_rate,
         server_limit: back.server,
         retried_statuses,
         abort_on_close: backend.conf().proxy.conduct.abort_on_close,
@@ -371,6 +396,13 @@ fn prepare_head(request: &mut Request, backend: &BackendState) {
     if let Some(dst) = connection.facts.destination() {
         add_forwarded_for(&mut request.head, settings.map(Option::as_ref), dst);
     }
+    if let Some(header) = &backend.conf().proxy.conduct.forwarded {
+        let facts = request.session.facts(Some(&request.head), None);
+        let value = forwarded::value(header, &facts);
+        if !value.is_empty() {
+            request.head.fields.append("forwarded", &value);
+        }
+    }
 }
 
 /// What is known only now that there is a server.
@@ -380,6 +412,7 @@ fn prepare_for_server(request: &mut Request, server: &ServerConnection, backend:
     {
         request.head.fields.set(name, server.conf.name.as_bytes());
     }
+    marks::of_server(&request.session, &server.stream.socket());
     let reused = server.uses > 0;
     request
         .session
@@ -419,6 +452,7 @@ fn connection_mode(session: &Session, backend: &BackendState) -> ConnectionMode 
 
 fn keeps_server(request: &Request, backend: &BackendState) -> bool {
     connection_mode(&request.session, backend) == ConnectionMode::KeepAlive
+        && !request.session.record.server_closes.get()
         && matches!(request.upgrade, Upgrade::No | Upgrade::Other)
 }
 

@@ -134,7 +134,7 @@ pub(crate) async fn request(
     worker: &Rc<Worker>,
 ) -> Verdict {
     let deadline = delay.map(|delay| Instant::now() + delay);
-    let limits = content::looks_at_request(rules).then(|| head_limits(worker));
+    let limits = content::looks_at_request(rules).then(|| head_limits(worker, false));
     let (mut ended, mut from) = (false, 0);
     glance(client, session, worker).await;
     loop {

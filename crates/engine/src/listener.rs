@@ -82,6 +82,11 @@ impl ListenerPlace {
         Self(listener.clone())
     }
 
+    /// Connections of the listener now.
+    pub(crate) fn connections(&self) -> u64 {
+        self.0.sessions.now()
+    }
+
     /// Counts for the listener what is counted for its frontend.
     pub(crate) fn count(&self, writer: usize, what: Count, by: u64) {
         self.0.counters.add(writer, what, by);

@@ -36,6 +36,14 @@ impl Handle {
         site.frontends.iter().find(is_meant).cloned()
     }
 
+    /// Whether rules lead to a backend from now on. `None`: there is no such backend; `false`: it is
+    /// switched off by its configuration.
+    pub fn publish_backend(&self, name: &str, public: bool) -> Option<bool> {
+        let site = self.shared().site.load();
+        let backend = site.backends.iter().find(|it| **it.name() == *name)?;
+        Some(backend.publish(public))
+    }
+
     /// Whether there is such a frontend.
     pub fn has_frontend(&self, name: &str) -> bool {
         self.frontend(name).is_some()

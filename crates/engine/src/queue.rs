@@ -22,11 +22,40 @@ pub(crate) enum Turn {
     Again,
 }
 
-/// Sessions that wait, in the order of their arrival. Bounded by `maxqueue` for a server and by the
+/// What rules have said of a session's turn; of most, nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// `set-priority-class`: lower ones are first.
+    pub(crate) class: i64,
+    /// `set-priority-offset`: it is as though it had come so many milliseconds later.
+    pub(crate) offset: i64,
+}
+
+/// Whose turn it is: by class, then by when it came or is taken to have come, then by arrival. Arrivals are numbered
+/// over all queues of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    class: i64,
+    due: i64,
+    number: u64,
+}
+
+impl Place {
+    /// Of the session that has come so many milliseconds after its backend was made.
+    pub(crate) fn new(standing: Standing, came: i64, number: u64) -> Self {
+        Self {
+            class: standing.class,
+            due: came.saturating_add(standing.offset),
+            number,
+        }
+    }
+}
+
+/// Sessions that wait, in the order of their turns. Bounded by `maxqueue` for a server and by the
 /// process's `maxconn` otherwise: each is a client connection.
 #[derive(Default)]
 pub(crate) struct Queue {
-    waiting: BTreeMap<u64, oneshot::Sender<Turn>>,
+    waiting: BTreeMap<Place, oneshot::Sender<Turn>>,
     /// How many got their turn.
     served: u64,
 }
@@ -42,14 +71,14 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// When the first of them came: arrivals are numbered over all queues of a backend.
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.waiting.first_key_value().map(|(number, _)| *number)
+    /// The place of the first of them.
+    pub(crate) fn first(&self) -> Option<Place> {
+        self.waiting.first_key_value().map(|(place, _)| *place)
     }
 
-    fn join(&mut self, number: u64, gauge: &Gauge) -> oneshot::Receiver<Turn> {
+    fn join(&mut self, place: Place, gauge: &Gauge) -> oneshot::Receiver<Turn> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(number, sender);
+        self.waiting.insert(place, sender);
         gauge.enter();
         receiver
     }
@@ -68,8 +97,8 @@ impl Queue {
         Some(sender)
     }
 
-    fn give_up(&mut self, number: u64, gauge: &Gauge) {
-        if self.waiting.remove(&number).is_some() {
+    fn give_up(&mut self, place: Place, gauge: &Gauge) {
+        if self.waiting.remove(&place).is_some() {
             gauge.leave();
         }
     }
@@ -80,7 +109,7 @@ pub(crate) struct Ticket {
     backend: Arc<BackendState>,
     /// Whose queue; `None`: the backend's.
     server: Option<Arc<ServerState>>,
-    number: u64,
+    place: Place,
     /// How many had got their turn before this one joined.
     served_before: u64,
     turn: oneshot::Receiver<Turn>,
@@ -102,15 +131,15 @@ impl Ticket {
     /// Joins the queue of `server`, or the backend's one.
     pub(crate) fn join(
         queue: &mut Queue,
-        number: u64,
+        place: Place,
         backend: &Arc<BackendState>,
         server: Option<&Arc<ServerState>>,
     ) -> Self {
-        let turn = queue.join(number, gauge(backend, server));
+        let turn = queue.join(place, gauge(backend, server));
         Self {
             backend: backend.clone(),
             server: server.cloned(),
-            number,
+            place,
             served_before: queue.served,
             turn,
             served: false,
@@ -159,7 +188,7 @@ impl Drop for Ticket {
             None => Some(pool.queue_mut()),
         };
         if let Some(queue) = queue {
-            queue.give_up(self.number, gauge);
+            queue.give_up(self.place, gauge);
         }
         if let Some(server) = &self.server {
             pool.freed(server.key);

@@ -14,6 +14,7 @@ use crate::end::{End, Side, Stage};
 use crate::exchange::ServerConnection;
 use crate::inspect::{self, Answer, Verdict};
 use crate::io;
+use crate::marks;
 use crate::rdp;
 use crate::serve;
 use crate::session::{Early, Session};
@@ -126,6 +127,8 @@ async fn open(
     if let Some(sticking) = sticking {
         sticking.store(&session);
     }
+    marks::of_client(&session, &client.stream.socket());
+    marks::of_server(&session, &server.stream.socket());
     session.note_server_connection(&server.stream, false);
     session.log_early(Early::default());
     let tcp = &backend.conf().proxy.tcp;

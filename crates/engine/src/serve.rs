@@ -27,6 +27,7 @@ use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::forward::{self, Forwarded};
 use crate::inspect;
+use crate::marks;
 use crate::monitor;
 use crate::page::{self, Wanted};
 use crate::relay::{self, Relayed};
@@ -112,7 +113,9 @@ pub(crate) async fn serve(accepted: Accepted, frontend: Arc<FrontendState>, work
 /// is boxed: the task of a connection keeps the memory of the largest thing it might wait for.
 async fn requests(mut client: Client, worker: &Rc<Worker>) {
     while let Some(mut request) = client.next().await {
-        let after = match decide(&mut client, &mut request).await {
+        let verdict = decide(&mut client, &mut request).await;
+        marks::of_client(&request.session, &client.stream.socket());
+        let after = match verdict {
             Verdict::Reply { answer, end } => {
                 if end.side == Side::Local {
                     request.session.count_at_frontend(Count::Intercepted);
@@ -248,7 +251,23 @@ async fn decide(client: &mut Client, request: &mut Request) -> Verdict {
             return verdict;
         }
     }
+    if let Some(status) = unfit(request) {
+        request.session.count_at_frontend(Count::RequestErrors);
+        let answer = request.session.error_page(status, Some(&request.head));
+        let end = End::by(Side::Proxy, Stage::Request);
+        return Verdict::Reply { answer, end };
+    }
     Verdict::Forward(backend.clone())
+}
+
+/// What rules may answer, and no server gets: a tunnel to wherever the client likes is what a forward proxy is
+/// for; and what a `#` begins, servers read in more than one way.
+fn unfit(request: &Request) -> Option<u16> {
+    let head = &request.head;
+    match head.method.is_connect() {
+        true => Some(405),
+        false => memchr::memchr(b'#', head.target()).map(|_| 400),
+    }
 }
 
 /// A proxy's `http-request` rules and its statistics page. Who the client is gets proven when a rule
@@ -333,7 +352,14 @@ fn choose_backend(
     let session = &request.session;
     let mut facts = session.facts(Some(&request.head), None);
     facts.content.request_body = Some(client.body_of(request.body));
-    routing::decide::backend(frontend.conf(), &facts, &**session)
+    let is_public = |id| is_public(id, frontend);
+    routing::decide::backend(frontend.conf(), &facts, &**session, &is_public)
+}
+
+/// Whether rules of a frontend may lead to that backend: its own half is always there.
+fn is_public(BackendId(index): BackendId, frontend: &FrontendState) -> bool {
+    let backend = &frontend.generation.backends[index];
+    backend.is_public() || is_own_half(frontend, backend)
 }
 
 /// How a request ends that a rule has refused.
@@ -460,7 +486,9 @@ pub(crate) fn is_own_half(frontend: &FrontendState, backend: &BackendState) -> b
 pub(crate) fn tcp_backend(session: &Session) -> Option<Arc<BackendState>> {
     let facts = session.facts(None, None);
     let frontend = session.frontend();
-    let BackendId(index) = routing::decide::backend(frontend.conf(), &facts, session)?;
+    let is_public = |id| is_public(id, frontend);
+    let chosen = routing::decide::backend(frontend.conf(), &facts, session, &is_public);
+    let BackendId(index) = chosen?;
     Some(frontend.generation.backends[index].clone())
 }
 

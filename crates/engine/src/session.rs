@@ -153,6 +153,8 @@ pub(crate) struct Record {
     pub(crate) backend_queue: u64,
     /// `http-request disable-l7-retry`: it is not sent a second time.
     pub(crate) sent_once: Cell<bool>,
+    /// `tcp-response content close`: the server's connection carries nothing more.
+    pub(crate) server_closes: Cell<bool>,
     /// What the persistence cookie came to, in the request and in the response (manual 8.5).
     pub(crate) cookies: Cell<[u8; 2]>,
 }
@@ -177,6 +179,7 @@ impl Record {
             server_queue: 0,
             backend_queue: 0,
             sent_once: Cell::new(false),
+            server_closes: Cell::new(false),
             cookies: Cell::new(*b"NN"),
         }
     }

@@ -237,7 +237,11 @@ impl FrontendState {
             let was = before.postings.iter().position(|it| it == posting)?;
             Some((before, was))
         };
-        let counted = if conf.socket_stats { &*conf.binds } else { &[] };
+        let counted = if conf.socket_stats || conf.asked.listeners {
+            &*conf.binds
+        } else {
+            &[]
+        };
         let listeners = counted.iter().zip(listener::ids(counted)).enumerate();
         let listeners = listeners.map(|(at, (bind, id))| {
             let known = former(at).and_then(|(before, was)| before.listeners.get(was));
@@ -414,6 +418,8 @@ pub(crate) struct BackendLife {
     /// Up or down, and since when.
     history: Mutex<History>,
     pool: Mutex<Pool>,
+    /// `unpublish backend`.
+    unpublished: AtomicBool,
     /// Keys given to servers so far.
     keys: AtomicU32,
 }
@@ -455,12 +461,25 @@ impl BackendLife {
                 ..History::default()
             }),
             pool: Mutex::new(Pool::new(conf)),
+            unpublished: AtomicBool::new(conf.unpublished),
             keys: AtomicU32::new(0),
         }
     }
 }
 
 impl BackendState {
+    /// Whether rules of other sections lead to it.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.unpublished.load(Relaxed) && !self.conf().proxy.disabled
+    }
+
+    /// Whether they do from now on (`publish backend`); `false`: it is switched off by its
+    /// configuration.
+    pub(crate) fn publish(&self, public: bool) -> bool {
+        self.unpublished.store(!public, Relaxed);
+        !self.conf().proxy.disabled
+    }
+
     /// As it is configured now. Its servers are its life's.
     pub(crate) fn new(
         config: &Arc<Config>,

@@ -109,6 +109,7 @@ fn frontend(state: &FrontendState) -> FrontendStats {
         listeners: state
             .listeners
             .iter()
+            .filter(|_| conf.socket_stats)
             .map(|it| listener(state, it))
             .collect(),
         open: state.open.load(Relaxed),

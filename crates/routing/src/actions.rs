@@ -68,6 +68,25 @@ pub fn carry_out(action: &Action, facts: &Facts<'_>, variables: &dyn Variables) 
                 facts.memory.set_retries(count as u32);
             }
         }
+        Action::SetMark(mark, value) => {
+            let value = match value {
+                Amount::Number(number) => Some(*number),
+                Amount::Sample(sample) => sample::eval(sample, facts)
+                    .and_then(|it| it.to_int())
+                    .and_then(|number| u32::try_from(number).ok()),
+            };
+            if let Some(value) = value.filter(|value| *value <= mark.max()) {
+                facts.memory.set_mark(*mark, value);
+            }
+        }
+        Action::SetPriority(priority, sample) => {
+            if let Some(number) = sample::eval(sample, facts).and_then(|it| it.to_int()) {
+                let max = priority.max();
+                facts
+                    .memory
+                    .set_priority(*priority, number.clamp(-max, max));
+            }
+        }
         Action::Nothing => {}
         Action::SetLogLevel(level) => facts.memory.set_log_level(*level),
         Action::Track(rule) => stick::track(rule, facts),

@@ -79,12 +79,15 @@ impl FieldChange<'_> {
             }
             Self::Set(name, value) => {
                 let freed: usize = fields.get_all(name).map(|old| old.len() + name.len()).sum();
-                has_room(fields, name.len() + value.len(), freed, len_max)
-                    && fields.set(name, &value)
+                if !has_room(fields, name.len() + value.len(), freed, len_max) {
+                    return false;
+                }
+                fields.remove(name);
+                fields.append_written(name, &value)
             }
             Self::Add(name, value) => {
                 has_room(fields, name.len() + value.len(), 0, len_max)
-                    && fields.append(name, &value)
+                    && fields.append_written(name, &value)
             }
             Self::Replace {
                 replacement,
@@ -224,12 +227,13 @@ impl TargetChange {
 }
 
 /// Whether a request can be one of another method. What CONNECT asks for is no target of any other one; the
-/// client of a HEAD takes no body, and that of anything else waits for one; only GET asks for an upgrade.
+/// client of anything but a HEAD waits for a body, which the answer to a HEAD has none of (that of a HEAD is
+/// spared the body of what it becomes); only GET asks for an upgrade.
 fn may_become(head: &RequestHead, method: &Method) -> bool {
     let old = &head.method;
     !old.is_connect()
         && !method.is_connect()
-        && old.is_head() == method.is_head()
+        && (old.is_head() || !method.is_head())
         && (old == method || !head.fields.contains("upgrade"))
 }
 

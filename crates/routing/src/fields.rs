@@ -3,7 +3,8 @@
 use config::expr::{Parameter, Side};
 use wire::head::Fields;
 
-/// The lines of a header, whole; of all headers where the name is empty.
+/// The lines of a header, whole but for the blanks that a rule may have left behind; of all headers where the name
+/// is empty.
 pub(crate) fn lines<'a>(head: Option<&'a Fields>, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let (all, named) = match name.is_empty() {
         true => (head, None),
@@ -11,7 +12,9 @@ pub(crate) fn lines<'a>(head: Option<&'a Fields>, name: &'a str) -> impl Iterato
     };
     let all = all.into_iter().flat_map(Fields::lines);
     let named = named.into_iter().flat_map(|head| head.get_all(name));
-    named.chain(all.map(|(_, value)| value))
+    named
+        .chain(all.map(|(_, value)| value))
+        .map(<[u8]>::trim_ascii_end)
 }
 
 /// The comma-separated values of a header, trimmed. Commas in double quotes separate nothing; a

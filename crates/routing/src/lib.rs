@@ -18,6 +18,7 @@ mod edits;
 mod fetches;
 mod fields;
 pub mod format;
+pub mod forwarded;
 pub mod health;
 pub mod hex;
 mod md5_crypt;

@@ -356,7 +356,7 @@ pub fn response(
                 }
             }
             // It was waited for before the first of them.
-            ResponseAction::WaitForBody(_) => {}
+            ResponseAction::WaitForBody(_) | ResponseAction::Pause(_) => {}
             ResponseAction::StrictMode(on) => strict = *on,
             ResponseAction::SilentDrop => {
                 facts.memory.decided(rule.span);
@@ -396,6 +396,26 @@ pub fn wanted_body(
         }
     }
     wanted
+}
+
+/// How long these rules want a response to wait before any of them looks at it: all their times together. Their
+/// conditions are those of the response as it came.
+pub fn wanted_pause(
+    rules: &[ResponseRule],
+    head: &ResponseHead,
+    facts: &Facts<'_>,
+) -> Option<Duration> {
+    let seen = Facts {
+        response: Some(head),
+        ..*facts
+    };
+    let times = rules.iter().filter_map(|rule| match &rule.action {
+        ResponseAction::Pause(time) if condition::holds(rule.condition.as_ref(), &seen) => {
+            actions::time(time, &seen)
+        }
+        _ => None,
+    });
+    times.reduce(Duration::saturating_add)
 }
 
 fn text(format: &Format, facts: &Facts<'_>, variables: &dyn Variables) -> Vec<u8> {

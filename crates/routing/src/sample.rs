@@ -11,7 +11,7 @@ use config::expr::{
     ConnectionFetch, Constant, EntryOf, Fetch, HeadFetch, Named, Recalled, Sample, Side, TableAsk,
     TableFetch, TimeUnit, Timeout, VarName,
 };
-use config::model::LogLevel;
+use config::model::{LogLevel, Mark, Priority};
 use config::source::Span;
 use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
@@ -109,6 +109,12 @@ pub trait Memory {
 
     /// How often a server is tried again, for this request alone.
     fn set_retries(&self, _: u32) {}
+
+    /// What the kernel tells packets of the connection apart by.
+    fn set_mark(&self, _: Mark, _: u32) {}
+
+    /// Who is next of those that wait for a server, for this request alone.
+    fn set_priority(&self, _: Priority, _: i64) {}
 
     /// What is known of a variable.
     fn variable(&self, _: &VarName) -> Held {
@@ -419,6 +425,7 @@ pub(crate) fn value_of(constant: &Constant) -> Option<Value<'_>> {
         Constant::Int(number) => Some(Value::Int(*number)),
         Constant::Addr(address) => Some(Value::Addr(*address)),
         Constant::Str(text) => Some(Value::text(text.as_bytes())),
+        Constant::Raw(bytes) => Some(Value::text(bytes)),
         Constant::Bin(bytes) => Some(Value::Bin((&**bytes).into())),
         Constant::Method(method) => Some(Value::Method(method.as_bytes().into())),
         Constant::Missing => None,
@@ -489,6 +496,15 @@ fn single<'a>(fetch: &'a Fetch, facts: &Facts<'a>) -> Option<Value<'a>> {
         Fetch::ResVer => Some(Value::text(version(facts.response?.version))),
         Fetch::Content(fetch) => content::value(fetch, &facts.content),
         Fetch::Table(fetch) => on_table(fetch, facts),
+        Fetch::TableCount(table, free) => {
+            let (used, size) = facts.memory.tables().count(table)?;
+            let count = if *free {
+                size.saturating_sub(used)
+            } else {
+                used
+            };
+            Some(Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))
+        }
         Fetch::Connection(fetch) => connection::value(*fetch, facts.connection),
         fetch => tls(fetch, facts).or_else(|| request(fetch, facts)),
     }

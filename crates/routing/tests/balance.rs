@@ -93,6 +93,7 @@ fn head(target: &str, header: &str) -> RequestHead {
     let limits = Limits {
         head_bytes_max: 15_360,
         fields_max: 101,
+        lenient: false,
     };
     match parse_request(text.as_bytes(), &limits) {
         Ok(Parsed::Complete { head, .. }) => head,

@@ -61,6 +61,7 @@ fn parsed(bytes: &[u8]) -> RequestHead {
     let limits = Limits {
         head_bytes_max: 15_360,
         fields_max: 101,
+        lenient: false,
     };
     match parse_request(bytes, &limits).expect("the request is right") {
         Parsed::Complete { head, .. } => head,
@@ -364,7 +365,7 @@ fn the_first_use_backend_that_holds_decides() {
         let head = parsed(REQUEST);
         let frontend = frontend(&lines.replace("; ", "\n "));
         let chosen = with_facts(&head, |facts| {
-            decide::backend(&frontend, facts, &NoVariables)
+            decide::backend(&frontend, facts, &NoVariables, &|_| true)
         });
         assert_eq!(chosen.map(|id| id.0), expected, "{lines}");
     };

@@ -68,6 +68,7 @@ fn parsed(request: &str) -> RequestHead {
     let limits = Limits {
         head_bytes_max: 15_360,
         fields_max: 101,
+        lenient: false,
     };
     match parse_request(request.as_bytes(), &limits).expect("the request is right") {
         Parsed::Complete { head, .. } => head,
@@ -220,7 +221,7 @@ proptest! {
         let frontend = frontend(&lines);
         for request in requests {
             let head = parsed(&request);
-            let chosen = with_facts(Some(&head), |facts| decide::backend(&frontend, facts, &NoVariables));
+            let chosen = with_facts(Some(&head), |facts| decide::backend(&frontend, facts, &NoVariables, &|_| true));
             let expected = with_facts(Some(&head), |facts| {
                 let rule = frontend.use_backend.iter().find(|it| holds(it.condition.as_ref(), facts));
                 rule.map_or(frontend.default_backend, |rule| rule.target.known())

@@ -135,7 +135,16 @@ impl Fields {
     /// Control characters in the value become spaces; those around it go, as white space does. A name that is
     /// not a token cannot be sent: then nothing is added and the answer is `false`.
     pub fn append(&mut self, name: &str, value: &[u8]) -> bool {
-        let value = syntax::trim_controls(value);
+        self.push_text(name, syntax::trim_controls(value))
+    }
+
+    /// The same for a value that goes out as somebody has written it, blanks behind it included: nobody takes them
+    /// for a part of it (RFC 9110 §5.5).
+    pub fn append_written(&mut self, name: &str, value: &[u8]) -> bool {
+        self.push_text(name, syntax::trim_start_controls(value))
+    }
+
+    fn push_text(&mut self, name: &str, value: &[u8]) -> bool {
         let len = name.len() + BETWEEN.len() + value.len() + BEHIND.len();
         if !syntax::is_token(name.as_bytes()) || self.text.len() + len > u32::MAX as usize {
             return false;

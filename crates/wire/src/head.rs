@@ -298,7 +298,7 @@ pub(crate) fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
         return None;
     }
     let rest = &target[web_scheme(target)?.0..];
-    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
     Some(rest.split_at(end))
 }
 

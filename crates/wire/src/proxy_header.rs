@@ -20,6 +20,8 @@ pub struct Header<'a> {
     pub unique_id: Option<&'a [u8]>,
     /// How the client's TLS went; an inner `None`: it used none.
     pub ssl: Option<Option<Ssl<'a>>>,
+    /// Other values and their types.
+    pub others: &'a [(u8, Vec<u8>)],
 }
 
 /// How a client's TLS went.
@@ -127,6 +129,9 @@ pub fn write_v2(header: &Header<'_>, out: &mut Vec<u8>) {
     vector(UNIQUE_ID, header.unique_id, out);
     if let Some(ssl) = &header.ssl {
         vector(SSL, Some(&ssl_value(ssl.as_ref())), out);
+    }
+    for (kind, value) in header.others {
+        vector(*kind, Some(value), out);
     }
     // Every value is bounded, and so is their number: the length fits.
     let length = u16::try_from(out.len() - body).unwrap_or(u16::MAX);

@@ -75,6 +75,11 @@ pub(crate) fn is_target(text: &[u8]) -> bool {
         .fold(true, |fine, &byte| fine & is_target_byte(byte))
 }
 
+/// The same with `#` and bytes above 126, which nobody may send and nobody can take for the end of it.
+pub(crate) fn is_lenient_target(text: &[u8]) -> bool {
+    text.iter().all(|&byte| byte > 0x20 && byte != 0x7f)
+}
+
 /// Whether `byte` may stand in a request target.
 pub(crate) fn is_target_byte(byte: u8) -> bool {
     byte > 0x20 && byte < 0x7f && byte != b'#'
@@ -93,6 +98,15 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 /// `text` without white space and control characters around it.
 pub(crate) fn trim_controls(text: &[u8]) -> &[u8] {
     trim_if(text, |byte| is_blank(byte) || !is_value_byte(byte))
+}
+
+/// The same, with the blanks behind it.
+pub(crate) fn trim_start_controls(text: &[u8]) -> &[u8] {
+    let goes = |byte: &u8| is_blank(*byte) || !is_value_byte(*byte);
+    let start = text.iter().position(|byte| !goes(byte));
+    let text = &text[start.unwrap_or(text.len())..];
+    let end = text.iter().rposition(|byte| is_value_byte(*byte));
+    &text[..end.map_or(0, |at| at + 1)]
 }
 
 fn trim_if(mut text: &[u8], goes: impl Fn(u8) -> bool) -> &[u8] {

@@ -30,7 +30,11 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 pub(crate) fn head_lines(head: &str) -> Vec<String> {
     let mut lines = head.trim_end_matches("\r\n").split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let fields = lines.map(|line| format!("  {}", line.escape_debug()));
+    let fields = lines.map(|line| match line.split_once(": ") {
+        // Drawn anew each time.
+        Some((name, _)) if name.eq_ignore_ascii_case("retry-after") => format!("  {name}: <s>"),
+        _ => format!("  {}", line.escape_debug()),
+    });
     std::iter::once(first.escape_debug().to_string())
         .chain(fields)
         .collect()

@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports, in its helpers too"
 )]
 
+mod actions;
 mod admin;
 mod answers;
 mod auth;

@@ -23,7 +23,7 @@ mod tls;
 mod vars;
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::Surroundings;
@@ -94,6 +94,8 @@ pub struct Asked {
     pub proxy_extensions: bool,
     /// `fc_rtt`, `bc_rtt` and their like: what the kernel knows of a connection.
     pub tcp: bool,
+    /// `dst_conn`: how many connections each listener has.
+    pub listeners: bool,
     /// `bc_src` and its like: both ends of the connection to the server.
     pub server_connection: bool,
 }
@@ -239,6 +241,8 @@ pub enum Constant {
     Addr(IpAddr),
     /// `str(…)`, `env(…)`.
     Str(Arc<str>),
+    /// `str(…)` of bytes that are no UTF-8.
+    Raw(Arc<[u8]>),
     /// `bin(…)`.
     Bin(Arc<[u8]>),
     /// `meth(…)`.
@@ -373,6 +377,8 @@ pub enum Fetch {
     Tls(TlsFetch),
     /// Stick tables (`sc0_conn_cnt`, `src_get_gpc0(table)` …).
     Table(TableFetch),
+    /// `table_cnt`, or `table_avl` (`true`): entries in use, or still free.
+    TableCount(TableRef, bool),
     /// `fc_err`: 0, or what went wrong with the client's connection before its first request.
     FcErr,
     /// `fc_err_str`: the same in words.
@@ -509,8 +515,8 @@ pub enum Converter {
     Upper,
     /// `length`.
     Length,
-    /// `ipmask(mask4[,mask6])`: prefix lengths; an IPv6 address has no result without the second.
-    IpMask(u8, Option<u8>),
+    /// `ipmask(mask4[,mask6])`: an IPv6 address has no result without the second.
+    IpMask(Ipv4Addr, Option<Ipv6Addr>),
     /// `field(index,delimiters[,count])`.
     Field(Split),
     /// `word(index,delimiters[,count])`: as `field`, empty ones left out.

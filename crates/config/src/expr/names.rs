@@ -7,14 +7,14 @@ use crate::source::Span;
 
 /// Fetches of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.2 to 7.3.7).
 const FETCHES: &str = "
-    51d.all bc_err bc_err_name bc_err_str bs.aborted bs.debug_str bs.id bs.rst_code cpu_calls
+    51d.all bc_err bc_err_name bc_err_str  bs.debug_str bs.id bs.rst_code cpu_calls
     cpu_ns_avg cpu_ns_tot cpu_usage_grp cpu_usage_proc cpu_usage_thr distcc_body distcc_param
-    dst_conn dump_all_vars fc_saved_syn fcgi.docroot fcgi.index fs.aborted fs.debug_str fs.id
+     dump_all_vars fc_saved_syn fcgi.docroot fcgi.index  fs.debug_str fs.id
     fs.rst_code internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom
     internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
     internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx lat_ns_avg lat_ns_tot
-    req.bytes_out res.bytes_in set-cookie spoe.engine-id ssl_bc_alpn
+    req.bytes_out res.bytes_in  spoe.engine-id ssl_bc_alpn
     ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret ssl_bc_client_random
     ssl_bc_client_traffic_secret_0 ssl_bc_curve ssl_bc_early_exporter_secret ssl_bc_err
     ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_server_handshake_traffic_secret
@@ -26,7 +26,7 @@ const FETCHES: &str = "
     ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_err_str ssl_fc_exporter_secret ssl_fc_extlist_bin
     ssl_fc_protocol_hello_id ssl_fc_server_handshake_traffic_secret ssl_fc_server_random
     ssl_fc_server_traffic_secret_0 ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin
-    ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der table_avl table_cnt term_events
+    ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der   term_events
 ";
 
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).
@@ -106,6 +106,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "term_events dump_all_vars",
         "it looks into HAProxy's own inside",
         "use '%ts' in the log line, or 'var(…)' of the names that matter",
+    ),
+    (
+        "bc_err bc_err_name bc_err_str",
+        "what went wrong with a server is told of the whole session",
+        "use 'txn.sess_term_state' or '%ts' in the log line, and 'txn.conn_retries'",
+    ),
+    (
+        "req.bytes_out res.bytes_in",
+        "bytes are counted at the client's side, and servers' books are made from that",
+        "use 'req.bytes_in' and 'res.bytes_out'",
     ),
     (
         "spoe.engine-id",

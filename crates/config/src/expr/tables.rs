@@ -348,6 +348,19 @@ pub(super) fn fetch(
     Ok(Fetch::Table(TableFetch { of, table, ask }))
 }
 
+/// `table_cnt[(<table>)]`, `table_avl[(<table>)]`.
+pub(super) fn count(
+    free: bool,
+    arguments: &mut Arguments,
+    context: &Context<'_>,
+) -> Result<Fetch, Diagnostic> {
+    let given = arguments
+        .optional()
+        .map(|(table, span)| (table.to_owned(), span));
+    let table = table(given, arguments.span(), None, context);
+    Ok(Fetch::TableCount(table, free))
+}
+
 /// A converter with its arguments: `[<idx>,][<table>[,<default>]]`.
 pub(super) fn converter(
     name: &str,

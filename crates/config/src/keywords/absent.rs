@@ -29,6 +29,9 @@ const CONTENTS: &[&str] = &[
 const CONNECTIONS: &[&str] = &["tcp-request connection"];
 const SESSIONS: &[&str] = &["tcp-request session"];
 
+const ACCEPTED: &[&str] = &["tcp-request connection", "tcp-request session"];
+const MARKS: &str = "packets are marked once something was said on the connection";
+const MARKS_INSTEAD: &str = "write it as a 'tcp-request content' or 'http-request' rule";
 const LOGS: &str = "a session has one line, written at its end";
 const LOGS_INSTEAD: &str =
     "put what you want to see into 'log-format', with variables set by rules";
@@ -61,6 +64,18 @@ const TABLE: &[Absent] = &[
         HTTP,
         Status::Refused(PACKED, SPOE_INSTEAD),
     ),
+    absent(
+        "set-fc-mark",
+        ACCEPTED,
+        Status::Refused(MARKS, MARKS_INSTEAD),
+    ),
+    absent(
+        "set-fc-tos",
+        ACCEPTED,
+        Status::Refused(MARKS, MARKS_INSTEAD),
+    ),
+    absent("set-mark", ACCEPTED, Status::Refused(MARKS, MARKS_INSTEAD)),
+    absent("set-tos", ACCEPTED, Status::Refused(MARKS, MARKS_INSTEAD)),
     absent(
         "attach-srv",
         SESSIONS,

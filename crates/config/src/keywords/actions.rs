@@ -124,7 +124,7 @@ pub(crate) const REQUEST: &[Action<RequestParse>] = &[
         waits::body(args).map(RequestAction::WaitForBody)
     }),
     action("http-request pause", |args, scope| {
-        waits::pause(args, scope).map(RequestAction::Pause)
+        waits::pause(args, scope, Stage::Request).map(RequestAction::Pause)
     }),
     action("http-request early-hint", |args, scope| {
         let (name, value) = header(args, scope, Stage::Request)?;
@@ -183,6 +183,9 @@ pub(crate) const RESPONSE: &[Action<ResponseParse>] = &[
     action("http-response wait-for-body", |args, _| {
         waits::body(args).map(ResponseAction::WaitForBody)
     }),
+    action("http-response pause", |args, scope| {
+        waits::pause(args, scope, Stage::Response).map(ResponseAction::Pause)
+    }),
     action("http-response silent-drop", |args, _| {
         silent_drop(args).map(|()| ResponseAction::SilentDrop)
     }),
@@ -231,15 +234,7 @@ pub(crate) const OTHER_REQUEST: &[&str] = &[
     "ot-group",
     "send-spoe-group",
     "set-bandwidth-limit",
-    "set-bc-mark",
-    "set-bc-tos",
-    "set-fc-mark",
-    "set-fc-tos",
     "set-headers-bin",
-    "set-mark",
-    "set-priority-class",
-    "set-priority-offset",
-    "set-tos",
 ];
 
 /// The same for responses.
@@ -249,14 +244,9 @@ pub(crate) const OTHER_RESPONSE: &[&str] = &[
     "del-headers-bin",
     "do-log",
     "ot-group",
-    "pause",
     "send-spoe-group",
     "set-bandwidth-limit",
-    "set-fc-mark",
-    "set-fc-tos",
     "set-headers-bin",
-    "set-mark",
-    "set-tos",
 ];
 
 /// The same for every response.

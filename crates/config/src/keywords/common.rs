@@ -8,7 +8,8 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::{self, Stage, Timeout, VarName, VarScope};
 use crate::lexer::Word;
 use crate::model::{
-    Action, AddressPart, Amount, ListChange, ListEntry, NewTimeout, SetVar, VarSource,
+    Action, AddressPart, Amount, ListChange, ListEntry, Mark, NewTimeout, Priority, SetVar,
+    VarSource,
 };
 use crate::registry::Known;
 use crate::source::Span;
@@ -121,6 +122,9 @@ const ALL_HTTP: Sets = Sets::of(&[HTTP_REQUEST, HTTP_RESPONSE, HTTP_AFTER]);
 /// Those that see the client's connection before a response is there.
 const REQUESTS: Sets = Sets::of(&[TCP_CONNECTION, TCP_SESSION, TCP_REQUEST, HTTP_REQUEST]);
 
+/// Those that see a message, and come before it has gone on.
+const MARKED: Sets = Sets::of(&[TCP_REQUEST, TCP_RESPONSE, HTTP_REQUEST, HTTP_RESPONSE]);
+
 /// Those over what a client sends.
 const REQUEST_CONTENTS: Sets = Sets::of(&[TCP_REQUEST, HTTP_REQUEST]);
 
@@ -139,6 +143,35 @@ pub(crate) const ACTIONS: &[Row] = &[
     }),
     row("set-timeout", HTTP, timeout),
     row("set-retries", REQUEST_CONTENTS, retries),
+    row("set-bc-mark", REQUEST_CONTENTS, |_, set, args, scope| {
+        mark(Mark::Server, set, args, scope)
+    }),
+    row("set-bc-tos", REQUEST_CONTENTS, |_, set, args, scope| {
+        mark(Mark::ServerTos, set, args, scope)
+    }),
+    row("set-fc-mark", MARKED, |_, set, args, scope| {
+        mark(Mark::Client, set, args, scope)
+    }),
+    row("set-fc-tos", MARKED, |_, set, args, scope| {
+        mark(Mark::ClientTos, set, args, scope)
+    }),
+    // The older names.
+    row("set-mark", MARKED, |_, set, args, scope| {
+        mark(Mark::Client, set, args, scope)
+    }),
+    row("set-tos", MARKED, |_, set, args, scope| {
+        mark(Mark::ClientTos, set, args, scope)
+    }),
+    row(
+        "set-priority-class",
+        REQUEST_CONTENTS,
+        |_, set, args, scope| priority(Priority::Class, set, args, scope),
+    ),
+    row(
+        "set-priority-offset",
+        REQUEST_CONTENTS,
+        |_, set, args, scope| priority(Priority::Offset, set, args, scope),
+    ),
     row("set-nice", CONTENTS, |_, _, args, _| {
         let word = args.required("a number from -1024 to 1024")?;
         match word.text.parse::<i32>() {
@@ -348,6 +381,44 @@ fn retries(
     }
     let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
     Ok(Action::SetRetries(Amount::Sample(Box::new(sample))))
+}
+
+/// A number, in hexadecimal with 0x, or a sample.
+fn mark(
+    mark: Mark,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let word = args.required("a number, or a sample")?;
+    if !word.text.starts_with(|c: char| c.is_ascii_digit()) {
+        let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
+        return Ok(Action::SetMark(mark, Amount::Sample(Box::new(sample))));
+    }
+    let text = word.text.as_str();
+    let number = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    match number.filter(|number| *number <= mark.max()) {
+        Some(number) => Ok(Action::SetMark(mark, Amount::Number(number))),
+        None => Err(Diagnostic::alert(
+            word.span,
+            format!("'{}' does not accept '{text}'", args.keyword),
+        )
+        .label(format!("expected a number up to {}", mark.max()))),
+    }
+}
+
+fn priority(
+    priority: Priority,
+    set: RuleSet,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<Action, Diagnostic> {
+    let word = args.required("a sample such as int(1)")?;
+    let sample = expr::sample::parse(word, &scope.expressions(set.stage))?;
+    Ok(Action::SetPriority(priority, Box::new(sample)))
 }
 
 /// What is done to a pattern file.

@@ -1,16 +1,22 @@
 //! How requests and clients are treated: `monitor-uri`, `option abortonclose` and their like (manual
 //! 4.2).
 
+use std::time::Duration;
+
 use super::proxy::condition;
-use super::{ALL, BACK, FRONT, FRONT_ONLY, ProxyKeyword, Scope, implemented, invertible, refused};
+use super::{
+    ALL, BACK, FRONT, FRONT_ONLY, ProxyKeyword, Scope, implemented, invertible, not_in_force,
+    refused,
+};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::expr::Stage;
-use crate::model::{Conduct, ForwardFor};
-use crate::values::{header_name, network};
+use crate::model::{Conduct, ForwardFor, MinRate};
+use crate::values::{Unit, duration, header_name, network, size};
 
 pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
+    implemented("client-min-rate", FRONT, client_min_rate),
     implemented("http-send-name-header", BACK, |draft, args, scope| {
         let word = args.required("the name of a header")?;
         let name = header_name(word)?;
@@ -33,6 +39,18 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         draft.http_only.insert(args.keyword, args.place());
         Ok(())
     }),
+    invertible("option accept-invalid-http-request", FRONT, lenient),
+    invertible(
+        "option accept-unsafe-violations-in-http-request",
+        FRONT,
+        lenient,
+    ),
+    not_in_force("option accept-invalid-http-response", BACK, STRICT),
+    not_in_force(
+        "option accept-unsafe-violations-in-http-response",
+        BACK,
+        STRICT,
+    ),
     invertible("option abortonclose", ALL, |draft, args, _| {
         switch(draft, args, |conduct| &mut conduct.abort_on_close)
     }),
@@ -53,6 +71,44 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     ),
     implemented("option originalto", ALL, originalto),
 ];
+
+/// How long any pace will do where nothing is said: a new connection, or a phone between two cells, has slow moments.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// `client-min-rate BYTES [after TIME]`, our own; 0 takes it back.
+fn client_min_rate(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("bytes a second")?;
+    let rate = size(word, args.keyword, 0..=u32::MAX.into())?;
+    let grace = match args.take("after") {
+        true => duration(args.required("a time")?, args.keyword, Unit::Milliseconds)?,
+        false => GRACE,
+    };
+    args.end()?;
+    draft.proxy.conduct.client_min_rate = (rate > 0).then_some(MinRate { rate, grace });
+    draft.http_only.insert(args.keyword, args.place());
+    Ok(())
+}
+
+const STRICT: &str =
+    "a response with two meanings is answered with 502 all the same; have the server fixed";
+
+/// `option accept-unsafe-violations-in-http-request`, as far as nothing gets a second meaning by it.
+fn lenient(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    switch(draft, args, |conduct| &mut conduct.lenient_requests)?;
+    if draft.proxy.conduct.lenient_requests {
+        let message = format!(
+            "'{}' takes requests without a Host, and with '#' or bytes above 126 in their targets, and no others",
+            args.keyword
+        );
+        let advice = Diagnostic::advice(args.place(), message);
+        scope.report(advice.help("no server is sent a '#': write 'http-request normalize-uri fragment-strip' where they should be"));
+    }
+    Ok(())
+}
 
 /// What a request's frame, or the way to its host, is made of.
 const FRAMING: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];

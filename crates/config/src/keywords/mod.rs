@@ -20,6 +20,7 @@ pub(crate) mod crt_store;
 mod edits;
 pub(crate) mod errors;
 pub(crate) mod filters;
+mod forwarded;
 pub(crate) mod global;
 mod known_checks;
 pub(crate) mod legacy;
@@ -431,6 +432,7 @@ pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
     cookie::KEYWORDS,
     errors::KEYWORDS,
     filters::KEYWORDS,
+    forwarded::KEYWORDS,
     stats::KEYWORDS,
     stick::KEYWORDS,
     log::KEYWORDS,

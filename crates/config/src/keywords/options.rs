@@ -48,12 +48,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         "write: http-response deny if { res.hdr(set-cookie) -m found } !{ res.hdr(cache-control) -m sub private no-store no-cache }",
     ),
     refused(
-        "option forwarded",
-        BACK,
-        "the header is not made by itself",
-        "write: http-request set-header Forwarded for=%[src];proto=%[ssl_fc,iif(https,http)]",
-    ),
-    refused(
         "option h1-case-adjust-bogus-client",
         FRONT,
         CASE,

@@ -7,7 +7,8 @@ use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::{Draft, ServerDraft};
-use crate::model::{KeepAlive, SendProxy, Source};
+use crate::expr::{self, Stage};
+use crate::model::{KeepAlive, ProxyValue, SendProxy, Source};
 use crate::nearest::did_you_mean;
 use crate::values::{Unit, limit, next_duration, next_number};
 
@@ -230,6 +231,54 @@ pub(crate) fn v2_options(
         }
     }
     Ok(())
+}
+
+/// Types of values that a server may be told of one's own, at most: each is up to a kilobyte in front of every
+/// connection.
+const VALUES_MAX: usize = 32;
+
+/// `set-proxy-v2-tlv-fmt(TYPE) FORMAT`.
+pub(crate) fn proxy_value(
+    draft: &mut ServerDraft,
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let name = args.last();
+    let place = name.map_or(args.missing_place(), |word| word.span);
+    let kind = name.and_then(|word| word.text.split_once('(')?.1.strip_suffix(')'));
+    let kind = kind.and_then(
+        |text| match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+            Some(digits) => u8::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        },
+    );
+    let Some(kind) = kind else {
+        let message = "'set-proxy-v2-tlv-fmt' expects a type from 0 to 255 in parentheses";
+        return Err(Diagnostic::alert(place, message).label("such as set-proxy-v2-tlv-fmt(0xE1)"));
+    };
+    // A type without a format is sent empty, as in HAProxy.
+    let value = match args.peek() {
+        Some(word) if !is_parameter(&word.text) => {
+            let word = args.required("a format")?;
+            expr::format::parse(word, &scope.expressions(Stage::Request))?
+        }
+        _ => expr::Format::default(),
+    };
+    let values = &mut draft.server.proxy_values;
+    values.retain(|known| known.kind != kind);
+    if values.len() == VALUES_MAX {
+        let message = format!("no more than {VALUES_MAX} types of values can be sent");
+        return Err(Diagnostic::alert(place, message));
+    }
+    values.push(ProxyValue { kind, value });
+    Ok(())
+}
+
+fn is_parameter(text: &str) -> bool {
+    let name = text.split('(').next();
+    super::server::PARAMETERS
+        .iter()
+        .any(|it| Some(it.name) == name)
 }
 
 pub(crate) fn user_timeout(

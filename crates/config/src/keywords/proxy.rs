@@ -3,7 +3,7 @@
 
 use super::{
     ALL, BACK, BACK_ONLY, FRONT, FRONT_ONLY, FRONT_RULES, PROXIES, ProxyKeyword, Scope, accepted,
-    filters, implemented, not_in_force, not_yet, refused,
+    filters, implemented, not_in_force, refused,
 };
 use super::{bind, server};
 use crate::args::Args;
@@ -105,8 +105,22 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         FRONT,
         "connections are pooled, not kept by clients",
     ),
-    not_yet("be-unpublished", BACK_ONLY),
-    not_yet("force-be-switch", FRONT_ONLY),
+    implemented("be-unpublished", BACK_ONLY, |draft, args, _| {
+        args.end()?;
+        draft.back.unpublished = true;
+        Ok(())
+    }),
+    implemented("force-be-switch", FRONT_ONLY, |draft, args, scope| {
+        if !args.at_condition() {
+            let place = args.peek().map_or(args.missing_place(), |word| word.span);
+            let message =
+                "'force-be-switch' requires either 'if' or 'unless' followed by a condition";
+            return Err(Diagnostic::alert(place, message));
+        }
+        let condition = condition(draft, args, scope, Stage::Request)?;
+        draft.front.force_switch.extend(condition);
+        Ok(())
+    }),
     implemented("use-server", BACK_ONLY, use_server),
 ];
 

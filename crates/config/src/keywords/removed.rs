@@ -1,9 +1,7 @@
 //! Keywords HAProxy has removed: those that do here what they did (see `legacy`), and what to write
 //! instead of the others. Also those it never recommends.
 
-use super::{
-    ALL, BACK, BACK_ONLY, FRONT, PROXIES, ProxyKeyword, legacy, refused, removed, translated,
-};
+use super::{ALL, BACK, BACK_ONLY, FRONT, PROXIES, ProxyKeyword, legacy, removed, translated};
 
 const ONE_PROCESS: &str = "nothing: there is one process";
 const TRANSPARENT: &str = "'server' with the address 0.0.0.0";
@@ -165,28 +163,4 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         legacy::timeout_server,
     ),
     translated("transparent", BACK_ONLY, TRANSPARENT, legacy::transparent),
-    refused(
-        "option accept-invalid-http-request",
-        FRONT,
-        "a request with two meanings is never forwarded",
-        "have the client fixed: its requests are answered with 400",
-    ),
-    refused(
-        "option accept-invalid-http-response",
-        BACK,
-        "a response with two meanings is never forwarded",
-        "have the server fixed: its responses are answered with 502",
-    ),
-    refused(
-        "option accept-unsafe-violations-in-http-request",
-        FRONT,
-        "a request with two meanings is never forwarded",
-        "have the client fixed: its requests are answered with 400",
-    ),
-    refused(
-        "option accept-unsafe-violations-in-http-response",
-        BACK,
-        "a response with two meanings is never forwarded",
-        "have the server fixed: its responses are answered with 502",
-    ),
 ];

@@ -322,13 +322,18 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("log-bufsize", 1, "servers are sent no log lines"),
     accepted("log-proto", 1, "servers are sent no log lines"),
     not_yet("name", 1),
-    accepted("pool-conn-name", 1, POOL),
+    implemented("pool-conn-name", |draft, args, scope| {
+        let word = args.required("a sample expression such as req.hdr(x-name)")?;
+        let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
+        draft.server.pool_name = Some(Box::new(sample));
+        Ok(())
+    }),
     accepted("quic-cc-algo", 1, "HTTP/3 is not spoken to servers"),
     implemented("resolve-net", resolvers::nets),
     implemented("resolve-opts", resolvers::opts),
     implemented("resolve-prefer", resolvers::prefer),
     implemented("resolvers", resolvers::of_server),
-    not_yet("set-proxy-v2-tlv-fmt", 1),
+    implemented("set-proxy-v2-tlv-fmt", outgoing::proxy_value),
     accepted("shard", 1, "there are no peers to share tables with"),
     refused("socks4", 1, SOCKS, SOCKS_INSTEAD),
     not_yet("strict-maxconn", 0),

@@ -69,7 +69,7 @@ const SILENT_DROP: (&str, Parse) = ("silent-drop", |_, args, _| {
 const CONNECTION: Set = Set {
     set: common::TCP_CONNECTION,
     actions: &[ACCEPT, REJECT, SILENT_DROP, ("expect-proxy", expect_proxy)],
-    others: &["do-log", "expect-netscaler-cip", "set-*"],
+    others: &["do-log", "expect-netscaler-cip"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.connection,
 };
@@ -77,7 +77,7 @@ const CONNECTION: Set = Set {
 const SESSION: Set = Set {
     set: common::TCP_SESSION,
     actions: &[ACCEPT, REJECT, SILENT_DROP],
-    others: &["attach-srv", "do-log", "set-*"],
+    others: &["attach-srv", "do-log"],
     allowed: Draft::is_front,
     rules: |tcp| &mut tcp.session,
 };
@@ -96,7 +96,6 @@ const REQUEST: Set = Set {
         "do-resolve",
         "ot-group",
         "send-spoe-group",
-        "set-*",
         "use-service",
     ],
     allowed: |_| true,
@@ -111,7 +110,7 @@ const RESPONSE: Set = Set {
         SILENT_DROP,
         ("close", |_, _, _| Ok(TcpAction::Close)),
     ],
-    others: &["do-log", "ot-group", "send-spoe-group", "set-*"],
+    others: &["do-log", "ot-group", "send-spoe-group"],
     allowed: Draft::is_back,
     rules: |tcp| &mut tcp.response,
 };
@@ -254,10 +253,15 @@ fn keep(
 /// Rules are carried out in the order of their sets, wherever they stand (manual 4.2).
 fn warn_misplaced(draft: &Draft, keyword: &'static str, span: Span, scope: &Scope<'_>) {
     let tcp = &draft.proxy.tcp;
+    // What is inherited has its turn before all of the section anyhow.
+    let section = draft.proxy.span;
+    let is_own = |span: Span| span.source == section.source && span.start > section.start;
+    let any_own = |rules: &[TcpRule]| rules.iter().any(|rule| is_own(rule.span));
+    let own_http = draft.proxy.http_request.iter().any(|it| is_own(it.span));
     let later: &[(bool, &str)] = &[
-        (!tcp.session.is_empty(), "tcp-request session"),
-        (!tcp.request.is_empty(), "tcp-request content"),
-        (!draft.proxy.http_request.is_empty(), "http-request"),
+        (any_own(&tcp.session), "tcp-request session"),
+        (any_own(&tcp.request), "tcp-request content"),
+        (own_http, "http-request"),
         (!draft.redirects.is_empty(), "redirect"),
         (!draft.front.use_backend.is_empty(), "use_backend"),
     ];
@@ -281,18 +285,11 @@ fn warn_misplaced(draft: &Draft, keyword: &'static str, span: Span, scope: &Scop
     }
 }
 
-/// What rules over a server's first bytes cannot do yet, by the mode of their backend.
+/// What rules over a server's first bytes cannot do yet in `mode tcp`.
 pub(crate) fn not_yet(draft: &Draft) -> Option<Diagnostic> {
     let rules = &draft.proxy.tcp.response;
     if draft.proxy.mode == Mode::Http {
-        let rule = rules.first()?;
-        return Some(
-            Diagnostic::alert(
-                rule.span,
-                "'tcp-response content' in mode http is not implemented yet",
-            )
-            .help("write an 'http-response' rule"),
-        );
+        return None;
     }
     let mut conditions = rules
         .iter()

@@ -40,12 +40,16 @@ pub(super) fn body(args: &mut Args<'_>) -> Result<BodyWait, Diagnostic> {
 const AT_LEAST_MAX: u64 = i32::MAX as u64;
 
 /// `TIME|EXPR`.
-pub(super) fn pause(args: &mut Args<'_>, scope: &Scope<'_>) -> Result<NewTimeout, Diagnostic> {
+pub(super) fn pause(
+    args: &mut Args<'_>,
+    scope: &Scope<'_>,
+    stage: Stage,
+) -> Result<NewTimeout, Diagnostic> {
     let word = args.required("a time, or a sample in milliseconds")?;
     if word.text.starts_with(|c: char| c.is_ascii_digit()) {
         let time: Duration = duration(word, args.keyword, Unit::Milliseconds)?;
         return Ok(NewTimeout::Fixed(time));
     }
-    let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
+    let sample = expr::sample::parse(word, &scope.expressions(stage))?;
     Ok(NewTimeout::Sample(Box::new(sample)))
 }

@@ -22,6 +22,10 @@ pub enum Action {
     SetTimeout(Timeout, NewTimeout),
     /// `set-retries`.
     SetRetries(Amount),
+    /// `set-fc-mark`, `set-bc-tos` and their like.
+    SetMark(Mark, Amount),
+    /// `set-priority-class`, `set-priority-offset`.
+    SetPriority(Priority, Box<Sample>),
     /// One that has nothing to do here.
     Nothing,
     /// `set-log-level`.
@@ -30,6 +34,48 @@ pub enum Action {
     Track(Box<Track>),
     /// `sc-inc-gpc` and its like.
     ChangeCounter(Box<CounterChange>),
+}
+
+/// What the kernel tells packets of a connection apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// `set-fc-mark`: a number of netfilter's for the client's connection.
+    Client,
+    /// `set-fc-tos`: the byte in the headers of what goes to the client.
+    ClientTos,
+    /// `set-bc-mark`: the same for the server's.
+    Server,
+    /// `set-bc-tos`.
+    ServerTos,
+}
+
+impl Mark {
+    /// The greatest value.
+    pub fn max(self) -> u32 {
+        match self {
+            Self::Client | Self::Server => u32::MAX,
+            Self::ClientTos | Self::ServerTos => u8::MAX.into(),
+        }
+    }
+}
+
+/// What decides who of those that wait for a server is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// `set-priority-class`: from -2047 to 2047, lower ones first.
+    Class,
+    /// `set-priority-offset`: as though it had come so many milliseconds later; up to 524287 either way.
+    Offset,
+}
+
+impl Priority {
+    /// The greatest value, and the least one is as far below zero.
+    pub fn max(self) -> i64 {
+        match self {
+            Self::Class => 2047,
+            Self::Offset => 524_287,
+        }
+    }
 }
 
 /// Which part of the client's addresses.
@@ -105,7 +151,9 @@ impl Action {
             Self::SetAddress(_, sample) | Self::SetTimeout(_, NewTimeout::Sample(sample)) => {
                 Some(sample)
             }
-            Self::SetRetries(Amount::Sample(sample)) => Some(sample),
+            Self::SetRetries(Amount::Sample(sample))
+            | Self::SetMark(_, Amount::Sample(sample))
+            | Self::SetPriority(_, sample) => Some(sample),
             Self::Track(track) => Some(&track.key),
             Self::ChangeCounter(change) => match &change.by {
                 Amount::Sample(sample) => Some(sample),

@@ -1,8 +1,9 @@
 //! How a proxy treats requests and clients, beside rules and time-outs (manual 4.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::ForwardFor;
+use super::{ForwardFor, ForwardedHeader};
 use crate::expr::Condition;
 
 /// Options of `mode http`.
@@ -10,6 +11,12 @@ use crate::expr::Condition;
 pub struct Conduct {
     /// `option originalto`: the same as `forwardfor` for the address that the client connected to.
     pub originalto: Option<ForwardFor>,
+    /// `option accept-unsafe-violations-in-http-request`, as far as it makes no second meaning.
+    pub lenient_requests: bool,
+    /// `client-min-rate`: how slowly a client may send a body, or take one.
+    pub client_min_rate: Option<MinRate>,
+    /// `option forwarded`, of backends.
+    pub forwarded: Option<Box<ForwardedHeader>>,
     /// `option http-ignore-probes`: connections that end without a word are nothing to speak of.
     pub ignore_probes: bool,
     /// `option abortonclose`: a request whose client has closed is given up as long as there is no
@@ -26,4 +33,21 @@ pub struct Conduct {
     pub monitor_uri: Option<Arc<str>>,
     /// `monitor fail`: when one of these holds, the answer is 503.
     pub monitor_fail: Vec<Condition>,
+}
+
+/// How slowly bytes may move while somebody waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinRate {
+    /// Bytes a second, at least 1.
+    pub rate: u64,
+    /// So long any pace will do.
+    pub grace: Duration,
+}
+
+impl MinRate {
+    /// How long a peer may take for so many bytes.
+    pub fn allowed(self, bytes: u64) -> Duration {
+        let needed = Duration::from_secs_f64(bytes as f64 / self.rate as f64);
+        needed.max(self.grace)
+    }
 }

@@ -12,6 +12,7 @@ mod conduct;
 mod cookie;
 mod edits;
 mod errors;
+mod forwarded;
 mod load;
 mod log;
 mod observe;
@@ -35,16 +36,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::environment::Variables;
-pub use actions::{Action, AddressPart, ListChange, ListEntry, NewTimeout, SetVar, VarSource};
+pub use actions::{
+    Action, AddressPart, ListChange, ListEntry, Mark, NewTimeout, Priority, SetVar, VarSource,
+};
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
 pub use bind::{Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
 pub use check::{Agent, AgentAddress, Check, CheckAddress, CheckText, HttpSend, InitState};
 pub use cli::{CliLevel, RuntimeApi, SeverityOutput, StatsSocket, StatsSocketSettings};
-pub use conduct::Conduct;
+pub use conduct::{Conduct, MinRate};
 pub use cookie::{Cookie, CookieMode, PersistRule};
 pub use edits::{FieldEdit, FieldName, Normalizer, Replacement, TargetEdit, TargetPart};
 pub use errors::{ErrorAnswer, ErrorPage, ErrorPages};
+pub use forwarded::{ForwardedHeader, ForwardedNode, ForwardedValue};
 pub use load::{HttpReuse, IdleMax, Pooling, RingKey};
 pub use log::{LogFormat, LogLineFormat, LogSample, LogSink, LogTarget, Logging};
 pub use observe::{Observe, ObservedLayer, OnError, OnMarked};
@@ -62,7 +66,8 @@ pub use rules::{
     ResponseRule,
 };
 pub use server::{
-    MappedHost, MappedPort, Server, ServerAddress, ServerTls, StateFile, Tracked, Weight,
+    MappedHost, MappedPort, ProxyValue, Server, ServerAddress, ServerTls, StateFile, Tracked,
+    Weight,
 };
 pub use stats::{Secret, StatsPage};
 pub use stick::{

@@ -144,6 +144,8 @@ pub struct Frontend {
     pub smart_accept: Option<bool>,
     /// `use_backend` lines, in order.
     pub use_backend: RuleList<UseBackend>,
+    /// `force-be-switch`: when one of these holds, rules lead to backends that are not public as well.
+    pub force_switch: Vec<Condition>,
     /// `default_backend`; for `listen` its own back half.
     pub default_backend: Option<BackendId>,
     /// `capture`, `declare capture`: what is kept for the log line.
@@ -247,6 +249,8 @@ pub struct Backend {
     pub stick: StickRules,
     /// `use-server`, in order.
     pub use_server: Vec<UseServer>,
+    /// `be-unpublished`: no rule of another section leads to it until it is published.
+    pub unpublished: bool,
     /// Whether this is half of a `listen`.
     pub listen: bool,
 }

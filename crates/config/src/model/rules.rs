@@ -105,6 +105,8 @@ pub enum ResponseAction {
     Fields(FieldEdit),
     /// `wait-for-body`.
     WaitForBody(BodyWait),
+    /// `pause`.
+    Pause(NewTimeout),
     /// `set-status`, and its reason; `None`: the usual one.
     SetStatus(u16, Option<Arc<str>>),
     /// `silent-drop`: the client's connection is forgotten.

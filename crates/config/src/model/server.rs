@@ -9,7 +9,7 @@ use super::sequence::Sequence;
 use super::{
     Agent, BackendId, Check, Lookup, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice,
 };
-use crate::expr::Sample;
+use crate::expr::{Format, Sample};
 use crate::source::Span;
 
 /// `server` or `default-server` (manual 5.2).
@@ -59,6 +59,10 @@ pub struct Server {
     pub on_marked: OnMarked,
     /// How connections to it are made.
     pub outgoing: Outgoing,
+    /// `set-proxy-v2-tlv-fmt`: values of one's own in its PROXY header, at most one of each type.
+    pub proxy_values: Vec<ProxyValue>,
+    /// `pool-conn-name`: connections of one name do for each other, whatever was asked for by SNI.
+    pub pool_name: Option<Box<Sample>>,
     /// `track`: its state is that server's.
     pub track: Option<Tracked>,
     /// `ssl …`.
@@ -73,6 +77,15 @@ pub struct Server {
     pub non_stick: bool,
     /// `redir`: where GET and HEAD are sent in its stead, before the path.
     pub redir: Option<Arc<str>>,
+}
+
+/// `set-proxy-v2-tlv-fmt(TYPE) FORMAT`.
+#[derive(Debug, Clone)]
+pub struct ProxyValue {
+    /// Its type.
+    pub kind: u8,
+    /// What it is; an empty one is sent as well.
+    pub value: Format,
 }
 
 /// `load-server-state-from-file`: where the states of a backend's servers come from.

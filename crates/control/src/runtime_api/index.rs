@@ -72,7 +72,7 @@ const ABSENT: &[(&str, &str)] = &[
         "certificates are not ordered here; an ACME client writes the files, and SIGHUP has them read",
     ),
     (
-        "add backend, del backend, publish backend, unpublish backend, show defaults",
+        "add backend, del backend, show defaults",
         "backends come with the configuration; what is in them changes with the fleet or by 'add server'",
     ),
     ("httpclient", "there is no HTTP client inside; use curl"),

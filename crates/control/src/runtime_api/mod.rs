@@ -7,6 +7,7 @@
 //! `table` every command once, one file a family below it.
 
 mod answer;
+mod backends;
 mod connection;
 mod crt_lists;
 mod drains;

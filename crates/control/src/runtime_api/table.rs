@@ -7,8 +7,8 @@ use super::answer::{Answer, Call};
 use super::journal::{Change, Changed};
 use super::session::Session;
 use super::{
-    crt_lists, drains, frontends, journal_commands, limits, lists, live_sessions, process,
-    server_checks, servers, session_commands, stat, tables, tls, variables,
+    backends, crt_lists, drains, frontends, journal_commands, limits, lists, live_sessions,
+    process, server_checks, servers, session_commands, stat, tables, tls, variables,
 };
 
 /// What a command needs beyond a level.
@@ -161,6 +161,7 @@ const FAMILIES: &[&[Row]] = &[
     servers::ROWS,
     drains::ROWS,
     journal_commands::ROWS,
+    backends::ROWS,
     frontends::ROWS,
     limits::ROWS,
     live_sessions::ROWS,

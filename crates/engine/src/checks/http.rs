@@ -83,6 +83,7 @@ pub(super) async fn read_head(
     let limits = Limits {
         head_bytes_max: ANSWER_MAX,
         fields_max: 101,
+        lenient: false,
     };
     let mut scanner = HeadScanner::new();
     loop {

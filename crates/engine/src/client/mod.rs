@@ -68,6 +68,8 @@ pub(crate) struct Request {
     /// Whether the client may wait for a go-ahead before it sends the body, whatever rules made of
     /// the head since.
     pub(crate) waits: bool,
+    /// Whether the client asked for a head alone, whatever rules made of its method since.
+    pub(crate) is_head: bool,
     /// How much of its body was read.
     pub(crate) body_read: BodyRead,
     /// Its books.
@@ -196,12 +198,13 @@ async fn linger(mut stream: Stream, worker: Rc<Worker>) {
 }
 
 /// How large a head may be: it must leave `tune.maxrewrite` of a buffer free (manual 3.2).
-pub(crate) fn head_limits(worker: &Worker) -> Limits {
+pub(crate) fn head_limits(worker: &Worker, lenient: bool) -> Limits {
     let site = worker.shared.site.load();
     let tune = &site.config.global.tune;
     Limits {
         head_bytes_max: tune.bufsize.saturating_sub(tune.maxrewrite),
         fields_max: tune.http_maxhdr,
+        lenient,
     }
 }
 

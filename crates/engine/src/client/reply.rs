@@ -23,7 +23,7 @@ impl Client {
         let closes = answer.fields.has_token("connection", "close");
         let after = self.after(request, closes);
         let version = request.head.version;
-        let is_head = request.head.method.is_head();
+        let is_head = request.is_head;
         let mut status = answer.status;
         let message = answer.into_message().map(|(mut head, body)| {
             let before = head.status;
@@ -72,7 +72,7 @@ impl Client {
     ) -> After {
         let mut after = self.after(request, false);
         let version = request.head.version;
-        let is_head = request.head.method.is_head();
+        let is_head = request.is_head;
         let chunked = version == Version::Http11;
         let framing = match chunked {
             true => Framing::Chunked,

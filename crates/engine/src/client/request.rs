@@ -224,7 +224,14 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Box<Request>, NoRequest> {
         let worker = self.worker();
-        let limits = head_limits(&worker);
+        let lenient = self
+            .connection
+            .frontend
+            .conf()
+            .proxy
+            .conduct
+            .lenient_requests;
+        let limits = head_limits(&worker, lenient);
         let mut scanner = HeadScanner::new();
         let mut waited = false;
         loop {
@@ -233,8 +240,9 @@ impl Client {
                 match h1::parse_request(self.buffer.bytes(), &limits) {
                     Ok(Parsed::Complete { head, consumed }) => {
                         session.count_in(measure::request(&head));
+                        let line = request_line(&self.buffer.bytes()[..consumed]);
                         self.buffer.consume(consumed, &worker.buffers);
-                        return accept_head(head, session, self.buffer.bytes(), waited);
+                        return accept_head(head, line, session, self.buffer.bytes(), waited);
                     }
                     Ok(Parsed::Partial) if full => return Err(refuse(session, 400)),
                     Ok(Parsed::Partial) => {}
@@ -347,6 +355,7 @@ fn refuse(session: Box<Session>, status: u16) -> NoRequest {
 /// `waited`: for part of the head.
 fn accept_head(
     head: RequestHead,
+    line: Box<[u8]>,
     mut session: Box<Session>,
     came: &[u8],
     waited: bool,
@@ -358,8 +367,6 @@ fn accept_head(
     };
     let upgrade = ws::upgrade_request(&head);
     let refused = match &upgrade {
-        // A tunnel to wherever the client likes is what a forward proxy is for.
-        _ if head.method.is_connect() => Some(405),
         Upgrade::Invalid(error) => Some(error.status()),
         _ => None,
     };
@@ -369,20 +376,23 @@ fn accept_head(
     // One that came in one piece took no time.
     let took = waited.then(|| session.record.elapsed());
     session.record.request = Some(took.unwrap_or_default());
-    session.record.request_line = request_line(&head);
+    session.record.request_line = line;
     session.note_request(&head);
     session.log_begin();
     if let Some(status) = refused {
         return Err(refuse(session, status));
     }
-    let keep_alive = h1::wants_keep_alive(head.version, &head.fields);
+    // What follows a CONNECT may be anything.
+    let keep_alive = !head.method.is_connect() && h1::wants_keep_alive(head.version, &head.fields);
     let waits = h1::expects_continue(&head);
+    let is_head = head.method.is_head();
     Ok(Box::new(Request {
         head,
         body,
         upgrade,
         keep_alive,
         waits,
+        is_head,
         body_read: BodyRead::None,
         session,
     }))
@@ -402,11 +412,10 @@ fn is_good_so_far(mut bytes: &[u8]) -> bool {
     }
 }
 
-fn request_line(head: &RequestHead) -> Box<[u8]> {
-    let parts = [
-        head.method.as_bytes(),
-        head.target(),
-        head.version.as_str().as_bytes(),
-    ];
-    parts.join(&b' ').into_boxed_slice()
+/// The line as the client wrote it, of a head that is right.
+fn request_line(head: &[u8]) -> Box<[u8]> {
+    let start = head.iter().position(|byte| !b"\r\n".contains(byte));
+    let line = &head[start.unwrap_or(0)..];
+    let end = memchr::memchr(b'\r', line).unwrap_or(line.len());
+    line[..end].into()
 }

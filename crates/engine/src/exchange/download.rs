@@ -12,15 +12,17 @@ use wire::head::{Fields, ResponseHead, Version};
 use wire::ws;
 
 use super::Order;
+use super::pace::Pace;
 use super::progress::{Marked, Progress, Relayed};
-use super::transcode::transcode;
-use crate::answers::Instead;
+use super::transcode::{Sent, transcode};
+use crate::answers::{self, Instead};
 use crate::body_read::{BodyRead, BodySeen};
 use crate::buffer::Buffer;
 use crate::client::{Announced, connection_field, head_limits};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::io;
+use crate::marks;
 use crate::measure;
 use crate::observe;
 use crate::retry::Cause;
@@ -54,6 +56,7 @@ pub(super) struct Download<'a> {
     pub(super) session: &'a Session,
     pub(super) order: &'a Order<'a>,
     pub(super) progress: &'a Progress,
+    pub(super) pace: Pace,
     pub(super) seen: &'a Seen,
     pub(super) worker: &'a Worker,
 }
@@ -117,7 +120,7 @@ impl Download<'_> {
     }
 
     async fn read_head(&mut self) -> Result<ResponseHead, Broken> {
-        let limits = head_limits(self.worker);
+        let limits = head_limits(self.worker, false);
         let mut scanner = HeadScanner::new();
         loop {
             let full = self.server_buffer.is_full(&self.worker.buffers);
@@ -196,6 +199,9 @@ impl Download<'_> {
         if let Some(wait) = (self.order.wanted_body)(&head, self.session) {
             Box::pin(self.wait_for_body(body, wait)).await?;
         }
+        if let Some(pause) = answers::wanted_pause(&head, self.session) {
+            tokio::time::sleep(pause).await;
+        }
         let server_keeps = h1::wants_keep_alive(head.version, &head.fields);
         let bound_to_user = authenticates_connection(&head.fields, &self.order.head.fields);
         let framing = self.framing(&head, body);
@@ -205,7 +211,8 @@ impl Download<'_> {
             self.progress.abandon();
         }
         let announced = self.announced(body, framing);
-        let marked = match framing == Framing::UntilClose && body != BodyLength::Empty {
+        let unmarked = framing == Framing::UntilClose && body != BodyLength::Empty;
+        let marked = match unmarked && !self.order.head_only {
             true => Marked::ByTheEnd,
             false => Marked::ByItself,
         };
@@ -229,20 +236,24 @@ impl Download<'_> {
             connection_field(version, announced),
             &mut out,
         );
-        let chunked = framing == Framing::Chunked && body != BodyLength::Empty;
+        let sent = match (framing, body) {
+            _ if self.order.head_only => Sent::Nothing,
+            (Framing::Chunked, body) if body != BodyLength::Empty => Sent::Chunks,
+            _ => Sent::Plain,
+        };
         let unsent = Unsent {
             status: head.status,
             bytes: out,
             counted,
             marked,
         };
-        self.relay_body(body, chunked, unsent).await?;
+        self.relay_body(body, sent, unsent).await?;
         Ok(Ended::Relayed(Relayed {
             client: announced,
             server_keeps: server_keeps
-                && !bound_to_user
                 && body != BodyLength::UntilClose
                 && self.server_buffer.is_empty(),
+            is_private: bound_to_user,
         }))
     }
 
@@ -289,7 +300,9 @@ impl Download<'_> {
             came: self.server_buffer.bytes(),
             length,
         };
-        let instead = (self.order.rewrite)(head, self.session, body)?;
+        let instead = (self.order.rewrite)(head, self.session, body);
+        marks::of_client(self.session, &self.client.borrow().socket());
+        let instead = instead?;
         self.session.count_answer(status);
         // What was replaced counts as received, the time until it came does not.
         self.session.count_out(counted);
@@ -343,7 +356,7 @@ impl Download<'_> {
     async fn relay_body(
         &mut self,
         body: BodyLength,
-        chunked: bool,
+        sent: Sent,
         head: Unsent,
     ) -> Result<(), Broken> {
         let mut reader = BodyReader::new(body);
@@ -364,7 +377,7 @@ impl Download<'_> {
             let whole = transcode(
                 self.server_buffer,
                 &mut reader,
-                chunked,
+                sent,
                 &mut out,
                 pool,
                 |counted| counts.set(counts.get() + counted),
@@ -431,9 +444,13 @@ impl Download<'_> {
         let (client, mut sent) = (self.client, 0);
         let writing =
             |cx: &mut Context<'_>| io::poll_write_all(&mut client.borrow_mut(), out, &mut sent, cx);
-        let limit = self.order.client_limit;
+        let limit = self.pace.limit(self.order.client_limit);
+        let begun = self.pace.begins();
         match self.alarm.poll_within(limit, writing).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.pace.moved(begun, out.len());
+                Ok(())
+            }
             Ok(Err(_)) => Err((End::by(Side::Client, Stage::Data), None)),
             Err(Expired) => Err((End::by(Side::ClientTimeout, Stage::Data), None)),
         }

@@ -5,6 +5,7 @@
 //! one meaning whatever the other one sent. Nothing is decided here: what went wrong is returned.
 
 mod download;
+mod pace;
 mod progress;
 mod transcode;
 mod upload;
@@ -13,7 +14,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
-use config::model::BodyWait;
+use config::model::{BodyWait, MinRate};
 use routing::body::Body;
 use wire::h1::{self, BodyLength};
 use wire::head::{RequestHead, ResponseHead};
@@ -31,6 +32,7 @@ use crate::stream::Stream;
 use crate::watch::Left;
 
 use download::{Download, Ended, Seen};
+use pace::Pace;
 use progress::Progress;
 use upload::{Upload, UploadError};
 
@@ -42,6 +44,8 @@ pub(crate) struct ServerConnection {
     pub(crate) buffer: Buffer,
     /// How many requests it carried before.
     pub(crate) uses: u32,
+    /// Whether it serves one client alone.
+    pub(crate) is_private: bool,
     /// When the session got it, from its start.
     pub(crate) since: Duration,
 }
@@ -54,6 +58,8 @@ pub(crate) struct Order<'a> {
     pub(crate) body: BodyLength,
     /// How much of it earlier tries have read.
     pub(crate) body_read: BodyRead,
+    /// Whether the client wants no body, whatever the server is asked for.
+    pub(crate) head_only: bool,
     /// Whether the client may wait for a go-ahead before it sends the body.
     pub(crate) waits: bool,
     /// The key of a WebSocket upgrade.
@@ -64,6 +70,8 @@ pub(crate) struct Order<'a> {
     pub(crate) keep_client: bool,
     /// `timeout client` and `timeout server`.
     pub(crate) client_limit: Option<Duration>,
+    /// How slow the client may be beside that.
+    pub(crate) client_min_rate: Option<MinRate>,
     /// See `client_limit`.
     pub(crate) server_limit: Option<Duration>,
     /// Answers with which the server is left for another try.
@@ -85,6 +93,8 @@ pub(crate) enum Outcome {
         client: After,
         /// Whether the server's connection can carry another request.
         server_reusable: bool,
+        /// Whether it must serve nobody but this client from now on.
+        is_private: bool,
     },
     /// The server agreed to the upgrade, and the client was told.
     Switched,
@@ -153,6 +163,7 @@ pub(crate) async fn exchange(
             order,
             kept,
             progress: &progress,
+            pace: Pace::new(order.client_min_rate),
             pool: &worker.buffers,
         };
         let mut download = Download {
@@ -164,6 +175,7 @@ pub(crate) async fn exchange(
             session,
             order,
             progress: &progress,
+            pace: Pace::new(order.client_min_rate),
             seen: &seen,
             worker: &worker,
         };

@@ -70,6 +70,8 @@ pub(super) struct Relayed {
     pub(super) client: Announced,
     /// Whether the server would take another request.
     pub(super) server_keeps: bool,
+    /// Whether it knows the connection as one user's.
+    pub(super) is_private: bool,
 }
 
 /// See the module.
@@ -227,6 +229,7 @@ impl Progress {
         Outcome::Done {
             client,
             server_reusable: relayed.server_keeps && self.up.get() == Up::Sent,
+            is_private: relayed.is_private,
         }
     }
 }
@@ -287,10 +290,12 @@ mod tests {
         let relayed = Relayed {
             client: Announced::KeepAlive,
             server_keeps: true,
+            is_private: false,
         };
         let Outcome::Done {
             client,
             server_reusable,
+            ..
         } = progress.done(&relayed)
         else {
             panic!("it was relayed");

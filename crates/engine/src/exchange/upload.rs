@@ -4,7 +4,8 @@ use std::task::Context;
 
 use wire::h1::{self, BodyError, BodyLength, BodyReader, Framing};
 
-use super::transcode::transcode;
+use super::pace::Pace;
+use super::transcode::{Sent, transcode};
 use super::{Order, Progress};
 use crate::body_read::{BodyEnd, BodyRead};
 use crate::buffer::{Buffer, BufferPool};
@@ -37,6 +38,7 @@ pub(super) struct Upload<'a> {
     pub(super) order: &'a Order<'a>,
     pub(super) kept: Option<&'a mut Kept>,
     pub(super) progress: &'a Progress,
+    pub(super) pace: Pace,
     pub(super) pool: &'a BufferPool,
 }
 
@@ -58,11 +60,14 @@ impl Upload<'_> {
         if let Some(kept) = &self.kept {
             kept.resume(&mut reader, &mut out);
         }
-        let chunked = framing == Framing::Chunked;
+        let sent = match framing {
+            Framing::Chunked => Sent::Chunks,
+            _ => Sent::Plain,
+        };
         loop {
             let before = out.len();
             let whole = self
-                .transcode(&mut reader, chunked, &mut out)
+                .transcode(&mut reader, sent, &mut out)
                 .map_err(|_| UploadError::Client(End::by(Side::Proxy, self.progress.stage())))?;
             if let Some(end) = BodyEnd::of(&reader) {
                 self.progress.read(BodyRead::Whole(end));
@@ -91,14 +96,14 @@ impl Upload<'_> {
     fn transcode(
         &mut self,
         reader: &mut BodyReader,
-        chunked: bool,
+        sent: Sent,
         out: &mut Vec<u8>,
     ) -> Result<bool, BodyError> {
         let (session, progress) = (self.session, self.progress);
         transcode(
             self.client_buffer,
             reader,
-            chunked,
+            sent,
             out,
             self.pool,
             |counted| {
@@ -124,9 +129,13 @@ impl Upload<'_> {
         let (client, pool) = (self.client, self.pool);
         let buffer = &mut *self.client_buffer;
         let filling = |cx: &mut Context<'_>| buffer.poll_fill(&mut client.borrow_mut(), pool, cx);
-        let limit = self.order.client_limit;
+        let limit = self.pace.limit(self.order.client_limit);
+        let begun = self.pace.begins();
         match self.alarm.poll_within(limit, filling).await {
-            Ok(Ok(1..)) => Ok(()),
+            Ok(Ok(count @ 1..)) => {
+                self.pace.moved(begun, count);
+                Ok(())
+            }
             Ok(_) => Err(UploadError::Client(End::by(Side::Client, Stage::Data))),
             Err(Expired) => {
                 // The answer may have begun while the client was waited for.

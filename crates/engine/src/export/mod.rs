@@ -155,10 +155,15 @@ impl Selection {
         }
     }
 
+    /// Whether the servers of a proxy of that name may be changed from the page: what a request asks to see is no
+    /// limit.
+    pub(crate) fn may_change(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|it| **it == *name)
+    }
+
     /// Whether a proxy of that name is shown.
     pub(crate) fn shows_proxy(&self, name: &str) -> bool {
-        let named = self.names.is_empty() || self.names.iter().any(|it| **it == *name);
-        named
+        self.may_change(name)
             && self
                 .part
                 .as_ref()

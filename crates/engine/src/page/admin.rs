@@ -135,7 +135,7 @@ fn carry_out(form: &Form, selection: &Selection, handle: &Handle) -> Outcome {
     let Some(backend) = handle.backend_called(backend) else {
         return Outcome::Failed;
     };
-    if !selection.shows_proxy(&backend) {
+    if !selection.may_change(&backend) {
         return Outcome::Denied;
     }
     let (mut done, mut failed) = (0, 0);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use config::expr::{Recalled, Timeout, VarName, VarScope};
-use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel};
+use config::model::{CaptureSlot, Captures, CookieCapture, LogLevel, Mark, Priority};
 use config::source::Span;
 use routing::sample::{Memory, TcpFacts, Value};
 use routing::stick::Tables;
@@ -17,6 +17,7 @@ use wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::{Login, Session};
 use crate::counters::Count;
+use crate::queue::Standing;
 use crate::stick::Tracking;
 use crate::stream::Stream;
 use crate::tcp_facts;
@@ -51,6 +52,10 @@ pub(super) struct Notes {
     pub(super) timeouts: Option<Vec<(Timeout, Duration)>>,
     /// `set-retries`.
     retries: Option<u32>,
+    /// `set-fc-mark` and its like, one after the other, until they are set.
+    marks: Vec<(Mark, u32)>,
+    /// `set-priority-class`, `set-priority-offset`.
+    priority: Option<Standing>,
     /// Variables of the request.
     variables: Store,
     /// What is tracked of the request.
@@ -92,6 +97,26 @@ impl Session {
     /// What `set-retries` has said.
     pub(crate) fn own_retries(&self) -> Option<u32> {
         self.noted(|notes| notes.retries)
+    }
+
+    /// What `set-priority-class` and `set-priority-offset` have said.
+    pub(crate) fn standing(&self) -> Standing {
+        self.noted(|notes| notes.priority).unwrap_or_default()
+    }
+
+    /// What `set-fc-mark`, or `set-bc-mark`, and their like have said and nobody has taken yet.
+    pub(crate) fn take_marks(&self, of_server: bool) -> Vec<(Mark, u32)> {
+        let mut notes = self.notes.borrow_mut();
+        let Some(notes) = notes.as_deref_mut().filter(|notes| !notes.marks.is_empty()) else {
+            return Vec::new();
+        };
+        let is_servers = |mark: Mark| matches!(mark, Mark::Server | Mark::ServerTos);
+        let all = std::mem::take(&mut notes.marks);
+        let (taken, left) = all
+            .into_iter()
+            .partition(|(mark, _)| is_servers(*mark) == of_server);
+        notes.marks = left;
+        taken
     }
 
     /// What `set-timeout` has said of one.
@@ -320,6 +345,23 @@ impl Memory for Session {
 
     fn set_retries(&self, count: u32) {
         self.note(|notes| notes.retries = Some(count));
+    }
+
+    fn set_mark(&self, mark: Mark, value: u32) {
+        self.note(|notes| {
+            notes.marks.retain(|(known, _)| *known != mark);
+            notes.marks.push((mark, value));
+        });
+    }
+
+    fn set_priority(&self, what: Priority, value: i64) {
+        self.note(|notes| {
+            let standing = notes.priority.get_or_insert_default();
+            match what {
+                Priority::Class => standing.class = value,
+                Priority::Offset => standing.offset = value,
+            }
+        });
     }
 
     fn fields_len_max(&self) -> usize {

@@ -13,6 +13,7 @@ use routing::sample::Value;
 use super::Session;
 use super::captures::Notes;
 use super::line::Ending;
+use crate::end::Side;
 use crate::figures::Asker;
 use crate::listener;
 
@@ -97,7 +98,13 @@ impl Ending<'_> {
                 let own = own.filter(|_| whose == TimeoutOf::Session);
                 Value::Int(millis(own.or_else(|| configured(timeouts, which))?))
             }
-            SessionFigure::RetriesMax => {
+            SessionFigure::ListenerConnections => {
+                number(session.connection().listener()?.connections())
+            }
+            SessionFigure::IsClientGone => Value::Bool(self.end.side == Side::Client),
+            SessionFigure::IsServerGone => Value::Bool(self.end.side == Side::Server),
+            SessionFigure::RetriesMax => Value::Int(session.backend()?.conf().retries.into()),
+            SessionFigure::RetriesNow => {
                 let own = session.own_retries();
                 Value::Int(own.unwrap_or(session.backend()?.conf().retries).into())
             }

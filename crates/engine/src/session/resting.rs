@@ -296,6 +296,8 @@ impl Resting {
                 server_queue: rare.server_queue,
                 backend_queue: rare.backend_queue,
                 sent_once: Cell::new(self.sent_once),
+                // It ends with its tunnel.
+                server_closes: Cell::new(false),
                 cookies: Cell::new(self.cookies),
             },
         })

@@ -75,6 +75,11 @@ impl Tables for Session {
         table.ask(key, ask)
     }
 
+    fn count(&self, table: &TableRef) -> Option<(usize, usize)> {
+        let table = self.stick().meant(table, || self.own_table())?;
+        Some((table.used(), table.table.size()))
+    }
+
     fn track(&self, counter: u8, table: &TableRef, key: &Value<'_>, status: Option<u16>) {
         let stick = self.stick();
         let table = stick.meant(table, || self.own_table());
@@ -135,6 +140,11 @@ impl Tables for Early<'_> {
         ask: TableAsk,
     ) -> Option<Option<Value<'static>>> {
         self.stick.meant(table, || self.own)?.ask(key, ask)
+    }
+
+    fn count(&self, table: &TableRef) -> Option<(usize, usize)> {
+        let table = self.stick.meant(table, || self.own)?;
+        Some((table.used(), table.table.size()))
     }
 
     fn track(&self, counter: u8, table: &TableRef, key: &Value<'_>, _: Option<u16>) {

@@ -33,7 +33,7 @@ const SPARE_MAX: usize = 64;
 
 /// Which connections are alike: where they go and as whom, with nothing in front that names another
 /// client. `source` and everything else that decides it is the server's own and never changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub(crate) struct Alike {
     /// Backend, by position.
     pub(crate) backend: BackendKey,
@@ -46,6 +46,8 @@ pub(crate) struct Alike {
     pub(crate) tls_reading: u64,
     /// The name sent by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// `pool-conn-name`, which counts in its stead.
+    pub(crate) name: Option<Rc<str>>,
     /// The PROXY header in front of it: it names one client, and nobody else may go by it.
     pub(crate) header: Option<Rc<[u8]>>,
     /// See [`Self::chosen`].
@@ -62,6 +64,19 @@ impl Alike {
             (None, None) => 0,
             chosen => KEY.hash_one(chosen),
         }
+    }
+}
+
+impl PartialEq for Alike {
+    fn eq(&self, other: &Self) -> bool {
+        self.chosen == other.chosen
+            && self.backend == other.backend
+            && self.server == other.server
+            && self.target == other.target
+            && self.tls_reading == other.tls_reading
+            && self.name == other.name
+            && (self.name.is_some() || self.sni == other.sni)
+            && self.header == other.header
     }
 }
 
@@ -317,6 +332,7 @@ mod tests {
                 target,
                 tls_reading: 0,
                 sni: sni.map(Into::into),
+                name: None,
                 header: None,
             };
             BuildHasherDefault::<KeyHasher>::default().hash_one(&alike)

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use config::expr::{Flags, Variable};
-use config::model::{ProxyVersion, SendProxy};
-use routing::format::Variables;
+use config::model::{ProxyVersion, SendProxy, Server};
+use routing::format::{self, Variables};
 use routing::sample::TlsFacts;
+use wire::head::RequestHead;
 use wire::proxy_header::{Header, Ssl, write_v1, write_v2};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -20,9 +21,11 @@ const UNIQUE_ID_LEN_MAX: usize = 128;
 /// certificates say stays in `certificates`.
 pub(crate) fn of_session(
     session: &Session,
-    send: &SendProxy,
+    head: Option<&RequestHead>,
+    server: &Server,
     certificates: &mut Option<Box<Certificates>>,
 ) -> Option<Rc<[u8]>> {
+    let send = &server.outgoing.send_proxy;
     let version = send.version()?;
     let facts = &session.connection().facts;
     let addresses = facts.source().zip(facts.destination());
@@ -32,6 +35,7 @@ pub(crate) fn of_session(
         ProxyVersion::V2 => {
             let tls = facts.tls.as_ref();
             let unique_id = send.unique_id.then(|| unique_id(session));
+            let others = others(session, head, server);
             let named = send.cert_cn || send.cert_key || send.cert_sig;
             let certificates = tls
                 .filter(|_| named)
@@ -50,11 +54,26 @@ pub(crate) fn of_session(
                 ssl: send
                     .ssl
                     .then(|| tls.map(|tls| ssl(send, tls, certificates))),
+                others: &others,
             };
             write_v2(&header, &mut out);
         }
     }
     Some(out.into())
+}
+
+/// `set-proxy-v2-tlv-fmt`.
+fn others(session: &Session, head: Option<&RequestHead>, server: &Server) -> Vec<(u8, Vec<u8>)> {
+    if server.proxy_values.is_empty() {
+        return Vec::new();
+    }
+    let facts = session.facts(head, None);
+    let written = server.proxy_values.iter().map(|own| {
+        let mut value = Vec::new();
+        format::render(&own.value, &facts, session, &mut value);
+        (own.kind, value)
+    });
+    written.collect()
 }
 
 fn unique_id(session: &Session) -> Vec<u8> {

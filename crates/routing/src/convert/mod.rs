@@ -15,7 +15,7 @@ mod text;
 mod variable;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -171,15 +171,14 @@ fn of_message(message: &Message, bytes: &[u8]) -> Option<Value<'static>> {
 }
 
 /// An IPv6 address that embeds an IPv4 one is masked as that.
-fn masked(address: IpAddr, v4: u8, v6: Option<u8>) -> Option<IpAddr> {
-    let (address, prefix) = match address {
-        IpAddr::V4(_) => (address, v4),
-        IpAddr::V6(v6_address) => match embedded_v4(v6_address) {
-            Some(inner) => (IpAddr::V4(inner), v4),
-            None => (address, v6?),
+fn masked(address: IpAddr, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => (address & v4).into(),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(inner) => (inner & v4).into(),
+            None => (address & v6?).into(),
         },
-    };
-    Some(ipnet::IpNet::new(address, prefix).ok()?.network())
+    })
 }
 
 fn port(host: &[u8]) -> i64 {

@@ -39,6 +39,11 @@ pub trait Tables {
     /// `sc-inc-gpc` and its like.
     fn change(&self, counter: u8, slot: GeneralSlot, by: u32);
 
+    /// How many entries a table has, and how many it has room for.
+    fn count(&self, _: &TableRef) -> Option<(usize, usize)> {
+        None
+    }
+
     /// Whether the counter tracks anything already.
     fn is_tracking(&self, counter: u8) -> bool;
 }

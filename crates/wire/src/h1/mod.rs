@@ -36,6 +36,9 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Fields of a head. HAProxy's `tune.http.maxhdr`.
     pub fields_max: usize,
+    /// Whether a request is taken that breaks rules without having two meanings for that: `#` and bytes above
+    /// 126 in its target, and none of the hosts of HTTP/1.1. What frames messages is never lenient.
+    pub lenient: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +47,7 @@ impl Default for Limits {
         Limits {
             head_bytes_max: 15 * 1024,
             fields_max: 101,
+            lenient: false,
         }
     }
 }

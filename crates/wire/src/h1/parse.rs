@@ -45,18 +45,18 @@ type Found<T> = Option<(T, usize)>;
 fn bounded<T>(
     buf: &[u8],
     limits: &Limits,
-    parse: fn(&[u8], usize) -> Result<Found<T>, Rejected>,
+    parse: fn(&[u8], &Limits) -> Result<Found<T>, Rejected>,
 ) -> Result<Parsed<T>, Rejected> {
     let max = limits.head_bytes_max.min(HEAD_BYTES_CEILING);
     let window = &buf[..buf.len().min(max)];
-    match parse(window, limits.fields_max)? {
+    match parse(window, limits)? {
         Some((head, consumed)) => Ok(Parsed::Complete { head, consumed }),
         None if buf.len() >= max => Err(Rejected::new(Reason::TooLarge, max)),
         None => Ok(Parsed::Partial),
     }
 }
 
-fn request(buf: &[u8], fields_max: usize) -> Result<Found<RequestHead>, Rejected> {
+fn request(buf: &[u8], limits: &Limits) -> Result<Found<RequestHead>, Rejected> {
     let Some(start) = skip_empty_lines(buf)? else {
         return Ok(None);
     };
@@ -65,17 +65,23 @@ fn request(buf: &[u8], fields_max: usize) -> Result<Found<RequestHead>, Rejected
     let Some(line_len) = line(rest).map_err(|rejected| rejected.shifted(start))? else {
         return Ok(None);
     };
-    let first =
-        request_line(&rest[..line_len], method_len).map_err(|rejected| rejected.shifted(start))?;
+    let first = request_line(&rest[..line_len], method_len, limits.lenient)
+        .map_err(|rejected| rejected.shifted(start))?;
     let block_start = start + line_len + 2;
-    let Some((fields, block_len)) =
-        block(&buf[block_start..], fields_max).map_err(|rejected| rejected.shifted(block_start))?
+    let Some((fields, block_len)) = block(&buf[block_start..], limits.fields_max)
+        .map_err(|rejected| rejected.shifted(block_start))?
     else {
         return Ok(None);
     };
     let (target_start, version) = (start + method_len + 1, first.version);
-    target::check(&first.method, first.target, version, &fields)
-        .map_err(|misfit| misfit.place(target_start, block_start))?;
+    target::check(
+        &first.method,
+        first.target,
+        version,
+        &fields,
+        limits.lenient,
+    )
+    .map_err(|misfit| misfit.place(target_start, block_start))?;
     let head = RequestHead::parsed(first.method, first.target, version, fields);
     framing::request_body(&head)
         .and_then(|_| connection::check_expect(&head))
@@ -83,7 +89,7 @@ fn request(buf: &[u8], fields_max: usize) -> Result<Found<RequestHead>, Rejected
     Ok(Some((head, block_start + block_len)))
 }
 
-fn response(buf: &[u8], fields_max: usize) -> Result<Found<ResponseHead>, Rejected> {
+fn response(buf: &[u8], limits: &Limits) -> Result<Found<ResponseHead>, Rejected> {
     // Something that is not HTTP at all need not wait for the end of its line.
     if !buf.starts_with(&b"HTTP/"[..buf.len().min(5)]) {
         return Err(Rejected::new(Reason::VersionInvalid, 0));
@@ -93,8 +99,8 @@ fn response(buf: &[u8], fields_max: usize) -> Result<Found<ResponseHead>, Reject
     };
     let (version, status, reason) = status_line(&buf[..line_len])?;
     let block_start = line_len + 2;
-    let Some((fields, block_len)) =
-        block(&buf[block_start..], fields_max).map_err(|rejected| rejected.shifted(block_start))?
+    let Some((fields, block_len)) = block(&buf[block_start..], limits.fields_max)
+        .map_err(|rejected| rejected.shifted(block_start))?
     else {
         return Ok(None);
     };
@@ -152,7 +158,11 @@ struct RequestLine<'a> {
     version: Version,
 }
 
-fn request_line(line: &[u8], method_len: usize) -> Result<RequestLine<'_>, Rejected> {
+fn request_line(
+    line: &[u8],
+    method_len: usize,
+    lenient: bool,
+) -> Result<RequestLine<'_>, Rejected> {
     if line == HTTP2_PREFACE {
         return Err(Rejected::new(Reason::Http2Preface, 0));
     }
@@ -169,7 +179,8 @@ fn request_line(line: &[u8], method_len: usize) -> Result<RequestLine<'_>, Rejec
     let target_start = method_len + 1;
     let target_len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
     let target = &rest[..target_len];
-    if target.is_empty() || !syntax::is_target(target) {
+    let fits = syntax::is_target(target) || (lenient && syntax::is_lenient_target(target));
+    if target.is_empty() || !fits {
         let bad = target
             .iter()
             .position(|&byte| !syntax::is_target_byte(byte))

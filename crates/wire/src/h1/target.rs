@@ -31,12 +31,13 @@ pub(super) fn check(
     target: &[u8],
     version: Version,
     fields: &Fields,
+    lenient: bool,
 ) -> Result<(), Misfit> {
     let named = in_target(method, target).map_err(Misfit::Target)?;
     let hosts = fields.places(["host".len()]);
     let mut hosts = hosts.filter(|(name, ..)| *name == b"host");
     let Some((_, value, at)) = hosts.next() else {
-        let needed = version == Version::Http11;
+        let needed = version == Version::Http11 && !lenient;
         return if needed {
             Err(Misfit::Host(Reason::HostMissing, 0))
         } else {
@@ -65,9 +66,9 @@ fn in_target<'a>(
 ) -> Result<Option<(Authority<'a>, Option<u16>)>, Reason> {
     if method.is_connect() {
         let authority = authority(target).ok_or(Reason::TargetForm)?;
-        // CONNECT has no port to fall back on (RFC 9112 §3.2.3).
+        // CONNECT has no port to fall back on (RFC 9112 §3.2.3); a Host without one means that of the web.
         return match authority.port {
-            Some(_) => Ok(Some((authority, None))),
+            Some(port) => Ok(Some((authority, matches!(port, 80 | 443).then_some(port)))),
             None => Err(Reason::TargetForm),
         };
     }

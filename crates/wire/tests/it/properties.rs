@@ -13,6 +13,7 @@ use wire::{proxy_protocol, ws};
 const LIMITS: Limits = Limits {
     head_bytes_max: 2000,
     fields_max: 20,
+    lenient: false,
 };
 
 /// Pieces out of which messages, right and wrong, are glued: random bytes alone would hardly ever
@@ -224,7 +225,7 @@ proptest! {
     fn written_requests_have_one_meaning(head in request(), framing in framing(), how in connection()) {
         let mut out = Vec::new();
         h1::write_request(&head, framing, how, &mut out);
-        let parsed = parse_request(&out, &Limits { head_bytes_max: 100_000, fields_max: 100 });
+        let parsed = parse_request(&out, &Limits { head_bytes_max: 100_000, fields_max: 100, lenient: false });
         let Ok(Parsed::Complete { head: read, consumed }) = parsed else {
             return Err(TestCaseError::fail(format!("{parsed:?} {}", out.escape_ascii())));
         };
@@ -250,7 +251,7 @@ proptest! {
         head.fields = fields;
         let mut out = Vec::new();
         h1::write_response(&head, framing, how, &mut out);
-        let parsed = parse_response(&out, &Limits { head_bytes_max: 100_000, fields_max: 100 });
+        let parsed = parse_response(&out, &Limits { head_bytes_max: 100_000, fields_max: 100, lenient: false });
         let Ok(Parsed::Complete { head: read, consumed }) = parsed else {
             return Err(TestCaseError::fail(format!("{parsed:?} {}", out.escape_ascii())));
         };

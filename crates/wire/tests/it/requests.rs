@@ -9,6 +9,7 @@ use wire::head::RequestHead;
 const LIMITS: Limits = Limits {
     head_bytes_max: 400,
     fields_max: 8,
+    lenient: false,
 };
 
 /// Checks what `bytes` mean: `METHOD TARGET BODY +REST` with the length of the body and the number of

@@ -6,6 +6,7 @@ use wire::head::{Method, ResponseHead};
 const LIMITS: Limits = Limits {
     head_bytes_max: 300,
     fields_max: 6,
+    lenient: false,
 };
 
 /// Checks what `bytes` mean as the answer to GET: `STATUS "REASON" BODY +REST`, or `Partial`, or the

@@ -285,18 +285,28 @@ fn counted((text, span): (&str, Span)) -> Result<IntOperand, Diagnostic> {
 
 fn address_mask(arguments: &mut Arguments, _: &Context<'_>) -> Result<Converter, Diagnostic> {
     let (text, span) = arguments.text("an IPv4 mask")?;
-    let v4 = prefix::<Ipv4Addr>(text, 32).ok_or_else(|| {
+    let ones = |length: u8| u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    let v4 = mask(text, 32, |length| Ipv4Addr::from_bits(ones(length))).ok_or_else(|| {
         Diagnostic::alert(span, format!("'{text}' is not an IPv4 mask"))
             .label("expected 0 to 32, or 255.255.255.0")
     })?;
     let Some((text, span)) = arguments.optional() else {
         return Ok(Converter::IpMask(v4, None));
     };
-    let v6 = prefix::<Ipv6Addr>(text, 128).ok_or_else(|| {
+    let ones = |length: u8| u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    let v6 = mask(text, 128, |length| Ipv6Addr::from_bits(ones(length))).ok_or_else(|| {
         Diagnostic::alert(span, format!("'{text}' is not an IPv6 mask"))
             .label("expected 0 to 128, or ffff:ffff::")
     })?;
     Ok(Converter::IpMask(v4, Some(v6)))
+}
+
+/// A mask written as a number of ones, or as an address: any bits may be kept, not only the first ones.
+fn mask<A: std::str::FromStr>(text: &str, length_max: u8, ones: impl Fn(u8) -> A) -> Option<A> {
+    match text.parse::<u8>() {
+        Ok(length) => (length <= length_max).then(|| ones(length)),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 /// The length of a mask written as a number or as an address of ones and zeros.

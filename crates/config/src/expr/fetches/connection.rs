@@ -98,6 +98,10 @@ pub(super) static ROWS: &[Row] = &[
     of_server(&["bc_dst"], Addr, With(|_, context| Ok(server(SessionFigure::ServerConnectionDestination, context)))),
     of_server(&["bc_dst_port"], Int, With(|_, context| Ok(server(SessionFigure::ServerConnectionDestinationPort, context)))),
     of_server(&["bc_reused"], Bool, With(|_, context| Ok(server(SessionFigure::ServerConnectionReused, context)))),
+    row(&["dst_conn"], Int, Session, With(|_, context| {
+        ask(context, |asked| asked.listeners = true);
+        Ok(Fetch::State(StateFetch::Session(SessionFigure::ListenerConnections)))
+    })),
     row(&["last_rule_file"], Str, Session, With(|_, context| Ok(rules(SessionFigure::LastRuleFile, context)))),
     row(&["last_rule_line"], Int, Session, With(|_, context| Ok(rules(SessionFigure::LastRuleLine, context)))),
     row(&["last_entity"], Str, Session, With(|_, context| Ok(rules(SessionFigure::LastRule, context)))),

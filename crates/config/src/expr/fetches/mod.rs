@@ -5,6 +5,7 @@ mod constants;
 mod http;
 pub(super) mod session;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::expr::{
     named_acl, state,
 };
 use crate::model::sequence::unhex;
+use crate::raw;
 
 use Build::{Cookie, Header, HeaderName, OfBackend, OfFrontend, OfProcess, OfServer, Plain, With};
 use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
@@ -249,6 +251,8 @@ static ROWS: &[Row] = &[
     row(&["ssl_s_sig_alg"], Str, ResponseStatus, Plain(tls::plain(Servers, CertificatePart::SignatureAlgorithm))),
     row(&["ssl_s_s_dn"], Str, ResponseStatus, With(tls::server_subject)),
     row(&["ssl_s_i_dn"], Str, ResponseStatus, With(tls::server_issuer)),
+    row(&["table_cnt"], Int, Session, With(|it, context| tables::count(false, it, context))),
+    row(&["table_avl"], Int, Session, With(|it, context| tables::count(true, it, context))),
     row(&["fc_err"], Int, Session, Plain(Fetch::FcErr)),
     row(&["fc_err_str"], Str, Session, Plain(Fetch::FcErrStr)),
     row(&["fc_err_name"], Str, Session, Plain(Fetch::FcErrName)),
@@ -300,7 +304,7 @@ static ROWS: &[Row] = &[
     row(&["res.hdr_val", "shdr_val"], Int, ResponseHead, Header(Fetch::HdrVal)),
     row(&["res.hdr_ip", "shdr_ip"], Addr, ResponseHead, Header(Fetch::HdrIp)),
     row(&["res.hdr_names"], Str, ResponseHead, With(response_header_names)),
-    row(&["res.cook", "scook"], Str, ResponseHead, Cookie(Fetch::Cook)),
+    row(&["res.cook", "scook", "set-cookie"], Str, ResponseHead, Cookie(Fetch::Cook)),
     row(&["res.cook_cnt", "scook_cnt"], Int, ResponseHead, Cookie(Fetch::CookCnt)),
     row(&["res.cook_val", "scook_val"], Int, ResponseHead, Cookie(Fetch::CookVal)),
 ];
@@ -340,7 +344,10 @@ fn constant_int(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Dia
 
 fn constant_text(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {
     let text = arguments.optional().map_or("", |(text, _)| text);
-    Ok(Fetch::Constant(Constant::Str(text.into())))
+    Ok(Fetch::Constant(match raw::bytes(text) {
+        Cow::Borrowed(_) => Constant::Str(text.into()),
+        Cow::Owned(bytes) => Constant::Raw(bytes.into()),
+    }))
 }
 
 fn constant_method(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, Diagnostic> {

@@ -50,8 +50,16 @@ pub enum SessionFigure {
     Timer(Timer),
     /// `cur_server_timeout` and its like, milliseconds.
     Timeout(Whose, Timeout),
-    /// `cur_max_retries`, `be_max_retries`.
+    /// `dst_conn`: connections of the same listener.
+    ListenerConnections,
+    /// `fs.aborted`: whether the client has broken off.
+    IsClientGone,
+    /// `bs.aborted`: whether the server has.
+    IsServerGone,
+    /// `be_max_retries`.
     RetriesMax,
+    /// `cur_max_retries`.
+    RetriesNow,
     /// `src_is_local`.
     IsSourceLocal,
     /// `dst_is_local`.
@@ -202,7 +210,10 @@ pub(super) static ROWS: &[Row] = &[
     timeout(&["be_tunnel_timeout"], Whose::Backend, Timeout::Tunnel),
     timeout(&["fe_client_timeout"], Whose::Frontend, Timeout::Client),
     timeout(&["fe_tarpit_timeout"], Whose::Frontend, Timeout::Tarpit),
-    row(&["cur_max_retries", "be_max_retries"], Int, Session, plain(SessionFigure::RetriesMax)),
+    row(&["fs.aborted"], Bool, Session, plain(SessionFigure::IsClientGone)),
+    row(&["bs.aborted"], Bool, Session, plain(SessionFigure::IsServerGone)),
+    row(&["be_max_retries"], Int, Session, plain(SessionFigure::RetriesMax)),
+    row(&["cur_max_retries"], Int, Session, plain(SessionFigure::RetriesNow)),
     row(&["src_is_local", "fc_src_is_local"], Bool, Session, plain(SessionFigure::IsSourceLocal)),
     row(&["dst_is_local", "fc_dst_is_local"], Bool, Session, plain(SessionFigure::IsDestinationLocal)),
     row(&["fc_rcvd_proxy"], Bool, Session, plain(SessionFigure::ReceivedProxy)),
