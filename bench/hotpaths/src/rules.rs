@@ -114,7 +114,7 @@ fn backend(before: usize) -> Step {
     let (head, connection) = (parsed(BROWSER), connection());
     Box::new(move || {
         let facts = facts(&connection, Some(black_box(&head)));
-        let chosen = decide::backend(&config.frontends[0], &facts, &NoVariables);
+        let chosen = decide::backend(&config.frontends[0], &facts, &NoVariables, &|_| true);
         assert_eq!(chosen.map(|id| id.0), Some(1), "it is a WebSocket");
     })
 }

@@ -112,7 +112,7 @@ impl KeptTables {
             return;
         }
         state.last = last;
-        let names = server_names(shared);
+        let names = server_names(shared, &shared.site.load().stick);
         let mut left_out = 0;
         let saved = self.file.replace(|file| {
             left_out = write(&shared.site.load().stick, &names, clock::wall(), file)?;
@@ -136,11 +136,23 @@ impl KeptTables {
     }
 }
 
+/// Gives tables that are declared another way from now on the entries that they had, as far as they fit:
+/// whether that was possible. Who is tracked meanwhile goes on being counted where they were.
+pub(crate) fn carry(shared: &Shared, before: &StickTables, now: &StickTables) -> bool {
+    let names = server_names(shared, before);
+    let at = clock::wall();
+    let mut text = Vec::new();
+    let written = write(before, &names, at, &mut text);
+    let whole = written.is_ok_and(|left_out| left_out == 0);
+    let left_out = restore(now, &text, at);
+    whole && left_out.is_ok_and(|tables| tables.is_empty())
+}
+
 /// What numbers in `server_key` stand for.
-fn server_names(shared: &Shared) -> Vec<BTreeMap<u64, String>> {
+fn server_names(shared: &Shared, tables: &StickTables) -> Vec<BTreeMap<u64, String>> {
     let site = shared.site.load();
     let servers: Vec<_> = site.backends.iter().flat_map(|it| it.servers()).collect();
-    let names = site.stick.all().iter().map(|table| {
+    let names = tables.all().iter().map(|table| {
         if table.table.field(DataType::ServerKey, 0).is_none() {
             return BTreeMap::new();
         }

@@ -45,6 +45,7 @@ mod logins;
 mod manager;
 mod marks;
 mod measure;
+mod minding;
 mod monitor;
 mod observe;
 mod offload;

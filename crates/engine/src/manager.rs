@@ -10,7 +10,7 @@ use routing::health::words::{self, Severity, Standing, Who};
 use routing::health::{Admin, AgentWord, Change, CheckResult, Verdict, What};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::addresses;
 use crate::checks;
@@ -20,6 +20,7 @@ use crate::drain::{self, Drain};
 use crate::end::Side;
 use crate::followers;
 use crate::log::Level;
+use crate::minding::Minding;
 use crate::panics;
 use crate::reactor;
 use crate::server::ServerState;
@@ -72,9 +73,8 @@ pub(crate) fn run(
 
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
-    let mut minded: Vec<AbortHandle> = Vec::new();
+    let mut minded = Minding::default();
     let mut losses = Losses::default();
-    let names = Rc::new(Names::default());
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
     minding.spawn_local(crate::list_files::run(shared.clone()));
     if let Some(kept) = &shared.kept_tables {
@@ -92,20 +92,9 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Mind(backend, server)) => {
-                    let task = mind(shared.clone(), names.clone(), backend, server);
-                    minded.push(minding.spawn_local(task));
+                    minded.begin(&shared, backend, server, &mut minding);
                 }
-                Some(Order::MindAnew) => {
-                    minded.drain(..).for_each(|task| task.abort());
-                    let site = shared.site.load_full();
-                    for backend in &site.backends {
-                        for server in backend.servers() {
-                            let backend = backend.clone();
-                            let task = mind(shared.clone(), names.clone(), backend, server);
-                            minded.push(minding.spawn_local(task));
-                        }
-                    }
-                }
+                Some(Order::MindAnew) => minded.begin_anew(&shared, &mut minding),
                 Some(Order::WarmUp { backend, server, begun }) => {
                     if let Some(backend) = shared.site.load().backend(backend).cloned() {
                         minding.spawn_local(warmup::run(backend, server, begun));
@@ -136,7 +125,7 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
             },
             Some(_) = minding.join_next() => {}
             _ = seconds.tick() => {
-                minded.retain(|task| !task.is_finished());
+                minded.tick(&shared, &mut minding);
                 tick(&shared);
                 losses.tick(&shared);
             }
@@ -160,7 +149,7 @@ const MIND_AGAIN: Duration = Duration::from_secs(1);
 
 /// Looks after a server until it leaves its backend. A fault of ours is told, and costs it one check: a
 /// server that nobody looks after any more would stay up for ever.
-async fn mind(
+pub(crate) async fn mind(
     shared: Arc<Shared>,
     names: Rc<Names>,
     backend: Arc<BackendState>,

@@ -90,6 +90,15 @@ impl StickTables {
         }
     }
 
+    /// Those of that name alone.
+    pub(crate) fn only(&self, name: &str) -> Self {
+        let meant = self.tables.iter().filter(|it| *it.name == *name);
+        Self {
+            tables: meant.cloned().collect(),
+            blamed: self.blamed.clone(),
+        }
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.tables.is_empty()

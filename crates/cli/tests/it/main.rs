@@ -42,6 +42,7 @@ mod pages;
 mod queues;
 mod reference;
 mod reload;
+mod reload_more;
 mod reload_storm;
 mod reports;
 mod resolvers;

@@ -20,6 +20,7 @@ const GROWN_MAX: u64 = 24 << 20;
 
 const COMMON: &str = "
 global
+    maxconn 9000
     stats socket <dir>/admin.sock level admin
 frontend fe
     bind 127.0.0.1:<port:http> backlog 4096

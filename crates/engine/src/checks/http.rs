@@ -212,6 +212,7 @@ mod tests {
             let limits = Limits {
                 head_bytes_max: 1024,
                 fields_max: 10,
+                lenient: false,
             };
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
             let Ok(Parsed::Complete { head, .. }) = h1::parse_response(head, &limits) else {

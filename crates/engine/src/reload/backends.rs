@@ -117,6 +117,10 @@ impl Change<'_> {
             let line = format!("server {name}/{} is gone and drains", server.conf.name);
             reloaded.changes.push(line);
         }
+        let published = |it: &BackendState| it.conf().unpublished;
+        if self.before.is_some_and(|before| published(before) != conf.unpublished) {
+            self.now.publish(!conf.unpublished);
+        }
         let mut pool = self.now.pool();
         if !same(&|it| essence(&it.conf().balancing)) {
             pool.rebalance(conf);

@@ -21,6 +21,7 @@ use config::model::Config;
 use crate::followers;
 use crate::generation;
 use crate::handle::Handle;
+use crate::kept_tables;
 use crate::listen::posting::Postings;
 use crate::log;
 use crate::manager::{self, Order};
@@ -113,7 +114,12 @@ impl Handle {
         let now = shared.clock;
         let (stick, anew) = making.before.stick.succeed(&making.config, now);
         for name in anew {
-            let line = format!("stick table {name} is declared another way and begins empty");
+            let before = making.before.stick.only(&name);
+            let how = match kept_tables::carry(shared, &before, &stick.only(&name)) {
+                true => "keeps its entries",
+                false => "has not kept all of its entries",
+            };
+            let line = format!("stick table {name} is declared another way and {how}");
             reloaded.changes.push(line);
         }
         for list in making
@@ -153,6 +159,11 @@ impl Handle {
             frontends,
         };
         shared.site.store(Arc::new(site));
+        let former = reloads.generations.len().saturating_sub(1);
+        if former > 1 {
+            let line = format!("{former} earlier configurations are in use by sessions from then");
+            reloaded.changes.push(line);
+        }
         let is_outdated = opened.post(&mut reloads.postings, shared);
         self.follow(&making, taken, &mut reloaded);
         if is_outdated {

@@ -13,8 +13,11 @@ use crate::operator_limits::RateLimit;
 use crate::prepare::{maxconn, workers};
 use crate::shared::Shared;
 
+/// What settings say, to be compared.
+type Shows = fn(&Global) -> String;
+
 /// What is as it was started with, whatever the file says: by its name, and how it shows.
-const FIXED: &[(&str, fn(&Global) -> String)] = &[
+const FIXED: &[(&str, Shows)] = &[
     ("user, group", |it| essence(&(&it.user, &it.group))),
     ("chroot", |it| essence(&it.chroot)),
     ("daemon", |it| essence(&it.daemon)),
@@ -42,19 +45,25 @@ pub(super) fn keep_what_stays(
     running: &Config,
     shared: &Shared,
 ) -> Vec<String> {
-    let (new, old) = (&mut config.global, &running.global);
     let mut fixed: Vec<&str> = Vec::new();
-    for (name, shows) in FIXED {
-        if shows(new) != shows(old) {
-            fixed.push(name);
-        }
-    }
+    let shown = FIXED.iter();
+    let differ = shown.filter(|(_, shows)| shows(&config.global) != shows(&running.global));
+    fixed.extend(differ.map(|(name, _)| *name));
+    let (new, old) = (&mut config.global, &running.global);
     new.tune.bufsize = old.tune.bufsize;
     new.tune.multi_queue = old.tune.multi_queue;
     new.maxsslconn = old.maxsslconn;
     new.runtime_api.sockets.clone_from(&old.runtime_api.sockets);
     new.runtime_api.master.clone_from(&old.runtime_api.master);
     new.runtime_api.maxconn = old.runtime_api.maxconn;
+    let keeps = |it: &Config| essence(&(&it.runtime.tables_file, &it.runtime.tables_interval));
+    let journals = |it: &Config| essence(&it.runtime.journal);
+    if keeps(config) != keeps(running) || journals(config) != journals(running) {
+        fixed.push("tables-file, journal");
+    }
+    if essence(&config.registry) != essence(&running.registry) {
+        fixed.push("section registry");
+    }
     if workers(config) != shared.workers {
         fixed.push("nbthread");
     }
