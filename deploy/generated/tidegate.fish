@@ -1,6 +1,7 @@
 # fish completion of tidegate
 complete -c tidegate -f
 complete -c tidegate -n __fish_use_subcommand -a demo -d 'a registry, three nodes and the balancer, to look at'
+complete -c tidegate -n __fish_use_subcommand -a updater -d 'keep the servers of a running HAProxy in step with discovery'
 complete -c tidegate -n __fish_use_subcommand -a probe -d 'exit 0 if that URL answers 2xx or 3xx'
 complete -c tidegate -n __fish_use_subcommand -a reload -d 'have a running process read its files again'
 complete -c tidegate -n __fish_use_subcommand -a generate -d 'print the man page, or completions for a shell'
@@ -41,7 +42,7 @@ complete -c tidegate -o dV -d 'accepted, without effect here'
 complete -c tidegate -o dZ -d 'accepted, without effect here'
 complete -c tidegate -o de -d 'accepted, without effect here'
 complete -c tidegate -o dp -d 'accepted, without effect here'
-complete -c tidegate -o sf -d 'refused: stop the old process yourself: kill -USR1 PID'
-complete -c tidegate -o st -d 'refused: stop the old process yourself: kill PID'
+complete -c tidegate -o sf -x -d 'when ready, have these processes finish and leave'
+complete -c tidegate -o st -x -d 'the same, but have them end at once'
 complete -c tidegate -o S -x -d 'socket of the master\'s commands (`show proc`, `@1 …`)'
-complete -c tidegate -o x -d 'refused: stop the old process first, or let systemd hold the sockets'
+complete -c tidegate -o x -x -d 'take listening sockets over from the process with this stats socket'

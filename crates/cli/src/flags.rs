@@ -44,6 +44,12 @@ pub(crate) struct Options {
     pub(crate) master: Option<String>,
     /// `--metrics ADDRESS`: Prometheus metrics there, at `/metrics`.
     pub(crate) metrics: Option<String>,
+    /// `-sf`, `-st`: processes that this one takes the place of.
+    pub(crate) predecessors: Vec<u32>,
+    /// `-st`: they are to end at once.
+    pub(crate) terminates: bool,
+    /// `-x ADDRESS`: the stats socket that gives us the listening sockets of one of them.
+    pub(crate) listeners_from: Option<String>,
     /// `-dW`: a warning about the configuration makes it invalid.
     pub(crate) zero_warning: bool,
     /// Flags that were given and have no effect.
@@ -55,7 +61,7 @@ pub(crate) struct Options {
 /// Reads the arguments, without the program's name. The error is a line for the user.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
     let mut options = Options::default();
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
             options.files.extend(arguments.by_ref().map(PathBuf::from));
@@ -81,6 +87,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
                 let value = value(name)?;
                 take(&mut options, value)?;
             }
+            Effect::TakePids(take) => {
+                while let Some(word) =
+                    arguments.next_if(|word| !word.as_encoded_bytes().starts_with(b"-"))
+                {
+                    take(&mut options, pids(&word.to_string_lossy(), flag.name)?);
+                }
+            }
             Effect::Accept => {}
             Effect::AcceptValue(name, without) => {
                 value(name)?;
@@ -90,12 +103,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
                         .push(format!("{} has no effect: {without}", flag.name));
                 }
             }
-            Effect::Refuse(instead) => {
-                return Err(format!("{} is not implemented yet: {instead}", flag.name));
-            }
         }
     }
     Ok(options)
+}
+
+/// The process ids of one word, which may be empty: the list often is what `cat haproxy.pid` or `pidof` said. No other
+/// number is one, as 0 and those below would be whole groups of processes.
+fn pids(word: &str, flag: &str) -> Result<Vec<u32>, String> {
+    let pid = |text: &str| match text.parse::<i32>() {
+        Ok(pid) if pid > 0 => Ok(pid.unsigned_abs()),
+        _ => Err(format!("{flag} wants process ids, not '{text}'")),
+    };
+    word.split_whitespace().map(pid).collect()
 }
 
 /// `-dM0x55` and `-dMno-merge` carry their value in the same word.
@@ -188,7 +208,25 @@ mod tests {
         );
         check("-n many", Err("wants a number"));
         check("-f", Err("-f wants a value"));
-        check("-sf 12", Err("not implemented yet"));
+        check(
+            "-sf 12 34 -x /s -f a",
+            Ok(Options {
+                files: file("a"),
+                predecessors: vec![12, 34],
+                listeners_from: Some("/s".into()),
+                ..Options::default()
+            }),
+        );
+        check(
+            "-f a -st",
+            Ok(Options {
+                files: file("a"),
+                terminates: true,
+                ..Options::default()
+            }),
+        );
+        check("-sf 0", Err("-sf wants process ids, not '0'"));
+        check("-sf 12 x", Err("-sf wants process ids, not 'x'"));
         check("--frob", Err("no flag is called '--frob'"));
         check("haproxy.cfg", Err("files are given with -f"));
     }

@@ -46,7 +46,6 @@ fn help(flag: &Flag) -> String {
         ("", Effect::Accept) => "accepted, without effect here".into(),
         ("", Effect::AcceptValue(_, "")) => "accepted, without effect here".into(),
         ("", Effect::AcceptValue(_, why)) => format!("no effect: {why}"),
-        ("", Effect::Refuse(instead)) => format!("refused: {instead}"),
         ("", _) => format!("see {}", spelled_out(flag)),
         (help, _) => help.into(),
     }

@@ -13,7 +13,9 @@ mod reload;
 mod reloader;
 mod run;
 mod sources;
+mod succession;
 mod updater;
+mod upgrade;
 mod version;
 
 use std::process::ExitCode;

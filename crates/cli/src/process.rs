@@ -122,12 +122,24 @@ fn group_id(account: &Account) -> Result<Gid> {
     }
 }
 
-/// Tells systemd that we are ready (`Type=notify`); nothing happens without `NOTIFY_SOCKET`.
+/// Tells systemd that we are ready (`Type=notify`).
 pub(crate) fn notify_ready() -> Result<()> {
+    let pid = std::process::id();
+    notify(&format!("READY=1\nMAINPID={pid}\nSTATUS=Ready.\n"))
+}
+
+/// What systemd is told when we begin to change (`Type=notify-reload` wants the time, too).
+pub(crate) fn reloading(status: &str) -> String {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    let now = now.map_or(0, |now| std::time::Duration::from(now).as_micros());
+    format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={status}\n")
+}
+
+/// Tells systemd something (sd_notify(3)); nothing happens without `NOTIFY_SOCKET`.
+pub(crate) fn notify(message: &str) -> Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return Ok(());
     };
-    let message = format!("READY=1\nMAINPID={}\nSTATUS=Ready.\n", std::process::id());
     let socket = UnixDatagram::unbound()?;
     let text = path.to_string_lossy().into_owned();
     let sent = match text.strip_prefix('@') {

@@ -12,16 +12,19 @@ use config::model::Config;
 use config::source::Source;
 use control::lifecycle::Lifecycle;
 use control::reload::{Asked, Reloads};
-use control::runtime_api::RuntimeApi;
+use control::runtime_api::{RuntimeApi, Successor};
 use control::{Control, Environment};
 use engine::command::Command;
-use engine::{Bound, Engine, Handle, Level, Prepared, Presence, Resolver};
+use engine::{Bound, Engine, Handle, Inheritance, Level, Prepared, Presence, Resolver};
+use nix::libc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::flags::{self, Options};
 use crate::reloader::Reloader;
+use crate::succession::Predecessors;
+use crate::upgrade::{Started, Upgrader};
 use crate::{limits, process, sources, version};
 
 /// What is said behind all that is wrong with a configuration.
@@ -176,6 +179,8 @@ fn evaluate(condition: &str) -> ExitCode {
 
 fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCode, Failed> {
     // The process in the background starts where this one has come to.
+    let started = Started::now(program)
+        .map_err(|error| speaker.alert(&format!("cannot find this program's own file: {error}")))?;
     if let Some(directory) = options
         .directory
         .as_ref()
@@ -225,6 +230,7 @@ fn start(options: &Options, program: &OsStr, speaker: &Speaker) -> Result<ExitCo
         speaker,
         config,
         control,
+        started,
     };
     run.run(program, lifecycle, &first_lines)
 }
@@ -298,6 +304,7 @@ struct Run<'a> {
     speaker: &'a Speaker,
     config: Arc<Config>,
     control: Control,
+    started: Started,
 }
 
 impl Run<'_> {
@@ -318,18 +325,18 @@ impl Run<'_> {
                 Err(Failed)
             };
         }
-        let bound = self.bind(program, daemon)?;
-        self.control
-            .open()
-            .map_err(|error| self.speaker.alert(&error.to_string()))?;
         let (reloads, reloads_wanted) = Reloads::new();
-        let opened = RuntimeApi::open(&self.config, &sources::System, &reloads);
-        let mut runtime_api = opened.map_err(|problems| {
-            for problem in problems {
-                self.speaker.alert(&problem);
+        let (before, problem) = Predecessors::find(self.options);
+        if let Some(problem) = problem {
+            // HAProxy's master goes on without them, too: the old process may be gone.
+            if !self.options.master_worker || before.is_upgrade() {
+                return Err(self.speaker.alert(&problem));
             }
-            Failed
-        })?;
+            self.speaker.warning(&problem);
+        }
+        let (bound, mut runtime_api) = self
+            .open(program, daemon, &before, &reloads)
+            .inspect_err(|_| before.stay())?;
         let pidfile = self
             .options
             .pidfile
@@ -338,7 +345,12 @@ impl Run<'_> {
         // As HAProxy: in the foreground nobody needs the file of a configuration made for a daemon.
         let wanted = daemon || self.options.notify || self.options.pidfile.is_some();
         if let Some(pidfile) = pidfile.filter(|_| wanted) {
-            process::write_pid(pidfile).map_err(|e| self.speaker.alert(&format!("{e:#}")))?;
+            let written = process::write_pid(pidfile).map_err(|error| format!("{error:#}"));
+            match written {
+                // Without the rights that were given up since the start, the old one's stays.
+                Err(problem) if before.is_upgrade() => self.speaker.warning(&problem),
+                written => written.map_err(|problem| self.speaker.alert(&problem))?,
+            }
         }
         let nowhere = daemon.then(process::open_nowhere).transpose();
         let nowhere = nowhere.map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
@@ -359,15 +371,51 @@ impl Run<'_> {
             engine.handle().log(Level::Notice, line);
         }
         runtime_api.set_startup_logs(self.speaker.said.take());
+        let notifies = self.options.notify;
+        let upgrader = Arc::new(Upgrader {
+            started: self.started.clone(),
+            handle: engine.handle(),
+            notifies,
+            is_in_chroot: self.config.global.chroot.is_some(),
+        });
+        runtime_api.set_successor(Successor {
+            start: Box::new(move |own| upgrader.start(own)),
+            leaving: Arc::new(move |pid| {
+                if notifies {
+                    // It speaks for the service from now on. Whoever is told nothing sees that we end.
+                    let _ = process::notify(&format!("MAINPID={pid}\n"));
+                }
+            }),
+        });
+        let answering = runtime_api.answering();
         runtime_api.start(engine.handle()).map_err(|error| {
             self.speaker.alert(&format!(
                 "cannot start the thread of the Runtime API: {error}"
             ))
         })?;
-        if self.options.notify
-            && let Err(error) = process::notify_ready()
-        {
-            self.speaker.warning(&format!("{error:#}"));
+        let tell = move || {
+            if notifies {
+                process::notify_ready()
+            } else {
+                Ok(())
+            }
+        };
+        if before.is_upgrade() {
+            let log = engine.handle();
+            let told = move || {
+                if let Err(error) = tell() {
+                    log.log(Level::Warning, &format!("{error:#}"));
+                }
+            };
+            let taken = before.take_place(&engine.handle(), told);
+            taken.map_err(|problem| self.speaker.alert(&problem))?;
+        } else {
+            for problem in before.leave(&engine.handle()) {
+                self.speaker.warning(&problem);
+            }
+            if let Err(error) = tell() {
+                self.speaker.warning(&format!("{error:#}"));
+            }
         }
         if let Some(nowhere) = &nowhere {
             process::leave_terminal(nowhere)
@@ -381,6 +429,7 @@ impl Run<'_> {
             reloads,
         };
         let ended = beside.watch(engine, self.control, lifecycle, (reloader, reloads_wanted));
+        answering.wait();
         let signal =
             ended.map_err(|why| self.speaker.alert(&format!("stopped by a fault: {why}")))?;
         // As HAProxy's master does, and shells: 130 after SIGINT, 143 after SIGTERM.
@@ -396,8 +445,41 @@ impl Run<'_> {
         (options.daemon || self.config.global.daemon) && !stays
     }
 
+    /// Opens all sockets that anybody connects to.
+    fn open(
+        &mut self,
+        program: &OsStr,
+        daemon: bool,
+        before: &Predecessors,
+        reloads: &Reloads,
+    ) -> Result<(Bound, RuntimeApi), Failed> {
+        let bound = self.bind(program, daemon, before.inheritance())?;
+        self.control
+            .open()
+            .map_err(|error| self.speaker.alert(&error.to_string()))?;
+        let opened = RuntimeApi::open(
+            &self.config,
+            &sources::System,
+            reloads,
+            before.inheritance(),
+        );
+        let runtime_api = opened.map_err(|problems| {
+            for problem in problems {
+                self.speaker.alert(&problem);
+            }
+            Failed
+        })?;
+        before.inheritance().close_rest();
+        Ok((bound, runtime_api))
+    }
+
     /// Opens the listening sockets, with as many descriptors as allowed.
-    fn bind(&self, program: &OsStr, daemon: bool) -> Result<Bound, Failed> {
+    fn bind(
+        &self,
+        program: &OsStr,
+        daemon: bool,
+        inheritance: &Inheritance,
+    ) -> Result<Bound, Failed> {
         let (descriptors, warning) = limits::raise(&self.config);
         if let Some(warning) = warning {
             self.speaker.warning(&warning);
@@ -414,6 +496,7 @@ impl Run<'_> {
             to_stderr: !self.options.quiet && !daemon,
             resolver,
             descriptors,
+            inheritance: inheritance.clone(),
         };
         let prepared = Prepared::new(self.config.clone()).map_err(|problems| {
             for problem in problems {
@@ -494,6 +577,9 @@ enum Wish {
     HardStop(u8),
     Dump,
     Reload,
+    /// Make room for another process that wants our addresses.
+    Pause,
+    Resume,
 }
 
 const SIGINT: u8 = 2;
@@ -503,6 +589,8 @@ struct Signals {
     usr1: Signal,
     usr2: Signal,
     hup: Signal,
+    ttou: Signal,
+    ttin: Signal,
     term: Signal,
     int: Signal,
 }
@@ -513,6 +601,8 @@ impl Signals {
             usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
             hup: signal(SignalKind::hangup())?,
+            ttou: signal(SignalKind::from_raw(libc::SIGTTOU))?,
+            ttin: signal(SignalKind::from_raw(libc::SIGTTIN))?,
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
         })
@@ -523,6 +613,8 @@ impl Signals {
             _ = self.usr1.recv() => Wish::SoftStop,
             _ = self.usr2.recv() => Wish::Reload,
             _ = self.hup.recv() => Wish::Dump,
+            _ = self.ttou.recv() => Wish::Pause,
+            _ = self.ttin.recv() => Wish::Resume,
             _ = self.term.recv() => Wish::HardStop(SIGTERM),
             _ = self.int.recv() => Wish::HardStop(SIGINT),
         }
@@ -563,6 +655,19 @@ fn obey(wish: Wish, handle: &Handle, reloads: &Reloads) {
         Wish::Dump => {
             handle.reload_certificates();
             return dump(handle);
+        }
+        Wish::Pause => {
+            handle.pause_listening();
+            let line = "SIGTTOU: no connections are taken until SIGTTIN comes.";
+            return handle.log(Level::Warning, line);
+        }
+        Wish::Resume => {
+            let failed = handle.resume_listening();
+            let line = match failed {
+                0 => "SIGTTIN: connections are taken again.".to_owned(),
+                _ => format!("SIGTTIN: {failed} sockets could not listen again."),
+            };
+            return handle.log(Level::Warning, &line);
         }
         // What comes of it is in the log.
         Wish::Reload => return drop(reloads.ask("SIGUSR2")),

@@ -416,6 +416,12 @@ impl BackendState {
         self.pool().place_at(self, server.key, standing)
     }
 
+    /// A place on this very server whether it has room or not: for a session that is on it already, in the
+    /// process before this one.
+    pub(crate) fn place_anyway(self: &Arc<Self>, server: &Arc<ServerState>) -> Slot {
+        self.pool().occupy(self, server)
+    }
+
     /// To be called after anything that decides whether a server takes sessions has changed: tells
     /// the balancer, sends those who wait for a server that takes none elsewhere, and serves those
     /// who wait if there is room now. Says how many were sent elsewhere.

@@ -260,9 +260,13 @@ impl Handle {
     }
 
     fn soft_stop(&self, within: Option<Duration>) {
+        let left_to_others = self.shared.listening.leave();
         self.shared.stopping.store(true, Relaxed);
         for frontend in &self.shared.site.load().frontends {
             frontend.open.store(false, Relaxed);
+        }
+        if left_to_others {
+            self.mind(Order::LetGo(self.shared.listening.leaders()));
         }
         self.shared.tell_workers(&Message::SoftStop);
         self.shared.report(Event::Stopping);

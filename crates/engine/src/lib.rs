@@ -32,6 +32,7 @@ mod forward;
 mod generation;
 pub mod glance;
 mod handle;
+mod handover;
 mod inherited;
 mod inspect;
 mod io;
@@ -96,6 +97,10 @@ mod worker;
 
 pub use check_overrides::CheckOverrides;
 pub use handle::{Changing, Handle};
+pub use handover::{
+    GREETING as HANDOVER_GREETING, Inheritance, Leaving, ListeningSocket, OldProcess,
+    VERSION as HANDOVER_VERSION, give as give_listeners,
+};
 pub use kept_file::KeptFile;
 pub use listen::open::open_socket;
 pub use log::Level;

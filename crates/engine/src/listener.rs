@@ -87,6 +87,12 @@ impl ListenerPlace {
         self.0.sessions.now()
     }
 
+    /// One that another process has had: it is no new one.
+    pub(crate) fn adopt(listener: &Arc<ListenerState>) -> Self {
+        listener.sessions.enter();
+        Self(listener.clone())
+    }
+
     /// Counts for the listener what is counted for its frontend.
     pub(crate) fn count(&self, writer: usize, what: Count, by: u64) {
         self.0.counters.add(writer, what, by);

@@ -19,6 +19,7 @@ use crate::dns::names::Names;
 use crate::drain::{self, Drain};
 use crate::end::Side;
 use crate::followers;
+use crate::handover::{LEAVING, Leaders};
 use crate::log::Level;
 use crate::minding::Minding;
 use crate::panics;
@@ -51,6 +52,8 @@ pub(crate) enum Order {
     WatchDrain(Arc<BackendState>, Arc<ServerState>, Arc<Drain>),
     /// Write stick tables for the last time, where they are kept: what stops has nothing to say any more.
     KeepTables,
+    /// Have the kernel spread clients again once sockets that are left are closed.
+    LetGo(Leaders),
     /// End whatever is left after this time.
     HardStopAfter(Duration),
     /// End.
@@ -114,6 +117,9 @@ async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) 
                 Some(Order::KeepTables) => {
                     minding.spawn_local(keep_tables(shared.clone(), true));
                 }
+                Some(Order::LetGo(leaders)) => {
+                    minding.spawn_local(let_go(leaders));
+                }
                 Some(Order::HardStopAfter(limit)) => {
                     let shared = shared.clone();
                     minding.spawn_local(async move {
@@ -142,6 +148,21 @@ async fn keep_tables(shared: Arc<Shared>, last: bool) {
     });
     // What went wrong was said.
     let _ = saving.await;
+}
+
+/// How often it is looked whether sockets are closed that wait for their last clients.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until they are, at most twice as long as that takes.
+async fn let_go(leaders: Leaders) {
+    let closed = async {
+        while !leaders.are_alone() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // Whoever hangs is not worth waiting for: the kernel chooses well without us.
+    let _ = tokio::time::timeout(LEAVING * 2, closed).await;
+    leaders.let_go();
 }
 
 /// How long a server goes without checks and look-ups after a fault of ours has ended them.

@@ -51,6 +51,26 @@ impl Places {
     }
 }
 
+impl Places {
+    /// The same without waiting; `None`: one of them is taken.
+    pub(crate) fn find_now(shared: &Shared, frontend: &FrontendState, bind: usize) -> Option<Self> {
+        let of_bind = match frontend.bind_rooms.get(bind)? {
+            Some(room) => Some(room.clone().try_acquire_owned().ok()?),
+            None => None,
+        };
+        Some(Self {
+            frontend: frontend.room.clone().try_acquire_owned().ok()?,
+            process: shared.room.clone().try_acquire_owned().ok()?,
+            rare: of_bind.is_some().then(|| {
+                Box::new(Rare {
+                    _bind: of_bind,
+                    _tls: None,
+                })
+            }),
+        })
+    }
+}
+
 /// The same of a connection at rest: no more than a pointer, since the common limits are found
 /// elsewhere. It must be given back by hand; tests find who forgets it.
 #[derive(Default)]

@@ -20,7 +20,9 @@ use crate::counters::{Counters, Gauge, Rate};
 use crate::followers;
 use crate::generation;
 use crate::handle::Handle;
+use crate::handover::{Inheritance, Listening, PredecessorSeen};
 use crate::kept_tables::KeptTables;
+use crate::listen::open::There;
 use crate::listen::pace::{Pace, Paces};
 use crate::listen::posting::{Post, Posting, PostingKey, Postings};
 use crate::listen::{self, Listener};
@@ -76,6 +78,8 @@ pub struct Presence {
     pub resolver: Resolver,
     /// Descriptors the process may hold, for the default `maxconn`.
     pub descriptors: u64,
+    /// Listening sockets of the process that this one takes over from.
+    pub inheritance: Inheritance,
 }
 
 impl Prepared {
@@ -195,11 +199,18 @@ impl Prepared {
                     frontend: state.clone(),
                     bind: at,
                 });
-                match listen::open(conf, bind, &posting, workers, false) {
+                match listen::open(
+                    conf,
+                    bind,
+                    &posting,
+                    workers,
+                    &There::Before(&presence.inheritance),
+                ) {
                     Ok(opened) => {
                         addresses.extend(opened.first().and_then(Listener::local_addr));
-                        for (worker, listener) in opened.into_iter().enumerate() {
-                            listeners[worker].push(listener);
+                        for (number, listener) in opened.into_iter().enumerate() {
+                            // A process before this one may have had more workers.
+                            listeners[number % workers].push(listener);
                         }
                     }
                     Err(problem) => {
@@ -437,6 +448,9 @@ impl Running {
             resolver: self.presence.resolver.clone(),
             events: broadcast::channel(EVENTS_MAX).0,
             control: Mutex::new(ControlStatus::default()),
+            listening: Listening::default(),
+            predecessor: PredecessorSeen::default(),
+            handing_over: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             routed: AtomicBool::new(false),
             inboxes: OnceLock::new(),

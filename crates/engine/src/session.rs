@@ -10,7 +10,7 @@ mod tracking;
 
 pub(crate) use line::Early;
 pub(crate) use logging::Scratch;
-pub(crate) use resting::Resting;
+pub(crate) use resting::{Known, Resting};
 pub(crate) use tracking::Early as EarlyTables;
 
 use std::cell::{Cell, RefCell};

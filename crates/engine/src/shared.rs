@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
+use crate::handover::{Listening, PredecessorSeen};
 use crate::kept_tables::KeptTables;
 use crate::listen::pace::Paces;
 use crate::log::{Level, Logger, Message, Origin};
@@ -97,6 +98,12 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<Event>,
     /// What the control loop said of itself.
     pub(crate) control: Mutex<ControlStatus>,
+    /// What clients are accepted on.
+    pub(crate) listening: Listening,
+    /// The process before this one.
+    pub(crate) predecessor: PredecessorSeen,
+    /// Whether another process is about to take this one's place.
+    pub(crate) handing_over: AtomicBool,
     /// Whether no new connections are taken any more.
     pub(crate) stopping: AtomicBool,
     /// Whether anything was routed yet.

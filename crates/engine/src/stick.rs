@@ -16,6 +16,7 @@ use routing::stick::{
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
+use crate::tables::value_of;
 
 /// How often expired entries are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
@@ -236,12 +237,23 @@ impl StickTable {
 
     /// Tracks the entry of a value from now on. `None`: no key can be made of it, or there is no room.
     pub(crate) fn track(self: &Arc<Self>, value: &Value<'_>) -> Option<Tracked> {
+        self.track_counting(value, true)
+    }
+
+    /// The same for a connection that was counted already, by the process before this one.
+    pub(crate) fn track_again(self: &Arc<Self>, value: &Value<'_>) -> Option<Tracked> {
+        self.track_counting(value, false)
+    }
+
+    fn track_counting(self: &Arc<Self>, value: &Value<'_>, is_new: bool) -> Option<Tracked> {
         let now = self.now();
         self.table.with_key(value, |key| {
             let mut shard = self.shard(key.shard());
             let reference = shard.track(key, now)?;
             let mut entry = shard.tracked_mut(&reference);
-            self.table.count(&mut entry, Counted::Connections, 1, now);
+            if is_new {
+                self.table.count(&mut entry, Counted::Connections, 1, now);
+            }
             self.table.connected(&mut entry, true, now);
             Some(Tracked {
                 table: self.clone(),
@@ -323,6 +335,15 @@ impl Tracking {
         tracked
             .find(|(number, _)| *number == counter)
             .map(|(_, it)| it)
+    }
+
+    /// What is tracked: counter, table, key.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u8, Arc<str>, Value<'static>)> {
+        self.all().filter_map(|(counter, tracked)| {
+            let reference = tracked.reference.as_ref()?;
+            let key = tracked.table.shard(tracked.shard).tracked(reference).key();
+            Some((*counter, tracked.table.name.clone(), value_of(&key)))
+        })
     }
 
     fn all(&self) -> impl Iterator<Item = &(u8, Tracked)> {

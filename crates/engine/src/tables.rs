@@ -297,7 +297,7 @@ fn split(place: u64) -> (usize, usize) {
     )
 }
 
-fn value_of(key: &KeyShown) -> Value<'static> {
+pub(crate) fn value_of(key: &KeyShown) -> Value<'static> {
     match key {
         KeyShown::Ip(address) => Value::Addr((*address).into()),
         KeyShown::Ipv6(address) => Value::Addr((*address).into()),

@@ -7,6 +7,7 @@
 //!
 //! It is plain data, run by [`crate::tunnels`] when something happened to one of its sockets.
 
+mod moving;
 mod parting;
 mod wire;
 
@@ -14,6 +15,7 @@ use std::io;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+pub(crate) use parting::PARTING_TIME_MAX;
 pub(crate) use wire::Wire;
 
 use ::wire::ws::FrameEdge;
@@ -38,8 +40,8 @@ pub(crate) struct Tunnel {
     up: Flow,
     /// Server to client.
     down: Flow,
-    /// Milliseconds since start.
-    last_active: u64,
+    /// Milliseconds since start; before it, where another process had it.
+    last_active: i64,
     /// Milliseconds that it may be silent.
     limit: u64,
     session: Resting,
@@ -262,7 +264,7 @@ impl Tunnel {
             server,
             up: Flow::new(early_up, carries),
             down: Flow::new(early_down, carries),
-            last_active: now_ms,
+            last_active: signed(now_ms),
             limit: millis(session.tunnel_limit()),
             session,
             parting: None,
@@ -305,7 +307,7 @@ impl Tunnel {
         let is_stuck = up == stuck || down == stuck;
         let is_active = !is_stuck && (moved > 0 || had_kept);
         if is_active || half_closed {
-            self.last_active = self.last_active.max(now_ms);
+            self.last_active = self.last_active.max(signed(now_ms));
         }
         Turn {
             moved,
@@ -351,7 +353,10 @@ impl Tunnel {
 
     /// When its time is up, were nothing to pass any more; milliseconds since start.
     pub(crate) fn deadline(&self) -> u64 {
-        self.last_active.saturating_add(self.limit)
+        match self.last_active.checked_add_unsigned(self.limit) {
+            Some(deadline) => u64::try_from(deadline).unwrap_or(0),
+            None => u64::MAX,
+        }
     }
 
     /// What it was before it became a tunnel.
@@ -404,6 +409,11 @@ impl Broken {
     fn blame(&self, sender: Side, receiver: Side) -> End {
         End::by(if self.reading { sender } else { receiver }, Stage::Data)
     }
+}
+
+/// A time since start, far below what it could be.
+fn signed(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 /// A limit in milliseconds; none: for ever.

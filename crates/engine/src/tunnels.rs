@@ -10,6 +10,7 @@
 //! hour of `timeout tunnel` costs one look an hour, however many messages pass.
 
 mod deadlines;
+mod moving;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ use crate::tunnel::{Carries, Then, Tunnel, Wire};
 use crate::worker::Worker;
 
 use deadlines::{Deadlines, NEVER};
+pub(crate) use moving::{Adopted, Offered};
 
 /// Bytes that tunnels may move before events are looked at anew and the runtime's other tasks get their
 /// turn: one or two tenths of a millisecond of work.
@@ -74,6 +76,25 @@ struct Open {
     waits: bool,
     /// Who ends it, where it waits for its end. It moves nothing more.
     ended_by: Option<Side>,
+    /// Whether another process is asked to take it. It moves nothing until that has answered.
+    offered: bool,
+}
+
+impl Open {
+    fn new(tunnel: Tunnel) -> Box<Self> {
+        Box::new(Self {
+            tunnel,
+            listed: NEVER,
+            waits: false,
+            ended_by: None,
+            offered: false,
+        })
+    }
+
+    /// Whether it goes on here.
+    fn lives(&self) -> bool {
+        self.ended_by.is_none() && !self.offered
+    }
 }
 
 /// A stream with what has arrived by it already.
@@ -139,12 +160,12 @@ impl Tunnels {
         };
         let (client, server) = ((client_wire, client.early), (server_wire, server.early));
         let tunnel = Tunnel::new(client, server, carries, session, self.clock.millis());
-        let token = self.open.borrow_mut().insert(Box::new(Open {
-            tunnel,
-            listed: NEVER,
-            waits: false,
-            ended_by: None,
-        }));
+        self.insert(tunnel, worker);
+    }
+
+    /// It has its place and its deadline from now on, and its first turn at once.
+    fn insert(&self, tunnel: Tunnel, worker: &Rc<Worker>) {
+        let token = self.open.borrow_mut().insert(Open::new(tunnel));
         self.listen(token);
         self.place(token);
         // What arrived early, and what TLS has decrypted already, is told by no event.
@@ -204,8 +225,8 @@ impl Tunnels {
 
     fn take_turn(&self, token: Token, now: u64, worker: &Rc<Worker>) -> usize {
         let mut open = self.open.borrow_mut();
-        // It may have ended since this was asked for, or is about to.
-        let Some(it) = open.get_mut(token).filter(|it| it.ended_by.is_none()) else {
+        // It may have ended since this was asked for, or is about to, or to go elsewhere.
+        let Some(it) = open.get_mut(token).filter(|it| it.lives()) else {
             return 0;
         };
         let turn = it
@@ -292,7 +313,7 @@ impl Tunnels {
         let mut open = self.open.borrow_mut();
         let concerned = open
             .iter_mut()
-            .filter(|(_, it)| it.ended_by.is_none() && it.tunnel.session().is_on(server));
+            .filter(|(_, it)| it.lives() && it.tunnel.session().is_on(server));
         let mut ending = self.ending.borrow_mut();
         for (token, it) in concerned {
             it.ended_by = Some(by);
@@ -368,7 +389,7 @@ impl Tunnels {
         let Some(token) = open.at(place).map(|(token, _)| token) else {
             return;
         };
-        if let Some(it) = open.get_mut(token).filter(|it| it.ended_by.is_none()) {
+        if let Some(it) = open.get_mut(token).filter(|it| it.lives()) {
             it.ended_by = Some(Side::Killed);
             self.ending.borrow_mut().push_back(token);
         }
@@ -439,7 +460,7 @@ impl Tunnels {
                 return false;
             };
             let open = self.open.borrow();
-            let waiting = open.at(place).filter(|(_, it)| it.ended_by.is_none());
+            let waiting = open.at(place).filter(|(_, it)| it.lives());
             let found = waiting.map(|(token, it)| {
                 let silent = (it.tunnel.deadline() <= now).then(|| it.tunnel.silent_side());
                 (token, silent)
@@ -451,7 +472,8 @@ impl Tunnels {
                     let end = End::by(side, Stage::Data);
                     self.end_after(Tunnel::take_leave, token, end, worker);
                 }
-                // Who has ended is not on the list, and who is about to needs no deadline.
+                // Who has ended is not on the list, and who is about to needs no deadline; who stays after all is
+                // put there again.
                 None => self.deadlines.borrow_mut().drop_first(),
             }
         }
@@ -559,7 +581,7 @@ impl Session {
         });
     }
 
-    fn tunnel_closed(&self) {
+    pub(crate) fn tunnel_closed(&self) {
         self.each_tunnel_gauge(|gauge, _, _| {
             gauge.leave();
         });

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use routing::balance::ServerKey;
 use routing::sample::ConnectionFacts;
 use routing::stick::Counted;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::buffer::BufferPool;
 use crate::changes::Removed;
@@ -20,6 +21,7 @@ use crate::counters::Count;
 use crate::drain::{self, Drain};
 use crate::end::Side;
 use crate::exchanges::Exchanges;
+use crate::handover::{LEAVING, Moving, Role};
 use crate::listen::{self, Complaints, Listener};
 use crate::listener::ListenerPlace;
 use crate::panics::{endless, vital};
@@ -91,6 +93,8 @@ pub(crate) enum Message {
     Listen(Arc<Mutex<Option<Vec<Listener>>>>),
     /// Look whether connections that wait for a request are still wanted.
     Outdated,
+    /// Hand tunnels over to another process, or take them on from one.
+    Moving(Moving),
     /// Close the listeners, end when the last connection has.
     SoftStop,
     /// End now.
@@ -459,14 +463,15 @@ pub(crate) fn run(
 /// Accepts on more sockets.
 fn accept_on(
     listeners: Vec<Listener>,
-    accepting: &mut Vec<tokio::task::JoinHandle<()>>,
+    accepting: &mut Vec<(Role, JoinHandle<()>)>,
     worker: &Rc<Worker>,
 ) {
-    accepting.retain(|task| !task.is_finished());
+    accepting.retain(|(_, task)| !task.is_finished());
     for listener in listeners {
+        let role = listener.role();
         let accepts = listen::accept_all(listener, worker.clone());
         let accepts = vital("a listener", worker.shared.clone(), accepts);
-        accepting.push(tokio::task::spawn_local(accepts));
+        accepting.push((role, tokio::task::spawn_local(accepts)));
     }
 }
 
@@ -522,12 +527,13 @@ async fn work(
                 accept_on(listeners, &mut accepting, &worker);
             }
             Message::Outdated => worker.stop_waiting.notify_waiters(),
+            Message::Moving(moving) => moving.carry_out(&worker),
             Message::SoftStop => {
-                accepting.drain(..).for_each(|task| task.abort());
+                let until = leave(&mut accepting, &worker);
                 take_the_last(&mut arrivals, &worker).await;
                 worker.stop_waiting.notify_waiters();
                 worker.idle.clear();
-                drain(&worker, &mut inbox).await;
+                drain(&worker, &mut inbox, until).await;
                 break;
             }
             Message::HardStop => break,
@@ -573,14 +579,39 @@ async fn take_the_last(arrivals: &mut Option<mpsc::Receiver<Handed>>, worker: &R
     }
 }
 
-/// Waits for the last connection to end, or for a hard stop.
-async fn drain(worker: &Rc<Worker>, inbox: &mut mpsc::UnboundedReceiver<Message>) {
-    while worker.shared.spread.connections(worker.index) > 0 {
+/// Accepts no more, but on sockets of this worker's own that are left to nobody: clients that were on their way to
+/// one of them are still served. Until when.
+fn leave(accepting: &mut Vec<(Role, JoinHandle<()>)>, worker: &Worker) -> Option<Instant> {
+    let nobodys = worker.shared.listening.has_left_some();
+    let stays = |role: Role| nobodys && role == Role::Other;
+    let leaving: Vec<_> = std::mem::take(accepting);
+    let (staying, leaving): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|it| stays(it.0));
+    leaving.into_iter().for_each(|(_, task)| task.abort());
+    if staying.is_empty() {
+        return None;
+    }
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(LEAVING).await;
+        staying.into_iter().for_each(|(_, task)| task.abort());
+    });
+    Some(Instant::now() + LEAVING)
+}
+
+/// Waits for the last connection to end, and in any case until then; or for a hard stop.
+async fn drain(
+    worker: &Rc<Worker>,
+    inbox: &mut mpsc::UnboundedReceiver<Message>,
+    until: Option<Instant>,
+) {
+    let until = until.unwrap_or_else(Instant::now);
+    while worker.shared.spread.connections(worker.index) > 0 || Instant::now() < until {
         tokio::select! {
             () = worker.drained.notified() => {}
+            () = tokio::time::sleep_until(until.into()), if Instant::now() < until => {}
             message = inbox.recv() => match message {
                 Some(Message::CloseServer { backend, server, by }) => worker.close_server(backend, server, by),
                 Some(Message::Sessions { asked, pieces }) => worker.answer(asked, pieces),
+                Some(Message::Moving(moving)) => moving.carry_out(worker),
                 Some(Message::Drain { backend, server, drain }) => worker.drain((backend, server), drain),
                 Some(
                     Message::SoftStop

@@ -10,12 +10,12 @@ pub(crate) enum Effect {
     Set(fn(&mut Options)),
     /// Takes a value; the error says what was expected.
     Take(&'static str, fn(&mut Options, String) -> Result<(), String>),
+    /// Takes all words that follow, up to the next flag, as process ids; there may be none.
+    TakePids(fn(&mut Options, Vec<u32>)),
     /// Does nothing here, because there is nothing to do.
     Accept,
     /// Takes a value that has no effect here; where somebody may have counted on it, a warning says so.
     AcceptValue(&'static str, &'static str),
-    /// Cannot be honoured yet.
-    Refuse(&'static str),
 }
 
 /// One flag.
@@ -181,13 +181,19 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("-dp", "", Effect::Accept),
     flag(
         "-sf",
-        "",
-        Effect::Refuse("stop the old process yourself: kill -USR1 PID"),
+        "when ready, have these processes finish and leave",
+        Effect::TakePids(|o, pids| {
+            o.predecessors.extend(pids);
+            o.terminates = false;
+        }),
     ),
     flag(
         "-st",
-        "",
-        Effect::Refuse("stop the old process yourself: kill PID"),
+        "the same, but have them end at once",
+        Effect::TakePids(|o, pids| {
+            o.predecessors.extend(pids);
+            o.terminates = true;
+        }),
     ),
     flag(
         "-S",
@@ -199,8 +205,11 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag(
         "-x",
-        "",
-        Effect::Refuse("stop the old process first, or let systemd hold the sockets"),
+        "take listening sockets over from the process with this stats socket",
+        Effect::Take("SOCKET", |o, v| {
+            o.listeners_from = Some(v);
+            Ok(())
+        }),
     ),
 ];
 
@@ -248,6 +257,7 @@ impl Flag {
     pub(crate) fn value(&self) -> &'static str {
         match self.effect {
             Effect::Take(name, _) | Effect::AcceptValue(name, _) => name,
+            Effect::TakePids(_) => "PID...",
             _ => "",
         }
     }

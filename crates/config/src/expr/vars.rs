@@ -67,6 +67,14 @@ impl VarName {
     }
 }
 
+impl std::fmt::Display for VarName {
+    /// As [`VarName::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scope = SCOPES.iter().find(|(_, scope)| *scope == self.scope);
+        write!(f, "{}.{}", scope.map_or("", |(name, _)| name), self.name)
+    }
+}
+
 fn unknown_scope(text: &str, scope: &str, span: Span) -> Diagnostic {
     let alert = Diagnostic::alert(
         span,

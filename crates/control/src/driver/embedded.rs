@@ -203,6 +203,7 @@ mod tests {
             to_stderr: false,
             resolver: engine::Resolver::start().expect("a thread"),
             descriptors: 1000,
+            inheritance: engine::Inheritance::default(),
         };
         let prepared = Prepared::new(Arc::new(config)).expect("no files");
         let bound = prepared.bind(presence).expect("a free name");

@@ -1,6 +1,7 @@
 //! One connection to the Runtime API: lines in, answers out (management.txt 9.3).
 
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Call, message};
 use super::session::{Mode, Session};
 use super::table::{self, Found};
-use super::{Api, journal_commands, line, master};
+use super::{Api, handing_over, journal_commands, line, master};
 use crate::reload::Outcome;
 
 /// How long a client may take to close after the last answer, before we do.
@@ -34,7 +35,7 @@ pub(super) struct Connection<S> {
     half_closed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> Connection<S> {
     pub(super) fn new(stream: S, api: Rc<Api>, session: Session) -> Self {
         Self {
             stream,
@@ -54,6 +55,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn converse(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.line(self.line_max()).await? {
             let line = line::parse(&bytes);
+            if self.session.gives_listeners
+                && let Some(asked) = handing_over::asked(&line)
+            {
+                return handing_over::give(&self.api, self.stream.as_fd(), asked);
+            }
             let payload = match &line.payload_end {
                 None => None,
                 Some(end) => match self.payload(end).await? {

@@ -1,6 +1,8 @@
 //! The master's socket (management.txt 9.4). There is one process, so master and worker 1 are the
 //! same one: `@1 command` and `command` in the worker's place go to the same table.
 
+use std::time::Duration;
+
 use super::Api;
 use super::answer::Answer;
 use super::session::{Mode, Session};
@@ -94,6 +96,7 @@ const HELP: &str = "The following commands are valid at this level:
   show proc                               : show processes status
   show startup-logs                       : report logs emitted during startup
   show version                            : show version of the current process
+  upgrade                                 : have the program as it is on disk now take over
   user                                    : lower the level of the current CLI session to user
   help [<command>]                        : list matching or all commands
   prompt [help | n | i | p | timed ]*     : toggle interactive mode with prompt
@@ -114,6 +117,7 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
             let by = format!("{} on {}", session.peer, session.socket);
             Answer::Later(api.reloads.ask(&by))
         }
+        ["upgrade", ..] => super::handing_over::upgrade(api),
         ["mcli-debug-mode", rest @ ..] => {
             let debug = rest.first() == Some(&"on");
             session.master = session.master.map(|it| Master { debug, ..it });
@@ -130,16 +134,20 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
     }
 }
 
-fn processes(api: &Api) -> String {
-    let pid = std::process::id();
-    let seconds = api.handle.uptime().as_secs();
-    let uptime = format!(
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
         "{}d{:02}h{:02}m{:02}s",
         seconds / 86_400,
         seconds / 3_600 % 24,
         seconds / 60 % 60,
         seconds % 60
-    );
+    )
+}
+
+fn processes(api: &Api) -> String {
+    let pid = std::process::id();
+    let uptime = shown(api.handle.uptime());
     let version = super::process::VERSION;
     let mut text = format!(
         "#{:<14} {:<15} {:<15} {:<15} {:<15}\n",
@@ -152,7 +160,14 @@ fn processes(api: &Api) -> String {
     text += &row("master", &format!("{done} [failed: {failed}]"));
     text += "# workers\n";
     text += &row("worker", "0");
-    text += "# programs\n\n";
-    text.truncate(text.len() - "# programs\n\n".len());
+    if let Some(old) = api.handle.old_process() {
+        text += "# old workers\n";
+        let uptime = shown(old.uptime_then + old.since.elapsed());
+        let (pid, release) = (old.pid, old.release);
+        text += &format!(
+            "{pid:<15} {:<15} {:<15} {uptime:<15} {release:<15}\n",
+            "worker", "1"
+        );
+    }
     text
 }

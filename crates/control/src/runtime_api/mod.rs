@@ -12,6 +12,7 @@ mod connection;
 mod crt_lists;
 mod drains;
 mod frontends;
+mod handing_over;
 pub mod index;
 mod info;
 mod journal;
@@ -34,15 +35,18 @@ mod tls;
 mod variables;
 
 use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::rc::{Rc, Weak as RcWeak};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use config::Surroundings;
 use config::model::{Config, RuntimeApi as Settings};
-use engine::Handle;
+use engine::{Handle, Inheritance, ListeningSocket};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Semaphore;
 
+use self::handing_over::Listens;
 use self::sockets::Socket;
 use crate::reload::Reloads;
 
@@ -54,6 +58,48 @@ pub struct RuntimeApi {
     journal: journal_commands::Journal,
     startup: String,
     reloads: Reloads,
+    successor: Successor,
+    answering: Arc<()>,
+}
+
+/// Answers that must be given before the process ends: what came of an upgrade.
+pub struct Answering(Weak<()>);
+
+/// How long the process waits for them: they are written already, or about to be.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
+impl Answering {
+    /// Waits until they are.
+    pub fn wait(&self) {
+        let until = Instant::now() + ANSWERED_WITHIN;
+        // One is the Runtime API's own.
+        while self.0.strong_count() > 1 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What came of an upgrade: a sentence for whoever has asked.
+pub type Upgraded = Result<String, String>;
+
+/// Starts a process that takes our place, and these sockets with it.
+type Start = dyn Fn(Vec<ListeningSocket>) -> Result<Receiver<Upgraded>, String> + Send;
+
+/// How another process takes our place.
+pub struct Successor {
+    /// Starts one; what comes of that is told later. The error says why it cannot be tried.
+    pub start: Box<Start>,
+    /// Told the process id of one that takes it: before anybody sees that we leave.
+    pub leaving: Arc<dyn Fn(u32) + Send + Sync>,
+}
+
+impl Default for Successor {
+    fn default() -> Self {
+        Self {
+            start: Box::new(|_| Err("this program cannot be started again from here".into())),
+            leaving: Arc::new(|_| {}),
+        }
+    }
 }
 
 /// What connections share.
@@ -69,6 +115,12 @@ struct Api {
     tls: RefCell<tls::Edits>,
     /// Sockets as `show cli sockets` tells them.
     listed: Vec<String>,
+    /// The same sockets, for a process that takes over.
+    listening: RefCell<Vec<RcWeak<Listens>>>,
+    /// How another process takes our place.
+    successor: Successor,
+    /// Held by whoever must have its answer before the process ends.
+    answering: Arc<()>,
     /// What was said while the program started.
     startup: String,
     /// Whom to ask for a reload.
@@ -92,8 +144,9 @@ impl RuntimeApi {
         config: &Arc<Config>,
         surroundings: &'static (dyn Surroundings + Sync),
         reloads: &Reloads,
+        before: &Inheritance,
     ) -> Result<Self, Vec<String>> {
-        let (sockets, problems) = sockets::open(&config.global.runtime_api);
+        let (sockets, problems) = sockets::open(&config.global.runtime_api, before);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -104,12 +157,24 @@ impl RuntimeApi {
             journal: journal_commands::Journal::open(config.runtime.journal.as_deref()),
             startup: String::new(),
             reloads: reloads.clone(),
+            successor: Successor::default(),
+            answering: Arc::default(),
         })
     }
 
     /// What `show startup-logs` tells.
     pub fn set_startup_logs(&mut self, text: String) {
         self.startup = text;
+    }
+
+    /// How another process takes our place.
+    pub fn set_successor(&mut self, successor: Successor) {
+        self.successor = successor;
+    }
+
+    /// What is to be waited for when the process ends.
+    pub fn answering(&self) -> Answering {
+        Answering(Arc::downgrade(&self.answering))
     }
 
     /// Carries out what the journal has, and answers from then on, on a thread of its own that ends with the
@@ -128,7 +193,9 @@ impl RuntimeApi {
             self.startup,
             places,
             self.reloads,
+            self.successor,
         );
+        let answering = self.answering;
         let surroundings = self.surroundings;
         // Made elsewhere it could not be: it stays on its thread. Whoever starts us is told all the same.
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -142,7 +209,7 @@ impl RuntimeApi {
             };
             // It is waited for.
             let _ = tell.send(Ok(()));
-            let (handle, config, startup, places, reloads) = shared;
+            let (handle, config, startup, places, reloads, successor) = shared;
             let api = Rc::new(Api {
                 handle,
                 config,
@@ -150,6 +217,9 @@ impl RuntimeApi {
                 journal,
                 tls: RefCell::default(),
                 listed: sockets.iter().map(Socket::listed).collect(),
+                listening: RefCell::default(),
+                successor,
+                answering,
                 startup,
                 reloads,
                 room: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),

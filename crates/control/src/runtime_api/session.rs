@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) timeout: Duration,
     /// Set by `quit`.
     pub(super) ended: bool,
+    /// Whether listening sockets are given away here (`expose-fd listeners`).
+    pub(super) gives_listeners: bool,
     /// On the master's socket: whom commands go to.
     pub(super) master: Option<super::master::Master>,
 }
@@ -50,6 +52,7 @@ impl Session {
             severity: settings.severity,
             timeout,
             ended: false,
+            gives_listeners: false,
             master: None,
         }
     }

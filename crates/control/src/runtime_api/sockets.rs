@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{BindAddress, CliLevel, RuntimeApi as Settings, StatsSocket};
+use engine::Inheritance;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::Api;
 use super::connection::Connection;
+use super::handing_over::Listens;
 use super::master::Master;
 use super::session::Session;
 
@@ -59,7 +61,7 @@ impl Socket {
 }
 
 /// Opens all; what cannot be opened is told.
-pub(super) fn open(settings: &Settings) -> (Vec<Socket>, Vec<String>) {
+pub(super) fn open(settings: &Settings, before: &Inheritance) -> (Vec<Socket>, Vec<String>) {
     let (mut sockets, mut problems) = (Vec::new(), Vec::new());
     let masters = settings.master.iter().map(|conf| (conf, true));
     let all = settings
@@ -68,7 +70,7 @@ pub(super) fn open(settings: &Settings) -> (Vec<Socket>, Vec<String>) {
         .map(|conf| (conf, false))
         .chain(masters);
     for (conf, is_master) in all {
-        match engine::open_socket(&conf.bind) {
+        match engine::open_socket(&conf.bind, before) {
             Ok(descriptor) => sockets.push(Socket {
                 conf: conf.clone(),
                 descriptor,
@@ -80,13 +82,24 @@ pub(super) fn open(settings: &Settings) -> (Vec<Socket>, Vec<String>) {
     (sockets, problems)
 }
 
-/// Accepts on all of them. Never returns while there is one.
+/// Accepts on all of them, until another process has them, or may have them, and answers there. Never returns.
 pub(super) async fn accept_all(sockets: Vec<Socket>, api: Rc<Api>) {
     let mut accepting = tokio::task::JoinSet::new();
     for socket in sockets {
-        accepting.spawn_local(accept(socket, api.clone()));
+        // Whoever comes after us shares such an address, and would find us behind it half of the time. Of a path it
+        // has its own socket, and ours may still be asked about what is left here.
+        let is_shared = matches!(socket.conf.bind.address, BindAddress::Inet(_));
+        let api = api.clone();
+        accepting.spawn_local(async move {
+            tokio::select! {
+                () = api.handle.wait_left(!is_shared) => {}
+                () = accept(socket, api.clone()) => {}
+            }
+        });
     }
     while accepting.join_next().await.is_some() {}
+    // Who is connected still gets answers: they end with the process.
+    std::future::pending().await
 }
 
 enum Listening {
@@ -112,8 +125,10 @@ async fn accept(socket: Socket, api: Rc<Api>) {
         true => Arc::new(Semaphore::new(MASTER_CONNECTIONS_MAX)),
         false => api.room.clone(),
     };
-    let listening = match Listening::new(socket.descriptor) {
-        Ok(listening) => listening,
+    let opened = Listens::new(&socket.descriptor, &socket.conf.bind)
+        .and_then(|exposed| Ok((exposed, Listening::new(socket.descriptor)?)));
+    let (exposed, listening) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             let line = format!("Runtime API: cannot listen on {name}: {error}.");
             return api.handle.log(engine::Level::Alert, &line);
@@ -127,7 +142,11 @@ async fn accept(socket: Socket, api: Rc<Api>) {
     session.socket = name;
     if socket.is_master {
         session.master = Some(Master::default());
+    } else {
+        // The master's is for commands alone (management.txt 3, "-S").
+        session.gives_listeners = settings.expose_listeners;
     }
+    api.listening.borrow_mut().push(Rc::downgrade(&exposed));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else {
             return;

@@ -7,8 +7,8 @@ use super::answer::{Answer, Call};
 use super::journal::{Change, Changed};
 use super::session::Session;
 use super::{
-    backends, crt_lists, drains, frontends, journal_commands, limits, lists, live_sessions,
-    process, server_checks, servers, session_commands, stat, tables, tls, variables,
+    backends, crt_lists, drains, frontends, handing_over, journal_commands, limits, lists,
+    live_sessions, process, server_checks, servers, session_commands, stat, tables, tls, variables,
 };
 
 /// What a command needs beyond a level.
@@ -157,6 +157,7 @@ impl Row {
 /// All families.
 const FAMILIES: &[&[Row]] = &[
     process::ROWS,
+    handing_over::ROWS,
     stat::ROWS,
     servers::ROWS,
     drains::ROWS,

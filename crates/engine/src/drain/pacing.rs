@@ -28,7 +28,7 @@ pub(crate) async fn run(worker: Rc<Worker>, server: (BackendKey, ServerKey), dra
     // Nobody takes an idle connection to it any more.
     worker.idle.drop_servers(server.0, &[server.1]);
     let Some(over) = drain.over else { return };
-    let mut tunnels = tunnels_of(&worker, server).await;
+    let mut tunnels = tunnels_of(&worker, Some(server)).await;
     // Their places tell who came first; those who came together need not leave together.
     fastrand::shuffle(&mut tunnels);
     let count = tunnels.len();
@@ -50,12 +50,30 @@ pub(crate) async fn run(worker: Rc<Worker>, server: (BackendKey, ServerKey), dra
     let end = drain.began + over;
     let mut wait = end.saturating_sub(worker.clock().since_start());
     while !drain.ends_within(wait).await {
-        for tunnel in tunnels_of(&worker, server).await {
+        for tunnel in tunnels_of(&worker, Some(server)).await {
             part(&worker, tunnel, &drain, &mut turn).await;
         }
         // Requests and their answers had all the time there was.
         worker.exchanges.close_server(server, Side::Killed);
         wait = SWEEP;
+    }
+}
+
+/// Ends all tunnels that this worker has left, evenly over a period: another process has its place.
+pub(crate) async fn run_all(worker: Rc<Worker>, over: Duration, code: u16) {
+    let mut tunnels = tunnels_of(&worker, None).await;
+    fastrand::shuffle(&mut tunnels);
+    let (count, began) = (tunnels.len(), worker.clock().since_start());
+    for (at, tunnel) in tunnels.into_iter().enumerate() {
+        let due = began + moment(over, at, count, fastrand::f64());
+        let wait = due.saturating_sub(worker.clock().since_start());
+        if wait > Duration::ZERO {
+            tokio::time::sleep(wait.max(TOGETHER)).await;
+        } else if at % PARTED_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        // One that has moved or ended meanwhile is not there any more.
+        worker.tunnels.part(tunnel, code, &worker);
     }
 }
 
@@ -80,12 +98,12 @@ fn moment(over: Duration, at: usize, count: usize, dice: f64) -> Duration {
     over.mul_f64(share.clamp(0.0, 1.0))
 }
 
-/// Its tunnels on that server, found a few at a time.
-async fn tunnels_of(worker: &Worker, server: (BackendKey, ServerKey)) -> Vec<Token> {
+/// Its tunnels on that server, or all, found a few at a time.
+async fn tunnels_of(worker: &Worker, server: Option<(BackendKey, ServerKey)>) -> Vec<Token> {
     let mut tunnels = Vec::new();
     let mut from = Some(0);
     while let Some(place) = from {
-        from = worker.tunnels.names(place, Some(server), &mut tunnels);
+        from = worker.tunnels.names(place, server, &mut tunnels);
         tokio::task::yield_now().await;
     }
     tunnels

@@ -23,6 +23,7 @@ use config::model::{Bind, BindAddress};
 use routing::sample::ConnectionFacts;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
+use crate::handover::{Exposed, Role};
 use crate::log::Level;
 use crate::places::Places;
 use crate::serve::{self, Accepted};
@@ -43,13 +44,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     socket: OwnedFd,
     posting: Arc<Posting>,
+    /// The same socket, for a process that takes over.
+    exposed: Arc<Exposed>,
 }
 
 impl Listener {
     /// A socket that accepts for whom it was posted.
-    pub(crate) fn new(socket: OwnedFd, posting: &Arc<Posting>) -> Self {
+    pub(crate) fn new(socket: OwnedFd, posting: &Arc<Posting>, exposed: Arc<Exposed>) -> Self {
         let posting = posting.clone();
-        Self { socket, posting }
+        Self {
+            socket,
+            posting,
+            exposed,
+        }
+    }
+
+    /// What it is to others of the same address.
+    pub(crate) fn role(&self) -> Role {
+        self.exposed.role()
     }
 
     /// The address it got.
@@ -61,19 +73,34 @@ impl Listener {
     }
 }
 
-/// A listening socket that a task waits for.
-struct Accepting(Carrier);
+/// A listening socket that a task waits for. It leaves the queue of events before it is closed: another process may
+/// have the same socket, and the kernel would go on telling us of clients that come to it.
+struct Accepting(Option<Carrier>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if let Some(carrier) = self.0.take() {
+            // Closed it is in any case.
+            let _ = carrier.leave();
+        }
+    }
+}
 
 impl Accepting {
     fn new(socket: OwnedFd) -> io::Result<Self> {
-        Carrier::new(socket).map(Self)
+        Ok(Self(Some(Carrier::new(socket)?)))
+    }
+
+    fn carrier(&self) -> &Carrier {
+        let carrier = self.0.as_ref();
+        carrier.expect("it is taken out only when this is dropped")
     }
 
     /// The address that every client has come to; `None` where each connection has its own.
     fn only_address(&self, bind: &Bind) -> Option<SocketAddr> {
         // Whoever opened an inherited socket may have made it transparent.
         let is_ours = matches!(bind.address, BindAddress::Inet(_)) && !bind.socket.transparent;
-        let address = self.0.local_address().filter(|_| is_ours)?;
+        let address = self.carrier().local_address().filter(|_| is_ours)?;
         (!address.ip().is_unspecified()).then_some(address)
     }
 
@@ -82,7 +109,7 @@ impl Accepting {
     async fn accept(&self) -> io::Result<(Carrier, Option<SocketAddr>)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let accept = |listener: BorrowedFd<'_>| acceptfrom_with(listener, flags);
-        let (socket, peer) = poll_fn(|cx| self.0.poll_take(cx, accept)).await?;
+        let (socket, peer) = poll_fn(|cx| self.carrier().poll_take(cx, accept)).await?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         let peer = peer.map(|peer| SocketAddr::new(unmapped(peer.ip()), peer.port()));
         Ok((Carrier::new(socket)?, peer))
@@ -91,7 +118,11 @@ impl Accepting {
 
 /// Accepts until the worker stops it, or the address is given up.
 pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
-    let Listener { socket, posting } = listener;
+    let Listener {
+        socket,
+        posting,
+        exposed,
+    } = listener;
     let Some(mut post) = posting.post() else {
         return;
     };
@@ -105,6 +136,7 @@ pub(crate) async fn accept_all(listener: Listener, worker: Rc<Worker>) {
             return;
         }
     };
+    worker.shared.listening.add(&exposed);
     let complaints = Complaints::default();
     let mut left = None;
     loop {
@@ -234,6 +266,10 @@ impl<'a> Door<'a> {
     }
 
     async fn failed(&self, error: &io::Error) {
+        let listening = &self.worker.shared.listening;
+        if listening.is_paused() {
+            return listening.wait_resumed().await;
+        }
         if !is_of_one_client(error) {
             self.complaints.say(self.worker, self.frontend, error);
             tokio::time::sleep(PAUSE).await;

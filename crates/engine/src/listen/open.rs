@@ -7,13 +7,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use config::model::{Bind, BindAddress, Frontend};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::posting::Posting;
 use super::{Listener, options};
+use crate::handover::{Exposed, Inheritance, Role};
 use crate::inherited;
 use crate::server::abstract_name;
 use crate::upstream::source;
@@ -22,55 +24,126 @@ use crate::upstream::source;
 /// `net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// Opens a `bind`'s sockets, one per worker, for whom they are posted; `ours`: we listen at that port
-/// already. The error is a sentence.
+/// How often it is tried again to get an address, where others were asked to make room for us.
+const TRIES_MAX: u32 = 100;
+
+/// Time between two tries. All together this is a second, in which they do not accept.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// A socket, and what it is to the others of the same address.
+type Opened = (OwnedFd, Role);
+
+/// Who may be at an address already.
+pub(crate) enum There<'a> {
+    /// We are, at its port at least.
+    Ourselves,
+    /// Nobody but those whose place we take.
+    Before(&'a Inheritance),
+}
+
+/// Nobody's.
+static NOTHING: LazyLock<Inheritance> = LazyLock::new(Inheritance::default);
+
+impl There<'_> {
+    /// While we run already; whether our port is the one that is meant.
+    pub(crate) fn without_predecessor(ours: bool) -> There<'static> {
+        match ours {
+            true => There::Ourselves,
+            false => There::Before(&NOTHING),
+        }
+    }
+
+    fn inheritance(&self) -> &Inheritance {
+        match self {
+            Self::Ourselves => &NOTHING,
+            Self::Before(before) => before,
+        }
+    }
+}
+
+/// Opens a `bind`'s sockets, one per worker at least, for whom they are posted. The error is a sentence.
 pub(crate) fn open(
     frontend: &Frontend,
     bind: &Bind,
     posting: &Arc<Posting>,
     workers: usize,
-    ours: bool,
+    there: &There<'_>,
 ) -> Result<Vec<Listener>, String> {
     let given = bind.backlog.or(frontend.backlog);
     let backlog = given.filter(|given| *given > 0).unwrap_or(BACKLOG);
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let explain = |e: io::Error| format!("cannot listen on {}: {}", bind.text, reason(&e));
     let sockets = match &bind.address {
-        BindAddress::Inet(address) => open_inet(bind, *address, backlog, workers, ours),
-        BindAddress::Unix(path) => open_unix(bind, path, backlog).and_then(|s| share(s, workers)),
-        BindAddress::Abstract(name) => open_abstract(name, backlog).and_then(|s| share(s, workers)),
-        BindAddress::Fd(number) => inherit(*number, backlog).and_then(|s| share(s, workers)),
+        BindAddress::Inet(address) => open_inet(bind, *address, backlog, workers, there),
+        _ => {
+            let opened = open_one(bind, backlog, there.inheritance());
+            opened.and_then(|it| share(vec![(it, Role::Alone)], workers))
+        }
     }
     .map_err(explain)?;
     if let (Some(keepalive), BindAddress::Inet(_)) = (&frontend.client_keepalive, &bind.address) {
         // Inherited by accepted sockets.
-        for socket in &sockets {
+        for (socket, _) in &sockets {
             source::keep_alive(SockRef::from(socket), keepalive).map_err(explain)?;
         }
     }
     if matches!(bind.address, BindAddress::Inet(_)) {
-        for socket in &sockets {
+        for (socket, _) in &sockets {
             options::inherited(SockRef::from(socket), frontend, bind).map_err(explain)?;
         }
     }
-    let listener = |socket| Listener::new(socket, posting);
-    Ok(sockets.into_iter().map(listener).collect())
+    let listener = |(socket, role)| {
+        let exposed = Exposed::new(&socket, role, bind, backlog).map_err(explain)?;
+        Ok(Listener::new(socket, posting, exposed))
+    };
+    sockets.into_iter().map(listener).collect()
 }
 
 /// Opens one socket that no worker accepts on (`stats socket`); non-blocking. The error is a sentence.
-pub fn open_socket(bind: &Bind) -> Result<OwnedFd, String> {
+pub fn open_socket(bind: &Bind, before: &Inheritance) -> Result<OwnedFd, String> {
     let backlog = bind.backlog.filter(|given| *given > 0).unwrap_or(BACKLOG);
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    let opened = match &bind.address {
-        BindAddress::Inet(address) => inet_socket(bind, *address, false).and_then(|socket| {
+    let opened = open_one(bind, backlog, before);
+    opened.map_err(|error| format!("cannot listen on {}: {}", bind.text, reason(&error)))
+}
+
+/// A `bind`'s only socket, new or that of the process before this one.
+fn open_one(bind: &Bind, backlog: i32, before: &Inheritance) -> io::Result<OwnedFd> {
+    if let Some((taken, _)) = before.take(bind)?.into_iter().next() {
+        SockRef::from(&taken).listen(backlog)?;
+        return Ok(taken);
+    }
+    match &bind.address {
+        BindAddress::Inet(address) => patiently(before, || {
+            if !before.is_beside() {
+                inet_socket(bind, *address, false)?;
+            }
+            // A process that comes after this one may share the address until this one leaves.
+            let socket = inet_socket(bind, *address, true)?;
             socket.listen(backlog)?;
             Ok(socket.into())
         }),
         BindAddress::Unix(path) => open_unix(bind, path, backlog),
-        BindAddress::Abstract(name) => open_abstract(name, backlog),
+        BindAddress::Abstract(name) => patiently(before, || open_abstract(name, backlog)),
         BindAddress::Fd(number) => inherit(*number, backlog),
-    };
-    opened.map_err(|error| format!("cannot listen on {}: {}", bind.text, reason(&error)))
+    }
+}
+
+/// Tries again while others make room for us.
+fn patiently<T>(before: &Inheritance, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 0;
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tries += 1;
+                if tries == TRIES_MAX || !before.makes_room() {
+                    return Err(error);
+                }
+                std::thread::sleep(TRY_AGAIN);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn reason(error: &io::Error) -> String {
@@ -92,25 +165,58 @@ fn open_inet(
     address: SocketAddr,
     backlog: i32,
     workers: usize,
-    ours: bool,
-) -> io::Result<Vec<OwnedFd>> {
+    there: &There<'_>,
+) -> io::Result<Vec<Opened>> {
+    let before = there.inheritance();
+    // Beside somebody else, whoever that is, none of ours may be the one that the kernel counts first; and of several
+    // that were taken nobody may know which one it is.
+    let ours = matches!(there, There::Ourselves);
+    let is_shared = ours || before.is_beside();
+    let inherited = before.take(bind)?;
+    let taken = inherited.len();
+    let led = inherited.iter().any(|(_, role)| *role == Some(Role::First));
+    let alone = taken == 1 || taken == 0 && !is_shared;
+    let role = |number, known: Option<Role>| match known {
+        Some(role) => role,
+        None if led || alone && number > 0 => Role::Other,
+        None if alone => Role::First,
+        None => Role::Alone,
+    };
+    let inherited = inherited.into_iter().enumerate();
+    let mut sockets: Vec<Opened> = inherited
+        .map(|(number, (socket, known))| (socket, role(number, known)))
+        .collect();
+    for (socket, _) in &sockets {
+        let socket = SockRef::from(socket);
+        socket.set_tcp_nodelay(true)?;
+        socket.listen(backlog)?;
+    }
     // `SO_REUSEPORT` would let a second balancer of the same user slip in beside the first one and
     // take half of its connections, so first make sure that nobody is there.
-    if address.port() != 0 && !ours {
+    if address.port() != 0 && taken == 0 && !is_shared {
         inet_socket(bind, address, false)?;
     }
     let mut address = address;
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = inet_socket(bind, address, true)?;
-        options::listening(&socket, &bind.socket)?;
-        socket.listen(backlog)?;
+    while sockets.len() < workers {
+        let opened = patiently(before, || {
+            let socket = inet_socket(bind, address, true)?;
+            options::listening(&socket, &bind.socket)?;
+            socket.listen(backlog)?;
+            Ok(socket)
+        });
+        let socket = match opened {
+            Ok(socket) => socket,
+            // Who opened the first one lets nobody in beside it, or only root: all share it.
+            Err(_) if taken > 0 => break,
+            Err(error) => return Err(error),
+        };
         if let Some(bound) = socket.local_addr()?.as_socket() {
             address = bound;
         }
-        sockets.push(socket.into());
+        let role = role(sockets.len(), None);
+        sockets.push((socket.into(), role));
     }
-    Ok(sockets)
+    share(sockets, workers)
 }
 
 fn inet_socket(bind: &Bind, address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
@@ -173,13 +279,13 @@ fn inherit(number: i32, backlog: i32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// The same socket for every worker.
-fn share(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        sockets.push(socket.try_clone()?);
+/// A socket for every worker: where there are fewer, some have the same.
+fn share(mut sockets: Vec<Opened>, workers: usize) -> io::Result<Vec<Opened>> {
+    let own = sockets.len();
+    for number in own..workers {
+        let copy = sockets[number % own].0.try_clone()?;
+        sockets.push((copy, Role::Copy));
     }
-    sockets.push(socket);
     Ok(sockets)
 }
 

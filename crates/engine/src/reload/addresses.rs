@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use config::model::{BindAddress, Config};
 
+use crate::listen::open::There;
 use crate::listen::posting::{Post, Posting, PostingKey, Postings};
 use crate::listen::{self, Listener};
 use crate::shared::Shared;
@@ -63,7 +64,10 @@ pub(super) fn open(
                     "cannot listen on {}: a descriptor is handed over at the start alone",
                     bind.text
                 )),
-                _ => listen::open(conf, bind, &posting, workers, ours),
+                _ => {
+                    let there = There::without_predecessor(ours);
+                    listen::open(conf, bind, &posting, workers, &there)
+                }
             };
             match sockets {
                 Ok(sockets) => {

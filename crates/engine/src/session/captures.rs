@@ -51,17 +51,17 @@ pub(super) struct Notes {
     /// `set-timeout`, one after the other.
     pub(super) timeouts: Option<Vec<(Timeout, Duration)>>,
     /// `set-retries`.
-    retries: Option<u32>,
+    pub(super) retries: Option<u32>,
     /// `set-fc-mark` and its like, one after the other, until they are set.
-    marks: Vec<(Mark, u32)>,
+    pub(super) marks: Vec<(Mark, u32)>,
     /// `set-priority-class`, `set-priority-offset`.
-    priority: Option<Standing>,
+    pub(super) priority: Option<Standing>,
     /// Variables of the request.
-    variables: Store,
+    pub(super) variables: Store,
     /// What is tracked of the request.
     pub(super) tracking: Tracking,
     /// Version of the response as the server sent it.
-    response_version: Option<Version>,
+    pub(super) response_version: Option<Version>,
 }
 
 /// What is told of the connection to a server, where an expression asks for it.

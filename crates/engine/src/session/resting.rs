@@ -2,6 +2,8 @@
 //! the smallest form. It stays so for days, a hundred thousand times; a [`Session`] is made of it again
 //! when the tunnel ends.
 
+mod moving;
+
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::rc::Rc;
@@ -13,6 +15,8 @@ use routing::balance::ServerKey;
 use routing::sample::{self, ConnectionError, ConnectionFacts, ServerTlsFacts, TlsFacts};
 use routing::stick::Counted;
 use routing::variables::Store;
+
+pub(crate) use moving::Known;
 
 use super::captures::Notes;
 use super::{Login, Record, Session};

@@ -11,7 +11,7 @@ use wire::ws::frame::{HEADER_LEN_MAX, write_close};
 
 use super::{
     BYTES_PER_TURN, Broken, Flow, Kept, Phase, READING, READS_PER_TURN, Reached, Then, Tunnel,
-    Turn, WRITING, Wire, millis,
+    Turn, WRITING, Wire, millis, signed,
 };
 use crate::end::{End, Side, Stage};
 
@@ -43,7 +43,7 @@ impl Tunnel {
             return false;
         }
         self.parting = Some(code);
-        self.last_active = now_ms;
+        self.last_active = signed(now_ms);
         self.limit = millis(Some(PARTING_TIME_MAX));
         true
     }

@@ -48,6 +48,7 @@ fn engine(at: &Path, server: &TcpListener) -> Engine {
         to_stderr: false,
         resolver: Resolver::start().expect("a thread"),
         descriptors: 1000,
+        inheritance: Default::default(),
     };
     let prepared = Prepared::new(Arc::new(config)).expect("no files");
     let bound = prepared.bind(presence).expect("a free name");

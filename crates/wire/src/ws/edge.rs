@@ -32,7 +32,19 @@ enum Stage {
     Unknown,
 }
 
+/// In the order of their numbers.
+const STAGES: [Stage; 5] = [
+    Stage::First,
+    Stage::Second,
+    Stage::Header,
+    Stage::Payload,
+    Stage::Unknown,
+];
+
 impl FrameEdge {
+    /// Bytes of [`Self::to_bytes`].
+    pub const BYTES: usize = 12;
+
     /// At the first byte behind the handshake.
     pub const fn new() -> Self {
         Self {
@@ -50,6 +62,36 @@ impl FrameEdge {
             stage: Stage::Unknown,
             ..Self::new()
         }
+    }
+
+    /// All of it, for another process that goes on with the direction.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.left);
+        let stage = STAGES.iter().position(|it| *it == self.stage);
+        bytes[8] = self.header_left;
+        bytes[9] = self.length_left;
+        bytes[10] = stage.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+        bytes[11] = u8::from(self.closes);
+        bytes
+    }
+
+    /// The other way round; `None`: no direction can be so.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
+        let [left @ .., header_left, length_left, stage, closes] = bytes;
+        let stage = *STAGES.get(usize::from(stage))?;
+        let is_possible = match stage {
+            Stage::Header => (1..=12).contains(&header_left) && length_left <= header_left.min(8),
+            Stage::Payload => header_left == 0 && length_left == 0 && left != [0; 8],
+            Stage::First | Stage::Second | Stage::Unknown => true,
+        };
+        (is_possible && closes <= 1).then_some(Self {
+            left,
+            header_left,
+            length_left,
+            stage,
+            closes: closes == 1,
+        })
     }
 
     /// Whether a frame of somebody else's may follow what has passed.
