@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Surroundings;
 use crate::diagnostics::Diagnostic;
 use crate::lexer::Word;
+use crate::model::AbstractName;
 
 /// An address as written, its prefixes resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub(crate) enum Address {
     Inet { host: Host, port: Port },
     /// `unix@PATH`, `uxst@PATH`, or a text that starts with a slash.
     Unix(PathBuf),
-    /// `abns@NAME`.
-    Abstract(Arc<str>),
+    /// `abns@NAME`, `abnsz@NAME`.
+    Abstract(AbstractName),
     /// `fd@N`.
     Fd(i32),
 }
@@ -60,13 +61,13 @@ enum Family {
     V4,
     V6,
     Unix,
-    Abstract,
+    Abstract { padded: bool },
     Fd,
 }
 
 /// Prefixes this program has no transport for.
 const FOREIGN: &[&str] = &[
-    "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "sockpair", "abnsz", "rhttp", "rev",
+    "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "sockpair", "rhttp", "rev",
 ];
 
 /// `$NAME` and `${NAME}` outside of quotes: addresses know them too. An unset one is empty.
@@ -102,8 +103,7 @@ pub(crate) fn parse(
     match family {
         Family::Unix => unix(rest, word, keyword),
         Family::Guess if rest.starts_with('/') => unix(rest, word, keyword),
-        Family::Abstract if rest.is_empty() => Err(bad(word, keyword, text, "a name is missing")),
-        Family::Abstract => Ok(Address::Abstract(rest.into())),
+        Family::Abstract { padded } => abstract_name(rest, padded, word, keyword, text),
         Family::Fd => rest
             .parse::<i32>()
             .ok()
@@ -150,7 +150,8 @@ fn prefixes<'t>(
             "unix" => (Family::Unix, None, after),
             "uxst" => (Family::Unix, Some(Transport::Stream), after),
             "uxdg" => (Family::Unix, Some(Transport::Datagram), after),
-            "abns" => (Family::Abstract, None, after),
+            "abns" => (Family::Abstract { padded: true }, None, after),
+            "abnsz" => (Family::Abstract { padded: false }, None, after),
             "fd" => (Family::Fd, None, after),
             other if FOREIGN.contains(&other) => return Err(foreign(word, keyword, other)),
             _ => (Family::Guess, None, rest),
@@ -170,6 +171,30 @@ fn prefixes<'t>(
             ))
         }
         _ => Ok((family, rest)),
+    }
+}
+
+fn abstract_name(
+    name: &str,
+    padded: bool,
+    word: &Word,
+    keyword: &str,
+    text: &str,
+) -> Result<Address, Diagnostic> {
+    /// What `sockaddr_un.sun_path` has room for on Linux, behind the zero byte before the name.
+    const NAME_LEN_MAX: usize = 107;
+    match name.len() {
+        0 => Err(bad(word, keyword, text, "a name is missing")),
+        length if length > NAME_LEN_MAX => Err(bad(
+            word,
+            keyword,
+            text,
+            &format!("names of abstract sockets have at most {NAME_LEN_MAX} bytes"),
+        )),
+        _ => Ok(Address::Abstract(AbstractName {
+            name: name.into(),
+            padded,
+        })),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::keywords::legacy;
 use crate::keywords::own::{self, DiscoveryDraft, RegistryDraft};
 use crate::keywords::resolvers::{self, ResolversDraft};
 use crate::keywords::sections;
+use crate::keywords::server_origin::OriginsByBackend;
 use crate::keywords::userlist::{self, UserlistDraft};
 use crate::keywords::{
     self, Bases, Defaults, GLOBAL_TABLES, Keyword, PROXY_TABLES, ProxyKeyword, Scope, SectionKind,
@@ -47,6 +48,8 @@ pub(crate) struct Drafts {
     pub(crate) healthchecks: BTreeMap<Arc<str>, CheckDraft>,
     /// Sections `resolvers`, in file order.
     pub(crate) resolvers: Vec<Arc<Resolvers>>,
+    /// `default-server` lines of each backend.
+    pub(crate) origins: OriginsByBackend,
     /// Userlists named in expressions.
     pub(crate) auth_uses: Vec<AuthUse>,
     /// Stick tables that are named anywhere.
@@ -92,6 +95,7 @@ pub(crate) fn check(
         userlists: Vec::new(),
         healthchecks: BTreeMap::new(),
         resolvers: Vec::new(),
+        origins: OriginsByBackend::new(),
     };
     let mut error_sections_read = false;
     for section in sections {
@@ -117,6 +121,7 @@ pub(crate) fn check(
         userlists: checker.userlists,
         healthchecks: checker.healthchecks,
         resolvers: checker.resolvers,
+        origins: checker.origins,
         auth_uses: uses.take(),
         table_uses: tables.take(),
         lists: lists.take().into_vec(),
@@ -173,6 +178,8 @@ struct Checker<'a> {
     userlists: Vec<UserlistDraft>,
     healthchecks: BTreeMap<Arc<str>, CheckDraft>,
     resolvers: Vec<Arc<Resolvers>>,
+    /// What servers of later sections may begin with.
+    origins: OriginsByBackend,
 }
 
 impl Checker<'_> {
@@ -244,6 +251,7 @@ impl Checker<'_> {
                 asked: self.asked,
                 told: self.told,
                 bases: &bases,
+                origins: &self.origins,
             };
             let outcome = apply(GLOBAL_TABLES, line, "global", &scope, |parse, args| {
                 parse(&mut self.global, args, &scope)
@@ -432,6 +440,7 @@ impl Checker<'_> {
             asked: self.asked,
             told: self.told,
             bases: &self.global.bases,
+            origins: &self.origins,
         }
     }
 
@@ -506,6 +515,10 @@ impl Checker<'_> {
             read.unwrap_or_else(|problem| scope.report(problem));
         }
         self.lines(section, &mut draft);
+        if matches!(section.kind, SectionKind::Backend | SectionKind::Listen) {
+            let name = draft.proxy.name.clone();
+            self.origins.insert(name, draft.back.origins.kept());
+        }
         self.proxies.push(draft);
     }
 

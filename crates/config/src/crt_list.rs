@@ -5,7 +5,7 @@
 //! it but the `bind` line's settings.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub struct Entry {
     pub policy: Option<Arc<TlsPolicy>>,
     /// Names it answers to, in lower case; none: those in the certificate.
     pub filters: Vec<Filter>,
+    /// `ocsp-update`; `None`: what `global` says.
+    pub ocsp_update: Option<bool>,
     /// Which line, from 1.
     pub line: u32,
 }
@@ -112,18 +114,19 @@ fn entry(line: &str, number: u32, bind: &BindTls) -> Result<(Entry, Vec<String>)
         ));
     }
     let filters = filters(names).map_err(|what| wrong(&what))?;
-    let (policy, notices) = match options {
+    let (policy, ocsp_update, notices) = match options {
         Some(options) => {
-            let (policy, notices) = own_policy(options, number, bind)?;
-            (Some(Arc::new(policy)), notices)
+            let (policy, ocsp_update, notices) = own_policy(options, number, bind)?;
+            (Some(Arc::new(policy)), ocsp_update, notices)
         }
-        None => (None, Vec::new()),
+        None => (None, None, Vec::new()),
     };
     let crt = based(crt, bind.crt_base.as_ref());
     let entry = Entry {
         crt,
         policy,
         filters,
+        ocsp_update,
         line: number,
     };
     Ok((entry, notices))
@@ -169,7 +172,7 @@ fn own_policy(
     options: &str,
     number: u32,
     bind: &BindTls,
-) -> Result<(TlsPolicy, Vec<String>), Vec<String>> {
+) -> Result<(TlsPolicy, Option<bool>, Vec<String>), Vec<String>> {
     let words: Vec<Word> = options
         .split_whitespace()
         .map(|text| Word {
@@ -195,6 +198,7 @@ fn own_policy(
         report: &report,
         references: &RefCell::default(),
         bases: &bases,
+        origins: &BTreeMap::new(),
         userlists: &RefCell::default(),
         asked: &Cell::default(),
         acls: &RefCell::default(),
@@ -204,6 +208,7 @@ fn own_policy(
     };
     let mut draft = BindDraft::of_tls(bind.clone());
     policy::of_a_list(&mut draft, &words, &scope);
+    let ocsp_update = draft.ocsp_update;
     let policy = draft.into_tls().policy;
     let place = Span {
         line: number,
@@ -226,7 +231,7 @@ fn own_policy(
         .into_iter()
         .partition(|told| told.severity == Severity::Alert);
     match alerts.is_empty() {
-        true => Ok((policy, sentences(number, &notices))),
+        true => Ok((policy, ocsp_update, sentences(number, &notices))),
         false => Err(sentences(number, &alerts)),
     }
 }
@@ -330,8 +335,8 @@ mod tests {
             ),
             ("@store/a", "line 1: 'crt-store' is not implemented yet"),
             (
-                "a.pem [ocsp-update on]",
-                "line 1: 'crt-list … ocsp-update' is not implemented yet",
+                "a.pem [ocsp-update maybe]",
+                "line 1: 'ocsp-update' does not know 'maybe'",
             ),
             ("[alpn h2]", "line 1: the certificate's path is missing"),
         ] {

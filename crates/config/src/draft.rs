@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use crate::expr::acl::AclTable;
 use crate::expr::{Condition, Format, Sample};
-use crate::keywords::SectionKind;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::cookie::PersistenceDraft;
 use crate::keywords::legacy::RulesLast;
+use crate::keywords::server_origin::Origins;
 use crate::keywords::stick::StickDraft;
+use crate::keywords::{SectionKind, ServerTlsBase};
 use crate::model::{
     AgentAddress, Balancing, Bind, Captures, HttpReuse, KeepAlive, LogTarget, Proxy, RequestRule,
     RetryOn, Server, ServerTls, Source, StatsPage, UniqueId, UseServer,
@@ -89,7 +90,8 @@ pub(crate) struct BackDraft {
     /// The line of a `balance` that looks at request heads: there are none in `mode tcp`.
     pub(crate) balance_by_head: Option<Span>,
     pub(crate) servers: Vec<ServerDraft>,
-    pub(crate) default_server: ServerDraft,
+    /// `default-server`, named and not.
+    pub(crate) origins: Origins,
     /// `load-server-state-from-file`.
     pub(crate) state_from: StateFrom,
     /// `server-state-file-name`; `None`: the backend's own.
@@ -122,7 +124,7 @@ impl Default for BackDraft {
             balancing: Balancing::default(),
             balance_by_head: None,
             servers: Vec::new(),
-            default_server: ServerDraft::default(),
+            origins: Origins::default(),
             state_from: StateFrom::None,
             state_file_name: None,
             checks: CheckDraft::default(),
@@ -151,13 +153,17 @@ pub(crate) struct ServerDraft {
     pub(crate) check_tls: bool,
     pub(crate) tls: bool,
     pub(crate) tls_parameters: ServerTls,
+    /// What `global` said of TLS up to its line: later lines are for later servers, as in HAProxy.
+    pub(crate) tls_base: Arc<ServerTlsBase>,
     /// Whether `verify` was written; else `ssl-server-verify` decides.
     pub(crate) verify_given: bool,
     /// `check-send-proxy`.
     pub(crate) check_send_proxy: bool,
     /// `track`.
     pub(crate) track: Option<Named>,
-    /// `sni-auto`: what stands in for a `sni` that is not given.
+    /// `no-sni-auto`.
+    pub(crate) no_sni_auto: bool,
+    /// What stands in for a `sni` that is not given.
     pub(crate) sni_auto: Option<Sample>,
     /// `resolvers`.
     pub(crate) resolvers: Option<Named>,

@@ -6,7 +6,7 @@ use crate::Surroundings;
 use crate::args::Args;
 use crate::ast::{Line, Modifier};
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::draft::{Draft, ServerDraft};
+use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::keywords::{Scope, SectionKind, common, resolvers, server};
 use crate::lexer::Word;
@@ -14,21 +14,19 @@ use crate::model::{Backend, Config, Server, SetVar, Tracked};
 use crate::source::Span;
 
 /// Reads `words`, a name, an address and the parameters of a `server` line. It begins in maintenance,
-/// with nothing of the backend's `default-server`, as HAProxy's does. Fails with one sentence.
+/// with nothing of the backend's `default-server` unless it says `from`, as HAProxy's does. Fails with one sentence.
 pub fn dynamic_server(
     config: &Config,
     backend: &Backend,
     words: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<Server, String> {
-    let bases = &config.bases;
     let mut draft = Draft::new(
         SectionKind::Backend,
         backend.proxy.name.clone(),
         Span::default(),
     );
     draft.proxy.mode = backend.proxy.mode;
-    draft.back.default_server = ServerDraft::default();
     let (read, mut report) = read(config, words, surroundings, |args, scope| {
         server::server(&mut draft, args, scope)
     });
@@ -36,7 +34,7 @@ pub fn dynamic_server(
     let Some(draft) = draft.back.servers.pop() else {
         return Err(first(&report).unwrap_or_default());
     };
-    let mut made = crate::resolve::server(&draft, bases, &mut report);
+    let mut made = crate::resolve::server(&draft, &mut report);
     if let Some(why) = first(&report) {
         return Err(why);
     }
@@ -67,6 +65,14 @@ pub fn dynamic_server(
     Ok(made)
 }
 
+/// The `default-server`s of each backend that servers added while running may begin with, by backend;
+/// `None` is the one without a name (management.txt 9.3, "show default-server").
+pub fn default_servers(config: &Config) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let all = config.origins.iter();
+    let said = all.filter_map(|(backend, origins)| Some((backend, origins.as_deref()?)));
+    said.flat_map(|(backend, origins)| origins.names().map(move |name| (&**backend, name)))
+}
+
 /// Reads `words` as those behind a keyword that came in no file.
 fn read<T>(
     config: &Config,
@@ -92,6 +98,7 @@ fn read<T>(
         acls: &RefCell::default(),
         told: &RefCell::default(),
         bases: &config.bases,
+        origins: &config.origins,
     };
     let outcome = parse(&mut Args::new(&line, "server", 0), &scope);
     (outcome, report.into_inner())

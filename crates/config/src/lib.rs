@@ -38,7 +38,7 @@ mod tracking;
 mod values;
 mod warnings;
 
-pub use dynamic::{dynamic_server, process_variable};
+pub use dynamic::{default_servers, dynamic_server, process_variable};
 pub use environment::COMPATIBLE_VERSION;
 pub use fleet::FLEET_BACKEND_DEFAULT;
 pub use keywords::own::may_close_with;

@@ -15,9 +15,7 @@ use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
 use crate::keywords::own::RegistryDraft;
-use crate::keywords::{
-    Bases, SectionKind, capture, server_agent, server_load, stick, tls, userlist,
-};
+use crate::keywords::{SectionKind, capture, server_agent, server_load, stick, tls, userlist};
 use crate::keywords::{proxy, resolvers};
 use crate::model::sequence::Sequence;
 use crate::model::{
@@ -85,6 +83,7 @@ pub(crate) fn resolve(
     }
     tracking::resolve(&drafts.proxies, &mut config, report);
     config.bases = Arc::new(drafts.global.bases);
+    config.origins = Arc::new(drafts.origins);
     config.global = drafts.global.global;
     give_userlists(&drafts.proxies, &mut config);
     give_tables(&mut config);
@@ -366,14 +365,16 @@ fn backend(
     report: &mut Vec<Diagnostic>,
 ) -> Backend {
     proxy::check_use_server(draft, report);
-    let bases = &drafts.global.bases;
+    // Nodes that are discovered come after all that `global` says.
+    let mut unnamed = draft.back.origins.unnamed.clone();
+    unnamed.tls_base = drafts.global.bases.server_tls.clone();
     let checks = Arc::new(draft.back.checks.sequence(report));
     let mut servers: Vec<Server> = Vec::new();
     let mut lines: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for server_draft in &draft.back.servers {
         report.extend(tracking::check_observed(draft, server_draft));
         report.extend(check_fast_open(draft, server_draft));
-        let mut server = outgoing(server(server_draft, bases, report), draft);
+        let mut server = outgoing(server(server_draft, report), draft);
         if let Some(named) = &server_draft.healthcheck {
             server.checks = healthchecks.find(named, report);
         }
@@ -409,11 +410,9 @@ fn backend(
                 StateFile::Local(name.map_or(&*draft.proxy.name, |name| &**name).into())
             }
         },
-        default_server: outgoing(
-            server(&draft.back.default_server, bases, &mut Vec::new()),
-            draft,
-        ),
-        default_server_tls: server_tls(&draft.back.default_server, bases),
+        default_server: outgoing(server(&unnamed, &mut Vec::new()), draft),
+        default_server_tls: server_tls(&unnamed),
+        unique_id: draft.front.unique_id.format.clone(),
         checks,
         retries: draft.back.retries,
         redispatch: draft.back.redispatch,
@@ -533,13 +532,13 @@ fn outgoing(mut server: Server, draft: &Draft) -> Server {
 }
 
 /// What a server says of TLS, with the global defaults for what it leaves out.
-fn server_tls(draft: &ServerDraft, bases: &Bases) -> ServerTls {
+fn server_tls(draft: &ServerDraft) -> ServerTls {
     let mut tls_parameters = draft.tls_parameters.clone();
     if !draft.verify_given {
-        tls_parameters.verify = !bases.server_verify_none;
+        tls_parameters.verify = !draft.tls_base.verify_none;
     }
     let choice = &mut tls_parameters.choice;
-    let base = &bases.server_tls;
+    let base = &draft.tls_base.choice;
     choice.versions.tls12 &= base.versions.tls12;
     choice.versions.tls13 &= base.versions.tls13;
     inherit(&mut choice.ciphers, &base.ciphers);
@@ -547,9 +546,10 @@ fn server_tls(draft: &ServerDraft, bases: &Bases) -> ServerTls {
     inherit(&mut choice.curves, &base.curves);
     inherit(&mut choice.sigalgs, &base.sigalgs);
     inherit(&mut choice.client_sigalgs, &base.client_sigalgs);
-    tls_parameters.tickets &= !bases.server_no_tickets;
+    tls_parameters.tickets &= !draft.tls_base.no_tickets;
     if tls_parameters.sni.is_none() {
         tls_parameters.sni.clone_from(&draft.sni_auto);
+        tls_parameters.sni_is_auto = draft.sni_auto.is_some();
     }
     tls_parameters
 }
@@ -561,7 +561,7 @@ fn inherit<T: Clone>(own: &mut Option<T>, base: &Option<T>) {
 }
 
 /// A server with all parameters in their place.
-pub(crate) fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagnostic>) -> Server {
+pub(crate) fn server(draft: &ServerDraft, report: &mut Vec<Diagnostic>) -> Server {
     let mut server = draft.server.clone();
     server_load::settle_limits(&mut server);
     // A label of SRV records: their ports are the server's.
@@ -572,7 +572,7 @@ pub(crate) fn server(draft: &ServerDraft, bases: &Bases, report: &mut Vec<Diagno
     {
         server.address = ServerAddress::Name(name.clone(), 0);
     }
-    server.tls_parameters = server_tls(draft, bases);
+    server.tls_parameters = server_tls(draft);
     if draft.tls || (draft.check && draft.check_tls) {
         let choice = &server.tls_parameters.choice;
         if let Err(problem) = tls::any_left(choice, server.span, "server") {

@@ -351,10 +351,11 @@ impl Intent {
 /// roots unless told otherwise). The node's own host is asked for by SNI (names only: RFC 6066
 /// section 3) and must be in the certificate, unless `sni` or `verifyhost` say otherwise.
 fn node_tls(mut tls: ServerTls, host: &Host) -> ServerTls {
-    if tls.sni.is_some() {
+    if tls.sni.is_some() && !tls.sni_is_auto {
         return tls;
     }
     if let Host::Name(name) = host {
+        tls.sni_is_auto = false;
         tls.sni = Some(Sample {
             fetch: Fetch::Constant(Constant::Str(Arc::clone(name))),
             converters: Vec::new(),

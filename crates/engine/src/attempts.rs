@@ -174,7 +174,7 @@ impl<'a> Attempts<'a> {
             return Ok(None);
         };
         session.record.connect = Some(Duration::ZERO);
-        session.server_tls = stream.server_tls(&server);
+        session.server_tls = stream.server_tls(&server, session.asks_for_chains());
         session.connected();
         session.count_at_both(Count::Reuses);
         self.alike = Some(alike);
@@ -285,6 +285,7 @@ impl<'a> Attempts<'a> {
         let write: HeaderOf<'_> = &|_| header.to_vec();
         let dial = Dial {
             target: &alike.target,
+            socks4: server.conf.outgoing.socks4,
             outgoing: &server.conf.outgoing,
             next_port: &server.next_port,
             speak_first: is_http || !header.is_empty() || server.tls.is_some(),
@@ -309,7 +310,7 @@ impl<'a> Attempts<'a> {
                 observe::saw(session, Sight::Connected);
                 let took = session.record.elapsed().saturating_sub(started);
                 session.record.connect = Some(took);
-                session.server_tls = stream.server_tls(server);
+                session.server_tls = stream.server_tls(server, session.asks_for_chains());
                 session.connected();
                 if let Some(tls) = &session.server_tls {
                     session.count_at_both(Count::Handshakes);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use config::expr::{BackendFigure, FrontendFigure, ProcessFigure, ServerFigure};
+use config::expr::{BackendFigure, FrontendFigure, ProcessFigure, ServerFigure, SessionFigure};
 use routing::health::Admin;
 use routing::process::{Asked, Process};
 use routing::sample::Value;
@@ -50,6 +50,7 @@ impl Process for Asker<'_> {
 pub(crate) struct BackendAsker<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) backend: &'a Arc<BackendState>,
+    pub(crate) server: &'a ServerState,
 }
 
 impl Process for BackendAsker<'_> {
@@ -65,6 +66,10 @@ impl Process for BackendAsker<'_> {
             Asked::Server(figure, backend, name) => {
                 Some(of_server(figure, &*named(backend)?.server(name).ok()?, now))
             }
+            Asked::Session(SessionFigure::ServerName) => {
+                Some(Value::made(self.server.conf.name.as_bytes().to_vec()))
+            }
+            Asked::Session(SessionFigure::ServerId) => Some(Value::Int(self.server.id.into())),
             // Nobody came in by a frontend.
             Asked::Frontend(..) | Asked::Process(_) | Asked::Session(_) => None,
         }

@@ -110,4 +110,4 @@ pub use prepare::{Bound, Engine, Prepared, Presence};
 pub use reload::Reloaded;
 pub use resolver::Resolver;
 pub use sessions::{SessionId, SessionsWanted};
-pub use tls::edits::{FileKind, has_key, pem_parts};
+pub use tls::edits::{FileKind, Staple, has_key, pem_parts};

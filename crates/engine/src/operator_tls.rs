@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::command::Refused;
 use crate::handle::Handle;
-use crate::tls::edits::{self, FileKind};
+use crate::tls::edits::{self, FileKind, Staple};
 
 /// What a client may ask for at a `bind` line, and which certificate it is shown.
 #[derive(Debug, Clone)]
@@ -60,6 +60,17 @@ impl Handle {
         edits::chain(file)
             .or_else(|| site.common.store.chain(file))
             .or_else(|| site.shelf.store.chain(file))
+    }
+
+    /// Where the OCSP response to staple with a certificate in use is, and what it must be about.
+    pub fn staple(&self, file: &Path) -> Option<Staple> {
+        let chain = self.certificate(file)?;
+        edits::staple(self.shared(), file, &chain)
+    }
+
+    /// Whether an OCSP response is about what a [`Staple`] names. The error says why it is none.
+    pub fn is_response_about(response: &[u8], id: &[u8]) -> Result<bool, String> {
+        edits::is_response_about(response, id)
     }
 
     /// A TLS file as it is now: given by hand, else on disk.

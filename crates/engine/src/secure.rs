@@ -118,7 +118,8 @@ async fn handshake(
     let Some(tls) = &frontend.tls[bind] else {
         return Ok(Stream::from(carrier));
     };
-    let (stream, tls_facts) = tls.accept(carrier).await?;
+    let keeps_chain = frontend.conf().asked.chains;
+    let (stream, tls_facts) = tls.accept(carrier, keeps_chain).await?;
     facts.tls = Some(tls_facts);
     Ok(stream)
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use config::model::{InitState, MappedHost, MappedPort, RingKey, Server, ServerAddress};
+use config::model::{
+    AbstractName, InitState, MappedHost, MappedPort, RingKey, Server, ServerAddress,
+};
 use routing::balance::{Candidate, SCALE, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
 use tokio::sync::Notify;
@@ -468,12 +470,14 @@ impl ServerState {
 /// Bytes of the address of a Unix socket on Linux.
 const SUN_PATH_LEN: usize = 108;
 
-/// The address of an abstract socket: as HAProxy's, it begins with a zero byte and fills the whole
-/// address with more of them, so that both find each other.
-pub(crate) fn abstract_name(name: &str) -> Vec<u8> {
+/// The address of an abstract socket: it begins with a zero byte, and fills the whole address with more
+/// of them where it is padded, as HAProxy's.
+pub(crate) fn abstract_name(name: &AbstractName) -> Vec<u8> {
     let mut address = vec![0];
-    address.extend_from_slice(name.as_bytes());
-    address.resize(SUN_PATH_LEN, 0);
+    address.extend_from_slice(name.name.as_bytes());
+    if name.padded {
+        address.resize(SUN_PATH_LEN, 0);
+    }
     address
 }
 

@@ -164,7 +164,8 @@ impl Stream {
     }
 
     /// What was agreed on with a server, where it speaks TLS.
-    pub(crate) fn server_tls(&self, server: &ServerState) -> Option<ServerTlsFacts> {
+    /// More of it only where it is asked for.
+    pub(crate) fn server_tls(&self, server: &ServerState, more: bool) -> Option<ServerTlsFacts> {
         let Self::Tls(tls) = self else { return None };
         if !tls.is_client() {
             return None;
@@ -173,6 +174,7 @@ impl Stream {
         let chain = tls.state().peer_certificates();
         let shown = chain.and_then(|chain| chain.first());
         facts.certificate = shown.map(|shown| server.certificate_shown(shown));
+        facts.more = more.then(|| Box::new(crate::tls::more_server_facts(tls.state())));
         Some(facts)
     }
 

@@ -2,6 +2,7 @@
 
 use config::expr::{CertificatePart, NamePart};
 use sha1::{Digest as _, Sha1};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Name};
 
 use crate::value::Value;
@@ -39,7 +40,62 @@ pub(crate) fn part<'a>(der: &'a [u8], part: &CertificatePart) -> Option<Value<'a
             SIGNATURES,
             &certificate.signature_algorithm.algorithm.to_id_string(),
         ),
+        CertificatePart::Policies(wanted) => policies(&certificate, wanted.as_deref())?,
+        CertificatePart::AlternativeNames => alternative_names(&certificate)?,
     })
+}
+
+/// One entry of a name in DER, or all of it.
+pub(crate) fn name_of(der: &[u8], part: &NamePart) -> Option<Value<'static>> {
+    let (_, parsed) = X509Name::from_der(der).ok()?;
+    name(&parsed, part)
+}
+
+/// Numbers, parted by commas; the one that is wanted alone, if it is among them.
+fn policies(certificate: &X509Certificate<'_>, wanted: Option<&str>) -> Option<Value<'static>> {
+    let all = certificate.extensions().iter();
+    let policies = all.filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::CertificatePolicies(policies) => Some(policies),
+        _ => None,
+    });
+    let numbers = policies.flatten().map(|it| it.policy_id.to_id_string());
+    let wanted = |number: &String| wanted.is_none_or(|wanted| wanted == number);
+    let numbers: Vec<String> = numbers.filter(wanted).collect();
+    (!numbers.is_empty()).then(|| Value::made(numbers.join(", ").into_bytes()))
+}
+
+/// As OpenSSL writes them, parted by commas. Nothing where a name has a comma or an odd byte in it: it
+/// could pass for two.
+fn alternative_names(certificate: &X509Certificate<'_>) -> Option<Value<'static>> {
+    let extension = certificate.subject_alternative_name().ok()??;
+    let names = extension.value.general_names.iter();
+    let written = names.map(|name| {
+        let (kind, text) = match name {
+            GeneralName::DNSName(host) => ("DNS", (*host).to_owned()),
+            GeneralName::RFC822Name(mail) => ("email", (*mail).to_owned()),
+            GeneralName::URI(uri) => ("URI", (*uri).to_owned()),
+            GeneralName::IPAddress(bytes) => ("IP Address", address(bytes)?),
+            GeneralName::RegisteredID(oid) => ("Registered ID", oid.to_id_string()),
+            _ => return None,
+        };
+        let is_odd = |byte: u8| byte == b',' || !(byte.is_ascii_graphic() || byte == b' ');
+        (!text.bytes().any(is_odd)).then(|| format!("{kind}:{text}"))
+    });
+    let written: Option<Vec<String>> = written.collect();
+    Some(Value::made(written?.join(", ").into_bytes()))
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    match bytes.len() {
+        4 => Some(std::net::Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
+        16 => {
+            // OpenSSL writes all groups, without leading zeros.
+            let address = std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?);
+            let groups = address.segments().map(|group| format!("{group:X}"));
+            Some(groups.join(":"))
+        }
+        _ => None,
+    }
 }
 
 /// `YYMMDDhhmmssZ`; HAProxy has no way to write other centuries.

@@ -1,6 +1,8 @@
 //! Certificates and revocation lists in words, as the Runtime API shows them (management.txt 9.3,
 //! "show ssl cert"). Pure: DER in, lines out.
 
+pub mod ocsp;
+
 use std::fmt::Write as _;
 
 use sha1::{Digest as _, Sha1};

@@ -27,7 +27,7 @@ use crate::value::leading_int;
 use crate::variables::{Held, Store};
 
 pub use crate::fetches::connection::{Kept, TcpFacts};
-pub use crate::tls::{ClientCertificate, ServerTlsFacts, TlsFacts};
+pub use crate::tls::{ClientCertificate, MoreServerFacts, ServerTlsFacts, TlsFacts};
 pub use crate::value::Value;
 
 /// What is known when a decision is made.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::expr::{TlsFetch, Whose};
-use config::model::Suite;
+use config::model::{Group, Suite};
 
 use crate::certificate;
 use crate::value::Value;
@@ -15,6 +15,8 @@ pub struct TlsFacts {
     pub is_tls12: bool,
     /// The suite that was agreed on.
     pub suite: Option<Suite>,
+    /// The group that keys were agreed on in.
+    pub group: Option<Group>,
     /// The server name the client asked for.
     pub sni: Option<Box<str>>,
     /// The protocol that was agreed on.
@@ -50,6 +52,11 @@ pub struct ClientCertificate {
     pub ca_error: u8,
     /// How far above.
     pub ca_depth: u8,
+    /// The certificates above it that it has sent, one after the other, in DER; where it is asked for.
+    pub chain: Box<[u8]>,
+    /// The name, in DER, of the one of the `ca-file` that it leads up to; where it is asked for, and
+    /// nothing was wrong.
+    pub root: Box<[u8]>,
 }
 
 /// What is known of TLS towards a server.
@@ -59,10 +66,23 @@ pub struct ServerTlsFacts {
     pub is_tls12: bool,
     /// The suite that was agreed on.
     pub suite: Option<Suite>,
+    /// The group that keys were agreed on in.
+    pub group: Option<Group>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// The certificate it has shown, in DER.
     pub certificate: Option<Arc<Vec<u8>>>,
+    /// What few ask for; only where it is asked for.
+    pub more: Option<Box<MoreServerFacts>>,
+}
+
+/// What few ask for of TLS towards a server.
+#[derive(Debug, Clone, Default)]
+pub struct MoreServerFacts {
+    /// All certificates it has sent, one after the other, in DER.
+    pub chain: Vec<u8>,
+    /// The protocol that was agreed on.
+    pub alpn: Option<Box<str>>,
 }
 
 fn version(is_tls12: bool) -> &'static str {
@@ -115,6 +135,22 @@ pub(crate) fn value<'a>(
         TlsFetch::ServerCipher => Some(text(server?.suite.map_or("", Suite::name))),
         TlsFetch::ServerResumed => Some(Value::Bool(server.is_some_and(|it| it.resumed))),
         TlsFetch::ServerKeySize => Some(key_size(server?.suite)),
+        TlsFetch::Curve => Some(text(tls?.group?.name())),
+        TlsFetch::ServerCurve => Some(text(server?.group?.name())),
+        TlsFetch::ServerAlpn => {
+            let alpn = server?.more.as_deref()?.alpn.as_deref()?;
+            Some(Value::text(alpn.as_bytes()))
+        }
+        TlsFetch::Chain(whose) => {
+            let chain = match whose {
+                Whose::Client => client?.chain.as_ref(),
+                Whose::Servers => server?.more.as_deref()?.chain.as_slice(),
+                // Nobody has to be told what is in our own files.
+                Whose::Ours => return None,
+            };
+            (!chain.is_empty()).then(|| Value::Bin(chain.into()))
+        }
+        TlsFetch::Root(part) => certificate::name_of(&client?.root, part),
         TlsFetch::Certificate(Whose::Client, part) => certificate::part(&client?.der, part),
         TlsFetch::Certificate(Whose::Ours, part) => {
             certificate::part(tls?.certificate.as_deref()?, part)

@@ -120,15 +120,12 @@ fn what_is_not_implemented_is_said() {
     if is_haproxy() {
         return;
     }
-    let config = GOOD.replace(
-        "    server",
-        "    default-server strict-maxconn\n    server",
-    );
+    let config = GOOD.replace("    server", "    default-server hash-key guid\n    server");
     check(
         &["-c", "-f", "a.cfg"],
         &[("a.cfg", &config)],
         1,
-        &["strict-maxconn", "not implemented yet"],
+        &["hash-key guid", "not implemented yet"],
     );
 }
 

@@ -1,12 +1,13 @@
 //! `acl` lines: a name, what is looked at, and what it is compared with (manual 7.1).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::arguments::Cursor;
 use crate::expr::patterns::{self, Entry};
-use crate::expr::{Acl, AclEntry, Context, fetches, groups, sample};
+use crate::expr::{Acl, AclEntry, Context, converters, fetches, groups, sample};
 use crate::lexer::Word;
 use crate::lists::Matching;
 use crate::source::Span;
@@ -93,9 +94,11 @@ pub(super) fn read_entries(
     words: &[Word],
     context: &Context<'_>,
 ) -> Result<Vec<AclEntry>, Diagnostic> {
-    let (criterion, rest) = words
+    let (first, _) = words
         .split_first()
         .expect("the caller checked that there is one");
+    let (criterion, used) = joined(first, words);
+    let (criterion, rest) = (&*criterion, &words[used..]);
     let (sample, matching) = read_criterion(criterion, context)?;
     warn_if_apart(criterion, rest, context);
     if let (super::Fetch::HttpAuthGroup(list), true) = (&sample.fetch, sample.converters.is_empty())
@@ -108,6 +111,28 @@ pub(super) fn read_entries(
         patterns,
     };
     Ok(entries.into_iter().map(with_sample).collect())
+}
+
+/// The criterion, and how many words it has: behind a comma its converters may go on in the next word.
+fn joined<'a>(first: &'a Word, words: &[Word]) -> (Cow<'a, Word>, usize) {
+    let mut criterion = Cow::Borrowed(first);
+    let mut used = 1;
+    while let Some(next) = words.get(used)
+        && criterion.text.ends_with(',')
+        && !next.quoted
+        && next
+            .text
+            .split(['(', ','])
+            .next()
+            .and_then(converters::find)
+            .is_some()
+    {
+        let whole = criterion.to_mut();
+        whole.text.push_str(&next.text);
+        whole.span.end = next.span.end;
+        used += 1;
+    }
+    (criterion, used)
 }
 
 /// `hdr (host)` compares all headers with the text `(host)`: surely not meant.

@@ -98,6 +98,8 @@ pub struct Asked {
     pub listeners: bool,
     /// `bc_src` and its like: both ends of the connection to the server.
     pub server_connection: bool,
+    /// `ssl_c_chain_der` and its like: more of a TLS handshake than the peer's own certificate.
+    pub chains: bool,
 }
 
 /// An expression that names a userlist.

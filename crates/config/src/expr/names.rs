@@ -14,19 +14,19 @@ const FETCHES: &str = "
     internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data
     internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size
     internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx lat_ns_avg lat_ns_tot
-    req.bytes_out res.bytes_in  spoe.engine-id ssl_bc_alpn
+    req.bytes_out res.bytes_in spoe.engine-id
     ssl_bc_client_early_traffic_secret ssl_bc_client_handshake_traffic_secret ssl_bc_client_random
-    ssl_bc_client_traffic_secret_0 ssl_bc_curve ssl_bc_early_exporter_secret ssl_bc_err
+    ssl_bc_client_traffic_secret_0 ssl_bc_early_exporter_secret ssl_bc_err
     ssl_bc_err_str ssl_bc_exporter_secret ssl_bc_server_handshake_traffic_secret
     ssl_bc_server_random ssl_bc_server_traffic_secret_0 ssl_bc_session_id ssl_bc_session_key
-    ssl_bc_sni ssl_bc_unique_id ssl_c_chain_der ssl_c_policies ssl_c_r_dn ssl_c_san
+    ssl_bc_sni ssl_bc_unique_id
     ssl_fc_cipherlist_bin ssl_fc_cipherlist_hex ssl_fc_cipherlist_str ssl_fc_cipherlist_xxh
     ssl_fc_client_early_traffic_secret ssl_fc_client_handshake_traffic_secret ssl_fc_client_random
-    ssl_fc_client_traffic_secret_0 ssl_fc_crtname ssl_fc_curve ssl_fc_early_exporter_secret
+    ssl_fc_client_traffic_secret_0 ssl_fc_crtname ssl_fc_early_exporter_secret
     ssl_fc_ecformats_bin ssl_fc_eclist_bin ssl_fc_err_str ssl_fc_exporter_secret ssl_fc_extlist_bin
     ssl_fc_protocol_hello_id ssl_fc_server_handshake_traffic_secret ssl_fc_server_random
     ssl_fc_server_traffic_secret_0 ssl_fc_session_id ssl_fc_session_key ssl_fc_sigalgs_bin
-    ssl_fc_supported_versions_bin ssl_fc_unique_id ssl_s_chain_der   term_events
+    ssl_fc_supported_versions_bin ssl_fc_unique_id term_events
 ";
 
 /// Converters of HAProxy 2.6 to 3.x that are not implemented here (manual 7.3.1).

@@ -29,6 +29,16 @@ pub enum TlsFetch {
     ServerResumed,
     /// `ssl_bc_alg_keysize`, `ssl_bc_use_keysize`.
     ServerKeySize,
+    /// `ssl_fc_curve`.
+    Curve,
+    /// `ssl_bc_curve`.
+    ServerCurve,
+    /// `ssl_bc_alpn`.
+    ServerAlpn,
+    /// `ssl_c_chain_der`, `ssl_s_chain_der`: certificates one after the other, in DER.
+    Chain(Whose),
+    /// `ssl_c_r_dn`: whom of the `ca-file` the client's certificate leads up to.
+    Root(NamePart),
     /// A part of a certificate.
     Certificate(Whose, CertificatePart),
 }
@@ -67,6 +77,10 @@ pub enum CertificatePart {
     KeyAlgorithm,
     /// How it is signed.
     SignatureAlgorithm,
+    /// The policies it was made out under, by number; this one alone where one is named.
+    Policies(Option<Arc<str>>),
+    /// Its subject's other names: hosts, addresses …
+    AlternativeNames,
 }
 
 /// Part of a distinguished name.
@@ -109,7 +123,7 @@ pub(super) fn server_issuer(args: &mut Arguments, _: &Context<'_>) -> Result<Fet
 }
 
 /// `([<entry>[,<occ>[,<format>]]])`.
-fn name_part(arguments: &mut Arguments) -> Result<NamePart, Diagnostic> {
+pub(super) fn name_part(arguments: &mut Arguments) -> Result<NamePart, Diagnostic> {
     let entry = arguments.optional().map_or("", |(entry, _)| entry).into();
     let span = arguments.span();
     let occurrence = arguments.optional_int("an occurrence")?;

@@ -28,6 +28,8 @@ pub(crate) struct BindDraft {
     /// What is said of a `stats socket`; `None`: the line is a `bind`.
     pub(super) stats_socket: Option<StatsSocketSettings>,
     ssl: bool,
+    /// `ocsp-update` of a line of a `crt-list`.
+    pub(crate) ocsp_update: Option<bool>,
 }
 
 impl BindDraft {
@@ -38,6 +40,7 @@ impl BindDraft {
             tls,
             stats_socket: None,
             ssl: true,
+            ocsp_update: None,
         }
     }
 
@@ -52,6 +55,7 @@ impl BindDraft {
             tls: BindTls::default(),
             stats_socket: Some(StatsSocketSettings::default()),
             ssl: false,
+            ocsp_update: None,
         }
     }
 
@@ -303,6 +307,7 @@ pub(crate) fn bind(
         },
         stats_socket: None,
         ssl: false,
+        ocsp_update: None,
     };
     let well = params::read(PARAMETERS, "bind", &mut line, args, scope);
     let addresses = addresses?;

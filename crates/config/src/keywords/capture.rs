@@ -2,7 +2,7 @@
 //! `unique-id-header`; `set-log-level` (manual 4.2, 4.4).
 
 use super::log::{LEVELS, only_format};
-use super::{FRONT, FRONT_ONLY, ProxyKeyword, Scope, implemented};
+use super::{ALL, FRONT, FRONT_ONLY, ProxyKeyword, Scope, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
@@ -24,7 +24,7 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         Ok(())
     }),
     implemented("declare capture", FRONT_ONLY, declare),
-    implemented("unique-id-format", FRONT, |draft, args, scope| {
+    implemented("unique-id-format", ALL, |draft, args, scope| {
         draft.front.unique_id.format = Some(only_format(args, scope, Stage::Request)?);
         Ok(())
     }),

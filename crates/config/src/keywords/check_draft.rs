@@ -3,11 +3,14 @@
 //! Each kind of check keeps what its lines said when another one takes its place: which one is in force is
 //! the last `option`'s (manual 4.2).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::model::HttpSend;
-use crate::model::sequence::{Action, CheckProtocol, Connect, Expect, Expected, Sequence, Step};
+use crate::model::sequence::{
+    Action, CheckCommand, CheckProtocol, Connect, Expect, Expected, Sequence, Step,
+};
 use crate::source::Span;
 
 /// What an HTTP check takes for well where nothing is said (manual 4.2, "option httpchk").
@@ -30,6 +33,12 @@ pub(crate) struct CheckDraft {
     pub(crate) tcp: Lines,
     /// The steps of a protocol that we know.
     pub(crate) known: Arc<[Action]>,
+    /// `option external-check`, where it was written last.
+    pub(crate) external: Option<Span>,
+    /// `external-check command`, and where it was written.
+    pub(crate) command: Option<(PathBuf, Span)>,
+    /// `external-check path`.
+    pub(crate) command_path: Option<Arc<str>>,
     pub(crate) disable_on_404: bool,
     pub(crate) send_state: bool,
     /// The last `http-check` line: without `option httpchk` it has no effect.
@@ -42,6 +51,7 @@ pub(crate) enum CheckKind {
     Http,
     Tcp,
     Known,
+    External,
 }
 
 /// The lines of a sequence.
@@ -102,6 +112,7 @@ impl CheckDraft {
                 let known = self.known.iter().cloned().map(|what| own_line(Some(what)));
                 (CheckProtocol::Known, known.collect())
             }
+            Some(CheckKind::External) => return self.external_sequence(report),
         };
         let http = protocol == CheckProtocol::Http;
         Sequence {
@@ -109,6 +120,29 @@ impl CheckDraft {
             steps: steps(lines, report),
             disable_on_404: http && self.disable_on_404,
             send_state: http && self.send_state,
+        }
+    }
+
+    fn external_sequence(&self, report: &mut Vec<Diagnostic>) -> Sequence {
+        let Some((program, _)) = &self.command else {
+            let message = "'option external-check' has no program to run";
+            let problem = Diagnostic::alert(self.external.unwrap_or_default(), message);
+            report.push(problem.help("add a line such as 'external-check command /bin/true'"));
+            return Sequence::default();
+        };
+        let command = CheckCommand {
+            program: program.clone(),
+            path: self.command_path.clone().unwrap_or_else(|| "".into()),
+        };
+        Sequence {
+            protocol: CheckProtocol::External,
+            steps: vec![Step {
+                number: 0,
+                comment: None,
+                what: Action::Command(Arc::new(command)),
+            }],
+            disable_on_404: false,
+            send_state: false,
         }
     }
 

@@ -123,13 +123,7 @@ fn connect(
             "port" => connect.port = Some(port(args.required("a port, or a sample")?, scope)?),
             "addr" => addr(&mut connect, args.required("an IP address")?)?,
             "send-proxy" => connect.send_proxy = true,
-            "via-socks4" => {
-                return Err(Diagnostic::alert(
-                    word.span,
-                    "'connect via-socks4' is refused: servers are reached directly",
-                )
-                .help("route to them, or run a relay beside them"));
-            }
+            "via-socks4" => connect.via_socks4 = true,
             "ssl" => connect.tls = true,
             "sni" => connect.sni = Some(args.required("a host name")?.text.as_str().into()),
             "alpn" => {
@@ -152,7 +146,7 @@ fn connect(
                     word.span,
                     format!("'{}' does not know '{other}'", args.keyword),
                 )
-                .label("expected default, port, addr, send-proxy, ssl, sni, alpn, proto, linger or comment"));
+                .label("expected default, port, addr, send-proxy, via-socks4, ssl, sni, alpn, proto, linger or comment"));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::check_draft::{CheckDraft, CheckKind};
 use super::own::OwnParse;
-use super::proxy::{NO_PROGRAM, NO_PROGRAM_INSTEAD};
 use super::refused;
 use super::{
     BACK, Keyword, ProxyKeyword, Scope, check_expect, check_steps, implemented, known_checks,
@@ -44,12 +43,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
     implemented("option ssl-hello-chk", BACK, |d, a, s| {
         known_checks::ssl_hello(&mut d.back.checks, a, s)
     }),
-    refused(
-        "option external-check",
-        BACK,
-        NO_PROGRAM,
-        NO_PROGRAM_INSTEAD,
-    ),
     implemented("http-check comment", BACK, |d, a, s| {
         check_steps::http_comment(&mut d.back.checks, a, s)
     }),
@@ -120,7 +113,12 @@ pub(crate) const SECTION: &[Keyword<OwnParse<CheckDraft>, ()>] = &[
     implemented("type smtpchk", (), known_checks::smtp),
     implemented("type spop-check", (), known_checks::spop),
     implemented("type ssl-hello-chk", (), known_checks::ssl_hello),
-    refused("type external-check", (), NO_PROGRAM, NO_PROGRAM_INSTEAD),
+    refused(
+        "type external-check",
+        (),
+        "a section has no program of its own, in HAProxy either",
+        "write 'option external-check' and 'external-check command' in the backend",
+    ),
     implemented("http-check comment", (), check_steps::http_comment),
     implemented("http-check connect", (), check_steps::http_connect),
     implemented("http-check disable-on-404", (), disable_on_404),

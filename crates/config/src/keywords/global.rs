@@ -379,8 +379,14 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     accepted("httpclient.ssl.ca-file", (), CLIENT),
     accepted("httpclient.ssl.verify", (), CLIENT),
     accepted("httpclient.timeout.connect", (), CLIENT),
-    accepted("insecure-fork-wanted", (), "nothing is run"),
-    accepted("insecure-setuid-wanted", (), "nothing is run"),
+    implemented("insecure-fork-wanted", (), |draft, args, _| {
+        draft.bases.fork_wanted = true;
+        args.end()
+    }),
+    implemented("insecure-setuid-wanted", (), |draft, args, _| {
+        draft.global.setuid_wanted = true;
+        args.end()
+    }),
     accepted("jwt.decrypt_alg_list", (), "no token is decrypted"),
     accepted("jwt.decrypt_enc_list", (), "no token is decrypted"),
     accepted("limited-quic", (), NO_QUIC),
@@ -421,7 +427,19 @@ pub(crate) const ACCEPTED: &[Entry] = &[
     not_in_force("ocsp-update.httpproxy", (), OCSP),
     not_in_force("ocsp-update.maxdelay", (), OCSP),
     not_in_force("ocsp-update.mindelay", (), OCSP),
-    not_in_force("ocsp-update.mode", (), OCSP),
+    implemented("ocsp-update.mode", (), |draft, args, scope| {
+        let word = args.required("on or off")?;
+        let place = word.span;
+        draft.global.tls.ocsp_update =
+            crate::values::choice(word, args.keyword, &[("on", true), ("off", false)])?;
+        if draft.global.tls.ocsp_update {
+            scope.report(Diagnostic::notice(
+                place,
+                format!("'ocsp-update.mode' is accepted and has no effect: {OCSP}"),
+            ));
+        }
+        args.end()
+    }),
     not_in_force(
         "pp2-never-send-local",
         (),
@@ -662,11 +680,15 @@ const NO_DATABASE_INSTEAD: &str = "match the User-Agent header with an ACL";
 pub(crate) const MISSING: &[Entry] = &[
     not_yet("default-path", ()),
     not_yet("dns-accept-family", ()),
-    accepted(
-        "external-check",
-        (),
-        "it allows what is refused where it is asked for",
-    ),
+    implemented("external-check", (), |draft, args, _| {
+        // `preserve-env` keeps the program's environment.
+        draft.bases.external_checks = true;
+        if args.peek().is_some_and(|word| word.is("preserve-env")) {
+            args.next();
+            draft.global.external_check_env = true;
+        }
+        args.end()
+    }),
     not_in_force(
         "grace",
         (),

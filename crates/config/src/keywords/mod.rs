@@ -19,6 +19,7 @@ pub(crate) mod cookie;
 pub(crate) mod crt_store;
 mod edits;
 pub(crate) mod errors;
+pub(crate) mod external_checks;
 pub(crate) mod filters;
 mod forwarded;
 pub(crate) mod global;
@@ -40,6 +41,7 @@ pub(crate) mod server;
 pub(crate) mod server_agent;
 pub(crate) mod server_health;
 pub(crate) mod server_load;
+pub(crate) mod server_origin;
 pub(crate) mod sockets;
 pub(crate) mod stats;
 pub(crate) mod stats_socket;
@@ -267,6 +269,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) tables: &'a RefCell<Vec<TableUse>>,
     /// `crt-base`, `ca-base` and friends, as far as `global` has been read.
     pub(crate) bases: &'a Bases,
+    /// `default-server` lines of the sections above.
+    pub(crate) origins: &'a server_origin::OriginsByBackend,
     /// Pattern files that were named so far.
     pub(crate) lists: &'a RefCell<Lists>,
     /// What expressions ask for that is kept only then.
@@ -286,14 +290,14 @@ pub(crate) struct Bases {
     pub(crate) stored: BTreeMap<PathBuf, Span>,
     /// What `bind` lines start from: `ssl-default-bind-…`.
     pub(crate) bind_tls: crate::model::BindTls,
-    /// What servers do not say themselves: `ssl-default-server-…`.
-    pub(crate) server_tls: crate::model::TlsChoice,
-    /// `no-tls-tickets` in `ssl-default-server-options`.
-    pub(crate) server_no_tickets: bool,
+    /// What servers do not say themselves.
+    pub(crate) server_tls: Arc<ServerTlsBase>,
+    /// `external-check`.
+    pub(crate) external_checks: bool,
+    /// `insecure-fork-wanted`.
+    pub(crate) fork_wanted: bool,
     /// `unix-bind`.
     pub(crate) unix: sockets::UnixBind,
-    /// `ssl-server-verify none`.
-    pub(crate) server_verify_none: bool,
     /// Sections `http-errors`, all of the file.
     pub(crate) error_sections: BTreeMap<Arc<str>, errors::ErrorSection>,
     /// `tune.stick-counters`.
@@ -302,7 +306,23 @@ pub(crate) struct Bases {
     pub(crate) bufsize: Option<usize>,
 }
 
+/// What `global` says of TLS for the `server` lines below it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerTlsBase {
+    /// `ssl-default-server-…`.
+    pub(crate) choice: crate::model::TlsChoice,
+    /// `no-tls-tickets` in `ssl-default-server-options`.
+    pub(crate) no_tickets: bool,
+    /// `ssl-server-verify none`.
+    pub(crate) verify_none: bool,
+}
+
 impl Bases {
+    /// To be changed by a line of `global`.
+    pub(crate) fn server_tls_mut(&mut self) -> &mut ServerTlsBase {
+        Arc::make_mut(&mut self.server_tls)
+    }
+
     /// Counters that may be tracked at once.
     pub(crate) fn stick_counters(&self) -> u8 {
         self.stick_counters.unwrap_or(crate::model::STICK_COUNTERS)
@@ -428,6 +448,7 @@ pub(crate) const PROXY_TABLES: &[&[ProxyKeyword]] = &[
     tcp_rules::KEYWORDS,
     capture::KEYWORDS,
     checks::KEYWORDS,
+    external_checks::KEYWORDS,
     conduct::KEYWORDS,
     cookie::KEYWORDS,
     errors::KEYWORDS,

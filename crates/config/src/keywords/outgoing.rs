@@ -12,6 +12,28 @@ use crate::model::{KeepAlive, ProxyValue, SendProxy, Source};
 use crate::nearest::did_you_mean;
 use crate::values::{Unit, limit, next_duration, next_number};
 
+/// `socks4 ADDR:PORT`.
+pub(crate) fn socks4(
+    draft: &mut ServerDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("the address and port of a SOCKS proxy")?;
+    let parsed = address::parse(&word.text, word, "socks4", Transport::Stream)?;
+    let Address::Inet {
+        host: Host::Ip(ip),
+        port: Port::One(port @ 1..),
+    } = parsed
+    else {
+        let message = format!("'socks4' : invalid address '{}'", word.text);
+        return Err(
+            Diagnostic::alert(word.span, message).label("expected an IP address and a port")
+        );
+    };
+    draft.server.outgoing.socks4 = Some((ip, port).into());
+    Ok(())
+}
+
 const TRANSPARENT: &str =
     "to come from a client's address takes rights and routes that this program does not ask for";
 const TRANSPARENT_INSTEAD: &str =

@@ -80,13 +80,6 @@ pub(crate) const KEYWORDS: &[ProxyKeyword] = &[
         filters::FCGI_INSTEAD,
     ),
     refused(
-        "external-check command",
-        BACK,
-        NO_PROGRAM,
-        NO_PROGRAM_INSTEAD,
-    ),
-    refused("external-check path", BACK, NO_PROGRAM, NO_PROGRAM_INSTEAD),
-    refused(
         "dgram-bind",
         FRONT_ONLY,
         "datagrams are not relayed",
@@ -128,9 +121,6 @@ const NO_SHARED: &str = "certificates belong to 'bind' lines";
 const NO_SHARED_INSTEAD: &str =
     "write 'crt FILE' on each 'bind' line, or name one 'crt-list' there";
 const NO_MAIL: &str = "no mail is sent: watch the log or the metrics instead";
-pub(super) const NO_PROGRAM: &str = "no programs are run for checks";
-pub(super) const NO_PROGRAM_INSTEAD: &str =
-    "write 'http-check' or 'tcp-check' lines, or ask an agent with 'agent-check'";
 
 fn mode(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("tcp or http")?;

@@ -1,9 +1,10 @@
 //! `server` and `default-server` lines and their parameters (manual 4.2 and 5.2).
 
 use super::bind::{MD5, MD5_INSTEAD, based};
-use super::params::{self, Parameter, ParameterParse, accepted, implemented, not_yet, refused};
+use super::params::{self, Parameter, ParameterParse, accepted, implemented, refused};
 use super::{
-    Scope, cookie, crt_store, outgoing, resolvers, server_agent, server_health, server_load, tls,
+    Scope, cookie, crt_store, outgoing, resolvers, server_agent, server_health, server_load,
+    server_origin, tls,
 };
 use crate::address::{self, Address, Host, Port, Transport};
 use crate::args::Args;
@@ -20,8 +21,9 @@ type Parse = ParameterParse<ServerDraft>;
 const SNI_AUTO: &str = "req.hdr(host),field(1,:)";
 const QUICK: &str = "it would only make things faster";
 const POOL: &str = "each worker has idle connections of its own, and takes none from another";
-const SOCKS: &str = "servers are connected to without a SOCKS proxy";
-const SOCKS_INSTEAD: &str = "give the server's own address, or run a forwarder such as redsocks";
+const STRICT: &str = "idle connections are kept beside those that 'maxconn' counts";
+const STRICT_INSTEAD: &str =
+    "write 'pool-max-conn 0': then there are never more connections than sessions";
 const DEFAULT: &str = "it is the default";
 
 pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
@@ -230,15 +232,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         draft.tls_parameters.sni = Some(sample);
         Ok(())
     }),
-    implemented("sni-auto", |draft, _, scope| {
-        let word = Word::bare(SNI_AUTO);
-        let sample = expr::sample::parse(&word, &scope.expressions(Stage::Request))?;
-        draft.sni_auto = Some(sample);
-        Ok(())
+    implemented("sni-auto", |draft, _, _| {
+        flag(&mut draft.no_sni_auto, false)
     }),
     implemented("no-sni-auto", |draft, _, _| {
-        draft.sni_auto = None;
-        Ok(())
+        flag(&mut draft.no_sni_auto, true)
     }),
     implemented("ssl", |draft, _, _| flag(&mut draft.tls, true)),
     implemented("sigalgs", |draft, args, scope| {
@@ -264,6 +262,7 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         flag(&mut draft.tls_parameters.tickets, false)
     }),
     implemented("source", outgoing::server_source),
+    refused("strict-maxconn", 0, STRICT, STRICT_INSTEAD),
     implemented("tcp-ut", outgoing::user_timeout),
     implemented("track", server_health::track),
     refused(
@@ -305,7 +304,6 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("guid", 1, "nothing refers to it"),
     accepted("ktls", 1, QUICK),
     accepted("no-check-reuse-pool", 0, DEFAULT),
-    accepted("no-check-sni-auto", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),
     refused("npn", 1, tls::NPN, tls::NPN_INSTEAD),
     accepted("pool-low-conn", 1, POOL),
@@ -315,13 +313,20 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
         "TLS 1.3 has none and it is never asked for",
     ),
     accepted("check-pool-conn-name", 1, POOL),
-    not_yet("check-sni-auto", 0),
-    refused("check-via-socks4", 0, SOCKS, SOCKS_INSTEAD),
-    not_yet("from", 1),
+    implemented("check-sni-auto", |draft, _, _| {
+        flag(&mut draft.server.check_parameters.sni_from_host, true)
+    }),
+    implemented("no-check-sni-auto", |draft, _, _| {
+        flag(&mut draft.server.check_parameters.sni_from_host, false)
+    }),
+    implemented("check-via-socks4", |draft, _, _| {
+        flag(&mut draft.server.outgoing.checks_via_socks4, true)
+    }),
+    implemented("from", |_, args, _| misplaced(args)),
     accepted("idle-ping", 1, "HTTP/1.1 has no pings"),
     accepted("log-bufsize", 1, "servers are sent no log lines"),
     accepted("log-proto", 1, "servers are sent no log lines"),
-    not_yet("name", 1),
+    implemented("name", |_, args, _| misplaced(args)),
     implemented("pool-conn-name", |draft, args, scope| {
         let word = args.required("a sample expression such as req.hdr(x-name)")?;
         let sample = expr::sample::parse(word, &scope.expressions(Stage::Request))?;
@@ -335,10 +340,28 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("resolvers", resolvers::of_server),
     implemented("set-proxy-v2-tlv-fmt", outgoing::proxy_value),
     accepted("shard", 1, "there are no peers to share tables with"),
-    refused("socks4", 1, SOCKS, SOCKS_INSTEAD),
-    not_yet("strict-maxconn", 0),
+    implemented("socks4", outgoing::socks4),
     refused("tcp-md5sig", 1, MD5, MD5_INSTEAD),
 ];
+
+/// What stands in for a `sni` that nobody gives, unless that is switched off; the default.
+fn automatic_sni(draft: &mut ServerDraft, scope: &Scope<'_>) {
+    draft.sni_auto = None;
+    if draft.no_sni_auto || draft.tls_parameters.sni.is_some() {
+        return;
+    }
+    let word = Word::bare(SNI_AUTO);
+    let sample = expr::sample::parse(&word, &scope.expressions(Stage::Request));
+    draft.sni_auto = sample.ok();
+}
+
+/// `name` and `from`, anywhere but before all other parameters.
+fn misplaced(args: &mut Args<'_>) -> Result<(), Diagnostic> {
+    let place = args.last().map_or(args.place(), |word| word.span);
+    let message = format!("'{}' must come before all other parameters", args.keyword);
+    args.next();
+    Err(Diagnostic::alert(place, message))
+}
 
 fn flag(field: &mut bool, value: bool) -> Result<(), Diagnostic> {
     *field = value;
@@ -357,12 +380,18 @@ pub(crate) fn default_server(
             "'id' option is not accepted in default-server sections",
         ));
     }
-    let mut server = draft.back.default_server.clone();
-    server.server.span = args.place();
-    server.server.has_defaults = true;
+    let (name, mut server) = server_origin::of_default(draft, args, scope)?;
+    if args.peek().is_some() {
+        server.server.span = args.place();
+        server.server.has_defaults = true;
+    }
     params::read(PARAMETERS, "default-server", &mut server, args, scope);
+    automatic_sni(&mut server, scope);
     server.server.id = None;
-    draft.back.default_server = server;
+    match name {
+        None => draft.back.origins.unnamed = server,
+        Some(name) => drop(draft.back.origins.named.insert(name, server)),
+    }
     Ok(())
 }
 
@@ -374,11 +403,15 @@ pub(crate) fn server(
 ) -> Result<(), Diagnostic> {
     let word = args.required("<name> and <addr>[:<port>] as arguments")?;
     let address_word = args.required("<name> and <addr>[:<port>] as arguments")?;
-    let mut server = draft.back.default_server.clone();
+    let mut server = server_origin::of_server(draft, args, scope)?;
     server.server.span = word.span;
+    server.tls_base = scope.bases.server_tls.clone();
     let address = address(address_word, scope);
     let named = name(word, "server");
     params::read(PARAMETERS, "server", &mut server, args, scope);
+    if server.tls {
+        automatic_sni(&mut server, scope);
+    }
     server.server.name = named?;
     match address {
         Ok(address) => server.server.address = address,
@@ -403,12 +436,16 @@ pub(crate) fn template(
     let word = args.required(expected)?;
     let range = args.required(expected)?;
     let address_word = args.required(expected)?;
-    let mut server = draft.back.default_server.clone();
+    let mut server = server_origin::of_server(draft, args, scope)?;
     server.server.span = word.span;
     server.server.is_template = true;
+    server.tls_base = scope.bases.server_tls.clone();
     let address = address(address_word, scope)?;
     let prefix = name(word, "server")?;
     params::read(PARAMETERS, "server-template", &mut server, args, scope);
+    if server.tls {
+        automatic_sni(&mut server, scope);
+    }
     server.server.address = address;
     for number in template_range(range)? {
         let mut one = server.clone();

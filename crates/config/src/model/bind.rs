@@ -83,6 +83,23 @@ pub struct SocketOptions {
     pub transparent: bool,
 }
 
+/// The name of a socket that has no file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AbstractName {
+    /// Without the zero byte before it.
+    pub name: Arc<str>,
+    /// `abns@`: zero bytes behind it fill the whole address, as HAProxy has always done. Without them
+    /// (`abnsz@`) other programs find it.
+    pub padded: bool,
+}
+
+impl std::fmt::Display for AbstractName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let prefix = if self.padded { "abns" } else { "abnsz" };
+        write!(f, "{prefix}@{}", self.name)
+    }
+}
+
 /// What to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BindAddress {
@@ -90,8 +107,8 @@ pub enum BindAddress {
     Inet(SocketAddr),
     /// `unix@PATH` or a path.
     Unix(PathBuf),
-    /// `abns@NAME`.
-    Abstract(Arc<str>),
+    /// `abns@NAME`, `abnsz@NAME`.
+    Abstract(AbstractName),
     /// `fd@N`: inherited, already bound (and listening or not).
     Fd(i32),
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::AbstractName;
 use crate::expr::Format;
 
 /// `check` and its parameters (manual 5.2).
@@ -31,6 +32,8 @@ pub struct Check {
     pub tls: bool,
     /// `check-sni`: the name checks send; without it a fixed `sni`.
     pub sni: Option<Arc<str>>,
+    /// `check-sni-auto`, the default: without one, HTTP checks send the name of their Host header.
+    pub sni_from_host: bool,
     /// `check-alpn`.
     pub alpn: Vec<Arc<str>>,
     /// `init-state`.
@@ -80,8 +83,8 @@ pub enum CheckAddress {
     Ip(IpAddr),
     /// A Unix socket.
     Unix(PathBuf),
-    /// `abns@NAME`.
-    Abstract(Arc<str>),
+    /// `abns@NAME`, `abnsz@NAME`.
+    Abstract(AbstractName),
 }
 
 impl Default for Check {
@@ -97,6 +100,7 @@ impl Default for Check {
             send_proxy: false,
             tls: false,
             sni: None,
+            sni_from_host: true,
             alpn: Vec::new(),
             init: InitState::default(),
         }

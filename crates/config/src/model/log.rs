@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::AbstractName;
 use crate::expr::Format;
 
 /// Logging of a proxy.
@@ -89,7 +90,7 @@ pub enum LogSink {
     /// A path or `unix@PATH`: a datagram socket.
     Unix(PathBuf),
     /// `abns@NAME`: a datagram socket without a file.
-    Abstract(Arc<str>),
+    Abstract(AbstractName),
     /// `fd@N`: inherited.
     Fd(i32),
 }

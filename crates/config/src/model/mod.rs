@@ -40,7 +40,7 @@ pub use actions::{
     Action, AddressPart, ListChange, ListEntry, Mark, NewTimeout, Priority, SetVar, VarSource,
 };
 pub use balance::{Affinity, Balance, Balancing, HashFunction, HashKey, Hashing, UriKey};
-pub use bind::{Bind, BindAddress, SocketOptions};
+pub use bind::{AbstractName, Bind, BindAddress, SocketOptions};
 pub use capture::{CaptureSlot, Captures, CookieCapture, LogLevel, RuleCapture, UniqueId};
 pub use check::{Agent, AgentAddress, Check, CheckAddress, CheckText, HttpSend, InitState};
 pub use cli::{CliLevel, RuntimeApi, SeverityOutput, StatsSocket, StatsSocketSettings};
@@ -107,6 +107,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// What lines that come later (`add server`) are read with.
     pub(crate) bases: Arc<crate::keywords::Bases>,
+    /// What servers that are added while running may begin with.
+    pub(crate) origins: Arc<crate::keywords::server_origin::OriginsByBackend>,
 }
 
 /// A backend, by its position in [`Config::backends`].
@@ -148,6 +150,10 @@ pub struct Global {
     pub ulimit_n: Option<u64>,
     /// `spread-checks`: percent of the interval, 0 to 50.
     pub spread_checks: u8,
+    /// `external-check preserve-env`: programs that check servers have our environment.
+    pub external_check_env: bool,
+    /// `insecure-setuid-wanted`: and may gain rights that we do not have.
+    pub setuid_wanted: bool,
     /// `hard-stop-after`: how long a soft stop may last.
     pub hard_stop_after: Option<Duration>,
     /// `log` lines of the section, for the process itself and for `log global`.

@@ -1,6 +1,6 @@
 //! How connections to servers are made (manual 5.2): from where, with what in front.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ pub struct Outgoing {
     pub smart_connect: bool,
     /// `tfo`: and even with the first one.
     pub fast_open: bool,
+    /// `socks4`: through which proxy traffic goes.
+    pub socks4: Option<SocketAddr>,
+    /// `check-via-socks4`: checks, too.
+    pub checks_via_socks4: bool,
 }
 
 impl Outgoing {

@@ -221,6 +221,8 @@ pub struct Backend {
     /// What `default-server` says of TLS even where it does not say `ssl` (`default-server ca-file …`),
     /// global defaults included: for a discovered node that asks for TLS.
     pub default_server_tls: ServerTls,
+    /// `unique-id-format`: of its checks; requests have their frontend's.
+    pub unique_id: Option<Arc<Format>>,
     /// What its checks do: a plain connect where nothing is said.
     pub checks: Arc<Sequence>,
     /// `retries`. Default 3.

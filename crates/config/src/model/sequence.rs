@@ -4,6 +4,7 @@
 //! `tcp-check` lines, and runs like them.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::HttpSend;
@@ -52,6 +53,11 @@ impl Sequence {
         self.connects().find_map(|connect| connect.alpn.as_deref())
     }
 
+    /// Whether a step says `sni`.
+    pub fn names_servers(&self) -> bool {
+        self.connects().any(|connect| connect.sni.is_some())
+    }
+
     /// Whether no connect needs the port of the server line.
     pub fn has_ports(&self) -> bool {
         self.connects().all(Connect::has_port)
@@ -76,6 +82,17 @@ pub enum CheckProtocol {
     Tcp,
     /// One that we know.
     Known,
+    /// None: a program looks (`option external-check`).
+    External,
+}
+
+/// A program that looks after a server (manual 4.2, "external-check command").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckCommand {
+    /// `external-check command`.
+    pub program: PathBuf,
+    /// `external-check path`: its environment's PATH.
+    pub path: Arc<str>,
 }
 
 /// One step.
@@ -104,6 +121,8 @@ pub enum Action {
     Request(HttpSend),
     /// `expect`.
     Expect(Box<Expect>),
+    /// `external-check command`: the only step of its kind.
+    Command(Arc<CheckCommand>),
     /// `set-var`, `set-var-fmt`, `unset-var`.
     Remember(super::Action),
 }
@@ -144,6 +163,8 @@ pub struct Connect {
     pub alpn: Option<Vec<Arc<str>>>,
     /// `linger`: it ends in good order.
     pub linger: bool,
+    /// `via-socks4`: through the server's SOCKS proxy.
+    pub via_socks4: bool,
 }
 
 impl Connect {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::sequence::Sequence;
 use super::{
-    Agent, BackendId, Check, Lookup, Observe, OnMarked, Outgoing, Pooling, RingKey, TlsChoice,
+    AbstractName, Agent, BackendId, Check, Lookup, Observe, OnMarked, Outgoing, Pooling, RingKey,
+    TlsChoice,
 };
 use crate::expr::{Format, Sample};
 use crate::source::Span;
@@ -142,8 +143,8 @@ pub enum ServerAddress {
     Name(Arc<str>, u16),
     /// `unix@PATH` or a path.
     Unix(PathBuf),
-    /// `abns@NAME`.
-    Abstract(Arc<str>),
+    /// `abns@NAME`, `abnsz@NAME`.
+    Abstract(AbstractName),
 }
 
 /// The host of an address that depends on the client.
@@ -181,6 +182,9 @@ pub struct ServerTls {
     pub ca_file: Option<PathBuf>,
     /// `sni EXPR`.
     pub sni: Option<Sample>,
+    /// Whether `sni` stands there because nobody wrote another one (`sni-auto`): it is sent, and no
+    /// certificate is asked to bear it. Who sends the request chooses it, not who wrote the configuration.
+    pub sni_is_auto: bool,
     /// `verifyhost`.
     pub verifyhost: Option<Arc<str>>,
     /// Versions, suites, groups, signatures; merged with the global defaults.
@@ -203,6 +207,7 @@ impl Default for ServerTls {
             verify: true,
             ca_file: None,
             sni: None,
+            sni_is_auto: false,
             verifyhost: None,
             choice: TlsChoice::default(),
             alpn: Vec::new(),

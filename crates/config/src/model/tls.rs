@@ -85,6 +85,32 @@ pub enum Group {
     MlKem1024,
 }
 
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::X25519,
+        Self::P256,
+        Self::P384,
+        Self::X25519MlKem768,
+        Self::P256MlKem768,
+        Self::MlKem768,
+        Self::MlKem1024,
+    ];
+
+    /// OpenSSL's spelling, as HAProxy's samples show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X25519 => "X25519",
+            Self::P256 => "prime256v1",
+            Self::P384 => "secp384r1",
+            Self::X25519MlKem768 => "X25519MLKEM768",
+            Self::P256MlKem768 => "SecP256r1MLKEM768",
+            Self::MlKem768 => "MLKEM768",
+            Self::MlKem1024 => "MLKEM1024",
+        }
+    }
+}
+
 /// What is offered, in order of preference. `None` is the TLS library's choice; no list is empty
 /// whose version of TLS is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -257,6 +283,8 @@ pub struct GlobalTls {
     pub extra_files: ExtraFiles,
     /// `crt-store`: what `crt` parameters call a certificate, and where its files are.
     pub stored: BTreeMap<PathBuf, StoredCertificate>,
+    /// `ocsp-update.mode on`.
+    pub ocsp_update: bool,
     /// `issuers-chain-path`: a folder of chains for certificates that come without.
     pub issuers_chain_path: Option<PathBuf>,
     /// `tune.ssl.lifetime`: how long a session can be resumed. Default 300 s.
@@ -270,6 +298,7 @@ impl Default for GlobalTls {
         Self {
             extra_files: ExtraFiles::default(),
             stored: BTreeMap::new(),
+            ocsp_update: false,
             issuers_chain_path: None,
             lifetime: Duration::from_secs(300),
             cachesize: 20_000,

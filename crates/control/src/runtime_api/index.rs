@@ -101,7 +101,7 @@ const ABSENT: &[(&str, &str)] = &[
     (
         "disable dynamic-cookie backend, enable dynamic-cookie backend, set dynamic-cookie-key backend, \
          dump ssl cert, dump stats-file, hard-reload, show proc, @!<pid>, @<relative pid>, @master, \
-         set ssl tls-key, show default-server, show resolvers",
+         set ssl tls-key, show resolvers",
         "not yet",
     ),
 ];

@@ -48,7 +48,7 @@ impl Socket {
                 format!("ipv{}@{address}", if address.is_ipv4() { 4 } else { 6 })
             }
             BindAddress::Unix(path) => format!("unix@{}", path.display()),
-            BindAddress::Abstract(name) => format!("abns@{name}"),
+            BindAddress::Abstract(name) => name.to_string(),
             BindAddress::Fd(_) => {
                 let socket = self.descriptor.try_clone().ok().map(StdTcp::from);
                 match socket.and_then(|socket| socket.local_addr().ok()) {

@@ -7,8 +7,9 @@ use super::answer::{Answer, Call};
 use super::journal::{Change, Changed};
 use super::session::Session;
 use super::{
-    backends, crt_lists, drains, frontends, handing_over, journal_commands, limits, lists,
-    live_sessions, process, server_checks, servers, session_commands, stat, tables, tls, variables,
+    backends, crt_lists, default_servers, drains, frontends, handing_over, journal_commands,
+    limits, lists, live_sessions, ocsp, process, server_checks, servers, session_commands, stat,
+    tables, tls, variables,
 };
 
 /// What a command needs beyond a level.
@@ -173,6 +174,8 @@ const FAMILIES: &[&[Row]] = &[
     variables::ROWS,
     tls::ROWS,
     crt_lists::ROWS,
+    ocsp::ROWS,
+    default_servers::ROWS,
 ];
 
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {

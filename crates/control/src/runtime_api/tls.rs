@@ -278,6 +278,9 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
         }
         return Answer::Text(text);
     };
+    if let Some(response) = response_of(call, &edits, wanted) {
+        return Answer::Text(response);
+    }
     const NOT_FOUND: &str =
         "Can't display the certificate: Not found or the certificate is a bundle!";
     let (shown, chain, status) = match wanted.strip_prefix('*') {
@@ -324,7 +327,32 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
     } else {
         text += &described::certificate(&chain);
     }
+    if status != "Uncommitted" {
+        text += &super::ocsp::key_line(call.handle, Path::new(shown));
+    }
     Answer::Text(text)
+}
+
+/// `show ssl cert FILE.ocsp`: the response in force, or with a `*` the one of the transaction.
+fn response_of(call: &Call<'_>, edits: &Edits, wanted: &str) -> Option<String> {
+    let file = wanted.strip_prefix('*');
+    let path = Path::new(file.unwrap_or(wanted));
+    if path.extension().is_none_or(|it| it != "ocsp") {
+        return None;
+    }
+    let der = match file {
+        Some(_) => {
+            let transaction = edits.under_way.get(&Kind::Certificate)?;
+            transaction.contents.get(path).cloned()?
+        }
+        None => {
+            // Of a certificate that is in use, and nothing else.
+            let owner = path.with_extension("");
+            let staple = call.handle.staple(&owner).filter(|it| it.file == path)?;
+            call.handle.tls_file(&staple.file)?
+        }
+    };
+    Some(super::ocsp::in_words(&der))
 }
 
 fn new(call: &mut Call<'_>, kind: Kind) -> Answer {
@@ -370,7 +398,14 @@ fn set_certificate(call: &mut Call<'_>) -> Answer {
     let Some(owner) = owner(call, &file) else {
         return refuse("Can't replace a certificate which is not referenced by the configuration!");
     };
-    let pem = payload.as_bytes();
+    let mut pem = payload.as_bytes().to_vec();
+    if owner != file && file.extension().is_some_and(|it| it == "ocsp") {
+        let Some(response) = super::ocsp::decoded(payload) else {
+            return refuse("Can't load the payload: it is no OCSP response in base64.");
+        };
+        pem = response;
+    }
+    let pem = pem.as_slice();
     if owner == file && pem_parts(pem, false).is_empty() {
         let why = format!(
             "unable to load certificate from file '{shown}': no start line.\nCan't load the payload"

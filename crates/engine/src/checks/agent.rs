@@ -142,6 +142,7 @@ async fn talk(
     let dial = Dial {
         target: &Target::Inet(SocketAddr::new(ip, port)),
         // Neither ports that are counted out nor headers are for agents.
+        socks4: None,
         outgoing: &Outgoing::default(),
         next_port: &server.next_port,
         speak_first: false,

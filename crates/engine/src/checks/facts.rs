@@ -1,9 +1,9 @@
 //! What expressions of checks see: the answer, the server, and variables of the check.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use config::expr::{Flags, Format, Sample, VarName, Variable};
+use config::expr::{Flags, Format, Recalled, Sample, VarName, Variable};
 use routing::content::Content;
 use routing::format::Variables;
 use routing::sample::{self, ConnectionFacts, Facts, Memory, Value};
@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     pub(super) server: &'a ServerState,
     connection: ConnectionFacts,
     store: RefCell<Store>,
+    /// While the unique id is made.
+    in_unique_id: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
@@ -39,6 +41,7 @@ impl<'a> Context<'a> {
             server,
             connection: ConnectionFacts::default(),
             store: RefCell::default(),
+            in_unique_id: Cell::default(),
         }
     }
 
@@ -52,6 +55,7 @@ impl<'a> Context<'a> {
         let process = BackendAsker {
             shared: self.shared,
             backend: self.backend,
+            server: self.server,
         };
         let facts = Facts {
             request: None,
@@ -96,6 +100,18 @@ pub(super) fn as_number(value: Option<Value<'_>>) -> Option<i64> {
 }
 
 impl Memory for Context<'_> {
+    fn recall(&self, wanted: Recalled) -> Option<Value<'static>> {
+        let format = match wanted {
+            Recalled::UniqueId => self.backend.conf().unique_id.as_ref()?,
+            _ => return None,
+        };
+        // One that tells itself would never end.
+        let outer = self.in_unique_id.replace(true);
+        let made = (!outer).then(|| self.text(format));
+        self.in_unique_id.set(outer);
+        made.map(Value::made)
+    }
+
     fn variable(&self, name: &VarName) -> Held {
         let store = self.store.borrow();
         variables::get(name, Some(&store), &self.connection, self.shared)

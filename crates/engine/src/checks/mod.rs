@@ -5,6 +5,7 @@
 //! result means is decided by [`routing::health`]; what follows from a change is in `manager`.
 
 pub(crate) mod agent;
+mod command;
 mod expect;
 mod facts;
 mod http;

@@ -11,15 +11,15 @@ use config::model::sequence::{
     Action, CheckProtocol, Connect, ConnectPort, Expect, Expected, Pattern, Reply, Sequence, Step,
     unhex,
 };
-use config::model::{Backend, Check, CheckAddress, HttpSend, ServerTls};
+use config::model::{Backend, Check, CheckAddress, CheckText, HttpSend, ServerTls};
 use routing::actions;
 use routing::health::{CheckCode, CheckResult};
 use routing::sample;
 
-use super::expect;
 use super::facts::{Context, as_number};
 use super::http::{self, Response};
 use super::replies::{self, Meaning};
+use super::{command, expect};
 use crate::buffer::{Buffer, BufferPool};
 use crate::io;
 use crate::server::{ServerState, Target, abstract_name};
@@ -58,6 +58,14 @@ impl Finding {
             code: Some(code),
             status: None,
             info: info.into(),
+        }
+    }
+
+    /// What a program said by its exit code.
+    pub(super) fn of_program(code: CheckCode, exit: u16) -> Self {
+        Self {
+            status: Some(exit),
+            ..Self::new(code, "")
         }
     }
 
@@ -154,6 +162,10 @@ impl Running<'_> {
                 }
                 Action::Request(request) => self.request(step, request).await?,
                 Action::Remember(action) => self.remember(action),
+                Action::Command(wanted) => {
+                    let limit = self.limits.answer.unwrap_or(self.limits.connect);
+                    return Ok(command::run(wanted, &self.context, limit).await);
+                }
                 Action::Expect(expect) => {
                     if let Some(finding) = self.expect(step, expect).await? {
                         return Ok(finding);
@@ -270,16 +282,24 @@ impl Running<'_> {
         };
         let tls = connect.tls || (connect.inherits && self.check.tls);
         let fixed = server.conf.tls.as_ref().and_then(constant_sni);
+        let of_host = (self.check.sni_from_host && step.number == 0 && tls)
+            .then(|| self.host())
+            .flatten();
         let sni = match (&connect.sni, connect.inherits) {
             (Some(name), _) => Some(&**name),
-            (None, true) => self.check.sni.as_deref().or(fixed),
+            (None, true) => {
+                let named = self.check.sni.as_deref().or(fixed);
+                named.or(of_host.as_deref())
+            }
             (None, false) => None,
         };
         let outgoing = &server.conf.outgoing;
+        let via_socks = connect.via_socks4 || (connect.inherits && outgoing.checks_via_socks4);
         let header: HeaderOf<'_> = &|ends| proxy_header::of_check(&outgoing.send_proxy, ends);
         let sends = connect.send_proxy || (connect.inherits && self.check.send_proxy);
         let dial = Dial {
             target: &target,
+            socks4: outgoing.socks4.filter(|_| via_socks),
             outgoing,
             next_port: &server.next_port,
             // A check is to see the connection, not only what comes by it.
@@ -304,6 +324,27 @@ impl Running<'_> {
             linger: connect.linger,
         });
         Ok(())
+    }
+
+    /// The Host header of the first request, without a port: what `check-sni-auto` names where nobody
+    /// has written a connect (manual 5.2).
+    fn host(&self) -> Option<String> {
+        let mut requests = self
+            .sequence
+            .steps
+            .iter()
+            .filter_map(|step| match &step.what {
+                Action::Request(request) => Some(request),
+                _ => None,
+            });
+        let headers = &requests.next()?.headers;
+        let (_, host) = headers.iter().find(|(name, _)| &**name == "host")?;
+        let host = match host {
+            CheckText::Fixed(text) => text.to_string(),
+            CheckText::Format(format) => String::from_utf8(self.context.text(format)).ok()?,
+        };
+        let host = host.split(':').next().unwrap_or_default();
+        (!host.is_empty()).then(|| host.to_owned())
     }
 
     /// What came before is no answer to what comes next.

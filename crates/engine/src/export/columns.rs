@@ -484,6 +484,6 @@ pub(super) fn address(address: &ServerAddress) -> String {
         ServerAddress::Mapped(host, port) => mapped(host, *port),
         ServerAddress::Name(name, port) => format!("{name}:{port}"),
         ServerAddress::Unix(path) => format!("unix@{}", path.display()),
-        ServerAddress::Abstract(name) => format!("abns@{name}"),
+        ServerAddress::Abstract(name) => name.to_string(),
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use config::model::{Bind, BindAddress};
+use config::model::{AbstractName, Bind, BindAddress};
 use socket2::SockRef;
 
 use super::channel::Channel;
@@ -250,10 +250,12 @@ impl Inheritance {
     }
 }
 
-/// `-x`: a path, with `unix@` before it or not, or `abns@` and a name.
+/// `-x`: a path, with `unix@` before it or not, or `abns@` or `abnsz@` and a name.
 fn connect(to: &str) -> io::Result<UnixStream> {
-    if let Some(name) = to.strip_prefix("abns@") {
-        let name = &abstract_name(name)[1..];
+    let padded = to.strip_prefix("abns@").map(|name| (name, true));
+    if let Some((name, padded)) = padded.or(to.strip_prefix("abnsz@").map(|name| (name, false))) {
+        let name = name.into();
+        let name = &abstract_name(&AbstractName { name, padded })[1..];
         return UnixStream::connect_addr(&UnixAddress::from_abstract_name(name)?);
     }
     UnixStream::connect(to.strip_prefix("unix@").unwrap_or(to))

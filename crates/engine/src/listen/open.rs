@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use config::model::{Bind, BindAddress, Frontend};
+use config::model::{AbstractName, Bind, BindAddress, Frontend};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::posting::Posting;
@@ -263,7 +263,7 @@ fn open_unix(bind: &Bind, path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-fn open_abstract(name: &str, backlog: i32) -> io::Result<OwnedFd> {
+fn open_abstract(name: &AbstractName, backlog: i32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SockAddr::unix(OsStr::from_bytes(&abstract_name(name)))?)?;
     socket.listen(backlog)?;

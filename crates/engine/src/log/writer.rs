@@ -197,7 +197,8 @@ impl Sink {
             }
             LogSink::Abstract(name) => {
                 let unix = UnixDatagram::unbound()?;
-                let address = std::os::unix::net::SocketAddr::from_abstract_name(name.as_bytes())?;
+                let address =
+                    std::os::unix::net::SocketAddr::from_abstract_name(name.name.as_bytes())?;
                 unix.connect_addr(&address)?;
                 unix.set_nonblocking(true)?;
                 Ok(Open::Unix(unix))

@@ -118,7 +118,10 @@ impl Change<'_> {
             reloaded.changes.push(line);
         }
         let published = |it: &BackendState| it.conf().unpublished;
-        if self.before.is_some_and(|before| published(before) != conf.unpublished) {
+        if self
+            .before
+            .is_some_and(|before| published(before) != conf.unpublished)
+        {
             self.now.publish(!conf.unpublished);
         }
         let mut pool = self.now.pool();

@@ -201,6 +201,11 @@ impl Session {
         });
     }
 
+    /// Whether more is kept of TLS than most ask for.
+    pub(crate) fn asks_for_chains(&self) -> bool {
+        self.frontend().conf().asked.chains
+    }
+
     /// How a server was reached, as far as a log line or a rule tells it.
     pub(crate) fn note_server_connection(&self, stream: &Stream, reused: bool) {
         if self.frontend().conf().asked.server_connection {

@@ -380,15 +380,8 @@ fn staple(
     let (Some(response), Some(first)) = (response, chain.first()) else {
         return Ok((None, None));
     };
-    let mut issuer = chain[1..].iter().find(|it| issued(it, first)).cloned();
-    if issuer.is_none()
-        && let Some(path) = &places.issuer
-    {
-        let pem = watched.read_if_there(path)?;
-        issuer = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
-    }
     let shown = path.display();
-    let Some(issuer) = issuer else {
+    let Some(issuer) = issuer_of(first, &chain[1..], places, watched)? else {
         return Err(format!(
             "'{shown}' cannot be used: the issuer's certificate is neither in '{}' nor beside it",
             places.crt.display()
@@ -401,6 +394,48 @@ fn staple(
             Ok((None, None))
         }
     }
+}
+
+/// The certificate of who has signed one: out of its chain, else out of the file beside it.
+fn issuer_of(
+    certificate: &CertificateDer<'static>,
+    above: &[CertificateDer<'static>],
+    places: &Places,
+    watched: &mut Watched,
+) -> Result<Option<CertificateDer<'static>>, String> {
+    if let Some(found) = above.iter().find(|it| issued(it, certificate)) {
+        return Ok(Some(found.clone()));
+    }
+    let Some(path) = &places.issuer else {
+        return Ok(None);
+    };
+    let pem = watched.read_if_there(path)?;
+    Ok(pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok()))
+}
+
+/// What may be stapled with a certificate.
+#[derive(Debug, Clone)]
+pub struct Staple {
+    /// Where responses to it lie.
+    pub file: PathBuf,
+    /// What responses call the certificate: a CertID (RFC 6960 section 4.1.1), in DER.
+    pub id: Vec<u8>,
+}
+
+/// Where the response for a certificate of that chain is, and what it is about; `None` where nobody
+/// looks for one or the issuer is unknown.
+pub(super) fn staple_of(file: &Path, chain: &[Vec<u8>], tls: &GlobalTls) -> Option<Staple> {
+    let places = Places::of(file, tls);
+    let chain: Vec<CertificateDer<'static>> = chain
+        .iter()
+        .map(|der| CertificateDer::from(der.clone()))
+        .collect();
+    let (first, above) = chain.split_first()?;
+    let issuer = issuer_of(first, above, &places, &mut Watched::default()).ok()??;
+    Some(Staple {
+        file: places.ocsp?,
+        id: ocsp::id(first, &issuer)?,
+    })
 }
 
 /// The host names of a certificate, in lower case, its common name among them as in HAProxy, and

@@ -60,6 +60,9 @@ fn subject<'a>(der: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
 pub(super) struct Link<'a> {
     /// 0 for the leaf.
     pub(super) depth: u8,
+    pub(super) subject: &'a [u8],
+    /// Its SubjectPublicKeyInfo.
+    pub(super) key_info: &'a [u8],
     pub(super) issuer: &'a [u8],
     pub(super) serial: &'a [u8],
     pub(super) is_self_issued: bool,
@@ -94,6 +97,8 @@ pub(super) fn links<'a>(
             let (subject, issuer) = (tbs.subject.as_raw(), tbs.issuer.as_raw());
             let link = Link {
                 depth,
+                subject,
+                key_info: tbs.subject_pki.raw,
                 issuer,
                 serial: without_zeros(tbs.raw_serial()),
                 is_self_issued: subject == issuer,

@@ -8,7 +8,7 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{
-    CipherSuite, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
+    CipherSuite, NamedGroup, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 
@@ -50,7 +50,10 @@ fn suites(choice: &TlsChoice) -> (&[Suite], &[Suite]) {
 pub(super) fn provider(choice: &TlsChoice) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let (tls13, tls12) = suites(choice);
-    provider.cipher_suites = tls13.iter().chain(tls12).copied().map(suite).collect();
+    // Suites of a version that is off would still be told to servers, which choose a certificate by them.
+    let tls13 = tls13.iter().filter(|_| choice.versions.tls13);
+    let tls12 = tls12.iter().filter(|_| choice.versions.tls12);
+    provider.cipher_suites = tls13.chain(tls12).copied().map(suite).collect();
     if let Some(curves) = &choice.curves {
         provider.kx_groups = curves.iter().copied().map(group).collect();
     }
@@ -85,6 +88,13 @@ fn group(group: Group) -> &'static dyn SupportedKxGroup {
         Group::MlKem768 => kx_group::MLKEM768,
         Group::MlKem1024 => kx_group::MLKEM1024,
     }
+}
+
+/// `config`'s word for a group that was agreed on.
+pub(super) fn known_group(negotiated: NamedGroup) -> Option<Group> {
+    Group::ALL
+        .into_iter()
+        .find(|it| group(*it).name() == negotiated)
 }
 
 /// `config`'s word for a suite that was agreed on.

@@ -12,18 +12,20 @@ use rustls::client::{
     Resumption, Tls12Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor,
     verify_server_name,
 };
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::certificates::Store;
 use super::files::Watched;
+use super::revocation::Lists;
 use super::stream::TlsStream;
-use super::{RootCache, chain, ciphers, trust};
+use super::{RootCache, chain, ciphers, signed, trust};
 use crate::stream::{Carrier, Stream};
 
 /// Names per server whose sessions are kept for resumption: a server has few, and a request that
@@ -90,10 +92,13 @@ impl NodeTls {
                 let own = server.tls.as_ref().unwrap_or(&server.tls_parameters);
                 // `alpn` is not for checks (manual 5.2, "check").
                 let alpn = steps.alpn().unwrap_or(&check.alpn);
+                // A name that is written down for checks is looked for in the certificate.
+                let counts = own.sni_is_auto && (check.sni.is_some() || steps.names_servers());
                 match &traffic {
-                    Some(traffic) if own.alpn == *alpn => Some(traffic.clone()),
+                    Some(traffic) if own.alpn == *alpn && !counts => Some(traffic.clone()),
                     _ => {
                         let mut own = own.clone();
+                        own.sni_is_auto &= !counts;
                         own.alpn = alpn.to_vec();
                         Some(ClientTls::load(&own, shelf)?)
                     }
@@ -169,7 +174,7 @@ impl ClientTls {
         let name = match sni.map(name_of) {
             Some(Ok(name)) => name,
             // `sni req.hdr(host)` with what is no name: nothing to send, and nothing to verify by.
-            Some(Err(why)) if self.0.settings.verify => {
+            Some(Err(why)) if self.0.settings.verify && !self.0.settings.sni_is_auto => {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             Some(Err(_)) | None => nameless(),
@@ -195,21 +200,29 @@ fn make(
     let verifyhost = server.verifyhost.as_deref().map(host_name).transpose()?;
     let crl = |path: &std::path::PathBuf| trust::crls(path, &mut watched);
     let crls = server.crl_file.as_ref().map(crl).transpose()?;
-    let revocation = match (&roots, crls) {
-        (Some(roots), Some(crls)) => Some(
-            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .with_crls(crls)
-                .enforce_revocation_expiration()
-                .build()
-                .map_err(|e| format!("CRL file: {e}"))?,
-        ),
-        _ => None,
+    let algorithms = &provider.signature_verification_algorithms;
+    let (revocation, lists) = match (&roots, crls) {
+        (Some(roots), Some(crls)) => {
+            let lists = Lists::new(&crls, roots.clone(), algorithms)?;
+            let build = || {
+                WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+                    .with_crls(crls)
+                    .enforce_revocation_expiration()
+                    .build()
+                    .map_err(|e| format!("CRL file: {e}"))
+            };
+            let revocation = (!lists.has_old()).then(build).transpose()?;
+            (revocation, Some(lists))
+        }
+        _ => (None, None),
     };
     let verifier = Verifier {
         provider: provider.clone(),
         roots: roots.clone(),
         revocation,
+        lists,
         verifyhost,
+        names_count: !server.sni_is_auto,
         schemes: choice.sigalgs.as_deref().map(ciphers::schemes),
     };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -269,7 +282,11 @@ struct Verifier {
     roots: Option<Arc<RootCertStore>>,
     /// With `crl-file`: it looks at the way up and at revocation.
     revocation: Option<Arc<WebPkiServerVerifier>>,
+    /// With `crl-file`: for what rustls does not look at.
+    lists: Option<Lists>,
     verifyhost: Option<ServerName<'static>>,
+    /// Whether the name that is sent must be the certificate's.
+    names_count: bool,
     schemes: Option<Vec<SignatureScheme>>,
 }
 
@@ -282,16 +299,22 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        let Some(revocation) = &self.revocation else {
-            let parsed = ParsedCertificate::try_from(certificate)?;
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            return verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots,
-                intermediates,
-                now,
-                algorithms,
-            );
+        let algorithms = &self.provider.signature_verification_algorithms;
+        let is_old = signed::is_version_one(certificate);
+        let Some(revocation) = self.revocation.as_ref().filter(|_| !is_old) else {
+            match is_old {
+                true => signed::verify_version_one(certificate, roots, algorithms, now)
+                    .map_err(rustls::Error::InvalidCertificate)?,
+                false => verify_server_cert_signed_by_trust_anchor(
+                    &ParsedCertificate::try_from(certificate)?,
+                    roots,
+                    intermediates,
+                    now,
+                    algorithms.all,
+                )?,
+            }
+            let look = |lists: &Lists| lists.verify(certificate, intermediates, now);
+            return self.lists.as_ref().map_or(Ok(()), look);
         };
         // The name comes last there, and is looked at here: that it does not fit says that all
         // before did.
@@ -317,10 +340,11 @@ impl ServerCertVerifier for Verifier {
         if let Some(roots) = &self.roots {
             let intermediates = &chain::bounded(intermediates)?;
             self.verify_chain(roots, certificate, intermediates, now)?;
-            let parsed = ParsedCertificate::try_from(certificate)?;
+            // One of version 1 has no names a client may be sure of, and is refused where one is asked for.
+            let look = |name| verify_server_name(&ParsedCertificate::try_from(certificate)?, name);
             match (name, &self.verifyhost) {
-                (name, _) if *name != nameless() => verify_server_name(&parsed, name)?,
-                (_, Some(expected)) => verify_server_name(&parsed, expected)?,
+                (name, _) if self.names_count && *name != nameless() => look(name)?,
+                (_, Some(expected)) => look(expected)?,
                 (_, None) => {}
             }
         }
@@ -334,7 +358,8 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        let version = ProtocolVersion::TLSv1_2;
+        signed::verify_handshake(version, message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -344,7 +369,8 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        let version = ProtocolVersion::TLSv1_3;
+        signed::verify_handshake(version, message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -440,7 +466,9 @@ mod tests {
             provider: Arc::new(ciphers::provider(&TlsChoice::default())),
             roots: Some(Arc::new(RootCertStore::empty())),
             revocation: None,
+            lists: None,
             verifyhost: None,
+            names_count: true,
             schemes: None,
         };
         for (count, expected) in [(chain::ABOVE_MAX, false), (chain::ABOVE_MAX + 1, true)] {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use config::model::{BindTls, ClientVerify, IgnoredErrors, TlsPolicy};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion,
+    RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -25,7 +25,7 @@ use super::files::Watched;
 use super::handshake::Passed;
 use super::revocation::Lists;
 use super::tickets::Scope;
-use super::{chain, ciphers, handshake, trust};
+use super::{chain, ciphers, handshake, signed, trust};
 
 const UNSPECIFIED: u8 = 1;
 pub(super) const CRL_MISSING: u8 = 3;
@@ -57,8 +57,10 @@ pub(super) struct ClientAuth {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Without revocation lists, to see what else is wrong where "revoked" is ignored.
     plain: Arc<dyn ClientCertVerifier>,
-    /// To tell what they say against whom; only where something is ignored.
+    /// To tell what they say against whom, and for what rustls does not look at.
     lists: Option<Lists>,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
     schemes: Option<Vec<SignatureScheme>>,
     crt_ignore: IgnoredErrors,
     ca_ignore: IgnoredErrors,
@@ -94,17 +96,27 @@ impl ClientAuth {
         let crls = crls.unwrap_or_default();
         let scope = scope(policy, bind, &roots, &crls);
         let optional = policy.verify == ClientVerify::Optional;
+        let roots = Arc::new(roots);
+        let algorithms = provider.signature_verification_algorithms;
+        let lists = match crls.is_empty() {
+            true => None,
+            false => Some(Lists::new(&crls, roots.clone(), &algorithms)?),
+        };
+        let for_rustls = match lists.as_ref().is_some_and(Lists::has_old) {
+            true => Vec::new(),
+            false => crls,
+        };
         let make = Making {
-            roots: Arc::new(roots),
+            roots: roots.clone(),
             names,
             provider,
             optional,
         };
-        let is_lenient = !bind.crt_ignore_err.is_empty() || !bind.ca_ignore_err.is_empty();
-        let lists = (is_lenient && !crls.is_empty()).then(|| Lists::new(&crls));
         Ok(Some(Arc::new(Self {
             lists,
-            verifier: make.verifier(crls)?,
+            roots,
+            algorithms,
+            verifier: make.verifier(for_rustls)?,
             plain: make.verifier(Vec::new())?,
             schemes: policy
                 .choice
@@ -135,6 +147,26 @@ impl ClientAuth {
         ignored.contains(fault.code)
     }
 
+    /// Whether a chain leads to a root; with `revoked`, and nobody has taken anything of it back.
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        now: UnixTime,
+        revoked: bool,
+    ) -> Result<(), Error> {
+        let is_old = signed::is_version_one(leaf);
+        let lists = self.lists.as_ref().filter(|_| revoked);
+        let by_us = lists.filter(|lists| is_old || lists.has_old());
+        match (is_old, revoked && by_us.is_none()) {
+            (true, _) => signed::verify_version_one(leaf, &self.roots, &self.algorithms, now)
+                .map_err(Error::InvalidCertificate)?,
+            (false, true) => drop(self.verifier.verify_client_cert(leaf, above, now)?),
+            (false, false) => drop(self.plain.verify_client_cert(leaf, above, now)?),
+        }
+        by_us.map_or(Ok(()), |lists| lists.verify(leaf, above, now))
+    }
+
     /// All that is wrong with a chain, as far as it can be told, when verifying it has failed with
     /// `error`. Whatever the peer has sent it is verified twice more at the most: at a time at which
     /// all of it was in force, and without revocation lists. Only the last step can say that nobody
@@ -152,14 +184,14 @@ impl ClientAuth {
         let at = stepped.unwrap_or(now);
         let mut last = Some(error.clone());
         if stepped.is_some() {
-            last = self.verifier.verify_client_cert(leaf, above, at).err();
+            last = self.verify(leaf, above, at, true).err();
         }
         let mut by_list = self.against(&links, now);
         let listed = last.as_ref().map(|error| fault(error, leaf, above));
         if let Some(listed) = listed
             && [REVOKED, CRL_MISSING, CRL_EXPIRED].contains(&listed.code)
         {
-            last = self.plain.verify_client_cert(leaf, above, at).err();
+            last = self.verify(leaf, above, at, false).err();
             if by_list.is_empty() {
                 // rustls says so, and we cannot tell of which: it may be any.
                 let any = links.iter().map(|link| link.depth);
@@ -215,7 +247,7 @@ impl ClientAuth {
         now: UnixTime,
     ) -> Result<Passed, Error> {
         let above = &chain::bounded(above)?;
-        let verified = self.verifier.verify_client_cert(leaf, above, now);
+        let verified = self.verify(leaf, above, now, true);
         let Err(error) = verified else {
             let links = chain::links(leaf, above);
             // It is in order without those that are not in force.
@@ -238,6 +270,24 @@ impl ClientAuth {
             .or(out_of_time.first().copied());
         handshake::note_depth(guilty.unwrap_or(first).depth);
         Err(error)
+    }
+
+    /// The name, in DER, of the trusted certificate that a good chain leads up to.
+    pub(super) fn root_of(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+    ) -> Option<Box<[u8]>> {
+        let links = chain::links(leaf, above);
+        let mut issuer = links.first()?.issuer;
+        // Each turn is one further up.
+        for _ in 0..=links.len() {
+            if signed::has_anchor(&self.roots, issuer) {
+                return Some(issuer.into());
+            }
+            issuer = links.iter().find(|link| link.subject == issuer)?.issuer;
+        }
+        None
     }
 
     /// What is let pass today of the certificate that a session was begun with; `None`: it no longer
@@ -420,7 +470,8 @@ impl ClientCertVerifier for ClientAuth {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
+        let version = ProtocolVersion::TLSv1_2;
+        signed::verify_handshake(version, message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -429,7 +480,8 @@ impl ClientCertVerifier for ClientAuth {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
+        let version = ProtocolVersion::TLSv1_3;
+        signed::verify_handshake(version, message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

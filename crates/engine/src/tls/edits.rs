@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::files::Watched;
-use super::{certificates, given, reload, trust};
+use super::{certificates, given, ocsp, reload, trust};
 use crate::shared::Shared;
 
 /// What a TLS file is.
@@ -30,6 +30,18 @@ pub(crate) fn read(file: &Path) -> Option<Vec<u8>> {
 pub(crate) fn chain(file: &Path) -> Option<Vec<Vec<u8>>> {
     let given = given::get(file)?;
     Some(pem_parts(&given.bytes, false))
+}
+
+pub use super::certificates::Staple;
+
+/// See [`crate::Handle::staple`].
+pub(crate) fn staple(shared: &Shared, file: &Path, chain: &[Vec<u8>]) -> Option<Staple> {
+    certificates::staple_of(file, chain, &shared.site.load().common.tls)
+}
+
+/// See [`crate::Handle::is_response_about`].
+pub(crate) fn is_response_about(response: &[u8], id: &[u8]) -> Result<bool, String> {
+    ocsp::is_about(response, id)
 }
 
 /// The certificates of a PEM text, or its revocation lists, in DER.

@@ -17,6 +17,7 @@ mod revocation;
 mod select;
 mod server;
 mod sessions;
+mod signed;
 mod stream;
 mod tickets;
 mod trust;
@@ -26,8 +27,10 @@ pub(crate) use server::{Common, ServerTlsConfig};
 pub(crate) use stream::TlsStream;
 use trust::RootCache;
 
-use routing::sample::{ClientCertificate, ServerTlsFacts, TlsFacts};
+use config::model::Group;
+use routing::sample::{ClientCertificate, MoreServerFacts, ServerTlsFacts, TlsFacts};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::CertificateDer;
 
 /// What rules and logs may know of a client's TLS connection.
 fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
@@ -36,6 +39,7 @@ fn facts(state: &CommonState, sni: Option<&str>) -> TlsFacts {
         suite: state
             .negotiated_cipher_suite()
             .and_then(|suite| ciphers::known(suite.suite())),
+        group: group(state),
         sni: sni.map(Into::into),
         alpn: state
             .alpn_protocol()
@@ -52,9 +56,30 @@ pub(crate) fn server_facts(state: &CommonState) -> ServerTlsFacts {
         suite: state
             .negotiated_cipher_suite()
             .and_then(|suite| ciphers::known(suite.suite())),
+        group: group(state),
         resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
-        certificate: None,
+        ..ServerTlsFacts::default()
     }
+}
+
+fn group(state: &CommonState) -> Option<Group> {
+    let group = state.negotiated_key_exchange_group()?;
+    ciphers::known_group(group.name())
+}
+
+/// What few ask for of a server's TLS.
+pub(crate) fn more_server_facts(state: &CommonState) -> MoreServerFacts {
+    MoreServerFacts {
+        chain: in_one(state.peer_certificates().unwrap_or_default()),
+        alpn: state
+            .alpn_protocol()
+            .map(|alpn| String::from_utf8_lossy(alpn).into()),
+    }
+}
+
+/// Certificates one after the other.
+fn in_one(chain: &[CertificateDer<'_>]) -> Vec<u8> {
+    chain.iter().flat_map(|der| der.iter().copied()).collect()
 }
 
 /// The certificate the client has shown.

@@ -46,6 +46,48 @@ pub(super) fn check(
     Ok(single.next_update)
 }
 
+/// What responses call a certificate: a CertID with hashes by SHA-1, as responders and OpenSSL make it
+/// (RFC 6960 section 4.1.1), in DER.
+pub(super) fn id(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
+    let hash = |bytes: &[u8]| digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().to_vec();
+    // Names and keys are hashed; a number has twenty bytes at most (RFC 5280 section 4.1.2.2).
+    let value = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len())
+            .ok()
+            .filter(|length| *length < 0x80)?;
+        Some([&[tag, length], content].concat())
+    };
+    const NULL: &[u8] = &[0x05, 0];
+    let algorithm = [value(OID, SHA1_OID)?, NULL.to_vec()].concat();
+    let parts = [
+        value(SEQUENCE, &algorithm)?,
+        value(OCTETS, &hash(issuer.subject().as_raw()))?,
+        value(OCTETS, &hash(&issuer.public_key().subject_public_key.data))?,
+        value(INTEGER, certificate.raw_serial())?,
+    ];
+    value(SEQUENCE, &parts.concat())
+}
+
+/// Whether a response is about what a CertID calls so.
+pub(super) fn is_about(response: &[u8], id: &[u8]) -> Result<bool, String> {
+    let about = single(response)?;
+    let read = || {
+        let mut own = Der(id).enter(SEQUENCE)?;
+        let hash = own.enter(SEQUENCE)?.next(OID)?;
+        let (name, key) = (own.next(OCTETS)?, own.next(OCTETS)?);
+        Some((hash, name, key, own.next(INTEGER)?))
+    };
+    let theirs = (
+        about.hash,
+        about.issuer_name_hash,
+        about.issuer_key_hash,
+        about.serial,
+    );
+    Ok(read() == Some(theirs))
+}
+
 // Tags of DER (X.690).
 const SEQUENCE: u8 = 0x30;
 const OCTETS: u8 = 0x04;

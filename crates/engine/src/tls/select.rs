@@ -139,43 +139,38 @@ impl Index {
             name.to_ascii_lowercase()
         });
         if let Some(name) = name.as_deref() {
-            let exact = self.best(self.exact.get(name), asked, |_| true);
-            if exact.is_some() {
-                return exact;
+            let exact: Vec<&Entry> = self.at(self.exact.get(name)).collect();
+            if let Some(found) = best(&exact, asked) {
+                return Some(found);
             }
             let domain = name.split_once('.').map(|(_, domain)| domain);
             let wild = domain.and_then(|domain| self.wild.get(domain));
-            let allowed = |entry: &Entry| !entry.denied.iter().any(|denied| denied == name);
-            let found = self.best(wild, asked, allowed);
-            if found.is_some() {
-                return found;
+            let denied = |entry: &&Entry| entry.denied.iter().any(|denied| denied == name);
+            let wild: Vec<&Entry> = self.at(wild).filter(|entry| !denied(entry)).collect();
+            // Where the client can deal with none of them, the handshake says so.
+            let any = || exact.first().or(wild.first()).copied();
+            if let Some(found) = best(&wild, asked).or_else(any) {
+                return Some(found);
             }
         }
-        match self.strict {
-            true => None,
-            false => self.best(Some(&self.defaults), asked, |_| true),
+        if self.strict {
+            return None;
         }
+        let defaults: Vec<&Entry> = self.at(Some(&self.defaults)).collect();
+        best(&defaults, asked).or(defaults.first().copied())
     }
 
-    /// Of several the first whose key the client can deal with, ECDSA before others, as in HAProxy;
-    /// the first at all if there is none.
-    fn best(
-        &self,
-        places: Option<&Vec<usize>>,
-        asked: &Asked<'_>,
-        allowed: impl Fn(&Entry) -> bool,
-    ) -> Option<&Entry> {
-        let all = || {
-            let entries = places.into_iter().flatten();
-            entries
-                .filter_map(|place| self.entries.get(*place))
-                .filter(|entry| allowed(entry))
-        };
-        let usable = || all().filter(|entry| entry.suits(asked));
-        let modern = |entry: &&Entry| entry.certificate.algorithm() != SignatureAlgorithm::RSA;
-        let first = usable().find(modern).or_else(|| usable().next());
-        first.or_else(|| all().next())
+    fn at(&self, places: Option<&Vec<usize>>) -> impl Iterator<Item = &Entry> {
+        let places = places.map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|place| self.entries.get(*place))
     }
+}
+
+/// Of several the first whose key the client can deal with, ECDSA before others, as in HAProxy.
+fn best<'a>(entries: &[&'a Entry], asked: &Asked<'_>) -> Option<&'a Entry> {
+    let usable = || entries.iter().filter(|entry| entry.suits(asked)).copied();
+    let modern = |entry: &&Entry| entry.certificate.algorithm() != SignatureAlgorithm::RSA;
+    usable().find(modern).or_else(|| usable().next())
 }
 
 impl Entry {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +34,33 @@ pub(crate) struct Common {
     pub(crate) store: Store,
     /// Sessions for who has no tickets.
     pub(crate) sessions: Arc<SessionCache>,
+    ocsp_updates: OcspUpdates,
+}
+
+/// What lines say of `ocsp-update`, by the file of the certificate: there is one response for each, and it
+/// is either updated or not.
+#[derive(Default)]
+struct OcspUpdates(Mutex<HashMap<PathBuf, bool>>);
+
+impl OcspUpdates {
+    /// Fails where two lines say different things about one certificate.
+    fn agree(&self, wanted: &[Wanted], default: bool) -> Result<(), String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in wanted {
+            let own = one.ocsp_update.unwrap_or(default);
+            let before = *known.entry(one.file.clone()).or_insert(own);
+            if before != own {
+                let word = |on: bool| if on { "on" } else { "off" };
+                return Err(format!(
+                    "'{}' is named with a different parameter 'ocsp-update' elsewhere: {} there, {} here",
+                    one.file.display(),
+                    word(before),
+                    word(own)
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Common {
@@ -45,6 +72,7 @@ impl Common {
                 tls: tls.clone(),
                 store: Store::default(),
                 sessions: self.sessions.clone(),
+                ocsp_updates: OcspUpdates::default(),
             },
             false => Self::new(tls),
         }
@@ -56,6 +84,7 @@ impl Common {
             tls: tls.clone(),
             store: Store::default(),
             sessions: Arc::new(SessionCache::new(tls.cachesize, tls.lifetime)),
+            ocsp_updates: OcspUpdates::default(),
         }
     }
 }
@@ -247,6 +276,7 @@ impl ServerTlsConfig {
     pub(crate) async fn accept(
         &self,
         mut carrier: Carrier,
+        keeps_chain: bool,
     ) -> Result<(Stream, TlsFacts), ConnectionError> {
         let mut greeting = Greeting::default();
         // The greeting taken apart is kilobytes, and is not kept while the handshake waits.
@@ -267,13 +297,20 @@ impl ServerTlsConfig {
         facts.certificate = certificate;
         if let Some(mut shown) = super::client_certificate(connection) {
             // Nobody has looked at the certificate of an earlier session.
-            if let Some(auth) = auth.filter(|_| facts.resumed) {
+            if let Some(auth) = auth.as_ref().filter(|_| facts.resumed) {
                 let chain = connection.peer_certificates().unwrap_or_default();
                 let again = auth.passed_again(chain);
                 passed = again.ok_or(ConnectionError::ClientCertificate)?;
             }
             shown.error = passed.own;
             (shown.ca_error, shown.ca_depth) = (passed.ca, passed.ca_depth);
+            let chain = connection.peer_certificates().filter(|_| keeps_chain);
+            if let Some((leaf, above)) = chain.and_then(<[_]>::split_first) {
+                shown.chain = super::in_one(above).into();
+                let root = auth.filter(|_| passed == handshake::Passed::default());
+                let root = root.and_then(|auth| auth.root_of(leaf, above));
+                shown.root = root.unwrap_or_default();
+            }
             facts.client = Some(Box::new(shown));
         }
         Ok((Stream::Tls(tls), facts))
@@ -314,11 +351,18 @@ struct Wanted {
     policy: Option<Arc<TlsPolicy>>,
     filters: Vec<crt_list::Filter>,
     is_default: bool,
+    /// `ocsp-update` of its line.
+    ocsp_update: Option<bool>,
 }
 
 impl Loading<'_> {
     fn served(&mut self) -> Result<Served, String> {
         let wanted = self.wanted()?;
+        if self.at_start {
+            self.common
+                .ocsp_updates
+                .agree(&wanted, self.common.tls.ocsp_update)?;
+        }
         let mut policies = vec![self.bind.policy.clone()];
         let mut positions = HashMap::from([(self.bind.policy.clone(), 0)]);
         let mut index = Index::new(self.bind.strict_sni);
@@ -423,6 +467,7 @@ impl Loading<'_> {
                     policy: entry.policy.clone(),
                     filters: entry.filters.clone(),
                     is_default: false,
+                    ocsp_update: entry.ocsp_update,
                 });
             }
         }
@@ -532,6 +577,7 @@ impl Wanted {
             policy: None,
             filters: Vec::new(),
             is_default: false,
+            ocsp_update: None,
         }
     }
 }

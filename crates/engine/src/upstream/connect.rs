@@ -11,7 +11,7 @@ use config::model::Outgoing;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::AsyncWriteExt;
 
-use super::source;
+use super::{socks, source};
 use crate::server::Target;
 use crate::stream::{Carrier, Stream};
 use crate::timing::within;
@@ -37,6 +37,8 @@ pub(crate) type HeaderOf<'a> = &'a dyn Fn(Option<(SocketAddr, SocketAddr)>) -> V
 pub(crate) struct Dial<'a> {
     /// Where to.
     pub(crate) target: &'a Target,
+    /// Through which SOCKS proxy.
+    pub(crate) socks4: Option<SocketAddr>,
     /// From where, and with what options.
     pub(crate) outgoing: &'a Outgoing,
     /// The next port of a range to come from.
@@ -75,7 +77,12 @@ async fn carrier_at_leisure(dial: &Dial<'_>) -> io::Result<Carrier> {
     let mut carrier = match dial.target {
         Target::Inet(address) => {
             let (outgoing, first) = (dial.outgoing, dial.speak_first);
-            source::connect(*address, outgoing, dial.next_port, first).await?
+            let to = dial.socks4.unwrap_or(*address);
+            let mut carrier = source::connect(to, outgoing, dial.next_port, first).await?;
+            if dial.socks4.is_some() {
+                socks::ask(&mut carrier, *address).await?;
+            }
+            carrier
         }
         Target::Unix(path) => to_unix(path)?,
         // Such names begin with a zero byte; HAProxy's fill the whole address.

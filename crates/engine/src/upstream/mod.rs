@@ -5,4 +5,5 @@ pub(crate) mod former;
 pub(crate) mod own;
 pub(crate) mod pool;
 pub(crate) mod proxy_header;
+mod socks;
 pub(crate) mod source;

@@ -34,6 +34,12 @@ pub enum CheckCode {
     Layer7Response,
     /// The answer has the wrong status.
     Layer7Status,
+    /// A program could not be run, or did not find the server well.
+    ProcessError,
+    /// A program did not end in time.
+    ProcessTimeout,
+    /// A program found the server well.
+    ProcessOk,
 }
 
 /// What the end of a check means for the counter.
@@ -50,7 +56,7 @@ pub enum Verdict {
 }
 
 /// One line a code, in HAProxy's order.
-const CODES: [(CheckCode, &str, &str, Verdict); 14] = {
+const CODES: [(CheckCode, &str, &str, Verdict); 17] = {
     use CheckCode as C;
     use Verdict as V;
     [
@@ -88,6 +94,19 @@ const CODES: [(CheckCode, &str, &str, Verdict); 14] = {
             V::Failed,
         ),
         (C::Layer7Status, "L7STS", "Layer7 wrong status", V::Failed),
+        (
+            C::ProcessError,
+            "PROCERR",
+            "External check error",
+            V::Failed,
+        ),
+        (
+            C::ProcessTimeout,
+            "PROCTOUT",
+            "External check timeout",
+            V::Failed,
+        ),
+        (C::ProcessOk, "PROCOK", "External check passed", V::Passed),
     ]
 };
 
@@ -124,6 +143,9 @@ impl CheckCode {
             Self::Layer7Ok => 15,
             Self::Layer7OkConditional => 16,
             Self::Layer7Status => 17,
+            Self::ProcessError => 18,
+            Self::ProcessTimeout => 19,
+            Self::ProcessOk => 20,
         }
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod connection;
 mod constants;
 mod http;
+mod secure;
 pub(super) mod session;
 
 use std::borrow::Cow;
@@ -117,6 +118,7 @@ static FAMILIES: &[&[Row]] = &[
     session::ROWS,
     connection::ROWS,
     http::ROWS,
+    secure::ROWS,
 ];
 
 const fn row(names: &'static [&'static str], kind: Kind, needs: Needs, build: Build) -> Row {

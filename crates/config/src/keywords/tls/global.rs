@@ -50,14 +50,15 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         args.end()
     }),
     implemented("ssl-default-server-ciphers", (), |draft, args, scope| {
-        draft.bases.server_tls.ciphers = Some(ciphers::ciphers(args, scope)?);
+        draft.bases.server_tls_mut().choice.ciphers = Some(ciphers::ciphers(args, scope)?);
         args.end()
     }),
     implemented(
         "ssl-default-server-ciphersuites",
         (),
         |draft, args, scope| {
-            draft.bases.server_tls.ciphersuites = Some(ciphers::ciphersuites(args, scope)?);
+            draft.bases.server_tls_mut().choice.ciphersuites =
+                Some(ciphers::ciphersuites(args, scope)?);
             args.end()
         },
     ),
@@ -65,17 +66,18 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         "ssl-default-server-client-sigalgs",
         (),
         |draft, args, scope| {
-            draft.bases.server_tls.client_sigalgs = Some(groups::sigalgs(args, scope)?);
+            draft.bases.server_tls_mut().choice.client_sigalgs =
+                Some(groups::sigalgs(args, scope)?);
             args.end()
         },
     ),
     implemented("ssl-default-server-curves", (), |draft, args, scope| {
-        draft.bases.server_tls.curves = Some(groups::curves(args, scope)?);
+        draft.bases.server_tls_mut().choice.curves = Some(groups::curves(args, scope)?);
         args.end()
     }),
     implemented("ssl-default-server-options", (), server_options),
     implemented("ssl-default-server-sigalgs", (), |draft, args, scope| {
-        draft.bases.server_tls.sigalgs = Some(groups::sigalgs(args, scope)?);
+        draft.bases.server_tls_mut().choice.sigalgs = Some(groups::sigalgs(args, scope)?);
         args.end()
     }),
     implemented("ssl-load-extra-del-ext", (), |draft, args, _| {
@@ -87,7 +89,7 @@ pub(crate) const KEYWORDS: &[Entry] = &[
     implemented("ssl-server-verify", (), |draft, args, _| {
         let word = args.required("none or required")?;
         let choices = [("none", true), ("required", false)];
-        draft.bases.server_verify_none = choice(word, args.keyword, &choices)?;
+        draft.bases.server_tls_mut().verify_none = choice(word, args.keyword, &choices)?;
         args.end()
     }),
     implemented("tune.ssl.cachesize", (), |draft, args, _| {
@@ -159,12 +161,12 @@ fn server_options(
         args.required("options such as ssl-min-ver TLSv1.2")?;
     }
     while let Some(word) = args.next() {
-        let versions = &mut draft.bases.server_tls.versions;
+        let versions = &mut draft.bases.server_tls_mut().choice.versions;
         match word.text.as_str() {
             "ssl-min-ver" => minimum(versions, args)?,
             "ssl-max-ver" => maximum(versions, args)?,
-            "no-tls-tickets" => draft.bases.server_no_tickets = true,
-            "tls-tickets" => draft.bases.server_no_tickets = false,
+            "no-tls-tickets" => draft.bases.server_tls_mut().no_tickets = true,
+            "tls-tickets" => draft.bases.server_tls_mut().no_tickets = false,
             text if VERSION_FLAGS.contains(&text) => flag(versions, word)?,
             _ => return Err(unknown_option(word, args.keyword, &BIND_OPTIONS[..4])),
         }

@@ -5,9 +5,11 @@ use crate::args::Args;
 use crate::ast::{Line, Modifier};
 use crate::diagnostics::Diagnostic;
 use crate::keywords::bind::{BindDraft, Parse, based};
+use crate::keywords::crt_store::OCSP_FROM_FILES;
 use crate::keywords::params::{self, Parameter, accepted, implemented, not_yet, refused};
 use crate::keywords::{Scope, tls};
 use crate::lexer::Word;
+use crate::values::choice;
 
 type Entry = Parameter<Parse>;
 
@@ -101,7 +103,18 @@ const OF_A_LIST: &[Entry] = &[
     not_yet("issuer", 1),
     not_yet("key", 1),
     not_yet("ocsp", 1),
-    not_yet("ocsp-update", 1),
+    implemented("ocsp-update", |draft, args, scope| {
+        let word = args.required("on or off")?;
+        let on = choice(word, "ocsp-update", &[("on", true), ("off", false)])?;
+        draft.ocsp_update = Some(on);
+        if on {
+            scope.report(Diagnostic::notice(
+                word.span,
+                format!("'ocsp-update' is accepted and has no effect: {OCSP_FROM_FILES}"),
+            ));
+        }
+        Ok(())
+    }),
     not_yet("sctl", 1),
 ];
 
