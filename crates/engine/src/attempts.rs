@@ -29,7 +29,7 @@ use crate::tls::ClientTls;
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::former::{Former, Wanted};
 use crate::upstream::pool::{Alike, Used};
-use crate::upstream::{proxy_header, source};
+use crate::upstream::{lend, proxy_header, source};
 use crate::worker::{Message, Worker};
 
 /// Pause before a connection is tried again on the same server, so that one that restarts is not
@@ -53,6 +53,8 @@ pub(crate) struct Attempts<'a> {
     belongs: bool,
     /// Whether it is that one or none (`force-persist`).
     forced: bool,
+    /// What a hash goes by, where more than the head had to be seen for it.
+    hash: Option<Option<u32>>,
     /// The server of the client's last request, until it was asked for.
     preferred: Option<Arc<ServerState>>,
     retries_left: u32,
@@ -78,6 +80,7 @@ impl<'a> Attempts<'a> {
         Self {
             backend,
             bound: None,
+            hash: None,
             preferred: None,
             belongs: false,
             forced: false,
@@ -96,6 +99,11 @@ impl<'a> Attempts<'a> {
     /// So many retries, where a rule has said how many.
     pub(crate) fn retry_at_most(&mut self, retries: Option<u32>) {
         self.retries_left = retries.unwrap_or(self.retries_left);
+    }
+
+    /// What a hash goes by, where that is known already.
+    pub(crate) fn hash_is(&mut self, hash: Option<Option<u32>>) {
+        self.hash = hash;
     }
 
     /// The client has left: its time in a queue is over.
@@ -212,6 +220,10 @@ impl<'a> Attempts<'a> {
                 // There is no place yet: it is waited for.
                 continue;
             };
+            if let Some(found) = self.borrow(session, &server, &alike, wanted, worker).await {
+                self.alike = Some(alike);
+                return Ok(found);
+            }
             // Who ends the sessions of a server ends those that are on their way to it as well.
             let underway = worker.exchanges.enter(session.glimpse());
             // What it takes to open one is large, and most requests need none of it.
@@ -241,6 +253,36 @@ impl<'a> Attempts<'a> {
                 None => continue,
             }
         }
+    }
+
+    /// An idle connection of another worker, where any worker's would do.
+    async fn borrow(
+        &self,
+        session: &mut Session,
+        server: &ServerState,
+        alike: &Alike,
+        wanted: Wanted,
+        worker: &Worker,
+    ) -> Option<ServerConnection> {
+        let proven = match wanted {
+            _ if self.only_fresh => return None,
+            Wanted::Fresh | Wanted::Own => return None,
+            _ if alike.header.is_some() && !shares_header(self.backend) => return None,
+            Wanted::Proven => true,
+            Wanted::Any => false,
+        };
+        let found = Box::pin(lend::borrow(alike, proven, server, worker));
+        let (stream, uses) = found.await?;
+        session.record.connect = Some(Duration::ZERO);
+        session.connected();
+        session.count_at_both(Count::Reuses);
+        Some(ServerConnection {
+            stream,
+            buffer: Buffer::default(),
+            uses,
+            is_private: false,
+            since: session.record.elapsed(),
+        })
     }
 
     /// Which connections to a server would do; `None` where nobody knows where it is.
@@ -420,6 +462,7 @@ impl<'a> Attempts<'a> {
         }
         let balancing = &self.backend.conf().balancing;
         let hash = match balancing.algorithm {
+            _ if self.hash.is_some() => self.hash.flatten(),
             Balance::Hash(_) => session_hash(balancing, &session.facts(head, None)),
             _ => None,
         };
@@ -662,7 +705,7 @@ fn stuck_in_queue() -> NoServer {
 }
 
 /// The name for the TLS handshake with the server: `sni EXPR` (manual 5.2).
-fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Rc<str>> {
+fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Arc<str>> {
     let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
     let facts = session.facts(head, None);
     let name = routing::sample::eval(sample, &facts)?.into_text();
@@ -674,7 +717,7 @@ fn pool_name(
     session: &Session,
     head: Option<&RequestHead>,
     server: &ServerState,
-) -> Option<Rc<str>> {
+) -> Option<Arc<str>> {
     let sample = server.conf.pool_name.as_ref()?;
     let name = routing::sample::eval(sample, &session.facts(head, None))?.into_text();
     Some(String::from_utf8_lossy(&name).into())

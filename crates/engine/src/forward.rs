@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::expr::Flags;
-use config::model::{ConnectionMode, ForwardFor};
+use config::model::{Balance, BodyWait, ConnectionMode, ForwardFor, HashKey};
+use routing::balance::session_hash;
 use routing::body::Body;
 use routing::format;
 use routing::forwarded;
@@ -19,7 +20,7 @@ use wire::ws::Upgrade;
 
 use crate::answers::{self, Instead};
 use crate::attempts::{Attempts, NoServer};
-use crate::client::{After, Client, Request};
+use crate::client::{After, Client, NoBody, Request};
 use crate::cookie::{self, Persisted};
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
@@ -66,9 +67,19 @@ pub(crate) async fn forward(
         let Request { head, session, .. } = &*request;
         sticking::look_up(session, &session.facts(Some(head), None), backend, bound)
     };
+    let hash = match looks_at_body(&request, backend) {
+        false => None,
+        true => match Box::pin(hash_with_body(client, &mut request, backend)).await {
+            Ok(hash) => Some(hash),
+            Err(NoBody { status, end }) => {
+                return Box::pin(give_up(client, request, end, Some(status))).await;
+            }
+        },
+    };
     prepare_head(&mut request, backend);
     request.session.settle_timeouts();
     let mut attempts = Attempts::new(backend);
+    attempts.hash_is(hash);
     attempts.retry_at_most(request.session.own_retries());
     if let Some(persisted) = &persisted {
         attempts.follow(persisted);
@@ -149,6 +160,33 @@ pub(crate) async fn forward(
             }
         }
     }
+}
+
+/// Whether the choice of a server depends on what a request's body says (`balance url_param … check_post`).
+fn looks_at_body(request: &Request, backend: &BackendState) -> bool {
+    let in_body = matches!(
+        backend.conf().balancing.algorithm,
+        Balance::Hash(HashKey::UrlParam { in_body: true, .. })
+    );
+    let has_body = !matches!(request.body, BodyLength::Empty | BodyLength::Length(0));
+    in_body && has_body && request.head.method == Method::POST
+}
+
+/// What the choice goes by once enough of the body is there.
+async fn hash_with_body(
+    client: &mut Client,
+    request: &mut Request,
+    backend: &BackendState,
+) -> Result<Option<u32>, NoBody> {
+    let timeouts = request.session.frontend().conf().proxy.timeouts;
+    let wait = BodyWait {
+        limit: timeouts.http_request.or(timeouts.client),
+        at_least: None,
+    };
+    client.wait_for_body(request, wait).await?;
+    let mut facts = request.session.facts(Some(&request.head), None);
+    facts.content.request_body = Some(client.body_of(request.body));
+    Ok(session_hash(&backend.conf().balancing, &facts))
 }
 
 /// The server that a `use-server` rule wants: it comes before cookies and stick tables.

@@ -173,6 +173,14 @@ impl Shared {
         }
     }
 
+    /// The same without this one.
+    pub(crate) fn tell_other_workers(&self, but: usize, message: &worker::Message) {
+        let inboxes = self.inboxes.get().into_iter().flatten().enumerate();
+        for (_, inbox) in inboxes.filter(|(index, _)| *index != but) {
+            let _ = inbox.send(message.clone());
+        }
+    }
+
     /// Tells one of them.
     pub(crate) fn tell_worker(&self, worker: usize, message: worker::Message) {
         if let Some(inbox) = self.inboxes.get().and_then(|all| all.get(worker)) {

@@ -41,6 +41,7 @@ pub(crate) struct Handed {
 }
 
 /// A socket that belongs to no worker.
+#[derive(Debug)]
 pub(crate) struct Loose(OwnedFd);
 
 impl Loose {

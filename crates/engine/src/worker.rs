@@ -33,6 +33,7 @@ use crate::site::{BackendKey, FrontendState};
 use crate::spread::Handed;
 use crate::stick::{self, Both, Tracking};
 use crate::tunnels::{self, Tunnels};
+use crate::upstream::lend::Wish;
 use crate::upstream::pool::IdlePool;
 
 /// Bytes of a worker's scratch buffer. Large reads save system calls (16 KiB messages are the
@@ -95,6 +96,8 @@ pub(crate) enum Message {
     Outdated,
     /// Hand tunnels over to another process, or take them on from one.
     Moving(Moving),
+    /// Give an idle connection to a server away, to the worker that wants one.
+    Lend(Arc<Wish>),
     /// Close the listeners, end when the last connection has.
     SoftStop,
     /// End now.
@@ -528,6 +531,7 @@ async fn work(
             }
             Message::Outdated => worker.stop_waiting.notify_waiters(),
             Message::Moving(moving) => moving.carry_out(&worker),
+            Message::Lend(wish) => worker.lend(&wish),
             Message::SoftStop => {
                 let until = leave(&mut accepting, &worker);
                 take_the_last(&mut arrivals, &worker).await;
@@ -618,7 +622,8 @@ async fn drain(
                     | Message::DropIdle { .. }
                     | Message::FreePorts { .. }
                     | Message::Listen(_)
-                    | Message::Outdated,
+                    | Message::Outdated
+                    | Message::Lend(_),
                 ) => {}
                 Some(Message::HardStop) | None => return,
             }

@@ -79,7 +79,7 @@ fn balance(draft: &mut Draft, args: &mut Args<'_>, scope: &Scope<'_>) -> Result<
     };
     let by_head = matches!(
         algorithm,
-        Balance::Hash(HashKey::Uri(_) | HashKey::UrlParam(_) | HashKey::Header { .. })
+        Balance::Hash(HashKey::Uri(_) | HashKey::UrlParam { .. } | HashKey::Header { .. })
     );
     draft.back.balance_by_head = by_head.then(|| args.place());
     draft.back.balancing.algorithm = algorithm;
@@ -127,16 +127,20 @@ fn uri(args: &mut Args<'_>) -> Result<UriKey, Diagnostic> {
     Ok(key)
 }
 
-/// `url_param NAME`.
+/// `url_param NAME [check_post [MAX]]`; the number is not looked at any more.
 fn url_param(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
-    let name = args.required("the name of a parameter behind url_param")?;
+    let name: std::sync::Arc<str> = args
+        .required("the name of a parameter behind url_param")?
+        .text
+        .as_str()
+        .into();
+    let in_body = args.take("check_post");
+    let is_number = |word: &&Word| word.text.bytes().all(|byte| byte.is_ascii_digit());
+    if in_body && args.peek().filter(is_number).is_some() {
+        args.next();
+    }
     match args.peek() {
-        None => Ok(HashKey::UrlParam(name.text.as_str().into())),
-        Some(word) if word.is("check_post") => Err(Diagnostic::alert(
-            word.span,
-            "'balance url_param … check_post' is not implemented yet",
-        )
-        .label("requests are not held back until their body is here")),
+        None => Ok(HashKey::UrlParam { name, in_body }),
         Some(word) => Err(Diagnostic::alert(
             word.span,
             format!("'balance url_param' does not know '{}'", word.text),

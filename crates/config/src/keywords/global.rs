@@ -196,6 +196,11 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
         args.end()
     }),
+    implemented("tune.idle-pool.shared", (), |draft, args, _| {
+        let modes = [("on", true), ("auto", true), ("full", true), ("off", false)];
+        draft.global.tune.idle_pool_shared = choice(args, &modes)?;
+        args.end()
+    }),
     implemented("tune.listener.multi-queue", (), |draft, args, _| {
         let modes = [
             ("on", MultiQueue::On),
@@ -538,7 +543,6 @@ pub(crate) const ACCEPTED: &[Entry] = &[
         "what is captured of a cookie is bounded by the 'len' of its own 'capture cookie' line",
     ),
     accepted("tune.http.logurilen", (), "'log … len' bounds the line"),
-    accepted("tune.idle-pool.shared", (), MEMORY),
     accepted("tune.idletimer", (), MEMORY),
     accepted("tune.listener.default-shards", (), THREADS),
     accepted("tune.lua.bool-sample-conversion", (), NO_LUA),

@@ -60,7 +60,7 @@ impl Balance {
             Self::First => "first",
             Self::Hash(HashKey::Source) => "source",
             Self::Hash(HashKey::Uri(_)) => "uri",
-            Self::Hash(HashKey::UrlParam(_)) => "url_param",
+            Self::Hash(HashKey::UrlParam { .. }) => "url_param",
             Self::Hash(HashKey::Header { .. }) => "hdr",
             Self::Hash(HashKey::RdpCookie(_)) => "rdp-cookie",
             Self::Hash(HashKey::Sample(_)) => "hash",
@@ -75,8 +75,13 @@ pub enum HashKey {
     Source,
     /// `uri`: the target.
     Uri(UriKey),
-    /// `url_param NAME`: a parameter of the query.
-    UrlParam(Arc<str>),
+    /// `url_param NAME [check_post]`: a parameter of the query.
+    UrlParam {
+        /// Which.
+        name: Arc<str>,
+        /// Of the body, too, where a POST has it there.
+        in_body: bool,
+    },
     /// `hdr(NAME) [use_domain_only]`.
     Header {
         /// In lower case.

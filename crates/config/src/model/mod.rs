@@ -199,6 +199,8 @@ pub struct Tune {
     pub maxrewrite: usize,
     /// `tune.http.maxhdr`: headers in a message. Default 101.
     pub http_maxhdr: usize,
+    /// `tune.idle-pool.shared`: whether workers lend each other idle connections to servers. Default yes.
+    pub idle_pool_shared: bool,
     /// `tune.stick-counters`: what a connection, or a request, may track at once. Default 3.
     pub stick_counters: u8,
     /// `tune.listener.multi-queue`. Default `on`.
@@ -238,6 +240,7 @@ impl Default for Tune {
             bufsize: 16384,
             maxrewrite: 1024,
             http_maxhdr: 101,
+            idle_pool_shared: true,
             stick_counters: STICK_COUNTERS,
             multi_queue: MultiQueue::default(),
             vars: VarLimits::default(),

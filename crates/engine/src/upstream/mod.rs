@@ -2,6 +2,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod former;
+pub(crate) mod lend;
 pub(crate) mod own;
 pub(crate) mod pool;
 pub(crate) mod proxy_header;

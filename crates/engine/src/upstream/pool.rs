@@ -45,11 +45,11 @@ pub(crate) struct Alike {
     /// Which reading of its certificate files decides who it must be and who we are.
     pub(crate) tls_reading: u64,
     /// The name sent by SNI.
-    pub(crate) sni: Option<Rc<str>>,
+    pub(crate) sni: Option<Arc<str>>,
     /// `pool-conn-name`, which counts in its stead.
-    pub(crate) name: Option<Rc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// The PROXY header in front of it: it names one client, and nobody else may go by it.
-    pub(crate) header: Option<Rc<[u8]>>,
+    pub(crate) header: Option<Arc<[u8]>>,
     /// See [`Self::chosen`].
     pub(crate) chosen: u64,
 }

@@ -1,7 +1,7 @@
 //! The PROXY header in front of a connection to a server (manual 5.2, "send-proxy").
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use config::expr::{Flags, Variable};
 use config::model::{ProxyVersion, SendProxy, Server};
@@ -24,7 +24,7 @@ pub(crate) fn of_session(
     head: Option<&RequestHead>,
     server: &Server,
     certificates: &mut Option<Box<Certificates>>,
-) -> Option<Rc<[u8]>> {
+) -> Option<Arc<[u8]>> {
     let send = &server.outgoing.send_proxy;
     let version = send.version()?;
     let facts = &session.connection().facts;

@@ -22,8 +22,14 @@ pub fn session_hash(balancing: &Balancing, facts: &Facts<'_>) -> Option<u32> {
             Some(hash::finish(hashing, address_words(address)))
         }
         HashKey::Uri(uri) => Some(hash::hash(hashing, part_of_target(uri, facts.request?))),
-        HashKey::UrlParam(name) => {
-            let value = parameter(facts.request?, name.as_bytes())?;
+        HashKey::UrlParam { name, in_body } => {
+            let head = facts.request?;
+            if let Some(value) = parameter(head, name.as_bytes()) {
+                return Some(hash::hash(hashing, value));
+            }
+            let body = facts.content.request_body.filter(|_| *in_body)?;
+            let form = body.payload();
+            let value = parameter_of(&form, name.as_bytes())?;
             Some(hash::hash(hashing, value))
         }
         HashKey::Header { name, domain_only } => {
@@ -75,7 +81,11 @@ fn part_of_target<'a>(key: &UriKey, head: &'a RequestHead) -> &'a [u8] {
 /// The value of the first parameter of that name in the query. It may be empty; without a `=` it is
 /// none.
 fn parameter<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    let mut parameters = head.query()?.split(|byte| *byte == b'&');
+    parameter_of(head.query()?, name)
+}
+
+fn parameter_of<'a>(form: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut parameters = form.split(|byte| *byte == b'&');
     parameters.find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix(b"="))
 }
 
