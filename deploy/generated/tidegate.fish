@@ -1,7 +1,7 @@
 # fish completion of tidegate
 complete -c tidegate -f
 complete -c tidegate -n __fish_use_subcommand -a demo -d 'a registry, three nodes and the balancer, to look at'
-complete -c tidegate -n __fish_use_subcommand -a updater -d 'keep the servers of a running HAProxy in step with discovery'
+complete -c tidegate -n __fish_use_subcommand -a updater -d 'keep a running HAProxy in step with discovery'
 complete -c tidegate -n __fish_use_subcommand -a probe -d 'exit 0 if that URL answers 2xx or 3xx'
 complete -c tidegate -n __fish_use_subcommand -a reload -d 'have a running process read its files again'
 complete -c tidegate -n __fish_use_subcommand -a generate -d 'print the man page, or completions for a shell'
@@ -27,7 +27,7 @@ complete -c tidegate -l version -d 'see -v'
 complete -c tidegate -o dr -d 'accepted: names that do not resolve never stop the start'
 complete -c tidegate -o dW -d 'a warning makes the configuration invalid'
 complete -c tidegate -o L -x -d 'accepted, without effect here'
-complete -c tidegate -o m -x -d 'no effect: memory is not limited; use the system\'s means'
+complete -c tidegate -o m -x -d 'megabytes for connections: where there is no maxconn, that many are let in'
 complete -c tidegate -o N -x -d 'no effect: use maxconn in defaults or frontend'
 complete -c tidegate -o dM -d 'accepted, without effect here'
 complete -c tidegate -o dI -d 'accepted, without effect here'

@@ -307,7 +307,8 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         }
         if self.fleet.is_empty() {
             let servers = self.observation.backend.servers.iter();
-            let stays = servers.filter(|seen| seen.admin == Admin::Ready);
+            // Who drains was on its way out.
+            let stays = servers.filter(|seen| seen.admin != Admin::Drain);
             let nodes = stays.filter_map(|seen| seen.node.clone()).collect();
             self.fleet = Fleet::settle(nodes, &Fleet::default(), discovery.nodes_max).0;
         }

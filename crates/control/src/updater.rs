@@ -121,16 +121,13 @@ impl Updater {
             let page = AdminPage::new(asker, tally, Arc::clone(&outlet.status), address);
             (listener, Arc::new(page))
         });
-        let told = Arc::clone(&outlet.say);
         let keeping = (!options.config.is_empty()).then(|| Keeping {
             paths: options.config.clone(),
             program: options.program.clone(),
             master: master.flatten(),
             surroundings,
             parameters: parameters.clone(),
-            tell: Arc::new(move |line, act| {
-                told(if act { Level::Warning } else { Level::Notice }, line);
-            }),
+            say: Arc::clone(&outlet.say),
         });
         let backend = control
             .backend()

@@ -233,7 +233,7 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "updater",
         arguments: "[--help]",
-        help: "keep the servers of a running HAProxy in step with discovery",
+        help: "keep a running HAProxy in step with discovery",
     },
     Subcommand {
         name: "probe",

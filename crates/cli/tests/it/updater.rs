@@ -593,6 +593,28 @@ async fn only_what_can_get_in_no_other_way_is_reloaded() {
     lab.assert_valid();
 }
 
+#[tokio::test]
+async fn nodes_that_want_tls_are_spoken_to_by_tls() {
+    let authority = testkit::Authority::new();
+    let config = "<dir>/haproxy.cfg";
+    let flags = [
+        "--server-options",
+        "verify none",
+        "--haproxy-config",
+        config,
+    ];
+    let lab = Lab::updated(1, BACKEND, &flags).await;
+    let secure = Node::start_tls("secure", &authority).await;
+    lab.discovery.list(&[&secure]);
+    lab.wait_up("secure").await;
+    lab.wait("node1", "gone").await;
+    lab.wait_block(&["secure"]).await;
+    lab.assert_valid();
+    let (mut socket, greeting) = WebSocket::open_greeted(&lab.target()).await.unwrap();
+    assert!(greeting.contains("secure"), "{greeting}");
+    socket.echo("through TLS").await.unwrap();
+}
+
 /// A program that checks like HAProxy once the file `go` is there.
 fn gate(folder: &Path) -> PathBuf {
     let path = folder.join("gate");

@@ -16,7 +16,7 @@ use config::Surroundings;
 use config::outline::{Outlined, outline};
 use config::source::Source;
 
-use super::words::is_name;
+use super::words::{for_file, is_name};
 
 const BEGIN: &str = "# BEGIN tidegate";
 const END: &str = "# END tidegate";
@@ -162,7 +162,7 @@ pub(crate) fn configuration(
     settings: &[Setting],
     by_hand: &[(&'static str, String)],
 ) -> String {
-    let mut text = format!("backend {}\n mode http\n", quoted(backend));
+    let mut text = format!("backend {}\n mode http\n", for_file(backend));
     for section in SECTIONS {
         let is_replaced = |it: &&Setting| {
             let keyword = it.words.first().map_or("", |word| word);
@@ -175,15 +175,15 @@ pub(crate) fn configuration(
             .map(|it| {
                 it.words
                     .iter()
-                    .map(|word| quoted(word))
+                    .map(|word| for_file(word))
                     .collect::<Vec<_>>()
                     .join(" ")
             })
             .collect();
         if section == "discovery" {
-            lines.push(format!("fill-backend {}", quoted(backend)));
+            lines.push(format!("fill-backend {}", for_file(backend)));
             let by_hand = by_hand.iter();
-            lines.extend(by_hand.map(|(name, value)| format!("{name} {}", quoted(value))));
+            lines.extend(by_hand.map(|(name, value)| format!("{name} {}", for_file(value))));
         }
         if !lines.is_empty() {
             text += &format!("{section}\n {}\n", lines.join("\n "));
@@ -194,11 +194,6 @@ pub(crate) fn configuration(
 
 /// Our own sections.
 const SECTIONS: [&str; 2] = ["discovery", "registry"];
-
-/// Between strong quotes nothing means anything but the quote itself (manual 2.2).
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
 
 fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |end| end + 1)
@@ -417,8 +412,8 @@ mod tests {
         assert_eq!(fill_backend(&settings).as_deref(), Some("b"));
         assert_eq!(
             configuration("it's", &settings, &[("drain", "1m".to_owned())]),
-            "backend 'it'\\''s'\n mode http\ndiscovery\n 'state-file' 'a b'\n \
-             fill-backend 'it'\\''s'\n drain '1m'\n"
+            "backend 'it'\\''s'\n mode http\ndiscovery\n state-file 'a b'\n \
+             fill-backend 'it'\\''s'\n drain 1m\n"
         );
     }
 

@@ -50,6 +50,9 @@ pub(super) struct Original {
     pub(super) text: String,
 }
 
+/// Device, inode, size and time of the last change: another file has others.
+pub(super) type Stamp = (u64, u64, u64, i64, i64);
+
 /// A point at which a test may stop, as a `kill -9` would.
 type Stop<'a> = &'a mut dyn FnMut(&'static str) -> io::Result<()>;
 
@@ -63,7 +66,7 @@ impl ConfigFiles {
     }
 
     /// What tells whether any file is another one than before, without reading them.
-    pub(super) fn stamp(&self) -> Vec<Option<(u64, u64, u64, i64, i64)>> {
+    pub(super) fn stamp(&self) -> Vec<Option<Stamp>> {
         let stamps = self.paths.iter().map(|path| {
             let it = std::fs::metadata(path).ok()?;
             Some((it.dev(), it.ino(), it.size(), it.mtime(), it.mtime_nsec()))
@@ -105,7 +108,8 @@ impl ConfigFiles {
     /// Asks HAProxy whether it would start with this file in the place of that one.
     fn check(&self, at: usize, candidate: &Path) -> Result<(), String> {
         let mut command = Command::new(&self.program);
-        command.arg("-c");
+        // What HAProxy says about a line quotes its variables.
+        command.arg("-c").env_remove("API_KEY");
         for (index, path) in self.paths.iter().enumerate() {
             let path = if index == at { candidate } else { path };
             command.arg("-f").arg(path);

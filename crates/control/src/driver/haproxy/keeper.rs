@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use config::Surroundings;
 use config::source::Source;
+use engine::Level;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::block::{self, Reading, rewrite, server_of};
-use super::file::{ConfigFiles, Original};
+use super::file::{ConfigFiles, Original, Stamp};
 use super::master;
 use super::socket::Place;
 use super::tally::Tally;
@@ -23,6 +24,7 @@ use super::view::{Ours, View};
 use super::words::{Parameters, id_for};
 use crate::discovery::address::Host;
 use crate::discovery::{Fleet, Node};
+use crate::updater::Say;
 use config::model::ServerAddress;
 
 /// Least time from one failed write of the same text to the next try: each is a run of `haproxy -c`.
@@ -44,8 +46,8 @@ pub(crate) struct Keeping {
     pub(crate) surroundings: Arc<dyn Surroundings + Send + Sync>,
     /// Parameters beside those of `default-server`.
     pub(crate) parameters: Vec<String>,
-    /// Told what happens to the file: a line, and whether somebody should act.
-    pub(crate) tell: Arc<dyn Fn(&str, bool) + Send + Sync>,
+    /// Told what happens to the file.
+    pub(crate) say: Say,
 }
 
 /// It, at work.
@@ -54,7 +56,7 @@ pub(super) struct Keeper {
     files: ConfigFiles,
     backend: Arc<str>,
     tally: Arc<Tally>,
-    stamp: Option<Vec<Option<(u64, u64, u64, i64, i64)>>>,
+    stamp: Option<Vec<Option<Stamp>>>,
     understood: Option<Understood>,
     said: Option<String>,
     writing: Option<JoinHandle<Result<(), String>>>,
@@ -108,7 +110,7 @@ impl Keeper {
         if let Some(why) = &why
             && self.said.as_ref() != Some(why)
         {
-            (self.keeping.tell)(&format!("File: {why}"), true);
+            (self.keeping.say)(Level::Warning, &format!("File: {why}"));
         }
         self.said = why;
         self.understood = read.ok();
@@ -130,14 +132,13 @@ impl Keeper {
             names.collect::<Vec<_>>().join(", ")
         };
         let reading = reading.map_err(|why| format!("{}: {why}", names()))?;
-        let mut words = reading.default_server.clone();
-        words.extend(self.keeping.parameters.iter().cloned());
+        let parameters = Parameters::new(&reading.default_server, &self.keeping.parameters);
         let at = reading.source;
         let text = texts.into_iter().nth(at).unwrap_or_default();
         Ok(Understood {
             original: Original { at, text },
             reading,
-            parameters: Parameters::new(&words),
+            parameters,
         })
     }
 
@@ -204,29 +205,26 @@ impl Keeper {
     async fn finish(&mut self) {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
             let outcome = writing.await.unwrap_or_else(|lost| Err(lost.to_string()));
-            self.tally.file(&outcome);
-            match &outcome {
-                Ok(()) => {
-                    self.failed = None;
-                    (self.keeping.tell)(
-                        "File: the fleet is kept in HAProxy's configuration",
-                        false,
-                    );
-                }
-                Err(why) => (self.keeping.tell)(&format!("File: {why}"), true),
-            }
             // Read it anew, whoever changed it.
             self.stamp = None;
             self.look();
+            self.tally.file(&outcome);
+            let kept = "File: the fleet is kept in HAProxy's configuration";
+            match &outcome {
+                Ok(()) => {
+                    self.failed = None;
+                    (self.keeping.say)(Level::Notice, kept);
+                }
+                Err(why) => (self.keeping.say)(Level::Warning, &format!("File: {why}")),
+            }
         }
         if let Some(reloading) = self.reloading.take_if(|reloading| reloading.is_finished()) {
             let outcome = reloading.await.unwrap_or_else(|lost| Err(lost.to_string()));
             self.tally.reload(&outcome);
+            let loaded = "Reload: HAProxy has loaded its configuration anew";
             match outcome {
-                Ok(()) => {
-                    (self.keeping.tell)("Reload: HAProxy has loaded its configuration anew", false)
-                }
-                Err(why) => (self.keeping.tell)(&format!("Reload: {why}"), true),
+                Ok(()) => (self.keeping.say)(Level::Notice, loaded),
+                Err(why) => (self.keeping.say)(Level::Warning, &format!("Reload: {why}")),
             }
         }
     }
@@ -280,7 +278,7 @@ impl Keeper {
         }
         let nodes = self.wanted.len();
         let line = format!("Reload: {nodes} nodes can get into HAProxy in no other way");
-        (self.keeping.tell)(&line, false);
+        (self.keeping.say)(Level::Notice, &line);
         self.reloaded = Some(Instant::now());
         let master = master.clone();
         self.reloading = Some(tokio::spawn(async move { master::reload(&master).await }));

@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::node_address::never_a_node;
 use engine::command::Admin;
 use engine::snapshot::{ControlStatus, Event, Snapshot};
 use tokio::sync::broadcast;
@@ -36,7 +37,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::keeper::Keeper;
 use self::socket::ask;
 use self::table::Table;
-use self::view::{Added, Known, Nodes, Ours, View, view};
+use self::view::{Added, CONTRADICTION, Known, Nodes, Ours, Slot, View, view};
 use self::words::{Parameters, Target, id_for};
 use super::{Driver, DriverError, Observation};
 use crate::discovery::address::Host;
@@ -48,8 +49,12 @@ pub(crate) use self::keeper::Keeping;
 pub(crate) use self::socket::Place;
 pub(crate) use self::tally::Tally;
 
-/// Longest look-up of a node's name: a resolver's usual two tries.
-const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest look-up of a node's name: a resolver's first try.
+const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long no name is looked up after one took too long: a list of names must not hold up the loop as
+/// often as it has entries.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long a server that has no sessions may keep us waiting until its idle connections are closed and
 /// it can be deleted; it is tried again in the next turn.
@@ -75,6 +80,8 @@ pub(crate) struct HaProxy {
     /// As seen last, and as changed since.
     view: View,
     up: BTreeSet<Arc<str>>,
+    /// When the resolver took too long last.
+    resolver_late: Option<Instant>,
     events: broadcast::Sender<Event>,
     tally: Arc<Tally>,
 }
@@ -96,12 +103,13 @@ impl HaProxy {
             socket,
             backend,
             keeper,
-            parameters: Parameters::new(parameters),
+            parameters: Parameters::new(&[], parameters),
             slots: HashSet::new(),
             fleet: Fleet::default(),
             added: BTreeMap::new(),
             view: View::default(),
             up: BTreeSet::new(),
+            resolver_late: None,
             events: broadcast::channel(EVENTS_MAX).0,
             tally,
         }
@@ -135,33 +143,38 @@ impl HaProxy {
         }
     }
 
-    async fn look(&mut self) -> Result<View, DriverError> {
+    async fn look(&self) -> Result<View, DriverError> {
         let backend = &self.backend;
-        let answer = self
-            .ask(&format!(
-                "show servers state {backend};show stat {backend} 6 -1"
-            ))
-            .await?;
+        let question = format!("show servers state {backend};show stat {backend} 6 -1");
+        let mut answer = self.ask(&question).await?;
+        let mut read = self.read(&answer);
+        if read.as_ref().err() == Some(&CONTRADICTION) {
+            // Somebody else has added a server between the two commands.
+            answer = self.ask(&question).await?;
+            read = self.read(&answer);
+        }
         if answer.starts_with("Can't find backend") {
             self.tally
                 .unreachable(&format!("there is no backend {backend}"));
             return Err(DriverError::NoBackend(Arc::clone(backend)));
         }
+        read.map_err(|why| {
+            let begins = shown_up_to(answer.trim(), ANSWER_SHOWN);
+            self.unreachable(&format!("{why}: \"{begins}\""))
+        })
+    }
+
+    fn read(&self, answer: &str) -> Result<View, &'static str> {
         let known = Known {
-            backend,
+            backend: &self.backend,
             slots: &self.slots,
             added: &self.added,
             nodes: Nodes::new(&self.fleet),
             tls: self.parameters.tls(),
         };
-        let read = Table::server_states(&answer).and_then(|(states, rest)| {
-            let stats = Table::stat(rest)?;
-            view(&states, &stats, &known)
-        });
-        read.map_err(|why| {
-            let begins = shown_up_to(answer.trim(), ANSWER_SHOWN);
-            self.unreachable(&format!("{why}: \"{begins}\""))
-        })
+        let (states, rest) = Table::server_states(answer)?;
+        let stats = Table::stat(rest)?;
+        view(&states, &stats, &known)
     }
 
     /// A server of ours, and what to call it.
@@ -180,7 +193,7 @@ impl HaProxy {
         if self.view.ours.contains_key(name) {
             return Err(refused(&format!("{name} is taken")));
         }
-        let at = look_up(&node.address).await?;
+        let at = self.look_up(&node.address).await?;
         let id = id_for(name, &self.view.ids);
         let target = self.target(name)?;
         let line = self.parameters.add(&target, node, at, id);
@@ -219,6 +232,32 @@ impl HaProxy {
         }
     }
 
+    /// Where a node is by number. HAProxy looks up no names of servers that are added while it runs.
+    async fn look_up(&mut self, address: &NodeAddress) -> Result<SocketAddr, DriverError> {
+        let (host, port) = address.place();
+        let name = match host {
+            Host::Ip(ip) => return Ok(SocketAddr::new(ip, port)),
+            Host::Name(name) => name,
+        };
+        let late = self.resolver_late;
+        if late.is_some_and(|late| late.elapsed() < LOOK_UP_PAUSE) {
+            return Err(refused(&format!(
+                "{name} is looked up later: the resolver does not answer"
+            )));
+        }
+        let looked = timeout(LOOK_UP_TIME_MAX, tokio::net::lookup_host((&*name, port))).await;
+        let Ok(found) = looked else {
+            self.resolver_late = Some(Instant::now());
+            return Err(refused(&format!("{name} was not found in time")));
+        };
+        let found = found.map_err(|error| refused(&format!("{name} is not found: {error}")))?;
+        // The name may lead anywhere: what no node may announce as an address it may not hide either.
+        let mut allowed = found.filter(|at| never_a_node(at.ip()).is_none());
+        allowed
+            .next()
+            .ok_or_else(|| refused(&format!("{name} leads to no place a node can be")))
+    }
+
     /// Remembers for whom a server is there.
     fn note(&mut self, real: &Arc<str>, name: &Arc<str>, node: &Node, at: SocketAddr, id: u32) {
         let (name, node) = (Arc::clone(name), node.clone());
@@ -240,15 +279,16 @@ impl HaProxy {
     /// Puts a node in a slot.
     async fn fill(
         &mut self,
-        slot: &Arc<str>,
+        slot: &Slot,
         name: &Arc<str>,
         node: &Node,
         at: SocketAddr,
     ) -> Result<(), DriverError> {
-        self.view.free.retain(|free| free != slot);
-        if node.address.wants_tls() && !self.parameters.tls() {
+        if node.address.wants_tls() && !slot.tls {
             return Err(refused("it wants TLS, and server-template has no \"ssl\""));
         }
+        self.view.free.retain(|free| free != slot);
+        let slot = &slot.name;
         let target = self.target(slot)?;
         self.tell(&target.free()).await?;
         // What it says about that differs from version to version; what became of it does not.
@@ -281,7 +321,6 @@ impl HaProxy {
         }
         if ours.slot {
             self.tell(&target.free()).await?;
-            self.view.free.push(Arc::clone(&ours.real));
         } else {
             // Maintenance, in which HAProxy closes connections that wait to be used again.
             self.tell(&target.set_aside()).await?;
@@ -399,23 +438,6 @@ fn refused(answer: &str) -> DriverError {
         .filter(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join(" ");
     DriverError::Refused(shown_up_to(&line, ANSWER_SHOWN))
-}
-
-/// Where a node is by number. HAProxy looks up no names of servers that are added while it runs.
-async fn look_up(address: &NodeAddress) -> Result<SocketAddr, DriverError> {
-    let (host, port) = address.place();
-    let name = match host {
-        Host::Ip(ip) => return Ok(SocketAddr::new(ip, port)),
-        Host::Name(name) => name,
-    };
-    let found = timeout(LOOK_UP_TIME_MAX, tokio::net::lookup_host((&*name, port))).await;
-    let found = found.map_err(|_| refused(&format!("{name} was not found in time")))?;
-    let found = found.map_err(|error| refused(&format!("{name} is not found: {error}")))?;
-    // The name may lead anywhere: what no node may announce as an address it may not hide either.
-    let mut allowed = found.filter(|at| config::node_address::never_a_node(at.ip()).is_none());
-    allowed
-        .next()
-        .ok_or_else(|| refused(&format!("{name} leads to no place a node can be")))
 }
 
 /// Asks HAProxy for all its statistics.

@@ -215,4 +215,22 @@ mod tests {
             (0, "", "x")
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_is_too_odd(
+            text in r#"(1\n# |# |Name: |a|é|,|"|""| |:|\n|\n\n|\r|\x00|9){0,40}"#,
+        ) {
+            if let Ok((table, rest)) = Table::server_states(&text) {
+                proptest::prop_assert!(text.ends_with(rest));
+                let long = table.rows().filter(|row| row.text("a").len() > text.len());
+                proptest::prop_assert_eq!(long.count(), 0);
+            }
+            if let Ok(table) = Table::stat(&text) {
+                let long = table.rows().filter(|row| row.text("a").len() > text.len());
+                proptest::prop_assert_eq!(long.count(), 0);
+            }
+            let _ = Info::read(&text);
+        }
+    }
 }

@@ -27,6 +27,9 @@ const DRAIN: u64 = 0x08 | 0x10;
 const CHECK_CONFIGURED: u64 = 0x02;
 const CHECK_ENABLED: u64 = 0x04;
 
+/// Why two answers cannot both be right.
+pub(super) const CONTRADICTION: &str = "its answers contradict each other";
+
 /// What a look is judged by.
 pub(super) struct Known<'a> {
     pub(super) backend: &'a str,
@@ -79,13 +82,21 @@ pub(super) struct View {
     /// Servers of nodes, by what the plan calls them.
     pub(super) ours: BTreeMap<Arc<str>, Ours>,
     /// Slots that can be filled.
-    pub(super) free: Vec<Arc<str>>,
+    pub(super) free: Vec<Slot>,
     /// Numbers that are taken.
     pub(super) ids: HashSet<u32>,
     /// Servers that are not for nodes, and where they are.
     pub(super) configured: Vec<(Arc<str>, ServerAddress)>,
     pub(super) unchecked: usize,
     pub(super) routed: bool,
+}
+
+/// A place of a `server-template`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) name: Arc<str>,
+    /// Whether who is in it is spoken to by TLS.
+    pub(super) tls: bool,
 }
 
 /// A server of a node.
@@ -127,8 +138,8 @@ pub(super) fn view(states: &Table, stats: &Table, known: &Known<'_>) -> Result<V
         .filter(|row| row.text("be_name") == known.backend)
     {
         let name = state.text("srv_name");
-        // Added or removed between the two commands: the next look will agree with itself.
-        let stat = stats.get(name).ok_or("its answers contradict each other")?;
+        // Added between the two commands: the next look will agree with itself.
+        let stat = stats.get(name).ok_or(CONTRADICTION)?;
         let name: Arc<str> = name.into();
         let server = Server {
             slot: known.slots.contains(&name),
@@ -150,7 +161,8 @@ pub(super) fn view(states: &Table, stats: &Table, known: &Known<'_>) -> Result<V
         let node = server.node(known, &mut nodes);
         view.push(server, node, known)?;
     }
-    view.free.sort_by_key(|name| (name.len(), Arc::clone(name)));
+    view.free
+        .sort_by_key(|slot| (slot.name.len(), Arc::clone(&slot.name)));
     Ok(view)
 }
 
@@ -199,7 +211,10 @@ impl View {
             _ => {}
         }
         if server.slot && node.is_none() {
-            self.free.push(Arc::clone(&server.name));
+            self.free.push(Slot {
+                name: Arc::clone(&server.name),
+                tls: server.tls(),
+            });
         }
         self.observed.servers.push(Seen {
             name,
@@ -245,7 +260,7 @@ impl Server<'_> {
         if let Some(added) = added {
             return Some(added.node.clone());
         }
-        let tls = self.state.number("srv_use_ssl") == 1;
+        let tls = self.tls();
         let speaks = |node: &&&Node| match self.slot {
             true => tls || !node.address.wants_tls(),
             false => tls == (node.address.wants_tls() || known.tls),
@@ -261,10 +276,7 @@ impl Server<'_> {
 
     /// A node that is in no list: it leaves.
     fn unknown_node(&self, at: SocketAddr, taken: &HashSet<Node>) -> Option<Node> {
-        let scheme = match self.state.number("srv_use_ssl") {
-            1 => "https",
-            _ => "http",
-        };
+        let scheme = if self.tls() { "https" } else { "http" };
         let address = NodeAddress::parse(&format!("{scheme}://{at}")).ok()?;
         let named = |name: &str| {
             let id = NodeId::parse(name).ok()?;
@@ -304,6 +316,10 @@ impl Server<'_> {
         let checks = self.state.number("srv_check_state") & (CHECK_CONFIGURED | CHECK_ENABLED);
         let set_aside = self.state.number("srv_uweight") == 0;
         !self.slot && self.admin & FORCED_MAINT != 0 && (checks == CHECK_CONFIGURED || set_aside)
+    }
+
+    fn tls(&self) -> bool {
+        self.state.number("srv_use_ssl") == 1
     }
 
     fn admin(&self) -> Admin {
@@ -485,6 +501,10 @@ mod tests {
         assert!(!view.ours["a"].unfinished);
     }
 
+    fn free(view: &View) -> Vec<&str> {
+        view.free.iter().map(|slot| &*slot.name).collect()
+    }
+
     #[test]
     fn slots_are_free_or_somebodys() {
         let view = check(
@@ -495,7 +515,7 @@ mod tests {
                 "s2: - Maint Unknown 0",
             ],
         );
-        assert_eq!(view.free, ["s2".into()]);
+        assert_eq!(free(&view), ["s2"]);
         assert_eq!(&*view.ours["a"].real, "s1");
         assert!(view.ours["a"].slot && view.configured.is_empty());
         // A template without `disabled`: nobody answers there.
@@ -504,7 +524,7 @@ mod tests {
             "",
             &["s1: - Ready Down 0"],
         );
-        assert_eq!(view.free, ["s1".into()]);
+        assert_eq!(free(&view), ["s1"]);
         // TLS where the slot has none is another node.
         check(
             "s1 1 10.0.0.5:81 4 2 1 6 0 2 L7OK",

@@ -54,6 +54,16 @@ pub(super) fn for_socket(word: &str) -> Option<String> {
     (!escaped.is_empty()).then_some(escaped)
 }
 
+/// A word of a line of the file (manual 2.2).
+pub(super) fn for_file(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@%+,=()-[]".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        // Between strong quotes nothing means anything but the quote itself.
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// Parameters that HAProxy 2.6 takes from a file only, or that would undo what we do, and how many
 /// words follow them.
 const NOT_AT_RUN_TIME: [(&str, usize); 18] = [
@@ -81,15 +91,22 @@ const NOT_AT_RUN_TIME: [(&str, usize); 18] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
     words: Vec<String>,
+    /// Those of the words that are not the file's, as they stand in it.
+    in_file: String,
     /// Those of `default-server` that HAProxy does not take at run time.
     pub(super) left_out: Vec<String>,
 }
 
 impl Parameters {
-    /// Of the backend's `default-server`, which HAProxy ignores for servers that are added while it runs.
-    pub(super) fn new(default_server: &[String]) -> Self {
-        let mut parameters = Self::default();
-        let mut words = default_server.iter();
+    /// Of the backend's `default-server`, which HAProxy ignores for servers that are added while it runs,
+    /// and of what is given beside it.
+    pub(super) fn new(default_server: &[String], beside: &[String]) -> Self {
+        let in_file = beside.iter().map(|word| format!("{} ", for_file(word)));
+        let mut parameters = Self {
+            in_file: in_file.collect(),
+            ..Self::default()
+        };
+        let mut words = default_server.iter().chain(beside);
         while let Some(word) = words.next() {
             match NOT_AT_RUN_TIME.iter().find(|(name, _)| name == word) {
                 Some((_, follow)) => {
@@ -168,7 +185,7 @@ impl Parameters {
             return None;
         }
         let words = self.own(&node.address).join(" ");
-        let line = format!("server {name} {at} id {id} {words}");
+        let line = format!("server {name} {at} id {id} {}{words}", self.in_file);
         Some(line.trim_end().to_owned())
     }
 }
@@ -237,9 +254,12 @@ mod tests {
     use super::*;
     use crate::discovery::tests::nodes;
 
-    fn parameters(default_server: &str) -> Parameters {
-        let words = default_server.split_whitespace().map(str::to_owned);
-        Parameters::new(&words.collect::<Vec<_>>())
+    /// What is given beside `default-server` stands behind a bar.
+    fn parameters(text: &str) -> Parameters {
+        let (default_server, beside) = text.split_once('|').unwrap_or((text, ""));
+        let words =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        Parameters::new(&words(default_server), &words(beside))
     }
 
     #[track_caller]
@@ -279,6 +299,10 @@ mod tests {
             &format!("verify none {rest}"),
             rest,
         );
+        let beside = "inter 2s | verify none cookie c;'";
+        let (socket, file) = ("inter 2s verify none", r"verify none cookie 'c;'\'''");
+        let (socket, file) = (format!("{socket} {rest}"), format!("{file} {rest}"));
+        check(beside, "https://h", &socket, &file);
         check("source a;b", "h", "source a\\;b check", "check");
         assert_eq!(
             parameters("resolvers r stick").left_out,
