@@ -286,6 +286,15 @@ pub(crate) fn maxconn(config: &Config, descriptors: u64) -> u64 {
     }
 }
 
+/// Idle connections to servers, at most: what is left of the descriptors when as many clients are there as
+/// may be, each with a server, so that they never keep clients out; half of all at most. Where `maxconn`
+/// leaves nothing, an eighth: not all clients have a connection to a server at any moment.
+fn idle_max(descriptors: u64, maxconn: u64) -> u64 {
+    let taken = maxconn.saturating_mul(2).saturating_add(DESCRIPTORS_KEPT);
+    let left = descriptors.saturating_sub(taken);
+    left.clamp(descriptors / 8, descriptors / 2)
+}
+
 /// Listening sockets are open; nothing runs yet.
 pub struct Bound {
     config: Arc<Config>,
@@ -428,9 +437,8 @@ impl Running {
             maxconn: self.maxconn.into(),
             maxconn_max: self.maxconn,
             descriptors: self.presence.descriptors,
-            // An eighth of the descriptors: idle connections must never keep clients out.
             idle: AtomicU64::new(0),
-            idle_max: self.presence.descriptors / 8,
+            idle_max: idle_max(self.presence.descriptors, self.maxconn),
             numbered: AtomicU64::new(0),
             hostname: host_name(),
             workers,
@@ -516,5 +524,22 @@ fn collect(thread: JoinHandle<std::io::Result<()>>, wrong: &mut Vec<String>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => wrong.push(format!("thread {name}: {error}")),
         Err(_) => wrong.push(format!("thread {name} panicked")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_leave_clients_their_descriptors() {
+        let check = |descriptors, maxconn, expected| {
+            assert_eq!(idle_max(descriptors, maxconn), expected, "{descriptors}");
+        };
+        check(20_000, 9_950, 2_500);
+        check(20_000, 8_000, 3_900);
+        check(20_000, 2_000, 10_000);
+        check(4_200, 2_000, 525);
+        check(u64::MAX, u64::MAX, u64::MAX / 8);
     }
 }

@@ -24,8 +24,8 @@ use crate::upstream::own::Own;
 const PER_SERVER_MAX: u64 = 256;
 
 /// After so long a node may have had enough of a connection that nobody uses, and may say so (408) or close it:
-/// the shortest keep-alive times are some ten times as long.
-const RESTED: Duration = Duration::from_millis(100);
+/// the shortest keep-alive times are seconds. Thousands of servers that take turns are each met again within it.
+const RESTED: Duration = Duration::from_millis(400);
 
 /// Entries of a table whose memory is kept however few are in use: a few kilobytes per worker, and no
 /// table is made anew for every handful of requests.
