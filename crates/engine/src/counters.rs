@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::snapshot::Histogram;
 
 /// What is counted for a frontend, a backend or a server. Names follow HAProxy's CSV columns.
+/// What most requests count comes first, so that it lies together: see [`Shard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Count {
@@ -22,6 +23,12 @@ pub(crate) enum Count {
     BytesIn,
     /// `bout`.
     BytesOut,
+    /// See [`Count::Responses1xx`].
+    Responses2xx,
+    /// `reuse`.
+    Reuses,
+    /// `lbtot`.
+    Balanced,
     /// `dreq`.
     DeniedRequests,
     /// `dresp`.
@@ -38,8 +45,6 @@ pub(crate) enum Count {
     Redispatches,
     /// `hrsp_1xx` and the five after it: 2xx, 3xx, 4xx, 5xx, other.
     Responses1xx,
-    /// See [`Count::Responses1xx`].
-    Responses2xx,
     /// See [`Count::Responses1xx`].
     Responses3xx,
     /// See [`Count::Responses1xx`].
@@ -60,10 +65,6 @@ pub(crate) enum Count {
     Tunnels,
     /// `connect`.
     Connects,
-    /// `reuse`.
-    Reuses,
-    /// `lbtot`.
-    Balanced,
     /// `intercepted`.
     Intercepted,
     /// `conn_tot`: connections accepted, whatever became of them.
@@ -118,13 +119,16 @@ pub(crate) struct Counters {
 }
 
 /// What one worker counts; aligned so that no two workers share a cache line.
+///
+/// Of thousands of servers each is met too seldom to stay in the processor's caches: what a usual request
+/// counts lies in the first two lines, which are fetched together.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 struct Shard {
-    counts: [AtomicU64; Count::Len as usize],
     averages: [AtomicU64; Average::Len as usize],
     longest: [AtomicU64; Average::Len as usize],
     averaged: AtomicU64,
+    counts: [AtomicU64; Count::Len as usize],
     latency: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
     latency_sum_us: AtomicU64,
 }
@@ -132,10 +136,10 @@ struct Shard {
 impl Shard {
     fn new() -> Self {
         Self {
-            counts: [const { AtomicU64::new(0) }; Count::Len as usize],
             averages: [const { AtomicU64::new(0) }; Average::Len as usize],
             longest: [const { AtomicU64::new(0) }; Average::Len as usize],
             averaged: AtomicU64::new(0),
+            counts: [const { AtomicU64::new(0) }; Count::Len as usize],
             latency: [const { AtomicU64::new(0) }; LATENCY_BOUNDS_US.len() + 1],
             latency_sum_us: AtomicU64::new(0),
         }
@@ -396,6 +400,24 @@ mod tests {
         check(&[10], 14, 2500, 4);
         check(&[10, 10], 10, 0, 0);
         check(&[1], 1, 900, 1);
+    }
+
+    #[test]
+    fn what_a_usual_request_counts_lies_in_two_cache_lines() {
+        let behind = |what: Count| {
+            std::mem::offset_of!(Shard, counts) + (what as usize + 1) * size_of::<AtomicU64>()
+        };
+        for what in [
+            Count::Sessions,
+            Count::Requests,
+            Count::BytesIn,
+            Count::BytesOut,
+            Count::Responses2xx,
+            Count::Reuses,
+            Count::Balanced,
+        ] {
+            assert!(behind(what) <= 128, "{what:?}");
+        }
     }
 
     #[test]
