@@ -42,6 +42,12 @@ impl Known {
         heeded: false,
     };
 
+    /// Of one that was connected a moment ago, before its peer is likely to have sent anything.
+    pub(crate) const NEWLY_CONNECTED: Self = Self {
+        readable: false,
+        ..Self::CONNECTED
+    };
+
     /// Of one that is about to be connected, which the queue must tell.
     pub(crate) const CONNECTING: Self = Self {
         readable: false,

@@ -214,6 +214,11 @@ impl Carrier {
         Self::knowing(descriptor.into(), Known::CONNECTED)
     }
 
+    /// One that has only just been connected: what its peer says comes later, and is told.
+    pub(crate) fn newly_connected(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
+        Self::knowing(descriptor.into(), Known::NEWLY_CONNECTED)
+    }
+
     fn knowing(descriptor: OwnedFd, known: Known) -> io::Result<Self> {
         Ok(Self {
             descriptor,
