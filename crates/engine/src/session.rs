@@ -191,14 +191,14 @@ impl Record {
 
     /// Time since the first byte.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        clock::now().saturating_duration_since(self.started)
     }
 }
 
 impl Session {
     /// Starts now: at the first byte of a request, or at the accept of a TCP session.
     pub(crate) fn start(connection: &Rc<Connection>) -> Box<Self> {
-        Self::start_at(connection, Instant::now())
+        Self::start_at(connection, clock::now())
     }
 
     /// The same for who has just looked at the clock.

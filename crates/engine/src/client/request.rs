@@ -14,6 +14,7 @@ use wire::ws::{self, Upgrade};
 
 use super::{After, Client, Request, head_limits};
 use crate::body_read::{BodyEnd, BodyRead};
+use crate::clock;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::io;
@@ -97,7 +98,7 @@ impl Client {
     }
 
     async fn read_request(&mut self) -> Result<Box<Request>, NoRequest> {
-        let waiting = Instant::now();
+        let waiting = clock::now();
         let Timeouts {
             http_request,
             http_keep_alive,
@@ -116,7 +117,7 @@ impl Client {
             self.wait_for_bytes(idle_limit, waiting).await?;
         }
         self.renew();
-        let came = Instant::now();
+        let came = clock::now();
         let mut session = Session::start_at(&self.connection, came);
         session.record.is_first = self.requests == 0;
         if session.frontend().conf().asked.tcp {

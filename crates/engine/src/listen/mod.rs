@@ -23,6 +23,7 @@ use config::model::{Bind, BindAddress};
 use routing::sample::ConnectionFacts;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
+use crate::clock::ByTurns;
 use crate::handover::{Exposed, Role};
 use crate::log::Level;
 use crate::places::Places;
@@ -338,8 +339,8 @@ fn serve(carrier: Carrier, newcomer: Newcomer, frontend: &Arc<FrontendState>, wo
         at,
     };
     // The runtime moves what it is given several times; of this it moves a pointer.
-    let serving = Box::pin(serve::serve(accepted, frontend.clone(), worker.clone()));
-    tokio::task::spawn_local(serving);
+    let serving = serve::serve(accepted, frontend.clone(), worker.clone());
+    tokio::task::spawn_local(ByTurns::new(serving));
 }
 
 /// Gives a connection to another worker; one that takes no more leaves it to this one.

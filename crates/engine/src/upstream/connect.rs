@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::model::Outgoing;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::AsyncWriteExt;
 
 use super::{socks, source};
+use crate::clock;
 use crate::server::Target;
 use crate::stream::{Carrier, Stream};
 use crate::timing::within;
@@ -58,7 +59,7 @@ pub(crate) async fn connect(
     dial: &Dial<'_>,
     limit: Option<Duration>,
 ) -> Result<Stream, ConnectError> {
-    let started = Instant::now();
+    let started = clock::now();
     let carrier = match within(limit, carrier_at_leisure(dial)).await {
         Ok(connected) => connected.map_err(ConnectError::Failed)?,
         Err(_) => return Err(ConnectError::Expired),
@@ -66,7 +67,8 @@ pub(crate) async fn connect(
     let Some(tls) = dial.tls else {
         return Ok(Stream::from(carrier));
     };
-    let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+    let left =
+        limit.map(|limit| limit.saturating_sub(clock::now().saturating_duration_since(started)));
     match within(left, tls.connect(carrier, dial.sni)).await {
         Ok(shaken) => shaken.map_err(ConnectError::HandshakeFailed),
         Err(_) => Err(ConnectError::HandshakeExpired),
