@@ -33,7 +33,8 @@ fn main() -> ExitCode {
         Some("demo-node") => demo::node_main(arguments.skip(1)),
         Some("updater") => updater::main(arguments.skip(1)),
         Some("probe") => probe::main(arguments.skip(1)),
-        Some("reload") => reload::main(arguments.skip(1)),
+        Some("reload") => reload::main(reload::RELOAD, arguments.skip(1)),
+        Some("upgrade") => reload::main(reload::UPGRADE, arguments.skip(1)),
         Some("generate") => {
             let what = arguments.nth(1);
             let what = what.as_deref().and_then(|what| what.to_str());

@@ -1,4 +1,5 @@
-//! `tidegate reload`: has a running process read its files again, and tells what came of it.
+//! `tidegate reload` and `tidegate upgrade`: have a running process read its files again, or start the binary that is on
+//! disk now in its place, and tell what came of it.
 //!
 //! Asked is the master's socket (`-S`) or a `stats socket` with `level admin`: given by hand, or found by the
 //! arguments of the process that a pid file names.
@@ -22,34 +23,60 @@ const REFUSED: u8 = 1;
 /// Whether it was done is not known.
 const UNKNOWN: u8 = 2;
 
-/// How long a reload may take: it reads thousands of certificates, say.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take: thousands of certificates are read, say.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Most that is read of an answer.
 const ANSWER_MAX: u64 = 1 << 20;
 
-const USAGE: &str = "usage: tidegate reload -p PIDFILE | SOCKET | HOST:PORT\n\n\
-    Has a running tidegate read its configuration again and apply what has changed, and tells\n\
-    what came of it. SOCKET is the master's socket (-S) or a stats socket with level admin; with\n\
-    -p both are found by themselves.\n\
-    Exit code: 0 done, 1 refused and nothing changed, 2 it could not be asked.\n";
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Verb {
+    word: &'static str,
+    does: &'static str,
+}
 
-/// Runs it with the arguments behind `reload`.
-pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+/// `tidegate reload`.
+pub(crate) const RELOAD: Verb = Verb {
+    word: "reload",
+    does: "Has a running tidegate read its configuration again and apply what has changed, and tells\n\
+           what came of it.",
+};
+
+/// `tidegate upgrade`.
+pub(crate) const UPGRADE: Verb = Verb {
+    word: "upgrade",
+    does: "Has the binary that is on disk now take the place of a running tidegate, open WebSockets\n\
+           included, and tells what came of it.",
+};
+
+impl Verb {
+    fn usage(self) -> String {
+        format!(
+            "usage: tidegate {} -p PIDFILE | SOCKET | HOST:PORT\n\n{} SOCKET is the master's socket (-S) or a\n\
+             stats socket with level admin; with -p both are found by themselves.\n\
+             Exit code: 0 done, 1 refused and nothing changed, 2 it could not be asked.\n",
+            self.word, self.does
+        )
+    }
+}
+
+/// Runs it with the arguments behind the verb.
+pub(crate) fn main(verb: Verb, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let asked = match words.as_slice() {
-        ["-p", file] => ask_by_pid_file(Path::new(file)),
-        [socket] if !socket.starts_with('-') => ask(&door(socket)),
+        ["-p", file] => ask_by_pid_file(verb, Path::new(file)),
+        [socket] if !socket.starts_with('-') => ask(verb, &door(socket)),
         _ => {
-            eprint!("{USAGE}");
+            eprint!("{}", verb.usage());
             return ExitCode::from(UNKNOWN);
         }
     };
     let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("tidegate: reload: {error:#}");
+            eprintln!("tidegate: {}: {error:#}", verb.word);
             return ExitCode::from(UNKNOWN);
         }
     };
@@ -59,7 +86,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         "Success=1" => ExitCode::SUCCESS,
         "Success=0" => ExitCode::from(REFUSED),
         other => {
-            eprintln!("tidegate: reload: the answer was: {other}");
+            eprintln!("tidegate: {}: the answer was: {other}", verb.word);
             ExitCode::from(UNKNOWN)
         }
     }
@@ -91,13 +118,13 @@ fn door(text: &str) -> Door {
     }
 }
 
-fn ask(door: &Door) -> Result<String> {
+fn ask(verb: Verb, door: &Door) -> Result<String> {
     match door {
         Door::Unix(path) => {
             let stream = UnixStream::connect(path);
             let stream = stream.with_context(|| format!("cannot connect to {}", path.display()))?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            talk(stream)
+            talk(verb, stream)
         }
         Door::Abstract(name) => {
             use std::os::linux::net::SocketAddrExt;
@@ -108,19 +135,20 @@ fn ask(door: &Door) -> Result<String> {
             let stream = UnixStream::connect_addr(&address);
             let stream = stream.with_context(|| format!("cannot connect to abns@{name}"))?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            talk(stream)
+            talk(verb, stream)
         }
         Door::Tcp(address) => {
             let stream = TcpStream::connect(address);
             let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            talk(stream)
+            talk(verb, stream)
         }
     }
 }
 
-fn talk(mut stream: impl Read + Write) -> Result<String> {
-    stream.write_all(b"reload\n").context("cannot ask")?;
+fn talk(verb: Verb, mut stream: impl Read + Write) -> Result<String> {
+    let line = format!("{}\n", verb.word);
+    stream.write_all(line.as_bytes()).context("cannot ask")?;
     let mut answer = String::new();
     let mut stream = stream.take(ANSWER_MAX);
     stream
@@ -130,7 +158,7 @@ fn talk(mut stream: impl Read + Write) -> Result<String> {
 }
 
 /// Finds the process by its pid file, and its sockets by what it was started with.
-fn ask_by_pid_file(file: &Path) -> Result<String> {
+fn ask_by_pid_file(verb: Verb, file: &Path) -> Result<String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let pid = text.split_whitespace().next().unwrap_or_default();
@@ -140,7 +168,7 @@ fn ask_by_pid_file(file: &Path) -> Result<String> {
     let doors = doors_of(pid)?;
     let mut last = None;
     for door in &doors {
-        match ask(door) {
+        match ask(verb, door) {
             Ok(answer) => return Ok(answer),
             Err(error) => last = Some(error),
         }
@@ -149,7 +177,13 @@ fn ask_by_pid_file(file: &Path) -> Result<String> {
         Some(error) => Err(error),
         None => bail!(
             "process {pid} has neither a master's socket (-S) nor a stats socket with level admin to be \
-             asked by; `kill -USR2 {pid}` has it reload all the same, and its log tells what came of it"
+             asked by{}",
+            match verb.word {
+                "reload" => format!(
+                    "; `kill -USR2 {pid}` has it reload all the same, and its log tells what came of it"
+                ),
+                _ => String::new(),
+            }
         ),
     }
 }

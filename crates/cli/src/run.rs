@@ -455,7 +455,7 @@ impl Run<'_> {
     ) -> Result<(Bound, RuntimeApi), Failed> {
         let bound = self.bind(program, daemon, before.inheritance())?;
         self.control
-            .open()
+            .open_after(before.inheritance())
             .map_err(|error| self.speaker.alert(&error.to_string()))?;
         let opened = RuntimeApi::open(
             &self.config,

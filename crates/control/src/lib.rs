@@ -27,10 +27,10 @@ pub mod updater;
 
 use std::sync::Arc;
 
-use config::model::Config;
+use config::model::{Bind, BindAddress, Config};
 use engine::command::DrainOrder;
 use engine::snapshot::Event;
-use engine::{Handle, Level};
+use engine::{Handle, Inheritance, Level};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::discovery::Fleet;
@@ -144,10 +144,22 @@ impl Control {
     /// the state file's folder. Fails when the registry cannot listen; trouble with the state file
     /// is a warning that [`Control::run`] logs.
     pub fn open(&mut self) -> Result<(), SetupError> {
+        self.open_after(&Inheritance::default())
+    }
+
+    /// The same for a process that takes the place of others, which listen there for a while still.
+    pub fn open_after(&mut self, before: &Inheritance) -> Result<(), SetupError> {
         let mut opened = Opened::default();
         if let Some(registry) = &self.setup.registry {
-            let bound = Registry::bind(registry.bind, registry.key.clone(), registry.expire);
-            let bound = bound.map_err(|error| SetupError::Bind(registry.bind, error.to_string()));
+            let at = Bind {
+                text: registry.bind.to_string().into(),
+                ..Bind::at(BindAddress::Inet(registry.bind))
+            };
+            let bound = engine::open_socket(&at, before).and_then(|socket| {
+                let bound = Registry::on(socket.into(), registry.key.clone(), registry.expire);
+                bound.map_err(|error| error.to_string())
+            });
+            let bound = bound.map_err(|error| SetupError::Bind(registry.bind, error));
             opened.registry = Some(bound?);
         }
         if let Some(discovery) = &self.setup.discovery {

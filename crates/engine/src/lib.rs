@@ -99,7 +99,7 @@ pub use check_overrides::CheckOverrides;
 pub use handle::{Changing, Handle};
 pub use handover::{
     GREETING as HANDOVER_GREETING, Inheritance, Leaving, ListeningSocket, OldProcess,
-    VERSION as HANDOVER_VERSION, give as give_listeners,
+    VERSION as HANDOVER_VERSION, give as give_listeners, is_handover,
 };
 pub use kept_file::KeptFile;
 pub use listen::open::open_socket;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use config::model::{Mode, ServerAddress};
 
 use crate::command::Admin;
+pub use crate::handover::OldProcess;
 
 /// Everything at one moment.
 #[derive(Debug, Clone)]
@@ -85,6 +86,8 @@ pub struct Process {
     pub reloads_total: u64,
     /// Those that failed: nothing changed.
     pub reload_failures_total: u64,
+    /// The process that this one took over from, as long as it still has something.
+    pub predecessor: Option<OldProcess>,
     /// Whether it is stopping.
     pub stopping: bool,
 }

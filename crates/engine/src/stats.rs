@@ -14,8 +14,8 @@ use crate::server::{ServerState, admin_shown};
 use crate::shared::Shared;
 use crate::site::{BackendState, FrontendState, ListenerState, Site};
 use crate::snapshot::{
-    BackendStats, FrontendStats, ListenerStats, Process, ProcessLimits, ServerStats, Snapshot,
-    StickTableStats, Traffic,
+    BackendStats, ControlStatus, FrontendStats, ListenerStats, Process, ProcessLimits, ServerStats,
+    Snapshot, StickTableStats, Traffic,
 };
 use crate::stick::StickTable;
 
@@ -23,7 +23,7 @@ use crate::stick::StickTable;
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     let site = shared.site.load();
     let now = shared.clock.since_start();
-    let control = shared.control().clone();
+    let control = control(shared);
     let fleet = control.discovery.as_ref().map(|it| it.backend.clone());
     let backends = site.backends.iter().map(|it| {
         // A backend that may never have a server cannot be down.
@@ -37,6 +37,18 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         stick_tables: stick_tables(&site),
         control,
     }
+}
+
+/// What the control loop said of itself, and whom we still wait for.
+fn control(shared: &Shared) -> ControlStatus {
+    let mut control = shared.control().clone();
+    if let Some(old) = shared.predecessor.get() {
+        control.waiting.push(format!(
+            "process {}, whose place this one took: {} connections left, {} of them tunnels",
+            old.pid, old.connections, old.tunnels
+        ));
+    }
+    control
 }
 
 fn stick_tables(site: &Site) -> Vec<StickTableStats> {
@@ -90,6 +102,7 @@ fn process(shared: &Shared, now: Duration) -> Process {
         log_lines_lost: shared.logger.lost(),
         reloads_total: shared.reloads_done.load(Relaxed),
         reload_failures_total: shared.reloads_failed.load(Relaxed),
+        predecessor: shared.predecessor.get(),
         stopping: shared.stopping.load(Relaxed),
     }
 }

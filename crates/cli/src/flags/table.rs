@@ -246,6 +246,11 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
         help: "have a running process read its files again",
     },
     Subcommand {
+        name: "upgrade",
+        arguments: "-p PIDFILE | SOCKET",
+        help: "have the binary on disk take a running one's place",
+    },
+    Subcommand {
         name: "generate",
         arguments: "man|bash|zsh|fish",
         help: "print the man page, or completions for a shell",

@@ -391,3 +391,45 @@ async fn tls_stays_with_the_old_process_and_is_shown_by_the_new_one() {
         .await;
     moves.echo("new").await.unwrap();
 }
+
+#[tokio::test]
+async fn systemd_follows_the_new_process_and_the_subcommand_tells_what_came_of_it() {
+    let lab = Lab::new("").await;
+    let told = std::os::unix::net::UnixDatagram::bind(lab.folder.path().join("notify")).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut said = [0; 500];
+        let count = told.recv(&mut said).unwrap();
+        String::from_utf8_lossy(&said[..count]).into_owned()
+    };
+    let mut command = Command::new(program());
+    command
+        .arg("-Ws")
+        .arg("-f")
+        .arg(lab.folder.path().join("haproxy.cfg"));
+    command.env("NOTIFY_SOCKET", lab.folder.path().join("notify"));
+    let mut old = Process::start(&mut command);
+    let said = hear();
+    assert!(
+        said.starts_with(&format!("READY=1\nMAINPID={}\n", old.pid())),
+        "{said}"
+    );
+    let mut socket = open(&lab.target()).await;
+    let mut upgrade = Command::new(program());
+    let mut upgrade = Process::start(upgrade.arg("upgrade").arg(lab.socket()));
+    let said = hear();
+    assert!(said.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{said}");
+    let said = hear();
+    let pid = said.trim().strip_prefix("MAINPID=").map(str::to_owned);
+    let pid = pid.unwrap_or_else(|| panic!("{said}"));
+    let said = hear();
+    assert!(
+        said.starts_with(&format!("READY=1\nMAINPID={pid}\n")),
+        "{said}"
+    );
+    assert!(upgrade.wait_exit().await.success());
+    upgrade.wait_for_line(&["has taken over"]).await;
+    old.wait_exit().await;
+    socket.echo("after").await.unwrap();
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGTERM).unwrap();
+}

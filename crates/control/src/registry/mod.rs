@@ -36,7 +36,11 @@ impl Registry {
     /// Listens at `address` (port 0: any). A node not heard of for `expire` is not listed. Fails
     /// when the address is taken or not ours. Nothing is answered before [`Registry::run`].
     pub fn bind(address: SocketAddr, key: ApiKey, expire: Duration) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        Self::on(TcpListener::bind(address)?, key, expire)
+    }
+
+    /// The same on a socket that listens already.
+    pub(crate) fn on(listener: TcpListener, key: ApiKey, expire: Duration) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
             address: listener.local_addr()?,

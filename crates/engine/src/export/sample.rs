@@ -44,6 +44,7 @@ pub(super) fn process() -> Process {
         log_lines_lost: 0,
         reloads_total: 3,
         reload_failures_total: 1,
+        predecessor: None,
         stopping: false,
     }
 }

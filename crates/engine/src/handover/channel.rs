@@ -196,6 +196,11 @@ impl Message {
     }
 }
 
+/// Whether it is one, without the length before it.
+pub(super) fn is_message(body: &[u8]) -> bool {
+    Message::read(body).is_ok()
+}
+
 /// A connection between the two.
 pub(super) struct Channel(UnixStream);
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -22,6 +22,12 @@ use crate::worker::Message as ToWorker;
 
 /// How long the old process may take to say something: it tells every second what it still has.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long this process may take to know its nodes, before it takes over all the same: a discovery service may be down.
+const READY_MAX: Duration = Duration::from_secs(10);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long what it offers may stay undecided between the two.
 const DECISION_MAX: Duration = Duration::from_secs(10);
@@ -121,6 +127,7 @@ struct Taking {
 impl Taking {
     /// Until the old process is gone.
     fn run(&mut self, old: &Predecessor) -> io::Result<()> {
+        self.wait_ready();
         let pid = std::process::id();
         old.channel.send(Message::Ready { pid }, &[])?;
         loop {
@@ -138,6 +145,19 @@ impl Taking {
                 Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
                 Received::End => return Ok(()),
             }
+        }
+    }
+
+    /// Waits a while until the control loop knows its nodes: their tunnels can come at once then.
+    fn wait_ready(&self) {
+        let until = Instant::now() + READY_MAX;
+        let is_ready = || {
+            let control = self.handle.shared().control();
+            // Nobody has said anything yet, or it is on its way.
+            matches!(control.lifecycle, "Ready" | "Routing" | "Error")
+        };
+        while !is_ready() && Instant::now() < until {
+            std::thread::sleep(LOOK);
         }
     }
 
@@ -179,7 +199,7 @@ impl Taking {
             pid: old.welcome.pid,
             release: old.welcome.release.as_str().into(),
             uptime_then: Duration::from_millis(old.welcome.uptime_ms),
-            since: std::time::Instant::now(),
+            since: Instant::now(),
             connections: left.connections,
             tunnels: left.tunnels,
         });

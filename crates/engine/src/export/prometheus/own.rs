@@ -28,6 +28,18 @@ pub(super) const OWN: &[Family] = &[
         }),
     ),
     gauge(
+        "tidegate_old_process_connections",
+        "Connections that are left in the process that this one took over from; missing when it is gone.",
+        Source::Process(|snapshot| {
+            snapshot
+                .process
+                .predecessor
+                .as_ref()
+                .map(|it| it.connections)
+                .into()
+        }),
+    ),
+    gauge(
         "tidegate_waiting",
         "Things the control loop waits for.",
         Source::Process(|snapshot| (snapshot.control.waiting.len() as u64).into()),
