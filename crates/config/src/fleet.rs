@@ -4,12 +4,22 @@
 use std::collections::BTreeSet;
 
 use crate::expr::{Condition, Fetch};
-use crate::model::{Backend, BackendId, Config, Mode};
+use crate::model::{Backend, BackendId, Config, Mode, RequestAction};
 
 /// The backend the fleet fills when nobody says anything else.
 pub const FLEET_BACKEND_DEFAULT: &str = "ws_backend";
 
 impl Config {
+    /// Whether some rule takes news of the fleet (`use-service node-push`).
+    pub fn takes_pushes(&self) -> bool {
+        let front = self.frontends.iter().map(|it| &it.proxy);
+        let back = self.backends.iter().map(|it| &it.proxy);
+        let rules = front.chain(back).flat_map(|proxy| &proxy.http_request);
+        rules
+            .into_iter()
+            .any(|rule| matches!(rule.action, RequestAction::NodePush))
+    }
+
     /// Which backend the fleet fills: the one named in section `discovery`, else `ws_backend`, else
     /// the only one that serves upgrades (a `use_backend` rule about Upgrade leads there), else the
     /// only one in mode http. When none of that decides, it fails with those that could be meant.

@@ -129,7 +129,9 @@ pub fn known() -> Vec<Known> {
         String::new()
     });
     let service = Status::Implemented(());
-    all.push(Known::new("service", "prometheus-exporter", &service));
+    for name in ["prometheus-exporter", "node-push"] {
+        all.push(Known::new("service", name, &service));
+    }
     all.extend(sections::known());
     all.extend(absent::known());
     all.extend(rules::known());

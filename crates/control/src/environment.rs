@@ -131,7 +131,7 @@ pub(crate) fn check_interval(interval: Duration) -> Result<Duration, &'static st
 }
 
 /// The key that opens a WSUpdates service, ours or another's. Never shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(HeaderValue);
 
 impl ApiKey {

@@ -4,12 +4,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,10 +35,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until dropped. The listener must not block. Must be called in a tokio runtime with I/O and
 /// time; returns only with an error of handing the listener to it.
-pub(crate) async fn serve<F, A>(listener: TcpListener, answer: F) -> io::Result<()>
+pub(crate) async fn serve<F, A, B>(listener: TcpListener, answer: F) -> io::Result<()>
 where
     F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -61,21 +64,34 @@ where
     }
 }
 
-/// One connection, one request. What goes wrong on it is the client's to notice.
-async fn connection<F, A>(stream: tokio::net::TcpStream, answer: F)
+/// One connection, one request. What goes wrong on it is the client's to notice. An answer that does not say how
+/// long it is has no end of its own: it may go on, and who gives it bounds it.
+async fn connection<F, A, B>(stream: tokio::net::TcpStream, answer: F)
 where
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<Full<Bytes>>>,
+    A: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    // Events are small, and each is news.
+    let _ = stream.set_nodelay(true);
+    let is_endless = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
-        let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
+        let (answered, is_endless) = (answer(request), &is_endless);
+        async move {
+            let answer = answered.await;
+            let endless = answer.body().size_hint().exact().is_none();
+            is_endless.store(endless, Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_MAX)
         .keep_alive(false);
-    let connection = http.serve_connection(TokioIo::new(stream), service);
-    let _ = timeout(CONNECTION_TIME_MAX, connection).await;
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    if timeout(CONNECTION_TIME_MAX, &mut connection).await.is_err() && is_endless.load(Relaxed) {
+        let _ = connection.await;
+    }
 }

@@ -10,9 +10,13 @@ mod admit;
 mod discovery;
 mod driver;
 mod environment;
+mod hearing;
 mod http;
+mod intake;
 pub mod lifecycle;
+mod news;
 mod node;
+mod pace;
 mod plan;
 mod reconcile;
 mod registry;
@@ -37,13 +41,18 @@ use crate::discovery::Fleet;
 use crate::discovery::source::Source;
 use crate::driver::Driver;
 use crate::driver::embedded::Embedded;
+use crate::hearing::{Ear, Hearing};
+use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
+use crate::news::{Desk, Message};
 use crate::reconcile::{Discovery, Reconciler};
 use crate::report::{Outlet, Report};
 use crate::schedule::Schedule;
 use crate::setup::{DiscoverySetup, Setup};
 use crate::state_file::StateFile;
+use crate::updater::Say;
 
+pub use discovery::event_stream;
 pub use environment::{ApiKey, Environment};
 pub use registry::Registry;
 pub use setup::SetupError;
@@ -54,16 +63,16 @@ pub struct Control {
     seed: u64,
     opened: Option<Opened>,
     door: ControlDoor,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::UnboundedReceiver<ReloadNews>,
 }
 
 /// By what the running loop hears of reloads. Cheap to clone. Nobody but the operator sends anything in, one
 /// reload after the other.
 #[derive(Clone)]
-pub struct ControlDoor(mpsc::UnboundedSender<News>);
+pub struct ControlDoor(mpsc::UnboundedSender<ReloadNews>);
 
 /// What the loop hears of reloads.
-pub(crate) enum News {
+pub(crate) enum ReloadNews {
     /// One begins.
     Begun,
     /// It cannot be done; why.
@@ -85,25 +94,28 @@ impl Renewal {
 impl ControlDoor {
     /// A reload begins.
     pub fn reload_begins(&self) {
-        self.tell(News::Begun);
+        self.tell(ReloadNews::Begun);
     }
 
     /// It cannot be done, and everything is as before; why.
     pub fn reload_refused(&self, why: &str) {
-        self.tell(News::Refused(why.to_owned()));
+        self.tell(ReloadNews::Refused(why.to_owned()));
     }
 
     /// It was done; what has changed, for people.
     pub fn reload_applied(&self, renewal: Renewal, changes: &str) {
         let setup = Box::new(renewal.0);
-        self.tell(News::Applied(setup, changes.to_owned()));
+        self.tell(ReloadNews::Applied(setup, changes.to_owned()));
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, news: ReloadNews) {
         // A loop that has ended needs no telling: the program stops.
         let _ = self.0.send(news);
     }
 }
+
+/// What hears, and where it tells the loop.
+type Heard = (Hearing, mpsc::Receiver<Message>);
 
 /// What was opened before the program gave up its rights.
 #[derive(Default)]
@@ -187,7 +199,19 @@ impl Control {
         };
         let driver = Embedded::new(handle.clone(), self.backend(), drain);
         let events = handle.events();
-        self.drive(driver, handle, events, lifecycle).await;
+        let outlet = handle.clone();
+        let say: Say = Arc::new(move |level, line| outlet.log(level, line));
+        let (intake, heard) = self.hear(say);
+        handle.set_news_desk(intake);
+        self.drive(driver, handle, events, heard, lifecycle).await;
+    }
+
+    /// What hears of nodes beside the fetches; who follows events speaks by `say`.
+    fn hear(&self, say: Say) -> (Arc<Intake>, Heard) {
+        let (desk, messages) = Desk::new();
+        let intake = Arc::new(Intake::new(desk.clone(), self.setup.key.clone()));
+        let hearing = Hearing::new(desk, Arc::clone(&intake), say, self.seed);
+        (intake, (hearing, messages))
     }
 
     /// The backend that nodes fill.
@@ -202,6 +226,7 @@ impl Control {
         driver: D,
         outlet: O,
         events: broadcast::Receiver<Event>,
+        (hearing, messages): Heard,
         lifecycle: Lifecycle,
     ) {
         if self.opened.is_none()
@@ -220,14 +245,17 @@ impl Control {
         report.from_state_file = !opened.restored.is_empty();
         let registry = opened.registry.take();
         let discovery = self.setup.discovery.take();
-        let discovery =
-            discovery.map(|setup| opened.discovery(setup, registry.as_ref(), self.seed));
+        let discovery = discovery.map(|setup| {
+            let ear = hearing.ear(&setup, None);
+            opened.discovery(setup, registry.as_ref(), ear, self.seed)
+        });
         log_beginning(discovery.as_ref(), registry.as_ref(), &outlet);
-        let reconciler = Reconciler::new(driver, outlet.clone(), discovery, lifecycle, report);
+        let remembered = (hearing, report);
+        let reconciler = Reconciler::new(driver, outlet.clone(), discovery, lifecycle, remembered);
         // The loop itself keeps the door open.
         let _door = self.door;
         tokio::select! {
-            () = reconciler.run(events, self.news, self.seed) => {}
+            () = reconciler.run(events, self.news, messages, self.seed) => {}
             () = serve(registry, &outlet) => {}
         }
     }
@@ -286,7 +314,17 @@ impl Opened {
         self.state_file = Some(Arc::new(file));
     }
 
-    fn discovery(self, setup: DiscoverySetup, registry: Option<&Registry>, seed: u64) -> Discovery {
+    fn discovery(
+        self,
+        setup: DiscoverySetup,
+        registry: Option<&Registry>,
+        ear: Ear,
+        seed: u64,
+    ) -> Discovery {
+        let mut schedule = Schedule::new(setup.interval, seed);
+        if setup.client.is_none() {
+            schedule = schedule.at_hand();
+        }
         let source = match (setup.client, registry) {
             (Some(client), _) => Source::WsUpdates(client),
             (None, registry) => {
@@ -298,7 +336,8 @@ impl Opened {
         };
         Discovery {
             source,
-            schedule: Schedule::new(setup.interval, seed),
+            schedule,
+            ear,
             intent: setup.intent,
             nodes_max: setup.nodes_max,
             state_file: self.state_file,

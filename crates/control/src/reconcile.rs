@@ -10,24 +10,28 @@ use std::time::Duration;
 
 use engine::Level;
 use engine::command::Admin;
-use engine::snapshot::{ControlStatus, Event};
+use engine::snapshot::{ControlStatus, DiscoveryStatus, Event};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::admit::{Held, admit};
+use crate::admit::{Admitted, Held, Known, admit};
 use crate::discovery::source::{Fetch, Source};
 use crate::discovery::wsupdates::FetchError;
 use crate::discovery::{Fleet, listing::Listing};
 use crate::driver::{Driver, DriverError, Observation};
+use crate::hearing::{Ear, Hearing};
 use crate::lifecycle::{Input, Lifecycle, STATES};
+use crate::news::{Message, Outcome, Refusal};
 use crate::node::Stage;
 use crate::plan::{Intent, Plan, Seen, Step, plan};
 use crate::report::{Outlet, Report, WAITING_MAX};
 use crate::schedule::Schedule;
 use crate::state_file::StateFile;
-use crate::{News, renew};
+use crate::{ReloadNews, renew};
+
+pub(crate) mod news;
 
 /// How often the backend is looked at while something may happen that no event tells of: sessions
 /// of a draining server end, an operator acts.
@@ -55,6 +59,8 @@ pub(crate) struct Discovery {
     pub(crate) state_file: Option<Arc<StateFile>>,
     /// The fleet of the state file, in force until a list comes.
     pub(crate) restored: Fleet,
+    /// News that come beside the list.
+    pub(crate) ear: Ear,
 }
 
 /// The loop.
@@ -78,6 +84,8 @@ pub(crate) struct Reconciler<D, O> {
     stopping: bool,
     /// Whether the configuration is being read again.
     reloading: bool,
+    hearing: Hearing,
+    memory: news::Memory,
     report: Report,
 }
 
@@ -86,7 +94,8 @@ enum Woken {
     Event(Result<Event, RecvError>),
     Fetched(Result<Listing, FetchError>),
     Saved(Fleet, Result<(), String>),
-    News(News),
+    Reload(ReloadNews),
+    Message(Message),
     Hint,
     Time,
 }
@@ -101,7 +110,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         outlet: O,
         discovery: Option<Discovery>,
         lifecycle: Lifecycle,
-        report: Report,
+        (hearing, report): (Hearing, Report),
     ) -> Self {
         let fleet = discovery
             .as_ref()
@@ -124,6 +133,8 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             fetch_wanted: false,
             stopping: false,
             reloading: false,
+            hearing,
+            memory: news::Memory::default(),
             report,
         }
     }
@@ -133,22 +144,23 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     pub(crate) async fn run(
         mut self,
         mut events: broadcast::Receiver<Event>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut reloads: mpsc::UnboundedReceiver<ReloadNews>,
+        mut messages: mpsc::Receiver<Message>,
         seed: u64,
     ) {
         let mut fetch: Option<Fetch> = None;
         let mut saving: Option<Saving> = None;
-        // When a list came that changed the fleet, until it is worked towards.
-        let mut list_came: Option<Instant> = None;
+        // When news came that changed the fleet, until they are worked towards.
+        let mut news_came: Option<Instant> = None;
         self.input(Input::ConfigLoaded);
         loop {
             let changes = self.report.changes();
             self.turn().await;
-            if let Some(came) = list_came.take()
-                && self.report.changes() > changes
-            {
-                self.report.applied(came.elapsed());
+            let took = news_came.take().map(|came| came.elapsed());
+            if let Some(took) = took.filter(|_| self.report.changes() > changes) {
+                self.report.applied(took);
             }
+            self.memory.answer(took);
             self.begin_fetch(&mut fetch);
             self.begin_save(&mut saving);
             self.publish();
@@ -158,8 +170,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 biased;
                 fetched = under_way(&mut fetch) => Woken::Fetched(fetched),
                 (fleet, saved) = saved(&mut saving) => Woken::Saved(fleet, saved),
-                Some(news) = news.recv() => Woken::News(news),
+                Some(news) = reloads.recv() => Woken::Reload(news),
                 event = events.recv() => Woken::Event(event),
+                Some(message) = messages.recv() => Woken::Message(message),
                 () = hint(source) => Woken::Hint,
                 () = tokio::time::sleep_until(wake) => Woken::Time,
             };
@@ -171,13 +184,21 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
                 }
                 Woken::Fetched(fetched) => {
                     let came = Instant::now();
-                    list_came = self.on_fetched(fetched).then_some(came);
+                    news_came = self.on_fetched(fetched).then_some(came);
+                }
+                Woken::Message(message) => {
+                    let came = match &message {
+                        Message::News(news) => news.came,
+                        _ => Instant::now(),
+                    };
+                    news_came = self.on_message(message).then_some(came);
                 }
                 Woken::Saved(fleet, result) => self.on_saved(fleet, result),
-                Woken::News(news) => {
-                    if self.on_news(news, seed) {
+                Woken::Reload(news) => {
+                    if self.on_reload(news, seed) {
                         // It would be another service's answer.
                         fetch = None;
+                        self.memory.fetch_is_lost();
                     }
                 }
                 Woken::Hint => self.hurry(),
@@ -354,6 +375,9 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     /// Begins a fetch when one is due or wanted, and none is under way.
     fn begin_fetch(&mut self, fetch: &mut Option<Fetch>) {
         let now = self.now();
+        if self.memory.is_fetch_asked_for() {
+            self.hurry();
+        }
         let due = match &self.discovery {
             Some(discovery) => discovery.schedule.next() <= now,
             None => return,
@@ -365,6 +389,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             self.input(Input::Retry);
         }
         self.fetch_wanted = false;
+        self.memory.fetch_begins();
         if let Some(discovery) = &mut self.discovery {
             discovery.schedule.begun(now);
             *fetch = Some(discovery.source.fetch());
@@ -377,56 +402,85 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let Some(discovery) = &mut self.discovery else {
             return false;
         };
+        if fetched.is_ok() && self.memory.is_overtaken() {
+            self.report.overtaken();
+            discovery.schedule.again(now);
+            return false;
+        }
         let settled = fetched.map(|listing| listing.settle(&self.fleet, discovery.nodes_max));
         let result = settled.and_then(|settled| {
-            self.report
-                .skipped(settled.skipped, settled.skipped_count, &self.outlet);
+            let (skipped, count) = (settled.skipped.clone(), settled.skipped_count);
+            self.report.skipped(settled.skipped, count, &self.outlet);
             // An empty list is no news, unless there is nothing it could empty.
             match settled.fleet.is_empty() && !self.fleet.is_empty() {
                 true => Err(FetchError::Empty),
-                false => Ok(settled.fleet),
+                false => Ok((settled.fleet, skipped, count)),
             }
         });
-        match result {
-            Ok(listed) => {
+        let result = match result {
+            Ok((listed, skipped, skipped_count)) => {
                 discovery.schedule.succeeded(now);
                 let confirm_after = discovery.schedule.confirm_after();
+                discovery.ear.begin_stream();
                 self.report.fetched(now);
-                self.on_listed(listed, confirm_after)
+                Ok(Outcome {
+                    skipped,
+                    skipped_count,
+                    ..self.on_listed(listed, confirm_after)
+                })
             }
             Err(error) => {
                 discovery.schedule.failed(now);
                 self.report.failed(&error);
                 self.input(Input::FetchFailed(error.line()));
-                false
+                Err(Refusal::new(502, error.line()))
             }
-        }
+        };
+        let origin = self.memory.fetch_origin();
+        self.report.news(origin, result.as_ref().ok(), now);
+        self.memory.fetched(&result);
+        result.is_ok_and(|outcome| outcome.is_change())
     }
 
-    /// A good list: believes what can be believed and works towards it. Whether that is another fleet.
-    fn on_listed(&mut self, listed: Fleet, confirm_after: Duration) -> bool {
-        let (observed, held) = (&self.observation.backend, self.held.as_ref());
+    /// A good list: believes what can be believed and works towards it.
+    fn on_listed(&mut self, listed: Fleet, confirm_after: Duration) -> Outcome {
         let now = self.now();
-        let admitted = admit(&self.fleet, listed, observed, held, now, confirm_after);
-        if let Some(line) = admitted.held.as_ref().map(ToString::to_string)
-            && held.map(ToString::to_string).as_ref() != Some(&line)
-        {
-            self.outlet
-                .log(Level::Warning, &format!("Node list: {line}"));
-        }
-        self.held = admitted.held;
+        let recent = self.memory.recent(now, confirm_after);
+        let known = Known {
+            in_force: &self.fleet,
+            recent: &recent,
+            observed: &self.observation.backend,
+            held: self.held.as_ref(),
+            now,
+            confirm_after,
+        };
+        let admitted = admit(&known, listed);
         // A write that failed is tried again with the next good list, not in a circle.
         if std::mem::take(&mut self.save_failed) {
             self.saved = None;
         }
-        let difference = difference(&self.fleet, &admitted.fleet);
-        self.fleet = admitted.fleet;
+        let outcome = self.take_over(admitted);
         self.input(Input::NodesFetched);
-        let is_changed = difference.is_some();
-        if let Some(difference) = difference {
+        if let Some(difference) = outcome.difference() {
             self.input(Input::ListChanged(difference));
         }
-        is_changed
+        outcome
+    }
+
+    /// From now on this is the fleet.
+    fn take_over(&mut self, admitted: Admitted) -> Outcome {
+        let held = admitted.held.as_ref().map(ToString::to_string);
+        let held_before = self.held.as_ref().map(ToString::to_string);
+        if let Some(line) = held.as_ref().filter(|_| held != held_before) {
+            let line = format!("Node list: {line}");
+            self.outlet.log(Level::Warning, &line);
+        }
+        let now = self.now();
+        let outcome = Outcome::between(&self.fleet, &admitted.fleet);
+        self.memory.follow(&self.fleet, &admitted.fleet, now);
+        self.held = admitted.held;
+        self.fleet = admitted.fleet;
+        Outcome { held, ..outcome }
     }
 
     /// Without discovery there is no fetch to retry with.
@@ -437,17 +491,17 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
     }
 
     /// A reload begins, or has ended. Whether the list comes from somewhere else from now on.
-    fn on_news(&mut self, news: News, seed: u64) -> bool {
-        self.reloading = matches!(news, News::Begun);
+    fn on_reload(&mut self, news: ReloadNews, seed: u64) -> bool {
+        self.reloading = matches!(news, ReloadNews::Begun);
         match news {
-            News::Begun => self.input(Input::ReloadBegun),
-            News::Refused(why) => self.input(Input::ReloadRefused(why)),
-            News::Applied(setup, changes) => {
+            ReloadNews::Begun => self.input(Input::ReloadBegun),
+            ReloadNews::Refused(why) => self.input(Input::ReloadRefused(why)),
+            ReloadNews::Applied(setup, changes) => {
                 self.input(Input::ReloadApplied(changes));
                 for note in &setup.notes {
                     self.outlet.log(Level::Warning, note);
                 }
-                let renewed = renew::discovery(self.discovery.take(), setup.discovery, seed);
+                let renewed = renew::discovery(self.discovery.take(), *setup, &self.hearing, seed);
                 for line in &renewed.told {
                     self.outlet.log(Level::Notice, line);
                 }
@@ -557,8 +611,12 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let discovery = self.discovery.as_ref().map(|discovery| {
             let backend = Arc::clone(&discovery.intent.backend);
             let nodes = self.fleet.len() as u64;
-            self.report
-                .status(discovery.source.name(), backend, nodes, now)
+            let (name, ear) = (discovery.source.name(), &discovery.ear);
+            DiscoveryStatus {
+                stream: ear.stream_status(),
+                pushes_refused_total: ear.pushes_refused(),
+                ..self.report.status(name, backend, nodes, now)
+            }
         });
         self.outlet.show(ControlStatus {
             lifecycle: self.lifecycle.name(),
@@ -599,22 +657,6 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             lines.push(format!("… and {more} more"));
         }
         lines
-    }
-}
-
-/// What changed between two fleets, for people; `None`: nothing.
-fn difference(before: &Fleet, after: &Fleet) -> Option<String> {
-    let missing = |from: &Fleet, to: &Fleet| {
-        to.nodes()
-            .iter()
-            .filter(|node| !from.contains(node))
-            .count()
-    };
-    match (missing(before, after), missing(after, before)) {
-        (0, 0) => None,
-        (join, 0) => Some(format!("nodes joining: {join}")),
-        (0, leave) => Some(format!("nodes leaving: {leave}")),
-        (join, leave) => Some(format!("nodes joining: {join}, leaving: {leave}")),
     }
 }
 

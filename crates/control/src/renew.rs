@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::discovery::source::Source;
+use crate::hearing::Hearing;
 use crate::reconcile::Discovery;
 use crate::schedule::Schedule;
-use crate::setup::DiscoverySetup;
+use crate::setup::Setup;
 use crate::state_file::StateFile;
 
 /// Discovery from now on.
@@ -20,12 +21,14 @@ pub(crate) struct Renewed {
 
 /// Takes over what another configuration says.
 pub(crate) fn discovery(
-    before: Option<Discovery>,
-    setup: Option<DiscoverySetup>,
+    mut before: Option<Discovery>,
+    setup: Setup,
+    hearing: &Hearing,
     seed: u64,
 ) -> Renewed {
     let mut told = Vec::new();
-    let Some(setup) = setup else {
+    hearing.set_key(setup.key);
+    let Some(setup) = setup.discovery else {
         if before.is_some() {
             told.push("Discovery: off from now on; the nodes that are there stay".to_owned());
         }
@@ -35,6 +38,8 @@ pub(crate) fn discovery(
             told,
         };
     };
+    let heard = before.as_mut().map(|it| std::mem::take(&mut it.ear));
+    let ear = hearing.ear(&setup, heard);
     let source = match (setup.client, before.as_ref().map(|it| &it.source)) {
         (Some(client), _) => Source::WsUpdates(client),
         (None, Some(Source::Registry { table, .. })) => Source::Registry {
@@ -47,7 +52,7 @@ pub(crate) fn discovery(
             told.push(line.to_owned());
             return Renewed {
                 is_elsewhere: false,
-                discovery: before,
+                discovery: before.map(|before| Discovery { ear, ..before }),
                 told,
             };
         }
@@ -63,7 +68,11 @@ pub(crate) fn discovery(
             source.name()
         ));
     }
-    let fresh_schedule = || Schedule::new(setup.interval, seed);
+    let is_at_hand = matches!(source, Source::Registry { .. });
+    let fresh_schedule = || match Schedule::new(setup.interval, seed) {
+        schedule if is_at_hand => schedule.at_hand(),
+        schedule => schedule,
+    };
     let path = setup.state_file.as_deref();
     let (schedule, state_file) = match before {
         Some(before) if !is_elsewhere => {
@@ -98,6 +107,7 @@ pub(crate) fn discovery(
             nodes_max: setup.nodes_max,
             state_file,
             restored: crate::discovery::Fleet::default(),
+            ear,
         }),
         is_elsewhere,
         told,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::{ControlStatus, DiscoveryStatus};
+use engine::snapshot::{ControlStatus, DiscoveryStatus, LastChange};
 use engine::{Handle, Level};
 
 use crate::discovery::Skipped;
 use crate::discovery::wsupdates::FetchError;
+use crate::news::{Origin, Outcome};
 
 /// Where the loop's words go. The engine's handle is one; tests have another.
 pub(crate) trait Outlet {
@@ -29,6 +30,9 @@ impl Outlet for Handle {
     }
 }
 
+/// What becomes of news.
+const NEWS_WORDS: [&str; 3] = ["changed", "same", "refused"];
+
 /// Entries left out that are named in the log when the set of them changes.
 const SKIPPED_LINES_MAX: usize = 5;
 
@@ -43,6 +47,8 @@ pub(crate) struct Report {
     skipped: u64,
     changes: u64,
     apply_time: Option<Duration>,
+    last_change: Option<(Origin, Duration)>,
+    news: BTreeMap<(Origin, &'static str), u64>,
     state_file_failures: u64,
     last_error: Option<String>,
     last_good: Option<Duration>,
@@ -52,15 +58,39 @@ pub(crate) struct Report {
     said_refused: BTreeSet<String>,
     said_state_file: Option<String>,
     said_unobserved: Option<String>,
+    said_stream: Option<String>,
 }
 
 impl Report {
     /// A fetch brought a good list.
     pub(crate) fn fetched(&mut self, now: Duration) {
         self.fetches += 1;
-        self.last_good = Some(now);
         self.last_error = None;
+        self.listed(now);
+    }
+
+    /// A whole list came by itself, and is good.
+    pub(crate) fn listed(&mut self, now: Duration) {
+        self.last_good = Some(now);
         self.from_state_file = false;
+    }
+
+    /// What a fetch brought was older than news that came meanwhile.
+    pub(crate) fn overtaken(&mut self) {
+        self.fetches += 1;
+    }
+
+    /// News were taken, or not; the fleet is another one for it, or not.
+    pub(crate) fn news(&mut self, origin: Origin, outcome: Option<&Outcome>, now: Duration) {
+        let word = match outcome {
+            Some(outcome) if outcome.is_change() => "changed",
+            Some(_) => "same",
+            None => "refused",
+        };
+        if word == "changed" {
+            self.last_change = Some((origin, now));
+        }
+        *self.news.entry((origin, word)).or_default() += 1;
     }
 
     /// A fetch brought none.
@@ -115,6 +145,17 @@ impl Report {
         self.said_refused = refused;
     }
 
+    /// An event could not be taken: a warning when the one before was refused for something else.
+    pub(crate) fn stream_refused(&mut self, why: &str, outlet: &impl Outlet) {
+        if self.said_stream.as_deref() != Some(why) {
+            outlet.log(
+                Level::Warning,
+                &format!("Discovery: an event is of no use: {why}"),
+            );
+            self.said_stream = Some(why.to_owned());
+        }
+    }
+
     /// The state file could not be read or written; `None`: all is well again.
     pub(crate) fn state_file(&mut self, trouble: Option<String>, outlet: &impl Outlet) {
         self.state_file_failures += u64::from(trouble.is_some());
@@ -146,6 +187,17 @@ impl Report {
         self.last_good.map(|last| now.saturating_sub(last))
     }
 
+    /// News by source and by what became of them, all of both.
+    fn news_total(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let all = Origin::ALL.into_iter();
+        let all = all.flat_map(|origin| NEWS_WORDS.map(|word| (origin, word)));
+        all.map(|(origin, word)| {
+            let count = self.news.get(&(origin, word)).copied().unwrap_or(0);
+            (origin.word(), word, count)
+        })
+        .collect()
+    }
+
     /// All of it for the page and the metrics.
     pub(crate) fn status(
         &self,
@@ -168,6 +220,13 @@ impl Report {
             entries_skipped_total: self.skipped,
             changes_total: self.changes,
             apply_time: self.apply_time,
+            last_change: self.last_change.map(|(origin, at)| LastChange {
+                source: origin.word(),
+                age: now.saturating_sub(at),
+            }),
+            news_total: self.news_total(),
+            stream: None,
+            pushes_refused_total: Vec::new(),
             last_error: self.last_error.clone(),
             state_file_failures_total: self.state_file_failures,
         }

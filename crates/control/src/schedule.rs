@@ -17,6 +17,10 @@ const BACKOFF_MAX_INTERVALS: u32 = 2;
 /// storm of fetches.
 const HURRY_MIN: Duration = Duration::from_secs(1);
 
+/// The same where the list is in this process: what nodes announce is in force at once, and many that
+/// announce themselves together are looked at together.
+const HURRY_AT_HAND_MIN: Duration = Duration::from_millis(20);
+
 /// A list is confirmed by another one no sooner than half an interval later, and no sooner than
 /// this: a service that restarts needs a moment until its nodes have announced themselves again.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);
@@ -31,6 +35,7 @@ pub(crate) struct Schedule {
     failures: u32,
     started: Option<Duration>,
     next: Duration,
+    hurry_min: Duration,
     rng: fastrand::Rng,
 }
 
@@ -42,6 +47,7 @@ impl Schedule {
             failures: 0,
             started: None,
             next: Duration::ZERO,
+            hurry_min: HURRY_MIN,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -49,6 +55,12 @@ impl Schedule {
     /// From one fetch to the next.
     pub(crate) fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// The same for a list that is in this process: to look at it costs nobody else anything.
+    pub(crate) fn at_hand(mut self) -> Self {
+        self.hurry_min = HURRY_AT_HAND_MIN;
+        self
     }
 
     /// When the next fetch is due.
@@ -86,8 +98,17 @@ impl Schedule {
 
     /// Something calls for a fresh list: the next fetch is due at once, or a second after the last.
     pub(crate) fn hurry(&mut self, now: Duration) {
-        let earliest = self.started.map_or(now, |started| started + HURRY_MIN);
-        self.next = self.next.min(earliest.max(now));
+        self.next = self.next.min(self.earliest(now));
+    }
+
+    /// What a fetch brought is of no use, and it was no failure: the next one is due a second after it.
+    pub(crate) fn again(&mut self, now: Duration) {
+        self.next = self.earliest(now);
+    }
+
+    fn earliest(&self, now: Duration) -> Duration {
+        let earliest = self.started.map_or(now, |started| started + self.hurry_min);
+        earliest.max(now)
     }
 
     fn jittered(&mut self, pause: Duration) -> Duration {

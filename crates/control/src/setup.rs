@@ -11,6 +11,7 @@ use config::model::{Backend, BackendId, Config, Discovery};
 use engine::command::DrainOrder;
 
 use crate::discovery::HostTemplate;
+use crate::discovery::stream::SILENCE_MAX;
 use crate::discovery::tls;
 use crate::discovery::wsupdates::{BaseUrl, Client};
 use crate::environment::{ApiKey, Environment, check_interval};
@@ -55,6 +56,8 @@ pub enum SetupError {
     },
     /// A registry whose key nobody has set.
     NoRegistryKey,
+    /// Pushes are taken, and nobody has set a key for them.
+    NoPushKey,
     /// No certificate could be trusted; why.
     NoRoots(String),
     /// The registry's address cannot be listened on.
@@ -98,6 +101,10 @@ impl fmt::Display for SetupError {
                 "API_KEY is not set, and section registry needs it: nodes announce themselves with \
                  this key, without one anybody could",
             ),
+            Self::NoPushKey => f.write_str(
+                "API_KEY is not set, and \"use-service node-push\" needs it: without one anybody could \
+                 say which nodes there are",
+            ),
             Self::NoRoots(why) => {
                 write!(
                     f,
@@ -119,6 +126,8 @@ pub(crate) struct Setup {
     pub(crate) discovery: Option<DiscoverySetup>,
     /// The embedded registry, when it is on.
     pub(crate) registry: Option<RegistrySetup>,
+    /// Who may push.
+    pub(crate) key: Option<ApiKey>,
     /// How servers are emptied where nothing else is said.
     pub(crate) drain: DrainOrder,
     /// What the operator should know.
@@ -130,6 +139,14 @@ pub(crate) struct DiscoverySetup {
     /// The service; `None`: the embedded registry.
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) rewrite: Option<HostTemplate>,
+    /// What the service is asked with.
+    pub(crate) key: Option<ApiKey>,
+    /// Whether a rule leads pushes here.
+    pub(crate) takes_pushes: bool,
+    /// Whether the service's event stream is asked for.
+    pub(crate) stream: bool,
+    /// How long that may be silent.
+    pub(crate) silence: Duration,
     pub(crate) intent: Intent,
     pub(crate) interval: Duration,
     pub(crate) nodes_max: usize,
@@ -162,10 +179,14 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
         None => url,
     };
     let mut notes = Vec::new();
+    let is_key = |error: &SetupError| matches!(error, SetupError::Variable { value: None, .. });
+    if config.takes_pushes() && key.is_none() && !errors.iter().any(is_key) {
+        errors.push(SetupError::NoPushKey);
+    }
     // A registry beside no backend at all is there for the balancers of other machines.
     let fills_itself = config.registry.is_some() && !config.backends.is_empty();
     let discovery = if url_wanted || fills_itself {
-        discovery(config, &section, base, key, interval, &mut errors)
+        discovery(config, &section, base, key.clone(), interval, &mut errors)
     } else {
         if config.discovery.is_some() {
             notes.push(
@@ -176,11 +197,18 @@ pub(crate) fn set_up(config: &Config, environment: Environment) -> Result<Setup,
         }
         None
     };
+    if config.takes_pushes() && discovery.is_none() {
+        notes.push(
+            "\"use-service node-push\" takes nothing: there is no discovery, so no fleet to change"
+                .to_owned(),
+        );
+    }
     if errors.is_empty() {
         Ok(Setup {
             drain: DrainOrder::of(&config.runtime),
             discovery,
             registry,
+            key,
             notes,
         })
     } else {
@@ -271,10 +299,14 @@ fn discovery(
             return None;
         }
     };
-    let client = base.map(|base| Client::new(base, key, connector, rewrite.clone()));
+    let client = base.map(|base| Client::new(base, key.clone(), connector, rewrite.clone()));
     Some(DiscoverySetup {
+        stream: client.is_some() && section.stream,
+        silence: section.stream_silence.unwrap_or(SILENCE_MAX),
+        takes_pushes: config.takes_pushes(),
         client,
         rewrite,
+        key,
         intent: intent(backend, section.drain, nodes_max),
         interval,
         nodes_max,

@@ -169,8 +169,11 @@ impl Updater {
             }
             std::future::pending::<()>().await;
         };
+        // Nothing is pushed to it, but it follows the service's events.
+        let (_, heard) = self.control.hear(Arc::clone(&self.outlet.say));
+        let (control, driver) = (self.control, self.driver);
         tokio::select! {
-            () = self.control.drive(self.driver, self.outlet, events, lifecycle) => {}
+            () = control.drive(driver, self.outlet, events, heard, lifecycle) => {}
             () = shown => {}
         }
     }

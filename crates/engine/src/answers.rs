@@ -61,7 +61,7 @@ pub(crate) fn respond(
         | Stopped::Invalid(answer)
         | Stopped::Auth(answer) => (Some(answer), Side::Local),
         // No rule for responses leads here.
-        Stopped::PrometheusExporter | Stopped::Reject => return None,
+        Stopped::PrometheusExporter | Stopped::NodePush | Stopped::Reject => return None,
     };
     Some(Instead {
         answer,

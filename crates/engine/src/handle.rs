@@ -15,6 +15,7 @@ use crate::end::Side;
 use crate::glance::{self, BackendGlance};
 use crate::log::Level;
 use crate::manager::{self, Order};
+use crate::news_desk::NewsDesk;
 use crate::prepare::client_tls;
 use crate::server::{ServerOrigin, admin_of};
 use crate::shared::Shared;
@@ -141,6 +142,16 @@ impl Handle {
     /// What the page and the metrics show of the control loop from now on.
     pub fn set_control(&self, status: ControlStatus) {
         *self.shared.control() = status;
+    }
+
+    /// Who takes news of the fleet from now on.
+    pub fn set_news_desk(&self, desk: Arc<dyn NewsDesk>) {
+        *self.shared.news_desk() = Some(desk);
+    }
+
+    /// Who takes news of the fleet; `None`: nobody.
+    pub fn news_desk(&self) -> Option<Arc<dyn NewsDesk>> {
+        self.shared.news_desk().clone()
     }
 
     /// Events from now on. A slow receiver loses the oldest and is told so.

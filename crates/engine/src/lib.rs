@@ -48,6 +48,7 @@ mod marks;
 mod measure;
 mod minding;
 mod monitor;
+pub mod news_desk;
 mod observe;
 mod offload;
 mod operator;

@@ -459,6 +459,7 @@ impl Running {
             listening: Listening::default(),
             predecessor: PredecessorSeen::default(),
             handing_over: AtomicBool::new(false),
+            news_desk: Mutex::default(),
             stopping: AtomicBool::new(false),
             routed: AtomicBool::new(false),
             inboxes: OnceLock::new(),

@@ -474,6 +474,9 @@ fn apply_rules(client: &Client, request: &mut Request, proxy: &Proxy, from: Resu
         Ruled::Stop(Stopped::PrometheusExporter) => {
             Applied::Ended(Verdict::Own(Box::new(Wanted::Metrics), page::METRICS))
         }
+        Ruled::Stop(Stopped::NodePush) => {
+            Applied::Ended(Verdict::Own(Box::new(Wanted::Push), page::PUSH))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::kept_tables::KeptTables;
 use crate::listen::pace::Paces;
 use crate::log::{Level, Logger, Message, Origin};
 use crate::logins::Prover;
+use crate::news_desk::NewsDesk;
 use crate::offload::Offload;
 use crate::prepare::host_name;
 use crate::reload::Reloads;
@@ -104,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) predecessor: PredecessorSeen,
     /// Whether another process is about to take this one's place.
     pub(crate) handing_over: AtomicBool,
+    /// Who takes news of the fleet; `None`: there is no fleet, or nobody looks after it yet.
+    pub(crate) news_desk: Mutex<Option<Arc<dyn NewsDesk>>>,
     /// Whether no new connections are taken any more.
     pub(crate) stopping: AtomicBool,
     /// Whether anything was routed yet.
@@ -204,6 +207,13 @@ impl Shared {
     /// A lock whose holder only copies.
     pub(crate) fn control(&self) -> MutexGuard<'_, ControlStatus> {
         self.control
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A lock whose holder only copies.
+    pub(crate) fn news_desk(&self) -> MutexGuard<'_, Option<Arc<dyn NewsDesk>>> {
+        self.news_desk
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -156,10 +156,39 @@ pub struct DiscoveryStatus {
     /// How long the last list that changed something took from its coming until its last step was
     /// carried out; `None`: none has changed anything.
     pub apply_time: Option<Duration>,
+    /// Where the last change of the fleet came from; `None`: there was none.
+    pub last_change: Option<LastChange>,
+    /// News since the start: from where (`poll`, `push`, `stream`, `command`), what became of it
+    /// (`changed`, `same`, `refused`), how many.
+    pub news_total: Vec<(&'static str, &'static str, u64)>,
+    /// The service's event stream; `None`: it is not asked for.
+    pub stream: Option<StreamStatus>,
+    /// Pushes that were not let in, since the start, by cause; empty where none can come.
+    pub pushes_refused_total: Vec<(&'static str, u64)>,
     /// What went wrong in the last fetch, if it failed.
     pub last_error: Option<String>,
     /// Times the state file could not be written, since start.
     pub state_file_failures_total: u64,
+}
+
+/// The last change of the fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct LastChange {
+    /// Where it came from, one of the sources of [`DiscoveryStatus::news_total`].
+    pub source: &'static str,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// The service's event stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamStatus {
+    /// Where it stands, in a word or two.
+    pub state: &'static str,
+    /// Whether it is open.
+    pub open: bool,
+    /// How often it broke since the start.
+    pub broken_total: u64,
 }
 
 /// What `maxconnrate` and its kin say; 0: no limit.

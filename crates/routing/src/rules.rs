@@ -97,6 +97,8 @@ pub enum Stopped {
     Drop,
     /// `use-service prometheus-exporter`: the caller writes the metrics.
     PrometheusExporter,
+    /// `use-service node-push`: the caller takes the news.
+    NodePush,
 }
 
 /// Runs `http-request` rules over a request, from the one at `from` on. `facts.request` is ignored:
@@ -262,6 +264,7 @@ fn weigh<'a>(
             answer.map_or(Act::Nothing, |it| Act::Stop(Stopped::Redirect(it)))
         }
         RequestAction::PrometheusExporter => Act::Stop(Stopped::PrometheusExporter),
+        RequestAction::NodePush => Act::Stop(Stopped::NodePush),
         RequestAction::Fields(edit) => Act::Fields(edits::fields(edit, seen, variables)),
         RequestAction::Target(edit) => {
             let Some(head) = seen.request else {

@@ -258,6 +258,7 @@ fn ruled(lines: &str, request: &str) -> String {
         Outcome::Unproven(from) => format!("unproven at {}", from.position()),
         Outcome::Hold(from, what) => format!("{what:?} before {}", from.position()),
         Outcome::Stop(Stopped::PrometheusExporter) => "metrics".to_owned(),
+        Outcome::Stop(Stopped::NodePush) => "push".to_owned(),
         Outcome::Stop(Stopped::Reject) => "reject".to_owned(),
         Outcome::Stop(Stopped::Drop) => "drop".to_owned(),
         Outcome::Stop(

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::http::{Head, Reader};
@@ -53,7 +54,13 @@ struct Shared {
     nodes: Mutex<Vec<(Value, Value)>>,
     answer: Mutex<Answer>,
     requests: Mutex<Vec<Head>>,
+    /// Bytes for every stream; `None`: no streams are offered. Nothing to send cuts them.
+    events: Mutex<Option<broadcast::Sender<Option<String>>>>,
+    stream_requests: Mutex<Vec<Head>>,
 }
+
+/// Events that a stream may lag behind.
+const EVENTS_MAX: usize = 1024;
 
 /// A running (or stopped) service. Stops when dropped.
 pub struct Discovery {
@@ -76,6 +83,8 @@ impl Discovery {
             nodes: Mutex::default(),
             answer: Mutex::new(Answer::List),
             requests: Mutex::default(),
+            events: Mutex::default(),
+            stream_requests: Mutex::default(),
         };
         let discovery = Self {
             shared: Arc::new(shared),
@@ -138,7 +147,47 @@ impl Discovery {
         *self.shared.answer.lock().unwrap() = answer;
     }
 
-    /// Heads of all requests so far.
+    /// Offers events from now on to whoever asks for them.
+    pub fn offer_events(&self) {
+        let (sender, _) = broadcast::channel(EVENTS_MAX);
+        *self.shared.events.lock().unwrap() = Some(sender);
+    }
+
+    /// Writes this to every stream, as it is.
+    pub fn send_events(&self, text: &str) {
+        self.tell(Some(text.to_owned()));
+    }
+
+    /// Sends the list as an event of that id.
+    pub fn send_list(&self, id: &str) {
+        let list = self.shared.list_json();
+        self.send_events(&format!("id: {id}\ndata: {list}\n\n"));
+    }
+
+    /// Closes every stream.
+    pub fn cut_streams(&self) {
+        self.tell(None);
+    }
+
+    fn tell(&self, text: Option<String>) {
+        if let Some(sender) = &*self.shared.events.lock().unwrap() {
+            // Nobody may be listening.
+            sender.send(text).ok();
+        }
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        let events = self.shared.events.lock().unwrap();
+        events.as_ref().map_or(0, broadcast::Sender::receiver_count)
+    }
+
+    /// Heads of all requests for events so far, whether there were any.
+    pub fn stream_requests(&self) -> Vec<Head> {
+        self.shared.stream_requests.lock().unwrap().clone()
+    }
+
+    /// Heads of all requests for the list so far.
     pub fn requests(&self) -> Vec<Head> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -174,6 +223,21 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut tcp: TcpStream, shared: &Shared) -> Result<()> {
     let mut reader = Reader::default();
     while let Some(head) = reader.head(&mut tcp).await? {
+        if head.get("accept") == Some("text/event-stream") {
+            shared.stream_requests.lock().unwrap().push(head.clone());
+            let events = shared
+                .events
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(broadcast::Sender::subscribe);
+            if let Some(events) = events {
+                return stream(tcp, events).await;
+            }
+            tcp.write_all(shared.render(&Answer::List).as_bytes())
+                .await?;
+            continue;
+        }
         shared.requests.lock().unwrap().push(head.clone());
         let answer = shared.answer.lock().unwrap().clone();
         let authorized = head.get("x-api-key") == Some(API_KEY);
@@ -203,6 +267,25 @@ async fn serve(mut tcp: TcpStream, shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes events until there are no more, or their reader has left.
+async fn stream(mut tcp: TcpStream, mut events: broadcast::Receiver<Option<String>>) -> Result<()> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    tcp.write_all(head.as_bytes()).await?;
+    let (mut reading, mut writing) = tcp.split();
+    let mut scrap = [0; 64];
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(Some(text)) => writing.write_all(text.as_bytes()).await?,
+                Ok(None) | Err(_) => return Ok(()),
+            },
+            read = reading.read(&mut scrap) => if read? == 0 {
+                return Ok(());
+            },
+        }
+    }
 }
 
 impl Shared {

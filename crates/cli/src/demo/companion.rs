@@ -44,6 +44,8 @@ const LOSS_KEPT: Duration = Duration::from_secs(60);
 pub(super) struct Companion {
     options: Options,
     config: PathBuf,
+    registry: SocketAddr,
+    key: String,
     door: Door,
     log: UdpSocket,
     fleet: Fleet,
@@ -86,6 +88,8 @@ impl Companion {
             config: files::write_config(folder, &facts)?,
             door: Door::new(reachable(options, options.https), &certificate)?,
             options: options.clone(),
+            registry,
+            key,
             log,
             fleet,
             screen: Screen::new(),
@@ -141,6 +145,7 @@ impl Companion {
         let victim = victim.and_then(|node| Some((node.pid()?, node.id.clone())));
         let (pid, id) = victim.unwrap_or_default();
         let config = self.config.display();
+        let (key, registry) = (&self.key, self.registry);
         self.screen.say(&format!(
             "\
 tidegate demo: {} nodes, a registry that knows them, and the balancer before them.
@@ -150,6 +155,8 @@ tidegate demo: {} nodes, a registry that knows them, and the balancer before the
          http://{http}/metrics    the same for Prometheus
   type   curl http://{http}/health
          curl -k https://localhost:{https}/health
+         curl -NH 'X-API-Key: {key}' -H 'Accept: text/event-stream' {registry}/nodes
+                            the nodes as events: how the balancer hears of them at once
          kill -9 {pid}    and see what becomes of {id} and of the others
   read   {config}
 

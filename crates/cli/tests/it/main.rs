@@ -43,6 +43,7 @@ mod observing;
 mod old_certificates;
 mod outgoing;
 mod pages;
+mod push;
 mod queues;
 mod reference;
 mod reload;

@@ -304,13 +304,14 @@ fn use_service(args: &mut Args<'_>, _: &Scope<'_>) -> Result<RequestAction, Diag
     let word = args.required("the name of a service")?;
     match word.text.as_str() {
         "prometheus-exporter" => Ok(RequestAction::PrometheusExporter),
+        "node-push" => Ok(RequestAction::NodePush),
         other if other.starts_with("lua.") => Err(Diagnostic::alert(
             word.span,
             format!("service '{other}' is not implemented yet: no Lua is run"),
         )),
         other => Err(
             Diagnostic::alert(word.span, format!("unknown service '{other}'"))
-                .label("the only service is prometheus-exporter"),
+                .label("the services are prometheus-exporter and node-push"),
         ),
     }
 }

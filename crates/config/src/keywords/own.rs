@@ -32,6 +32,8 @@ pub(crate) type OwnParse<T> = fn(&mut T, &mut Args<'_>, &Scope<'_>) -> Result<()
 
 /// Bounds of `max-nodes`.
 const NODES: std::ops::RangeInclusive<u64> = 1..=crate::model::NODES_MAX as u64;
+/// Shortest `silence`: below it, a stream is dropped that only waits for its next packet.
+const SILENCE_MIN: Duration = Duration::from_millis(100);
 /// Shortest `interval`: a service asked more often than this is being attacked.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
@@ -78,6 +80,7 @@ pub(crate) const DISCOVERY: &[Keyword<OwnParse<DiscoveryDraft>, ()>] = &[
         draft.discovery.drain = Some(next_duration(args, Unit::Seconds)?);
         args.end()
     }),
+    implemented("stream", (), stream),
 ];
 
 pub(crate) const REGISTRY: &[Keyword<OwnParse<RegistryDraft>, ()>] = &[
@@ -158,6 +161,34 @@ fn url(draft: &mut DiscoveryDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Result
     }
     draft.discovery.url = Some(word.text.as_str().into());
     Ok(())
+}
+
+/// `on [silence TIME]` or `off`.
+fn stream(
+    draft: &mut DiscoveryDraft,
+    args: &mut Args<'_>,
+    _: &Scope<'_>,
+) -> Result<(), Diagnostic> {
+    let word = args.required("on or off")?;
+    let on = match word.text.as_str() {
+        "on" => true,
+        "off" => false,
+        other => {
+            let message = format!("'stream' is on or off, not '{other}'");
+            return Err(Diagnostic::alert(word.span, message));
+        }
+    };
+    draft.discovery.stream = on;
+    if on && args.take("silence") {
+        let place = args.peek().map_or(args.missing_place(), |word| word.span);
+        let silence = next_duration(args, Unit::Seconds)?;
+        if silence < SILENCE_MIN {
+            return Err(Diagnostic::alert(place, "'silence' is shorter than 100ms")
+                .label("a bare number is seconds"));
+        }
+        draft.discovery.stream_silence = Some(silence);
+    }
+    args.end()
 }
 
 fn registry_bind(

@@ -242,6 +242,7 @@ pub(crate) fn is_final(action: &RequestAction) -> bool {
             | RequestAction::Tarpit(_)
             | RequestAction::Return(_)
             | RequestAction::PrometheusExporter
+            | RequestAction::NodePush
             | RequestAction::Reject
             | RequestAction::SilentDrop
     )

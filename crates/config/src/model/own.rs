@@ -12,7 +12,7 @@ use super::BackendId;
 pub const NODES_MAX: usize = 10_000;
 
 /// Section `discovery` (our own; inside `.if feature(TIDEGATE)`): `None` in a field means its default.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Discovery {
     /// `url`: the service; the environment's `WS_UPDATES_URL` when not given.
     pub url: Option<Arc<str>>,
@@ -28,6 +28,26 @@ pub struct Discovery {
     pub nodes_max: Option<usize>,
     /// `drain`: how long a node that left may keep its tunnels. Default: until they end.
     pub drain: Option<Duration>,
+    /// `stream`: whether the service's event stream is followed where there is one. Default: it is.
+    pub stream: bool,
+    /// `stream on silence`: how long it may be silent. Default 60 s.
+    pub stream_silence: Option<Duration>,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            url: None,
+            interval: None,
+            backend: None,
+            rewrite_localhost: None,
+            state_file: None,
+            nodes_max: None,
+            drain: None,
+            stream: true,
+            stream_silence: None,
+        }
+    }
 }
 
 /// Section `runtime` (our own): how changes at run time are made, and what of them outlives the process.

@@ -58,6 +58,8 @@ pub enum RequestAction {
     DisableRetries,
     /// `use-service prometheus-exporter`.
     PrometheusExporter,
+    /// `use-service node-push` (our own).
+    NodePush,
 }
 
 /// How long a message waits for its body, and for how much of it (manual 4.4, "wait-for-body").

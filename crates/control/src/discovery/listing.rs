@@ -47,6 +47,24 @@ pub(crate) enum NotAList {
     TooMany,
 }
 
+impl std::fmt::Display for NotAList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Html => f.write_str("it is an HTML page, not JSON"),
+            Self::NotAnArray => f.write_str(
+                "it is neither a JSON array (the list of nodes) nor an object (one change)",
+            ),
+            Self::Malformed(line, column) => {
+                write!(
+                    f,
+                    "the list is cut off or not JSON at line {line}, column {column}"
+                )
+            }
+            Self::TooMany => write!(f, "the list has more than {ENTRIES_MAX} entries"),
+        }
+    }
+}
+
 /// One entry. Unknown fields (`last_seen`, `created_at`, …) are read over: they change at each call.
 /// `url` and `status` are read for themselves: whatever they are, the entry says that the node is
 /// there.

@@ -5,8 +5,11 @@
 //! Nothing here asks whether a node works; its checks do.
 
 pub(crate) mod address;
+pub(crate) mod change;
+pub mod event_stream;
 pub(crate) mod listing;
 pub(crate) mod source;
+pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod wsupdates;
 

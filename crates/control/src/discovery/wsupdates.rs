@@ -14,12 +14,13 @@ use engine::Resolver;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -38,6 +39,14 @@ const BODY_MAX: usize = 4 << 20;
 
 /// Largest response head, bytes. hyper takes no less than 8 kB.
 const HEAD_MAX: usize = 32 << 10;
+
+/// What a fetch asks for.
+const JSON: &str = "application/json";
+
+/// What a stream asks for: a service without one may say so by a status, or answer the list.
+pub(crate) const EVENTS: &str = "text/event-stream";
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Where the service is: `http://` or `https://`, host, port and a path put before `/nodes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,18 +262,23 @@ impl Client {
     }
 
     async fn fetch_untimed(&self) -> Result<Listing, FetchError> {
-        let addresses = self.addresses().await.map_err(FetchError::Resolve)?;
-        let stream = connect(&addresses).await.map_err(FetchError::Connect)?;
-        let body = match &self.tls {
-            Some(connector) if self.base.tls => {
-                let name = ServerName::try_from(self.base.host.to_text().to_string());
-                let name = name.map_err(|error| FetchError::Tls(std::io::Error::other(error)))?;
-                let stream = connector.connect(name, stream).await;
-                self.ask(stream.map_err(FetchError::Tls)?).await?
-            }
-            _ => self.ask(stream).await?,
-        };
+        let answer = self.ask(self.request(JSON)).await?;
+        let body = read(answer.response).await?;
         Listing::parse(&body, self.rewrite.as_ref()).map_err(FetchError::NotAList)
+    }
+
+    /// Asks for the events of the list, from the one behind `last_id` on, within [`FETCH_TIME_MAX`]. Any
+    /// answer is one, whatever its status and type.
+    pub(crate) async fn open_stream(&self, last_id: &[u8]) -> Result<Answered, FetchError> {
+        let mut request = self.request(EVENTS);
+        // Control characters were let in by the standard, and would be none in a field.
+        if let (false, Ok(id)) = (last_id.is_empty(), HeaderValue::from_bytes(last_id)) {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        let cache = HeaderValue::from_static("no-store");
+        request.headers_mut().insert(CACHE_CONTROL, cache);
+        let asked = timeout(FETCH_TIME_MAX, self.ask(request));
+        asked.await.unwrap_or(Err(FetchError::TimedOut))
     }
 
     async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
@@ -282,35 +296,22 @@ impl Client {
             .map_err(std::io::Error::other)
     }
 
-    /// Sends the request over a fresh connection and reads the whole answer.
-    async fn ask<S>(&self, stream: S) -> Result<Bytes, FetchError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let broken = |error: hyper::Error| FetchError::Protocol(Box::new(error));
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(HEAD_MAX);
-        let (mut sender, connection) = builder
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let answer = async {
-            let response = sender.send_request(self.request()).await.map_err(broken)?;
-            read(response).await
-        };
-        // The connection does the reading and writing while the answer is awaited. It may end
-        // before the answer is taken, and never ends it.
-        let driven = async {
-            let _ = connection.await;
-            std::future::pending::<std::convert::Infallible>().await
-        };
-        tokio::select! {
-            answer = answer => answer,
-            never = driven => match never {},
+    /// Sends the request over a fresh connection; the head of the answer has come then.
+    async fn ask(&self, request: Request<Empty<Bytes>>) -> Result<Answered, FetchError> {
+        let addresses = self.addresses().await.map_err(FetchError::Resolve)?;
+        let stream = connect(&addresses).await.map_err(FetchError::Connect)?;
+        match &self.tls {
+            Some(connector) if self.base.tls => {
+                let name = ServerName::try_from(self.base.host.to_text().to_string());
+                let name = name.map_err(|error| FetchError::Tls(std::io::Error::other(error)))?;
+                let stream = connector.connect(name, stream).await;
+                send(stream.map_err(FetchError::Tls)?, request).await
+            }
+            _ => send(stream, request).await,
         }
     }
 
-    fn request(&self) -> Request<Empty<Bytes>> {
+    fn request(&self, accept: &'static str) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
         let path = format!("{}/nodes", self.base.path);
         *request.uri_mut() = path
@@ -319,13 +320,10 @@ impl Client {
         let headers = request.headers_mut();
         let host = self.base.authority().parse();
         headers.insert(HOST, host.expect("a host is printable ASCII"));
-        headers.insert(
-            ACCEPT,
-            hyper::header::HeaderValue::from_static("application/json"),
-        );
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
         let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, hyper::header::HeaderValue::from_static(agent));
-        headers.insert(CONNECTION, hyper::header::HeaderValue::from_static("close"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         if let Some(key) = &self.key {
             headers.insert("x-api-key", key.header());
         }
@@ -337,6 +335,36 @@ impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.base.fmt(f)
     }
+}
+
+/// The head of an answer, and the connection that brings its body.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    /// Moves the bytes; ends with this value.
+    _connection: JoinSet<()>,
+}
+
+/// Sends one request, and waits for the head of its answer.
+async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answered, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper::Error| FetchError::Protocol(Box::new(error));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_MAX);
+    let (mut sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let mut moving = JoinSet::new();
+    moving.spawn(async move {
+        // What breaks is told where the answer is read.
+        let _ = connection.await;
+    });
+    Ok(Answered {
+        response: sender.send_request(request).await.map_err(broken)?,
+        _connection: moving,
+    })
 }
 
 /// Connects to the first address that answers.

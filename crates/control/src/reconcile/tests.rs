@@ -9,6 +9,7 @@ use super::*;
 use crate::discovery::source::Script;
 use crate::discovery::tests::fleet;
 use crate::driver::fake::Fake;
+use crate::news::{Desk, News, Origin};
 use crate::plan::Health;
 use crate::plan::tests::{intent, observed};
 
@@ -48,6 +49,7 @@ struct World {
     events: broadcast::Sender<Event>,
     state_file: Option<Arc<StateFile>>,
     restored: Fleet,
+    desk: RefCell<Option<Desk>>,
 }
 
 impl World {
@@ -62,6 +64,29 @@ impl World {
             events: broadcast::channel(16).0,
             state_file: None,
             restored: Fleet::default(),
+            desk: RefCell::default(),
+        }
+    }
+
+    /// Pushes a list or a change; the outcome in a line, or why there is none.
+    async fn push(&self, text: &str) -> String {
+        self.tell(Origin::Push, text).await
+    }
+
+    async fn tell(&self, origin: Origin, text: &str) -> String {
+        let news = |reply| {
+            let mut news = News::new(origin, text.as_bytes().to_vec(), None);
+            news.reply = Some(reply);
+            Message::News(news)
+        };
+        self.ask(news).await
+    }
+
+    async fn ask(&self, message: impl FnOnce(crate::news::Reply) -> Message) -> String {
+        let desk = self.desk.borrow().clone().unwrap();
+        match desk.ask(message).await.unwrap() {
+            Ok(outcome) => outcome.to_string(),
+            Err(refusal) => format!("{} {}", refusal.status, refusal.why),
         }
     }
 
@@ -71,6 +96,7 @@ impl World {
 
     fn start_with(&self, intent: Intent) {
         let discovery = Discovery {
+            ear: Ear::default(),
             source: Source::Scripted(self.script.clone()),
             schedule: Schedule::new(INTERVAL, 7),
             intent,
@@ -86,8 +112,11 @@ impl World {
         report.from_state_file = !self.restored.is_empty();
         let (lifecycle, _) = Lifecycle::begin();
         let (driver, recorder) = (self.driver.clone(), self.recorder.clone());
-        let reconciler = Reconciler::new(driver, recorder, discovery, lifecycle, report);
-        spawn_local(reconciler.run(self.events.subscribe(), no_news(), 0));
+        let remembered = (Hearing::default(), report);
+        let reconciler = Reconciler::new(driver, recorder, discovery, lifecycle, remembered);
+        let (desk, messages) = Desk::new();
+        *self.desk.borrow_mut() = Some(desk);
+        spawn_local(reconciler.run(self.events.subscribe(), no_reloads(), messages, 0));
     }
 
     fn status(&self) -> ControlStatus {
@@ -644,16 +673,249 @@ async fn the_loop_ends_with_the_engine() {
         let World { events, driver, .. } = World::new("");
         let (lifecycle, _) = Lifecycle::begin();
         let recorder = Recorder::default();
-        let report = Report::default();
-        let reconciler = Reconciler::new(driver, recorder, None, lifecycle, report);
+        let remembered = (Hearing::default(), Report::default());
+        let reconciler = Reconciler::new(driver, recorder, None, lifecycle, remembered);
         let receiver = events.subscribe();
         drop(events);
-        reconciler.run(receiver, no_news(), 0).await;
+        reconciler
+            .run(receiver, no_reloads(), Desk::new().1, 0)
+            .await;
     })
     .await;
 }
 
 /// No reload ever comes.
-fn no_news() -> tokio::sync::mpsc::UnboundedReceiver<crate::News> {
-    tokio::sync::mpsc::unbounded_channel().1
+fn no_reloads() -> mpsc::UnboundedReceiver<ReloadNews> {
+    mpsc::unbounded_channel().1
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_is_in_force_before_the_next_fetch() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.steps();
+        let add = r#"{"action":"add","id":"c","url":"h3:1"}"#;
+        assert_eq!(world.push(add).await, "3 nodes; joined: c\n");
+        // The answer comes when the steps have been carried out.
+        assert_eq!(world.driver.steps(), ["add c http://h3:1"]);
+        assert_eq!(world.push(add).await, "3 nodes; nothing changed\n");
+        assert_eq!(world.push(ABCD).await, "4 nodes; joined: d\n");
+        let status = world.discovery();
+        let last = status.last_change.unwrap();
+        assert_eq!(
+            (last.source, status.nodes, status.fetches_total),
+            ("push", 4, 1)
+        );
+        let pushed = |word| ("push", word, if word == "changed" { 2 } else { 1 });
+        for row in [pushed("changed"), pushed("same"), ("poll", "changed", 1)] {
+            assert!(status.news_total.contains(&row), "{:?}", status.news_total);
+        }
+        // Fetches go on, and have the last word.
+        pass(INTERVAL * 2).await;
+        assert_eq!(world.script.fetched().len(), 3);
+        assert_eq!(world.discovery().nodes, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_is_no_good_says_why_and_changes_nothing() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.steps();
+        for (text, expected) in [
+            (
+                "[]",
+                "422 the list names no usable node, and there are nodes: nothing was changed",
+            ),
+            (
+                r#"[{"id":"x y","url":"h"}]"#,
+                "422 the list names no usable node, and there are nodes: nothing was changed",
+            ),
+            (
+                "[{]",
+                "400 the list is cut off or not JSON at line 1, column 3",
+            ),
+            ("<html>", "400 it is an HTML page, not JSON"),
+            (
+                "nodes",
+                "400 it is neither a JSON array (the list of nodes) nor an object (one change)",
+            ),
+            (
+                "{}",
+                "400 \"action\" is missing: it is add, update or remove",
+            ),
+            (r#"{"action":"remove","id":"z"}"#, "404 no node is called z"),
+            (
+                r#"{"action":"add","id":"a","url":"h9:1"}"#,
+                "409 a is known at http://h1:1: \"update\" moves it",
+            ),
+        ] {
+            assert_eq!(world.push(text).await, expected, "{text}");
+        }
+        assert_eq!(world.driver.steps(), [""; 0]);
+        assert_eq!(world.discovery().nodes, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushes_that_take_away_most_are_held_until_a_list_confirms_it() {
+    run(async {
+        let world = World::new(ABCD);
+        world.start();
+        pass(SECOND).await;
+        let held =
+            "the list misses 3 of 4 nodes (b, c, d): they stay until a later fetch confirms it";
+        let expected = format!("4 nodes; nothing changed\n{held}\n");
+        assert_eq!(world.push(A).await, expected);
+        assert_eq!(
+            world.status().waiting.first().map(String::as_str),
+            Some(held)
+        );
+        // The service still lists them: they stay.
+        pass(INTERVAL + INTERVAL / 5).await;
+        assert_eq!(world.discovery().nodes, 4);
+        assert!(world.status().waiting.iter().all(|line| line != held));
+        // One after the other is no way round it.
+        let remove = |id: &str| format!(r#"{{"action":"remove","id":"{id}"}}"#);
+        assert_eq!(world.push(&remove("a")).await, "3 nodes; left: a\n");
+        assert_eq!(world.push(&remove("b")).await, "2 nodes; left: b\n");
+        let third = world.push(&remove("c")).await;
+        assert!(
+            third.starts_with("2 nodes; nothing changed\nthe list misses 1 of 2"),
+            "{third}"
+        );
+        assert_eq!(world.discovery().nodes, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_was_under_way_when_news_came_is_made_again() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        // A fetch begins, and takes ten milliseconds.
+        let fetches = world.script.fetched().len();
+        world.server_down();
+        while world.script.fetched().len() == fetches {
+            pass(SECOND / 1000).await;
+        }
+        let joined = world
+            .push(r#"{"action":"add","id":"c","url":"h3:1"}"#)
+            .await;
+        assert_eq!(joined, "3 nodes; joined: c\n");
+        // The service knows by now, but what is under way does not.
+        let abc = AB.replace(']', r#",{"id":"c","url":"h3:1"}]"#);
+        world.script.answer(&abc);
+        pass(SECOND / 10).await;
+        assert_eq!(
+            world.discovery().nodes,
+            3,
+            "nobody was taken away by an old list"
+        );
+        pass(SECOND).await;
+        assert_eq!(world.script.fetched().len(), fetches + 2);
+        assert_eq!(world.discovery().nodes, 3);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_fetch_now_and_hears_what_changed() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND * 5).await;
+        assert_eq!(
+            world.ask(Message::Fetch).await,
+            "2 nodes; nothing changed\n"
+        );
+        world.script.answer(ABCD);
+        assert_eq!(world.ask(Message::Fetch).await, "4 nodes; joined: c, d\n");
+        assert_eq!(world.discovery().last_change.unwrap().source, "command");
+        // Many at once cost one fetch.
+        let fetches = world.script.fetched().len();
+        let many = (0..10).map(|_| world.ask(Message::Fetch));
+        for told in join_all(many).await {
+            assert_eq!(told, "4 nodes; nothing changed\n");
+        }
+        assert!(world.script.fetched().len() <= fetches + 2);
+        world.script.answer("no");
+        let told = world.ask(Message::Fetch).await;
+        assert_eq!(told, "502 the service answers status 500");
+    })
+    .await;
+}
+
+/// All of them side by side.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut done = Vec::new();
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    std::future::poll_fn(move |cx| {
+        futures.retain_mut(|future| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => {
+                done.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        match futures.is_empty() {
+            true => std::task::Poll::Ready(std::mem::take(&mut done)),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_that_never_end_do_not_keep_fetches_from_being_believed() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        for turn in 0..1_200 {
+            let action = if turn % 2 == 0 { "add" } else { "remove" };
+            let url = r#""url":"h3:1""#;
+            world
+                .push(&format!(r#"{{"action":"{action}","id":"c",{url}}}"#))
+                .await;
+            world.server_down();
+            pass(SECOND / 200).await;
+        }
+        let poll = world.discovery().news_total;
+        let same = poll.iter().find(|row| (row.0, row.1) == ("poll", "same"));
+        let changed = poll
+            .iter()
+            .find(|row| (row.0, row.1) == ("poll", "changed"));
+        assert!(same.unwrap().2 + changed.unwrap().2 > 1, "{poll:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_taken_has_the_list_fetched() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND * 5).await;
+        let fetches = world.script.fetched().len();
+        let unknown = r#"{"action":"update","id":"z","url":"h9:1"}"#;
+        assert_eq!(
+            world.tell(Origin::Stream, unknown).await,
+            "404 no node is called z"
+        );
+        pass(SECOND / 10).await;
+        assert_eq!(world.script.fetched().len(), fetches + 1);
+        let lines = world.lines();
+        let line = "Warning Discovery: an event is of no use: no node is called z";
+        assert!(lines.iter().any(|it| it == line), "{lines:?}");
+    })
+    .await;
 }

@@ -3,14 +3,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::streams::Events;
+use crate::discovery::wsupdates::EVENTS;
 use crate::discovery::{NodeAddress, NodeId};
 
 /// Largest request body, bytes: an id, a url and a status.
@@ -27,19 +29,68 @@ struct Announcement {
     status: Option<String>,
 }
 
+/// Events, or an answer that is there as a whole.
+pub(super) type Body = Either<Events, Full<Bytes>>;
+
+/// Whether a client wants the list as events (WHATWG HTML, 9.2): it says so in so many words, `*/*` does not.
+fn is_for_events(request: &Request<Incoming>) -> bool {
+    let accepts = |value: &HeaderValue| {
+        let kinds = value.as_bytes().split(|byte| *byte == b',');
+        let kinds = kinds.map(|kind| kind.split(|byte| *byte == b';').next().unwrap_or_default());
+        kinds
+            .map(<[u8]>::trim_ascii)
+            .any(|kind| kind.eq_ignore_ascii_case(EVENTS.as_bytes()))
+    };
+    let path = request.uri().path().trim_start_matches('/');
+    request.method() == Method::GET
+        && path == "nodes"
+        && request.headers().get_all(ACCEPT).iter().any(accepts)
+}
+
+fn stream(events: Events) -> Response<Body> {
+    let mut response = Response::new(Either::Left(events));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What stands between must not collect events before it passes them on.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn too_many_streams() -> Response<Full<Bytes>> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "Too many streams");
+    let later = HeaderValue::from_static("60");
+    response.headers_mut().insert(RETRY_AFTER, later);
+    response
+}
+
 /// A field that cannot be taken, and why.
 type Wrong = (&'static str, &'static str);
 
 impl Shared {
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if is_for_events(&request) && self.is_key(&request) {
+            return match self.streams.open() {
+                Some(events) => stream(events),
+                None => too_many_streams().map(Either::Right),
+            };
+        }
+        self.answer_at_once(request).await.map(Either::Right)
+    }
+
+    fn is_key(&self, request: &Request<Incoming>) -> bool {
+        let key = request.headers().get("x-api-key");
+        key.is_some_and(|key| self.key.matches(key.as_bytes()))
+    }
+
+    async fn answer_at_once(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         if (request.method(), parts.as_slice()) == (&Method::GET, &["health"]) {
             return health();
         }
-        let key = request.headers().get("x-api-key");
-        if !key.is_some_and(|key| self.key.matches(key.as_bytes())) {
+        if !self.is_key(&request) {
             return error(StatusCode::UNAUTHORIZED, "Invalid API key");
         }
         match (request.method(), parts.as_slice()) {

@@ -3,15 +3,17 @@
 //!
 //! ```text
 //!   GET  /nodes                  the list                        200, 401
+//!        with Accept: text/event-stream: the list, now and whenever it changes
 //!   POST /nodes                  {id, url}                       200 {id, url}, 400 {errors: […]}
 //!   POST /nodes/:id/heartbeat                                    200 {"status":"ok"}, 404
 //!   POST /announce               {id, url, status}               200 {"success":true}, 400
 //!   GET  /health                 no key                          200 {"status":"healthy", …}
 //! ```
-//! Nodes come by twice a minute and are foreign: what [`crate::http`] does not bound (bodies, the number of
-//! nodes) is bounded here.
+//! Nodes come by twice a minute and are foreign: what [`crate::http`] does not bound (bodies, streams, the
+//! number of nodes) is bounded here.
 
 mod answer;
+mod streams;
 pub(crate) mod table;
 
 use std::io;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use crate::environment::ApiKey;
 use crate::http;
+use streams::Streams;
 use table::Table;
 
 /// A registry that listens.
@@ -65,6 +68,7 @@ impl Registry {
     pub async fn run(self) -> io::Result<()> {
         let shared = Arc::new(Shared {
             key: self.key,
+            streams: Streams::new(Arc::clone(&self.table)),
             table: self.table,
         });
         http::serve(self.listener, move |request| {
@@ -79,6 +83,7 @@ impl Registry {
 struct Shared {
     key: ApiKey,
     table: Arc<Table>,
+    streams: Streams,
 }
 
 #[cfg(test)]

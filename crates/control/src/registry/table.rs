@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::discovery::listing::is_active;
-use crate::discovery::{Fleet, NodeId};
+use crate::discovery::{Fleet, Node, NodeId};
 
 /// Most nodes that are kept: as many as a fleet can have.
 const NODES_MAX: usize = config::model::NODES_MAX;
@@ -20,7 +20,10 @@ const NODES_MAX: usize = config::model::NODES_MAX;
 pub(crate) struct Table {
     expire: Duration,
     rows: Mutex<BTreeMap<NodeId, Row>>,
+    /// Tells discovery in this process.
     changed: Notify,
+    /// Tells the streams; one more with each change of what is listed.
+    version: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,7 @@ impl Table {
             expire,
             rows: Mutex::default(),
             changed: Notify::new(),
+            version: watch::Sender::default(),
         }
     }
 
@@ -61,6 +65,20 @@ impl Table {
     pub(crate) fn preload(&self, fleet: &Fleet) {
         for node in fleet.nodes().iter().take(NODES_MAX) {
             let _ = self.announce(&node.id, &node.address.to_string(), "active");
+        }
+    }
+
+    /// Takes a node that somebody pushed as if it had announced itself.
+    pub(crate) fn take_over(&self, node: &Node) {
+        // When it is full the fleet is larger than the table: it is told of what has a place.
+        let _ = self.announce(&node.id, &node.address.to_string(), "active");
+    }
+
+    /// Forgets a node that somebody said has left. Alive, it announces itself anew.
+    pub(crate) fn forget(&self, id: &str) {
+        let Ok(id) = NodeId::parse(id) else { return };
+        if self.current().remove(&id).is_some() {
+            self.has_changed();
         }
     }
 
@@ -92,7 +110,7 @@ impl Table {
             }
         };
         if news {
-            self.changed.notify_one();
+            self.has_changed();
         }
         Ok(())
     }
@@ -128,10 +146,30 @@ impl Table {
         self.changed.notified().await;
     }
 
+    /// A number that is another one with each change of what is listed, and a look at it.
+    pub(super) fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Takes out who has not been heard of for too long: nothing else tells the streams of it.
+    pub(super) fn expire(&self) {
+        drop(self.current());
+    }
+
+    fn has_changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+        self.changed.notify_one();
+    }
+
     /// The rows, without the expired ones.
     fn current(&self) -> MutexGuard<'_, BTreeMap<NodeId, Row>> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = rows.len();
         rows.retain(|_, row| row.heard.elapsed() < self.expire);
+        if rows.len() < before {
+            // Discovery in this process is looking, or will: it needs no telling.
+            self.version.send_modify(|version| *version += 1);
+        }
         rows
     }
 }

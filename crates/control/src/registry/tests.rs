@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::discovery::Fleet;
+use crate::discovery::NodeId;
 use crate::discovery::listing::Listing;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -224,4 +225,117 @@ async fn nodes_expire_and_a_change_wakes_the_reader() {
 async fn a_client_that_sends_nothing_is_let_go() {
     let registry = start();
     assert_eq!(registry.raw("POST /nodes HT").await, "");
+}
+
+/// Reads a stream's events, one `event …` block each; comments are passed over.
+struct Reader {
+    stream: TcpStream,
+    read: String,
+}
+
+impl Reader {
+    async fn open(registry: &Running) -> Self {
+        let mut stream = TcpStream::connect(registry.address).await.unwrap();
+        let request = "GET /nodes HTTP/1.1\r\nHost: r\r\nX-API-Key: secret\r\n\
+                       Accept: text/event-stream\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reader = Self {
+            stream,
+            read: String::new(),
+        };
+        let head = reader.block("\r\n\r\n").await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        reader
+    }
+
+    /// Up to the mark; `None`: the stream ended.
+    async fn block(&mut self, mark: &str) -> Option<String> {
+        loop {
+            if let Some(at) = self.read.find(mark) {
+                let rest = self.read.split_off(at + mark.len());
+                return Some(std::mem::replace(&mut self.read, rest));
+            }
+            let mut bytes = [0; 4096];
+            let count = self.stream.read(&mut bytes).await.unwrap();
+            if count == 0 {
+                return None;
+            }
+            self.read += std::str::from_utf8(&bytes[..count]).unwrap();
+        }
+    }
+
+    /// Ids of the next event's list.
+    async fn nodes(&mut self) -> Vec<String> {
+        let mut events = crate::event_stream::EventStream::default();
+        loop {
+            // The chunked coding's own lines are no fields that mean anything here.
+            let block = self.block("\n\n").await.unwrap();
+            let mut bytes = block.as_bytes();
+            if let Some(event) = events.next(&mut bytes).unwrap() {
+                let listing = Listing::parse(&event.data, None).unwrap();
+                let fleet = listing.settle(&Fleet::default(), 100).fleet;
+                return fleet
+                    .nodes()
+                    .iter()
+                    .map(|node| node.id.to_string())
+                    .collect();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_list_comes_as_events_when_it_changes() {
+    let registry = start();
+    let mut readers = [Reader::open(&registry).await, Reader::open(&registry).await];
+    for reader in &mut readers {
+        assert_eq!(reader.nodes().await, [""; 0]);
+    }
+    for (id, expected) in [("a", &["a"][..]), ("b", &["a", "b"])] {
+        let url = format!("http://{id}:1");
+        registry
+            .table
+            .announce(&NodeId::parse(id).unwrap(), &url, "active")
+            .unwrap();
+        for reader in &mut readers {
+            assert_eq!(reader.nodes().await, expected);
+        }
+    }
+    let gone = NodeId::parse("a").unwrap();
+    registry
+        .table
+        .announce(&gone, "http://a:1", "draining")
+        .unwrap();
+    for reader in &mut readers {
+        assert_eq!(reader.nodes().await, ["b"]);
+    }
+}
+
+#[tokio::test]
+async fn streams_are_bounded_and_need_the_key_and_the_word() {
+    let registry = start();
+    let get = |fields: &str| format!("GET /nodes HTTP/1.1\r\nHost: r\r\n{fields}\r\n\r\n");
+    let events = "Accept: text/event-stream";
+    let answer = registry
+        .raw(&get(&format!("{events}\r\nX-API-Key: wrong")))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    for accept in ["*/*", "application/json", "text/*", "text/event-streams"] {
+        let fields = format!("X-API-Key: secret\r\nAccept: {accept}");
+        let answer = registry.raw(&get(&fields)).await;
+        assert!(
+            answer.contains("content-type: application/json"),
+            "{accept}: {answer}"
+        );
+    }
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(Reader::open(&registry).await);
+    }
+    let mixed = "X-API-Key: secret\r\nAccept: application/json;q=0.1, Text/Event-Stream;q=1";
+    let answer = registry.raw(&get(mixed)).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    // The list itself is to be had all the same.
+    registry.check("GET /nodes", "", "200 []").await;
 }

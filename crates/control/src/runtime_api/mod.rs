@@ -12,6 +12,7 @@ mod connection;
 mod crt_lists;
 mod default_servers;
 mod drains;
+mod fleet;
 mod frontends;
 mod handing_over;
 pub mod index;

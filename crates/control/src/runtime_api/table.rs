@@ -7,7 +7,7 @@ use super::answer::{Answer, Call};
 use super::journal::{Change, Changed};
 use super::session::Session;
 use super::{
-    backends, crt_lists, default_servers, drains, frontends, handing_over, journal_commands,
+    backends, crt_lists, default_servers, drains, fleet, frontends, handing_over, journal_commands,
     limits, lists, live_sessions, ocsp, process, server_checks, servers, session_commands, stat,
     tables, tls, variables,
 };
@@ -168,6 +168,7 @@ const FAMILIES: &[&[Row]] = &[
     limits::ROWS,
     live_sessions::ROWS,
     server_checks::ROWS,
+    fleet::ROWS,
     session_commands::ROWS,
     tables::ROWS,
     lists::ROWS,

@@ -7,8 +7,8 @@ use config::model::{Mode, ServerAddress};
 
 use crate::command::Admin;
 use crate::snapshot::{
-    BackendStats, ControlStatus, DiscoveryStatus, FrontendStats, Histogram, Process, ProcessLimits,
-    ServerStats, Snapshot, Traffic,
+    BackendStats, ControlStatus, DiscoveryStatus, FrontendStats, Histogram, LastChange, Process,
+    ProcessLimits, ServerStats, Snapshot, StreamStatus, Traffic,
 };
 
 fn secs(seconds: u64) -> Duration {
@@ -444,6 +444,17 @@ fn control() -> ControlStatus {
             entries_skipped_total: 2,
             changes_total: 48,
             apply_time: Some(Duration::from_micros(1_250)),
+            last_change: Some(LastChange {
+                source: "push",
+                age: secs(95),
+            }),
+            news_total: vec![("poll", "changed", 40), ("push", "refused", 3)],
+            stream: Some(StreamStatus {
+                state: "open",
+                open: true,
+                broken_total: 1,
+            }),
+            pushes_refused_total: vec![("key", 2)],
             last_error: Some("GET /nodes: no answer within 5s".into()),
             ..DiscoveryStatus::default()
         }),

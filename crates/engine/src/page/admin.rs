@@ -1,21 +1,18 @@
 //! Changes of servers that are posted from the page (manual 4.2, "stats admin"): the fields are
 //! HAProxy's, and so are the answers, which lead back to the page with a word about what became of it.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use routing::rules::Answer;
 use wire::head::Fields;
 
-use crate::body_read::BodyRead;
+use super::post::{self, NoBody};
 use crate::client::{Client, Request};
 use crate::command::{Admin, Command, Forced, Refused};
 use crate::export::Selection;
 use crate::export::page::Outcome;
 use crate::handle::Handle;
-use crate::io;
-use crate::timing::within;
 use crate::worker::Worker;
 
 /// Whether the request does not come from a page of somebody else. Scripts that say nothing of where
@@ -102,18 +99,10 @@ pub(super) async fn change(
 ) -> Outcome {
     let tune = &worker.shared.site.load().config.global.tune;
     let most = tune.bufsize.saturating_sub(tune.maxrewrite);
-    if request.waits {
-        let limit = client.connection.frontend.conf().proxy.timeouts.client;
-        let stream = RefCell::new(&mut client.stream);
-        let telling = io::write_all(&stream, b"HTTP/1.1 100 Continue\r\n\r\n");
-        if !matches!(within(limit, telling).await, Ok(Ok(()))) {
-            // What it sends now is a body or not: nobody knows.
-            request.body_read = BodyRead::Part;
-            return Outcome::Failed;
-        }
-    }
-    let Some(body) = client.read_body(request, most).await else {
-        return Outcome::TooLong;
+    let body = match post::read(client, request, most).await {
+        Ok(body) => body,
+        Err(NoBody::Gone) => return Outcome::Failed,
+        Err(NoBody::Unread) => return Outcome::TooLong,
     };
     carry_out(
         &Form::read(&body),

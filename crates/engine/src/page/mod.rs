@@ -5,6 +5,8 @@
 
 mod admin;
 mod local;
+mod post;
+mod push;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub(crate) enum Wanted {
     },
     /// The metrics (`use-service prometheus-exporter`).
     Metrics,
+    /// News of the fleet (`use-service node-push`).
+    Push,
 }
 
 impl Wanted {
@@ -74,6 +78,9 @@ pub(crate) const STATS: &str = "<STATS>";
 
 /// What the log calls the metrics.
 pub(crate) const METRICS: &str = "<PROMEX>";
+
+/// What the log calls news of the fleet.
+pub(crate) const PUSH: &str = "<PUSH>";
 
 /// What of the stats page a request is for, when it is for it.
 pub(crate) fn stats(proxy: &Proxy, request: &Request) -> Option<Wanted> {
@@ -243,6 +250,7 @@ pub(crate) async fn serve(
             let answer = admin::back(&uri, &rest, &selection, outcome);
             client.reply(request, answer).await
         }
+        Wanted::Push => push::serve(client, request, worker).await,
         Wanted::Metrics => {
             let query = String::from_utf8_lossy(request.head.query().unwrap_or_default());
             let Some(query) = prometheus::Query::new(&query) else {

@@ -283,6 +283,19 @@ fn discovery(html: &mut Html, discovery: &DiscoveryStatus) {
         .age
         .map_or_else(|| "none yet".to_string(), |it| age(it) + " ago");
     fact(html, "Last good list", last);
+    if let Some(last) = discovery.last_change {
+        let took = discovery.apply_time;
+        let took = took.map(|took| format!(", in force after {:.1} ms", took.as_secs_f64() * 1e3));
+        let took = took.unwrap_or_default();
+        fact(
+            html,
+            "Last change",
+            format!("{} ago, by {}{took}", age(last.age), last.source),
+        );
+    }
+    if let Some(stream) = discovery.stream {
+        fact(html, "Event stream", stream.state);
+    }
     fact(html, "Fetches", Grouped(discovery.fetches_total));
     fact(html, "Changes", Grouped(discovery.changes_total));
     let failures: u64 = discovery

@@ -84,6 +84,47 @@ pub(super) const OWN: &[Family] = &[
         "Time the last list that changed something took until it was in force.",
         Source::Process(|snapshot| discovery(snapshot, |it| it.apply_time.into())),
     ),
+    gauge(
+        "tidegate_discovery_last_change",
+        "1 for where the last change of the fleet came from.",
+        Source::Labelled(last_change),
+    ),
+    counter(
+        "tidegate_discovery_news_total",
+        "Lists and changes that came, by where from and what became of them.",
+        Source::Labelled(|snapshot, samples| {
+            let discovery = snapshot.control.discovery.iter();
+            for (source, result, count) in discovery.flat_map(|it| &it.news_total) {
+                samples.add(&[("source", source), ("result", result)], *count);
+            }
+        }),
+    ),
+    counter(
+        "tidegate_discovery_pushes_refused_total",
+        "Pushes of nodes that were not let in, by cause.",
+        Source::Labelled(|snapshot, samples| {
+            let discovery = snapshot.control.discovery.iter();
+            for (cause, count) in discovery.flat_map(|it| &it.pushes_refused_total) {
+                samples.add(&[("cause", cause)], *count);
+            }
+        }),
+    ),
+    gauge(
+        "tidegate_discovery_stream_open",
+        "1 while the service's event stream is open; missing where it is not asked for.",
+        Source::Process(|snapshot| {
+            discovery(snapshot, |it| it.stream.map(|stream| stream.open).into())
+        }),
+    ),
+    counter(
+        "tidegate_discovery_stream_broken_total",
+        "Times the service's event stream broke.",
+        Source::Process(|snapshot| {
+            discovery(snapshot, |it| {
+                it.stream.map(|stream| stream.broken_total).into()
+            })
+        }),
+    ),
     counter(
         "tidegate_discovery_state_file_failures_total",
         "Times the state file could not be written.",
@@ -218,6 +259,17 @@ fn drain(server: &ServerStats, value: impl Fn(&DrainStats) -> Value) -> Value {
 fn haproxy(snapshot: &Snapshot, value: fn(&HaproxyStatus) -> Value) -> Value {
     let status = snapshot.control.haproxy.as_ref();
     status.map_or(Value::None, value)
+}
+
+/// Every source, so that a rule can wait for one of them.
+fn last_change(snapshot: &Snapshot, samples: &mut Samples) {
+    let Some(discovery) = &snapshot.control.discovery else {
+        return;
+    };
+    let last = discovery.last_change.map(|last| last.source);
+    for source in ["poll", "push", "stream", "command"] {
+        samples.add(&[("source", source)], last == Some(source));
+    }
 }
 
 fn discovery_failures(snapshot: &Snapshot, samples: &mut Samples) {
