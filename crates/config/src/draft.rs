@@ -152,6 +152,10 @@ pub(crate) struct ServerDraft {
     pub(crate) check: bool,
     pub(crate) check_tls: bool,
     pub(crate) tls: bool,
+    /// Whether `ssl` was said, by itself or by `default-server`.
+    pub(crate) tls_said: bool,
+    /// Whether `no-ssl` came last.
+    pub(crate) tls_denied: bool,
     pub(crate) tls_parameters: ServerTls,
     /// What `global` said of TLS up to its line: later lines are for later servers, as in HAProxy.
     pub(crate) tls_base: Arc<ServerTlsBase>,

@@ -10,7 +10,7 @@ use crate::check::Drafts;
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::draft::{Draft, LogEntry, Named, ServerDraft, StateFrom};
 use crate::environment::Environment;
-use crate::expr::{Asked, Variable};
+use crate::expr::{Asked, Reference, Referred, Variable};
 use crate::formats::Formats;
 use crate::keywords::check_draft::CheckDraft;
 use crate::keywords::outgoing::{check_fast_open, keepalive};
@@ -21,7 +21,7 @@ use crate::model::sequence::Sequence;
 use crate::model::{
     Backend, BackendId, Balance, Balancing, CheckAddress, Config, Discovery, Frontend, Global,
     LogFormat, LogTarget, Logging, MappedHost, MappedPort, Mode, Proxy, Registry, RuleList, Server,
-    ServerAddress, ServerTls, StateFile, TableId, Target, UseBackend, Userlist,
+    ServerAddress, ServerName, ServerTls, StateFile, TableId, Target, UseBackend, Userlist,
 };
 use crate::nearest::did_you_mean_among_many;
 use crate::source::Span;
@@ -82,6 +82,7 @@ pub(crate) fn resolve(
         }
     }
     tracking::resolve(&drafts.proxies, &mut config, report);
+    name_servers(&drafts.references, &mut config);
     config.bases = Arc::new(drafts.global.bases);
     config.origins = Arc::new(drafts.origins);
     config.global = drafts.global.global;
@@ -96,6 +97,28 @@ pub(crate) fn resolve(
         advice::look(&config, report);
     }
     config
+}
+
+/// Notes which servers are named where, so that they stay what they are.
+fn name_servers(references: &[Reference], config: &mut Config) {
+    for backend in &mut config.backends {
+        let named = backend
+            .use_server
+            .iter()
+            .filter_map(|rule| match &rule.server {
+                ServerName::Is(name) => Some(name.clone()),
+                ServerName::Computed(_) => None,
+            });
+        backend.named_servers = named.collect();
+    }
+    for reference in references {
+        if let Referred::Server(backend, server) = &reference.named {
+            let mut backends = config.backends.iter_mut();
+            if let Some(found) = backends.find(|it| it.proxy.name == *backend) {
+                found.named_servers.insert(server.clone());
+            }
+        }
+    }
 }
 
 /// Section `registry`.
@@ -582,6 +605,8 @@ pub(crate) fn server(draft: &ServerDraft, report: &mut Vec<Diagnostic>) -> Serve
     if draft.tls {
         server.tls = Some(server.tls_parameters.clone());
     }
+    server.tls_switchable = draft.tls_said;
+    server.no_tls = draft.tls_denied;
     let parameters = &mut server.check_parameters;
     let elsewhere = parameters.port.is_some() || parameters.addr.is_some();
     // Checks go over TLS where traffic does, unless they go elsewhere (manual 5.2, "check").

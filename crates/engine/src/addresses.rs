@@ -38,20 +38,35 @@ pub(crate) async fn keep(
     backend: &Arc<BackendState>,
     server: &ServerState,
 ) {
-    let Some((name, port)) = server.name_to_resolve() else {
-        return;
-    };
-    let place = Place {
-        shared,
-        backend,
-        server,
-        name,
-        port,
-    };
-    match &server.conf.lookup.resolvers {
+    let section = &server.conf.lookup.resolvers;
+    while !server.removed.load(Relaxed) {
+        let renamed = server.renamed.notified();
+        let Some((name, port)) = server.name_to_resolve() else {
+            // Nobody gives it a name without them.
+            if section.is_none() {
+                return;
+            }
+            renamed.await;
+            continue;
+        };
+        let place = Place {
+            shared,
+            backend,
+            server,
+            name: &name,
+            port,
+        };
         // Boxed: hardly any server has one.
-        Some(section) => Box::pin(place.follow(names, section)).await,
-        None => Box::pin(place.keep_by_system()).await,
+        let keeping = Box::pin(async {
+            match section {
+                Some(section) => place.follow(names, section).await,
+                None => place.keep_by_system().await,
+            }
+        });
+        tokio::select! {
+            () = keeping => return,
+            () = renamed => {}
+        }
     }
 }
 
@@ -196,7 +211,7 @@ impl Place<'_> {
         let others = self.backend.servers();
         let others = others.iter().filter(|other| {
             let name = other.name_to_resolve().map(|(name, _)| name);
-            other.key != self.server.key && name == Some(self.name)
+            other.key != self.server.key && name.as_ref() == Some(self.name)
         });
         let taken = others.filter_map(|other| match other.resolved_to() {
             Some(Target::Inet(address)) => Some(address.ip()),

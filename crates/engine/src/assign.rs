@@ -134,6 +134,15 @@ impl Pool {
         }
     }
 
+    /// The same server is called otherwise.
+    pub(crate) fn rename(&mut self, old: &ServerState, new: &Arc<ServerState>) {
+        if let Some(member) = self.members.get_mut(&old.key) {
+            self.by_name.remove(&old.conf.name);
+            self.by_name.insert(new.conf.name.clone(), new.key);
+            member.server = new.clone();
+        }
+    }
+
     /// Forgets a server; who waits for it must choose anew.
     pub(crate) fn remove(&mut self, server: &ServerState) {
         self.send_away(server.key);

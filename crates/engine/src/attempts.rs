@@ -25,7 +25,6 @@ use crate::session::Session;
 use crate::site::BackendState;
 use crate::stream::Stream;
 use crate::timing::{Expired, within};
-use crate::tls::ClientTls;
 use crate::upstream::connect::{ConnectError, Dial, HeaderOf, connect};
 use crate::upstream::former::{Former, Wanted};
 use crate::upstream::pool::{Alike, Used};
@@ -304,7 +303,8 @@ impl<'a> Attempts<'a> {
                 server.is_where_clients_say().then_some(&target),
             ),
             target,
-            tls_reading: server.tls.as_ref().map_or(0, ClientTls::reading),
+            // Without TLS it is none.
+            tls_reading: server.tls().map_or(0, |tls| tls.reading() + 1),
             sni,
             name,
             header: proxy_header::of_session(session, head, &server.conf, &mut former.certificates),
@@ -330,9 +330,9 @@ impl<'a> Attempts<'a> {
             socks4: server.conf.outgoing.socks4,
             outgoing: &server.conf.outgoing,
             next_port: &server.next_port,
-            speak_first: is_http || !header.is_empty() || server.tls.is_some(),
+            speak_first: is_http || !header.is_empty() || server.tls().is_some(),
             header: (!header.is_empty()).then_some(write),
-            tls: server.tls.as_ref(),
+            tls: server.tls(),
             sni: alike.sni.as_deref(),
         };
         let mut connected = connect(&dial, limit).await;
@@ -706,7 +706,7 @@ fn stuck_in_queue() -> NoServer {
 
 /// The name for the TLS handshake with the server: `sni EXPR` (manual 5.2).
 fn server_name(session: &Session, head: Option<&RequestHead>) -> Option<Arc<str>> {
-    let sample = session.server()?.conf.tls.as_ref()?.sni.as_ref()?;
+    let sample = session.server()?.tls_settings()?.sni.as_ref()?;
     let facts = session.facts(head, None);
     let name = routing::sample::eval(sample, &facts)?.into_text();
     Some(String::from_utf8_lossy(&name).into())

@@ -126,7 +126,7 @@ impl Handle {
         server: &str,
         order: DrainOrder,
     ) -> Result<(), Refused> {
-        if order.then == Drained::Removed && self.is_followed(backend, server)? {
+        if order.then == Drained::Removed && self.is_referenced(backend, server)? {
             return Err(Refused::Referenced);
         }
         let shared = self.shared_arc();
@@ -182,11 +182,14 @@ pub(crate) async fn watch(
     drain: Arc<Drain>,
 ) {
     while !drain.has_ended() {
-        let gone = server.removed.load(Relaxed);
         let empty = server.sessions.now() == 0;
-        // A session may have slipped in between: then it is not gone, and is looked at again.
-        if gone || empty && (!drain.removes || remove(&shared, &backend, &server.conf.name).is_ok())
-        {
+        let gone = || {
+            // It may be called otherwise by now.
+            let known = backend.pool().by_key(server.key).cloned();
+            // A session may have slipped in between: then it is not gone, and is looked at again.
+            known.is_none_or(|it| remove(&shared, &backend, &it.conf.name).is_ok())
+        };
+        if empty && (!drain.removes || gone()) {
             let lasted = shared.clock.since_start().saturating_sub(drain.began);
             drain.end(Outcome::Empty(lasted));
             tell_ended(&shared, &backend, &server, &drain, lasted);

@@ -53,6 +53,7 @@ mod observe;
 mod offload;
 mod operator;
 mod operator_limits;
+mod operator_servers;
 mod operator_tls;
 mod page;
 mod panics;

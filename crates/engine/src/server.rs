@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use config::model::{
-    AbstractName, InitState, MappedHost, MappedPort, RingKey, Server, ServerAddress,
+    AbstractName, InitState, MappedHost, MappedPort, RingKey, Server, ServerAddress, ServerTls,
 };
 use routing::balance::{Candidate, SCALE, ServerKey, crc32, ring_point};
 use routing::health::{Health, Initial};
@@ -42,8 +42,8 @@ pub(crate) struct ServerState {
     pub(crate) id: u32,
     /// Whether it was added while running.
     pub(crate) dynamic: bool,
-    /// TLS towards it.
-    pub(crate) tls: Option<ClientTls>,
+    /// TLS towards it, where anything is known of that.
+    tls: Option<ClientTls>,
     /// TLS of its checks.
     pub(crate) check_tls: Option<ClientTls>,
     life: Arc<ServerLife>,
@@ -108,6 +108,13 @@ pub(crate) struct ServerLife {
     shown: ArcSwapOption<Vec<u8>>,
     /// What an operator has changed of its checks and its agent.
     overrides: ArcSwapOption<CheckOverrides>,
+    /// Whether traffic goes over TLS, where an operator has said so.
+    tls_wish: AtomicU8,
+    /// Whether an operator has given it a name to resolve, `fqdn`.
+    has_fqdn: AtomicBool,
+    fqdn: ArcSwapOption<(Arc<str>, u16)>,
+    /// Told when its name is another one, or nobody's any more.
+    pub(crate) renamed: Notify,
     /// Whether an operator has moved it to `moved`.
     is_moved: AtomicBool,
     /// Where an operator has moved it.
@@ -119,6 +126,14 @@ pub(crate) struct ServerLife {
     /// While it is gone from the file and its last sessions have not ended: what an operator had wanted
     /// of it before.
     unlisted: Mutex<Option<routing::health::Admin>>,
+}
+
+/// What an operator has said of TLS to a server.
+mod tls_wish {
+    /// Nothing: the configuration counts.
+    pub(super) const NONE: u8 = 0;
+    pub(super) const ON: u8 = 1;
+    pub(super) const OFF: u8 = 2;
 }
 
 /// The health of a server that begins as its configuration says.
@@ -192,6 +207,10 @@ impl ServerState {
             next_port: AtomicU32::new(0),
             shown: ArcSwapOption::empty(),
             overrides: ArcSwapOption::empty(),
+            tls_wish: AtomicU8::new(tls_wish::NONE),
+            has_fqdn: AtomicBool::new(false),
+            fqdn: ArcSwapOption::empty(),
+            renamed: Notify::new(),
             is_moved: AtomicBool::new(false),
             moved: ArcSwapOption::empty(),
             was_lost: AtomicBool::new(false),
@@ -218,8 +237,12 @@ impl ServerState {
         if conf.maxconn != before.maxconn || self.dynamic {
             self.set_maxconn(conf.maxconn.unwrap_or(0));
         }
+        if conf.tls.is_some() != before.tls.is_some() {
+            self.tls_wish.store(tls_wish::NONE, Relaxed);
+        }
         let moves = conf.address != before.address;
         if moves {
+            self.has_fqdn.store(false, Relaxed);
             self.is_moved.store(false, Relaxed);
             self.moved.store(None);
             self.resolved.store(None);
@@ -376,9 +399,7 @@ impl ServerState {
 
     /// Whether its address is known.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.name_to_resolve().is_none()
-            || self.resolved.load().is_some()
-            || self.is_moved.load(Relaxed)
+        !self.has_name() || self.resolved.load().is_some() || self.is_moved.load(Relaxed)
     }
 
     /// The certificate that a connection was shown, kept once for all that are shown the same.
@@ -410,13 +431,105 @@ impl ServerState {
     }
 
     /// The name it was given by, and the port that goes with it.
-    pub(crate) fn name_to_resolve(&self) -> Option<(&Arc<str>, u16)> {
+    pub(crate) fn name_to_resolve(&self) -> Option<(Arc<str>, u16)> {
+        if let Some(fqdn) = self.fqdn() {
+            return Some((fqdn.0.clone(), fqdn.1));
+        }
         match &self.conf.address {
-            ServerAddress::Name(name, port) => Some((name, *port)),
+            ServerAddress::Name(name, port) => Some((name.clone(), *port)),
             // Its port is another matter.
-            ServerAddress::Mapped(MappedHost::Name(name), _) => Some((name, 0)),
+            ServerAddress::Mapped(MappedHost::Name(name), _) => Some((name.clone(), 0)),
             _ => None,
         }
+    }
+
+    /// Whether it was given by name.
+    fn has_name(&self) -> bool {
+        let by_configuration = matches!(
+            self.conf.address,
+            ServerAddress::Name(..) | ServerAddress::Mapped(MappedHost::Name(_), _)
+        );
+        by_configuration || self.has_fqdn.load(Relaxed)
+    }
+
+    fn fqdn(&self) -> Option<Arc<(Arc<str>, u16)>> {
+        match self.has_fqdn.load(Relaxed) {
+            true => self.fqdn.load_full(),
+            false => None,
+        }
+    }
+
+    /// An operator gives it a name, of which `current` is the address until somebody says another one.
+    pub(crate) fn set_name_to_resolve(&self, name: Arc<str>, current: Option<SocketAddr>) {
+        let port = current.map_or(0, |current| current.port());
+        self.fqdn.store(Some(Arc::new((name, port))));
+        self.has_fqdn.store(true, Relaxed);
+        self.is_moved.store(false, Relaxed);
+        self.renamed.notify_waiters();
+    }
+
+    /// TLS to it, where traffic goes over that.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref().filter(|_| self.uses_tls())
+    }
+
+    fn uses_tls(&self) -> bool {
+        match self.tls_wish.load(Relaxed) {
+            tls_wish::NONE => self.conf.tls.is_some(),
+            wish => wish == tls_wish::ON,
+        }
+    }
+
+    /// TLS to it, whether traffic goes over that or not.
+    pub(crate) fn tls_known(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
+    /// What was said of TLS to it, where traffic goes over that.
+    pub(crate) fn tls_settings(&self) -> Option<&ServerTls> {
+        let known = self.conf.tls.as_ref().unwrap_or(&self.conf.tls_parameters);
+        self.tls().map(|_| known)
+    }
+
+    /// Switches it; `false`: nothing is known of it.
+    pub(crate) fn set_tls(&self, wanted: bool) -> bool {
+        if self.tls.is_none() {
+            return false;
+        }
+        let wish = if wanted { tls_wish::ON } else { tls_wish::OFF };
+        self.tls_wish.store(wish, Relaxed);
+        true
+    }
+
+    /// `srv_use_ssl` of a state file: 1, 0, or -1 where the configuration has said `no-ssl`.
+    pub(crate) fn use_tls_shown(&self) -> i8 {
+        let said = self.tls_wish.load(Relaxed) != tls_wish::NONE;
+        match self.tls().is_some() {
+            true => 1,
+            false if self.conf.no_tls && !said => -1,
+            false => 0,
+        }
+    }
+
+    /// The same server under another name: sessions, counters and states go on.
+    pub(crate) fn renamed(&self, name: &str) -> Self {
+        let mut conf = self.conf.clone();
+        conf.name = name.into();
+        Self {
+            id: self.id,
+            dynamic: self.dynamic,
+            tls: self.tls.clone(),
+            check_tls: self.check_tls.clone(),
+            life: self.life.clone(),
+            conf,
+        }
+    }
+
+    /// It has left its backend: whoever waits for anything of it looks.
+    pub(crate) fn wake_all(&self) {
+        self.recheck.notify_one();
+        self.went_down.notify_one();
+        self.renamed.notify_waiters();
     }
 
     /// Sets the address of a server given by name. Its backend's
@@ -443,6 +556,9 @@ impl ServerState {
     /// and where a client came to no address of which a part is needed.
     pub(crate) fn target(&self, client: Option<SocketAddr>) -> Option<Target> {
         let resolved = || self.resolved.load().as_deref().copied();
+        if self.has_fqdn.load(Relaxed) && !self.is_moved.load(Relaxed) {
+            return resolved().map(Target::Inet);
+        }
         match &*self.address() {
             ServerAddress::Inet(address) => Some(Target::Inet(*address)),
             ServerAddress::Name(..) => resolved().map(Target::Inet),

@@ -149,8 +149,10 @@ fn write_server(shared: &Shared, backend: &BackendState, server: &ServerState, t
         counter(server, &health),
         u8::from(backend.conf().proxy.id.is_some()),
         u8::from(conf.id.is_some()),
-        server.name_to_resolve().map_or("-", |(name, _)| &**name),
-        u8::from(server.tls.is_some()),
+        server
+            .name_to_resolve()
+            .map_or_else(|| "-".into(), |(name, _)| name),
+        server.use_tls_shown(),
         conf.check_parameters.port.unwrap_or(0),
     );
 }

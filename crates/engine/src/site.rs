@@ -603,8 +603,7 @@ impl BackendState {
         }
         pool.remove(&server);
         server.removed.store(true, Relaxed);
-        server.recheck.notify_one();
-        server.went_down.notify_one();
+        server.wake_all();
         Ok(server)
     }
 }

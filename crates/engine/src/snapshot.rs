@@ -512,6 +512,8 @@ pub enum Event {
         /// Its name.
         server: Arc<str>,
     },
+    /// Another configuration is in force.
+    Reloaded,
     /// The first request or connection was routed to a server.
     FirstRouted,
     /// A soft stop has begun: nothing new is accepted, sessions go on until they end. Another

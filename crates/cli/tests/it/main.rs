@@ -32,6 +32,7 @@ mod faults;
 mod greedy;
 mod handing_over;
 mod http;
+mod kept;
 mod limits;
 mod listeners;
 mod logs;

@@ -228,7 +228,7 @@ impl Reading<'_> {
         let (text, span) = (&path.text, path.span);
         let mut lists = context.lists.borrow_mut();
         let list = lists.open(text, is_map, context.surroundings, span)?;
-        list.note_use(format!("used by acl at line {}", span.line));
+        list.note_use("acl", span);
         self.files.push((self.ignore_case, list, span));
         Ok(())
     }

@@ -451,10 +451,7 @@ fn change_list(
     let mut lists = scope.lists.borrow_mut();
     let list = lists.open(name, is_map, scope.environment, word.span)?;
     drop(lists);
-    list.note_use(format!(
-        "used by {} at line {}",
-        args.keyword, word.span.line
-    ));
+    list.note_use(args.keyword, word.span);
     let mut format = |what| {
         let text = args.required(what)?;
         expr::format::parse(text, &context)

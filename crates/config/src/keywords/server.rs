@@ -178,7 +178,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-send-proxy-v2-ssl-cn", |draft, _, _| {
         outgoing::send_proxy(draft, outgoing::v2_ssl_cn, false)
     }),
-    implemented("no-ssl", |draft, _, _| flag(&mut draft.tls, false)),
+    implemented("no-ssl", |draft, _, _| {
+        draft.tls_denied = true;
+        flag(&mut draft.tls, false)
+    }),
     implemented("no-sslv3", version_flag),
     implemented("no-tlsv10", version_flag),
     implemented("no-tlsv11", version_flag),
@@ -238,7 +241,10 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     implemented("no-sni-auto", |draft, _, _| {
         flag(&mut draft.no_sni_auto, true)
     }),
-    implemented("ssl", |draft, _, _| flag(&mut draft.tls, true)),
+    implemented("ssl", |draft, _, _| {
+        (draft.tls_said, draft.tls_denied) = (true, false);
+        flag(&mut draft.tls, true)
+    }),
     implemented("sigalgs", |draft, args, scope| {
         draft.tls_parameters.choice.sigalgs = Some(tls::groups::sigalgs(args, scope)?);
         Ok(())

@@ -27,7 +27,7 @@ pub struct List {
     pub has_values: bool,
     /// Bytes of the file when it was read with the configuration.
     pub file_len: u64,
-    uses: Mutex<Vec<String>>,
+    uses: Mutex<Vec<(&'static str, Span)>>,
     state: RwLock<State>,
 }
 
@@ -156,14 +156,14 @@ impl List {
         Ok(state.entries.len())
     }
 
-    /// Notes where it is used, for who lists lists.
-    pub fn note_use(&self, what: String) {
+    /// Notes by what it is used and where, for who lists lists.
+    pub fn note_use(&self, what: &'static str, place: Span) {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push(what);
+        uses.push((what, place));
     }
 
-    /// Where it is used.
-    pub fn uses(&self) -> Vec<String> {
+    /// By what it is used, and where.
+    pub fn uses(&self) -> Vec<(&'static str, Span)> {
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.clone()
     }

@@ -111,6 +111,16 @@ pub struct Config {
     pub(crate) origins: Arc<crate::keywords::server_origin::OriginsByBackend>,
 }
 
+impl Config {
+    /// The file that a place is in.
+    pub fn file_of(&self, place: Span) -> &str {
+        let sources = &self.global.sources;
+        sources
+            .get(usize::from(place.source.0))
+            .map_or("", |name| &**name)
+    }
+}
+
 /// A backend, by its position in [`Config::backends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId(pub usize);

@@ -1,6 +1,6 @@
 //! What `defaults`, `frontend`, `backend` and `listen` say of themselves (manual 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,6 +253,8 @@ pub struct Backend {
     pub use_server: Vec<UseServer>,
     /// `be-unpublished`: no rule of another section leads to it until it is published.
     pub unpublished: bool,
+    /// Its servers that rules and expressions name.
+    pub named_servers: BTreeSet<Arc<str>>,
     /// Whether this is half of a `listen`.
     pub listen: bool,
 }

@@ -70,6 +70,10 @@ pub struct Server {
     pub tls: Option<ServerTls>,
     /// What was said of TLS even where `ssl` is not given: for `check-ssl`.
     pub tls_parameters: ServerTls,
+    /// Whether `ssl` was said for it at all, be it taken back: then it can be switched while running.
+    pub tls_switchable: bool,
+    /// Whether it was taken back (`no-ssl`).
+    pub no_tls: bool,
     /// `id`.
     pub id: Option<u32>,
     /// `cookie`: what stands for it in the cookie of its backend.

@@ -47,6 +47,7 @@ impl Call<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gravity {
     Error = 3,
+    Warning = 4,
     Notice = 5,
     Info = 6,
 }
@@ -91,6 +92,10 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn error(text: impl Into<Cow<'static, str>>) -> Self {
         Self::Message(Gravity::Error, text.into())
+    }
+
+    pub(super) fn warning(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Message(Gravity::Warning, text.into())
     }
 
     pub(super) fn info(text: impl Into<Cow<'static, str>>) -> Self {
@@ -141,6 +146,7 @@ impl From<Result<Answer, Answer>> for Answer {
 pub(super) fn message(severity: SeverityOutput, gravity: Gravity, text: &str) -> String {
     let word = match gravity {
         Gravity::Error => "err",
+        Gravity::Warning => "warning",
         Gravity::Notice => "notice",
         Gravity::Info => "info",
     };

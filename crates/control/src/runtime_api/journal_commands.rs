@@ -4,11 +4,14 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use config::model::{CliLevel, SeverityOutput, StatsSocketSettings};
+use engine::snapshot::Event;
 use engine::{KeptFile, Level};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::Api;
 use super::answer::{Answer, Call, Gravity};
@@ -251,6 +254,19 @@ pub(super) fn replay(api: &Api) {
     api.journal.state.borrow_mut().entries.all = done;
 }
 
+/// Runs for ever: what is kept holds against a file that is read anew, too, as after a restart.
+pub(super) async fn follow_reloads(api: Rc<Api>) {
+    let mut events = api.handle.events();
+    loop {
+        match events.recv().await {
+            // One that was missed may have been it.
+            Ok(Event::Reloaded) | Err(RecvError::Lagged(_)) => replay(&api),
+            Ok(_) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
 /// One command; why it does not apply any more.
 fn carry_out(api: &Api, session: &mut Session, words: &[String]) -> Option<String> {
     let as_str: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -258,6 +274,19 @@ fn carry_out(api: &Api, session: &mut Session, words: &[String]) -> Option<Strin
         // It may be there already: a list is not read anew when all others are.
         ["add", kind @ ("map" | "acl"), list, key, ..] => {
             let _ = run(api, session, &["del", kind, list, key].map(str::to_owned));
+        }
+        // One that is under way, or over, need not begin anew.
+        ["drain", "server", name, ..]
+            if name.split_once('/').is_some_and(|(backend, server)| {
+                let found = api.handle.server(backend, server);
+                found.is_ok_and(|it| it.drain.is_some())
+            }) =>
+        {
+            return None;
+        }
+        // What is not there needs no deleting.
+        ["del", "map" | "acl", ..] => {
+            return run(api, session, words).filter(|why| why != "Key not found.");
         }
         // Whatever it is doing.
         ["del", "server", server, ..] => {

@@ -187,7 +187,11 @@ fn show(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Answer> {
 fn all(call: &Call<'_>, kind: Kind) -> String {
     let mut text = String::from("# id (file) description\n");
     for list in call.config.lists.iter().filter(|list| kind.has(list)) {
-        let uses = list.uses().join(", by ");
+        let uses = list.uses().into_iter().map(|(what, place)| {
+            let file = call.config.file_of(place);
+            format!("{what} at file '{file}' line {}", place.line)
+        });
+        let uses = uses.collect::<Vec<_>>().join(", by ");
         let (current, prepared) = list.versions();
         let (id, name, count) = (list.id, &list.name, list.len());
         let written = writeln!(

@@ -27,6 +27,7 @@ mod master;
 mod ocsp;
 mod process;
 mod server_checks;
+mod server_edits;
 mod servers;
 mod session;
 mod session_commands;
@@ -229,7 +230,10 @@ impl RuntimeApi {
                 waits: Semaphore::new((places / 2).clamp(1, Semaphore::MAX_PERMITS)),
             });
             journal_commands::replay(&api);
-            runtime.block_on(sockets::accept_all(sockets, api));
+            runtime.block_on(async {
+                tokio::task::spawn_local(journal_commands::follow_reloads(api.clone()));
+                sockets::accept_all(sockets, api).await;
+            });
         })?;
         told.recv().unwrap_or(Ok(()))
     }

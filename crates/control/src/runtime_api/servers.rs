@@ -9,8 +9,8 @@ use engine::command::{Admin, Command, Drained, Forced, Refused};
 use super::answer::{Answer, Call};
 use super::drains;
 use super::journal;
-use super::server_checks;
 use super::table::{Row, changes, shows};
+use super::{server_checks, server_edits};
 
 pub(super) const ROWS: &[Row] = &[
     changes(
@@ -297,13 +297,9 @@ fn set_server(call: &mut Call<'_>) -> Answer {
                 health,
             })
         }
-        "fqdn" if value.is_empty() => Answer::error("set server <b>/<s> fqdn requires a FQDN."),
-        "fqdn" => {
-            Answer::error("set server <b>/<s> fqdn failed because no resolution is configured.")
-        }
-        "ssl" => Answer::error(
-            "'set server <srv> ssl' cannot be set.  default-server should define ssl settings",
-        ),
+        "fqdn" => server_edits::set_fqdn(call, backend, server),
+        "name" => server_edits::set_name(call, backend, server),
+        "ssl" => server_edits::set_ssl(call, backend, server),
         _ => server_checks::set(call, backend, server).unwrap_or_else(|| Answer::error(SET_SERVER)),
     }
 }
@@ -350,13 +346,14 @@ fn unremovable(handle: &engine::Handle, backend: &str, server: &str) -> Option<A
         Ok(it) => it,
         Err(refused) => return Some(Answer::refused(&refused)),
     };
-    if it.admin != Admin::Maint {
+    if handle.is_referenced(backend, server) == Ok(true) {
+        return Some(Answer::refused(&Refused::Referenced));
+    }
+    // Be it by the server that it follows.
+    if !it.status.starts_with("MAINT") {
         return Some(Answer::error(
             "Only servers in maintenance mode can be deleted.",
         ));
-    }
-    if handle.is_followed(backend, server) == Ok(true) {
-        return Some(Answer::refused(&Refused::Referenced));
     }
     None
 }

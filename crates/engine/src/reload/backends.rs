@@ -175,7 +175,6 @@ impl Taken {
 pub(super) fn retire(backend: &BackendState) {
     for server in backend.servers() {
         server.removed.store(true, Relaxed);
-        server.recheck.notify_one();
-        server.went_down.notify_one();
+        server.wake_all();
     }
 }

@@ -204,6 +204,7 @@ impl Handle {
             manager::note_capacity(shared, backend);
         }
         self.mind(Order::MindAnew);
+        shared.report(Event::Reloaded);
     }
 }
 

@@ -84,7 +84,9 @@ impl NodeTls {
     /// Makes ready what a server says; the error is a sentence for its line.
     pub(crate) fn load(server: &Server, steps: &Sequence, shelf: &Shelf) -> Result<Self, String> {
         let load = |tls| ClientTls::load(tls, shelf);
-        let traffic = server.tls.as_ref().map(load).transpose()?;
+        // What is switched on later is read now, while files are in reach.
+        let switchable = Some(&server.tls_parameters).filter(|_| server.tls_switchable);
+        let traffic = server.tls.as_ref().or(switchable).map(load).transpose()?;
         let wanted = |check: &&Check| check.tls || steps.wants_tls();
         let checks = match server.check.as_ref().filter(wanted) {
             None => None,

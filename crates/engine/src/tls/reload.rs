@@ -77,7 +77,7 @@ fn uses_tls(shared: &Shared) -> bool {
     binds.any(Option::is_some)
         || site.backends.iter().any(|backend| {
             let mut servers = backend.servers().into_iter();
-            servers.any(|server| server.tls.is_some() || server.check_tls.is_some())
+            servers.any(|server| server.tls_known().is_some() || server.check_tls.is_some())
         })
 }
 
@@ -135,7 +135,9 @@ fn look(shared: &Shared) -> Outcome {
     shelf.roots.refresh(&mut outcome.told);
     for backend in &site.backends {
         for server in backend.servers() {
-            let both = [&server.tls, &server.check_tls].into_iter().flatten();
+            let both = [server.tls_known(), server.check_tls.as_ref()]
+                .into_iter()
+                .flatten();
             let reloaded = both.filter(|tls: &&ClientTls| tls.reload(shelf, &mut outcome.told));
             outcome.reloaded += reloaded.count();
         }

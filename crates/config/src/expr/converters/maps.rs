@@ -103,7 +103,7 @@ pub(super) fn read(
     let list = lists.open(written, true, context.surroundings, span)?;
     drop(lists);
     let index: Arc<Index> = list.index(matching, false, span)?;
-    list.note_use(format!("used by map at line {}", span.line));
+    list.note_use("map", span);
     for entry in list.entries(None) {
         let value = entry.value.as_deref().unwrap_or_default();
         if constant(output, value).is_none() {
