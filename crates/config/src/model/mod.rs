@@ -113,7 +113,7 @@ pub struct Config {
 
 impl Config {
     /// The file that a place is in.
-    pub fn file_of(&self, place: Span) -> &str {
+    pub fn file_of(&self, place: crate::source::Span) -> &str {
         let sources = &self.global.sources;
         sources
             .get(usize::from(place.source.0))

@@ -233,6 +233,8 @@ impl RuntimeApi {
             runtime.block_on(async {
                 tokio::task::spawn_local(journal_commands::follow_reloads(api.clone()));
                 sockets::accept_all(sockets, api).await;
+                // No socket, and a journal.
+                std::future::pending::<()>().await;
             });
         })?;
         told.recv().unwrap_or(Ok(()))

@@ -31,6 +31,7 @@ use crate::site::{
     BackendLife, BackendState, FrontendLife, FrontendParts, FrontendState, Generation, Site,
     configured_limit,
 };
+use crate::snapshot::Event;
 use crate::worker::Message;
 use backends::Taken;
 use essence::essence;
