@@ -37,8 +37,9 @@ pub(crate) fn tell(shared: &Shared, backend: &BackendState, server: &ServerState
     if !site.has_followers.load(Relaxed) {
         return;
     }
-    for other in &site.backends {
-        for follower in other.servers() {
+    // Who came last hears of it first, as in HAProxy.
+    for other in site.backends.iter().rev() {
+        for follower in other.servers().into_iter().rev() {
             let follows = follower.conf.track.as_ref().is_some_and(|tracked| {
                 tracked.backend.0 == backend.index() && tracked.server == server.conf.name
             });

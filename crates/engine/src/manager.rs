@@ -76,7 +76,7 @@ pub(crate) fn run(
 
 async fn manage(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut minding = JoinSet::new();
-    let mut minded = Minding::default();
+    let mut minded = Minding::new(shared.nameservers.clone());
     let mut losses = Losses::default();
     minding.spawn_local(crate::tls::reload::run(shared.clone()));
     minding.spawn_local(crate::list_files::run(shared.clone()));

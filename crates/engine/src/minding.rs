@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use routing::balance::ServerKey;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::dns::counts::AllCounts;
 use crate::dns::names::Names;
 use crate::manager;
 use crate::server::ServerState;
@@ -19,7 +20,6 @@ use crate::shared::Shared;
 use crate::site::{BackendKey, BackendState};
 
 /// The tasks, by server.
-#[derive(Default)]
 pub(crate) struct Minding {
     tasks: HashMap<(BackendKey, ServerKey), Task>,
     names: Rc<Names>,
@@ -36,6 +36,16 @@ struct Task {
 }
 
 impl Minding {
+    /// None yet; what nameservers answer is counted there.
+    pub(crate) fn new(counts: Arc<AllCounts>) -> Self {
+        Self {
+            tasks: HashMap::new(),
+            names: Rc::new(Names::new(counts)),
+            epoch: 0,
+            is_late: false,
+        }
+    }
+
     /// Looks after a server that has come.
     pub(crate) fn begin(
         &mut self,

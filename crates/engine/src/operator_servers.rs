@@ -77,7 +77,7 @@ impl Handle {
         pool.rename(&old, &new);
         drop(pool);
         // Whoever looks after it calls it by its name.
-        self.mind(Order::MindAnew);
+        self.mind(Order::Mind(backend, new));
         Ok(())
     }
 

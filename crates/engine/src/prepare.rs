@@ -453,6 +453,7 @@ impl Running {
             ),
             prover: Prover::new(),
             reloading: Reloading::default(),
+            nameservers: Arc::default(),
             resolver: self.presence.resolver.clone(),
             events: broadcast::channel(EVENTS_MAX).0,
             control: Mutex::new(ControlStatus::default()),

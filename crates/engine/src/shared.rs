@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::clock::{self, Clock};
 use crate::counters::{Counters, Gauge, Rate};
+use crate::dns::counts::AllCounts;
 use crate::handover::{Listening, PredecessorSeen};
 use crate::kept_tables::KeptTables;
 use crate::listen::pace::Paces;
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) tag: Arc<str>,
     /// Whether our own messages go to stderr as well (not with `-q`, not in the background).
     pub(crate) to_stderr: bool,
+    /// What nameservers have answered.
+    pub(crate) nameservers: Arc<AllCounts>,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
     /// Who looks at everything at once, for pages and metrics.

@@ -63,7 +63,7 @@ const ABSENT: &[(&str, &str)] = &[
          debug dev deadlock, debug dev delay, debug dev exit, debug dev fd, debug dev hash, debug dev hex, \
          debug dev log, debug dev loop, debug dev panic, debug dev sched, debug dev stream, debug dev sym, \
          debug dev task, debug dev tkill, debug dev warn, debug dev write, mcli-debug-mode, set anon global-key, \
-         set anon off, set anon on, set profiling, show anon, show dev, show events, show fd, show libs, \
+         set anon off, set anon on, set profiling, show anon, show dev, show fd, show libs, \
          show pools, show profiling, show tasks, show trace, trace",
         "it looks into HAProxy's own inside; use perf(1), ss(8) and the metrics",
     ),
@@ -101,7 +101,7 @@ const ABSENT: &[(&str, &str)] = &[
     (
         "disable dynamic-cookie backend, enable dynamic-cookie backend, set dynamic-cookie-key backend, \
          dump ssl cert, dump stats-file, hard-reload, show proc, @!<pid>, @<relative pid>, @master, \
-         set ssl tls-key, show resolvers",
+         set ssl tls-key",
         "not yet",
     ),
 ];

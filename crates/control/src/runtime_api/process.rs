@@ -72,6 +72,35 @@ pub(super) const ROWS: &[Row] = &[
         },
     ),
     shows(
+        "show resolvers",
+        "[id]",
+        "dumps counters from all resolvers section and associated name servers",
+        |call| {
+            let wanted = Some(call.arg(0)).filter(|name| !name.is_empty());
+            match call.handle.resolvers_text(wanted) {
+                Some(text) => Answer::Text(text),
+                None => Answer::error("Can't find that resolvers section"),
+            }
+        },
+    ),
+    shows(
+        "show events",
+        "[<sink>] [-w] [-n] [-0]",
+        "show event sink state",
+        |call| {
+            match call.arg(0) {
+            // Messages go to the log targets and to standard error as they come; none is kept in memory.
+            "" => Answer::Text(
+                "Supported events sinks are listed below. Add -0(zero), -w(wait), -n(new). Any key to stop.\n    \
+                 stderr     : type=fd, 0 dropped, standard output (fd#2)\n"
+                    .into(),
+            ),
+            "stderr" => Answer::error("This sink cannot be read."),
+            _ => Answer::error("No such event sink"),
+        }
+        },
+    ),
+    shows(
         "show pools",
         "",
         "report information about the memory pools usage",

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::counts::{AllCounts, Answered, Counts};
 use super::message::{self, Found, Reply};
 use super::{Failure, Kind};
 
@@ -33,23 +34,39 @@ pub(super) async fn ask(
     section: &Arc<Resolvers>,
     name: &Arc<str>,
     kind: Kind,
+    counts: &AllCounts,
 ) -> Result<Answer, Failure> {
     let mut asking = JoinSet::new();
+    let mut silent: Vec<_> = Vec::new();
     for at in 0..section.nameservers.len() {
         let (section, name) = (section.clone(), name.clone());
+        let counts = counts.of(&section.name, &section.nameservers[at].name);
+        silent.push(counts.clone());
         asking.spawn_local(async move {
             let nameserver = &section.nameservers[at];
             let limit = usize::from(section.payload_len_max);
-            let reply = ask_one(nameserver, &name, kind, limit).await;
-            (reply, nameserver.name.clone())
+            let reply = ask_one(nameserver, &name, kind, limit, &counts).await;
+            counts.add(match &reply {
+                Err(_) => Answered::Unsent,
+                Ok(Reply::Valid(_)) => Answered::Valid,
+                Ok(Reply::Failed(Failure::Nx)) => Answered::Nx,
+                Ok(Reply::Failed(Failure::Refused)) => Answered::Refused,
+                Ok(Reply::Failed(_)) => Answered::Other,
+                Ok(Reply::Truncated | Reply::Stray) => Answered::Invalid,
+            });
+            (at, reply, nameserver.name.clone())
         });
     }
+    let mut answering = Vec::new();
     let first_valid = async {
         let mut last = Failure::Other;
         while let Some(answered) = asking.join_next().await {
+            if let Ok((at, ..)) = &answered {
+                answering.push(*at);
+            }
             match answered {
-                Ok((Ok(Reply::Valid(found)), by)) => return Ok(Answer { found, by }),
-                Ok((Ok(Reply::Failed(failure)), _)) => last = failure,
+                Ok((_, Ok(Reply::Valid(found)), by)) => return Ok(Answer { found, by }),
+                Ok((_, Ok(Reply::Failed(failure)), _)) => last = failure,
                 // Nobody there, an answer that cannot be had, or a fault of ours.
                 _ => {}
             }
@@ -57,7 +74,13 @@ pub(super) async fn ask(
         Err(last)
     };
     let answered = timeout(section.patience, first_valid).await;
-    answered.unwrap_or(Err(Failure::Timeout))
+    answered.unwrap_or_else(|_| {
+        let late = silent.iter().enumerate();
+        for (_, counts) in late.filter(|(at, _)| !answering.contains(at)) {
+            counts.add(Answered::Timeout);
+        }
+        Err(Failure::Timeout)
+    })
 }
 
 async fn ask_one(
@@ -65,16 +88,18 @@ async fn ask_one(
     name: &str,
     kind: Kind,
     payload: usize,
+    counts: &Counts,
 ) -> io::Result<Reply> {
     let mut id = [0; 2];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
     let announced = u16::try_from(payload).unwrap_or(u16::MAX);
     let question = message::question(name, kind, u16::from_be_bytes(id), announced)
         .ok_or(io::ErrorKind::InvalidInput)?;
+    counts.add(Answered::Sent);
     if !nameserver.tcp {
         match by_udp(nameserver.address, &question, kind, payload).await? {
             // The rest is to be had by TCP (RFC 7766 section 5).
-            Reply::Truncated => {}
+            Reply::Truncated => counts.add(Answered::Truncated),
             reply => return Ok(reply),
         }
     }

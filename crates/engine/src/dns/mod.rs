@@ -5,6 +5,7 @@
 //! [`addresses`](crate::addresses).
 
 mod ask;
+pub(crate) mod counts;
 mod message;
 pub(crate) mod names;
 

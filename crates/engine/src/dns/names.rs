@@ -12,6 +12,7 @@ use routing::balance::ServerKey;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::ask::{Answer, ask};
+use super::counts::{AllCounts, Answered};
 use super::{Failure, Found, Kind, Service};
 use crate::site::BackendKey;
 
@@ -23,6 +24,7 @@ pub(crate) type Taker = (BackendKey, ServerKey);
 
 /// All names that are kept resolved. On one thread.
 pub(crate) struct Names {
+    counts: Arc<AllCounts>,
     running: RefCell<HashMap<Key, Weak<Resolution>>>,
     places: Rc<Semaphore>,
 }
@@ -73,16 +75,16 @@ impl News {
     }
 }
 
-impl Default for Names {
-    fn default() -> Self {
+impl Names {
+    /// None yet; what nameservers answer is counted there.
+    pub(crate) fn new(counts: Arc<AllCounts>) -> Self {
         Self {
+            counts,
             running: RefCell::default(),
             places: Rc::new(Semaphore::new(QUESTIONS_MAX)),
         }
     }
-}
 
-impl Names {
     /// Keeps the addresses of a name, or its services where it begins with an underscore.
     pub(crate) fn keep(
         &self,
@@ -118,6 +120,7 @@ impl Names {
             resolution: Rc::downgrade(&new),
             hurry: new.hurry.clone(),
             places: self.places.clone(),
+            counts: self.counts.clone(),
             seen: Vec::new(),
             last_valid: None,
         };
@@ -158,6 +161,7 @@ struct Keeping {
     resolution: Weak<Resolution>,
     hurry: Rc<Notify>,
     places: Rc<Semaphore>,
+    counts: Arc<AllCounts>,
     /// What was found, and when it was last in an answer.
     seen: Vec<(Found, Instant)>,
     last_valid: Option<Instant>,
@@ -174,6 +178,7 @@ impl Keeping {
                 resolution.news.send_if_modified(|known| {
                     let changed = known.found != news.found || known.failure != news.failure;
                     if changed {
+                        self.note_update(&news);
                         *known = news;
                     }
                     changed
@@ -184,6 +189,14 @@ impl Keeping {
                 () = tokio::time::sleep(self.section.interval) => {}
                 () = self.hurry.notified() => tokio::time::sleep(self.section.patience).await,
             }
+        }
+    }
+
+    /// Somebody's answer has changed what is known.
+    fn note_update(&self, news: &News) {
+        if let Some((_, nameserver)) = news.by.split_once('/') {
+            let counts = self.counts.of(&self.section.name, &nameserver.into());
+            counts.add(Answered::Update);
         }
     }
 
@@ -205,7 +218,7 @@ impl Keeping {
                 }
                 // It is never closed.
                 let _place = self.places.acquire().await;
-                match ask(&self.section, &self.name, *kind).await {
+                match ask(&self.section, &self.name, *kind, &self.counts).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => last = failure,
                 }

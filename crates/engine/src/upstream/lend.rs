@@ -45,7 +45,7 @@ pub(crate) async fn borrow(
 ) -> Option<(Stream, u32)> {
     let shared = &worker.shared;
     let is_shared = shared.site.load().config.global.tune.idle_pool_shared;
-    let may_be_there = server.tls.is_none() && server.idle.load(Relaxed) > 0;
+    let may_be_there = server.tls().is_none() && server.idle.load(Relaxed) > 0;
     if shared.workers < 2 || !is_shared || !may_be_there {
         return None;
     }

@@ -134,6 +134,9 @@ impl FrameEdge {
         match self.stage {
             Stage::Unknown => bytes.len(),
             Stage::First => {
+                if let Some(taken) = self.whole_header(bytes) {
+                    return taken;
+                }
                 match Opcode::read(byte & 0xf) {
                     None => self.stage = Stage::Unknown,
                     Some(opcode) => {
@@ -175,6 +178,26 @@ impl FrameEdge {
                 taken
             }
         }
+    }
+
+    /// A header that has come whole, as most have: its length.
+    fn whole_header(&mut self, bytes: &[u8]) -> Option<usize> {
+        let [first, second, rest @ ..] = bytes else {
+            return None;
+        };
+        let opcode = Opcode::read(first & 0xf)?;
+        let (length_len, left) = match second & 0x7f {
+            126 => (2, u16::from_be_bytes(*rest.first_chunk()?).into()),
+            127 => (8, u64::from_be_bytes(*rest.first_chunk()?)),
+            short => (0, u64::from(short)),
+        };
+        let taken = 2 + length_len + if second & 0x80 != 0 { 4 } else { 0 };
+        if bytes.len() < taken {
+            return None;
+        }
+        self.closes |= opcode == Opcode::Close;
+        self.go_on(left);
+        Some(taken)
     }
 
     fn go_on(&mut self, left: u64) {
