@@ -53,8 +53,8 @@ pub(crate) const UPGRADE: Verb = Verb {
 impl Verb {
     fn usage(self) -> String {
         format!(
-            "usage: tidegate {} -p PIDFILE | SOCKET | HOST:PORT\n\n{} SOCKET is the master's socket (-S) or a\n\
-             stats socket with level admin; with -p both are found by themselves.\n\
+            "usage: tidegate {} -p PIDFILE | PID | SOCKET | HOST:PORT\n\n{} SOCKET is the master's socket (-S) or a\n\
+             stats socket with level admin; by a process id both are found by themselves.\n\
              Exit code: 0 done, 1 refused and nothing changed, 2 it could not be asked.\n",
             self.word, self.does
         )
@@ -67,7 +67,10 @@ pub(crate) fn main(verb: Verb, arguments: impl Iterator<Item = OsString>) -> Exi
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let asked = match words.as_slice() {
         ["-p", file] => ask_by_pid_file(verb, Path::new(file)),
-        [socket] if !socket.starts_with('-') => ask(verb, &door(socket)),
+        [word] if !word.starts_with('-') => match word.parse() {
+            Ok(pid) => ask_by_pid(verb, pid),
+            Err(_) => ask(verb, &door(word)),
+        },
         _ => {
             eprint!("{}", verb.usage());
             return ExitCode::from(UNKNOWN);
@@ -162,9 +165,15 @@ fn ask_by_pid_file(verb: Verb, file: &Path) -> Result<String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let pid = text.split_whitespace().next().unwrap_or_default();
-    let pid: u32 = pid
-        .parse()
-        .with_context(|| format!("{shown} holds no process id"))?;
+    let pid = pid.parse();
+    ask_by_pid(
+        verb,
+        pid.with_context(|| format!("{shown} holds no process id"))?,
+    )
+}
+
+/// The same by the id of the process.
+fn ask_by_pid(verb: Verb, pid: u32) -> Result<String> {
     let doors = doors_of(pid)?;
     let mut last = None;
     for door in &doors {

@@ -111,7 +111,12 @@ impl Reloader {
                 .log(Level::Notice, &format!("Reload: {change}."));
         }
         let count = reloaded.changes.len();
-        let summary = format!("Reloaded in {took} ms, changes: {count}; nothing else was touched.");
+        let mut summary =
+            format!("Reloaded in {took} ms, changes: {count}; nothing else was touched.");
+        if reloaded.earlier > 0 {
+            let earlier = reloaded.earlier;
+            summary += &format!(" Sessions go on under {earlier} earlier configurations.");
+        }
         self.handle.log(Level::Notice, &summary);
         speaker.keep_notice(&summary);
     }

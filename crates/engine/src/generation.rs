@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::model::{Config, Server};
 
 use crate::server::ServerOrigin;
-use crate::site::{BackendKey, BackendLife, BackendState, configured_limit};
+use crate::site::{BackendKey, BackendLife, BackendState, Wording, configured_limit};
 use crate::tls::NodeTls;
 
 /// The numbers stats show, of frontends and of backends: `id`, else the next free one in file order,
@@ -79,7 +79,7 @@ pub(crate) fn backend(
     let conf = &config.backends[index];
     let life = BackendLife::new(BackendKey::fresh(), conf, writers);
     let limit = fullconn(config, index, maxconn);
-    let state = BackendState::new(config, index, id, limit, Arc::new(life));
+    let state = BackendState::new(config, index, id, limit, (Arc::new(life), Wording::fresh()));
     for (server, tls) in conf.servers.iter().zip(tls) {
         add_of_file(&state, server, tls, writers, now);
     }

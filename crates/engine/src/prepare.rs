@@ -35,7 +35,9 @@ use crate::reload::Reloads;
 use crate::resolver::Resolver;
 use crate::server_states::StateFiles;
 use crate::shared::{Origins, Shared};
-use crate::site::{FrontendLife, FrontendParts, FrontendState, Generation, Site, configured_limit};
+use crate::site::{
+    FrontendLife, FrontendParts, FrontendState, Generation, Site, Wording, configured_limit,
+};
 use crate::snapshot::ControlStatus;
 use crate::spread::Spread;
 use crate::stick::StickTables;
@@ -191,6 +193,7 @@ impl Prepared {
                 postings: binds.iter().map(|_| PostingKey::fresh()).collect(),
                 tls,
                 life: Arc::new(FrontendLife::new(writers, limit)),
+                wording: Wording::fresh(),
             };
             let state = Arc::new(FrontendState::new(&generation, parts, writers, None));
             for (at, bind) in binds.iter().enumerate() {

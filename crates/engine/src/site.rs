@@ -4,6 +4,7 @@
 //! changes while it is in force (servers, queues, counters) hangs below it, each behind one lock or
 //! in atomics.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -116,9 +117,26 @@ impl Site {
     }
 }
 
+/// Which wording of a configuration a part of it has: two that have the same one say the same, and mean
+/// the same by what they name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wording(u64);
+
+impl Wording {
+    /// One that nothing else has.
+    pub(crate) fn fresh() -> Self {
+        Self(WORDINGS.fetch_add(1, Relaxed))
+    }
+}
+
+/// Wordings so far.
+static WORDINGS: AtomicU64 = AtomicU64::new(0);
+
 /// A frontend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct FrontendState {
     config: Arc<Config>,
+    /// How it is configured: to be compared.
+    pub(crate) wording: Wording,
     /// What its rules and those of its backends mean by what they name.
     pub(crate) generation: Arc<Generation>,
     index: usize,
@@ -200,6 +218,38 @@ impl FrontendLife {
     }
 }
 
+/// Frontends and backends in force, for those who are on earlier ones.
+pub(crate) struct Heirs {
+    frontends: HashMap<*const FrontendLife, Arc<FrontendState>>,
+    backends: HashMap<BackendKey, Arc<BackendState>>,
+}
+
+impl Heirs {
+    /// Those of a site.
+    pub(crate) fn of(site: &Site) -> Self {
+        let frontends = site.frontends.iter();
+        let backends = site.backends.iter();
+        Self {
+            frontends: frontends
+                .map(|it| (Arc::as_ptr(&it.life), it.clone()))
+                .collect(),
+            backends: backends.map(|it| (it.key, it.clone())).collect(),
+        }
+    }
+
+    /// The same frontend with the same words.
+    pub(crate) fn frontend(&self, it: &FrontendState) -> Option<&Arc<FrontendState>> {
+        let heir = self.frontends.get(&Arc::as_ptr(&it.life))?;
+        (heir.wording == it.wording).then_some(heir)
+    }
+
+    /// The same backend with the same words.
+    pub(crate) fn backend(&self, it: &BackendState) -> Option<&Arc<BackendState>> {
+        let heir = self.backends.get(&it.key)?;
+        (heir.wording == it.wording).then_some(heir)
+    }
+}
+
 /// What [`FrontendState::new`] is made of.
 pub(crate) struct FrontendParts {
     /// Its position in the configuration.
@@ -212,6 +262,8 @@ pub(crate) struct FrontendParts {
     pub(crate) tls: Vec<Option<Arc<ServerTlsConfig>>>,
     /// Its life, as long as it has one by that name.
     pub(crate) life: Arc<FrontendLife>,
+    /// How it is configured.
+    pub(crate) wording: Wording,
 }
 
 /// `maxconn` of a frontend as the file has it, below that of the process.
@@ -269,6 +321,7 @@ impl FrontendState {
             listeners: listeners.collect(),
             tls: parts.tls,
             life: parts.life,
+            wording: parts.wording,
             postings: parts.postings,
             generation: generation.clone(),
         }
@@ -385,6 +438,8 @@ static BACKENDS: AtomicU32 = AtomicU32::new(0);
 /// A backend in force: as it is configured now, and its life, which goes on when that changes.
 pub(crate) struct BackendState {
     config: Arc<Config>,
+    /// How it is configured: to be compared.
+    pub(crate) wording: Wording,
     index: usize,
     /// Numeric id, as stats show it.
     pub(crate) id: u32,
@@ -486,11 +541,12 @@ impl BackendState {
         index: usize,
         id: u32,
         fullconn: u64,
-        life: Arc<BackendLife>,
+        (life, wording): (Arc<BackendLife>, Wording),
     ) -> Self {
         config.backends[index].proxy.http_request.index();
         Self {
             config: config.clone(),
+            wording,
             index,
             id,
             fullconn,

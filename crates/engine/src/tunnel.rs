@@ -23,6 +23,7 @@ use ::wire::ws::FrameEdge;
 use crate::counters::Count;
 use crate::end::{End, Side, Stage};
 use crate::session::Resting;
+use crate::site::Heirs;
 
 /// Reads in a row that a tunnel may do in one direction before the others get their turn: many small
 /// messages that wait already are worth taking together.
@@ -357,6 +358,11 @@ impl Tunnel {
             Some(deadline) => u64::try_from(deadline).unwrap_or(0),
             None => u64::MAX,
         }
+    }
+
+    /// Its session goes over to what is in force now, where that says the same of it.
+    pub(crate) fn renew(&mut self, heirs: &Heirs) {
+        self.session.renew(heirs);
     }
 
     /// What it was before it became a tunnel.

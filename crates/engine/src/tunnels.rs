@@ -34,7 +34,7 @@ use crate::panics::guarded;
 use crate::reactor::{Events, Reactor};
 use crate::session::Session;
 use crate::sessions::LOOKED_AT;
-use crate::site::BackendKey;
+use crate::site::{BackendKey, Heirs};
 use crate::slab::{Slab, Token};
 use crate::stream::Stream;
 use crate::tunnel::{Carries, Then, Tunnel, Wire};
@@ -321,6 +321,18 @@ impl Tunnels {
         }
         drop(ending);
         self.wake();
+    }
+
+    /// Has those at some places from one on go over to what is in force now. Says where to go on.
+    pub(crate) fn renew(&self, from: u32, heirs: &Heirs) -> Option<u32> {
+        let mut open = self.open.borrow_mut();
+        let to = from.saturating_add(LOOKED_AT);
+        for place in from..to.min(open.len()) {
+            if let Some(it) = open.at_mut(place) {
+                it.tunnel.renew(heirs);
+            }
+        }
+        (to < open.len()).then_some(to)
     }
 
     /// Names those of a server (`None`: all) that stand at some places from one on. Says where to go on.

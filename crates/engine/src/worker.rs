@@ -29,7 +29,7 @@ use crate::places::{Owed, Places};
 use crate::session::{EarlyTables, Scratch};
 use crate::sessions::{self, Asked};
 use crate::shared::Shared;
-use crate::site::{BackendKey, FrontendState};
+use crate::site::{BackendKey, FrontendState, Heirs};
 use crate::spread::Handed;
 use crate::stick::{self, Both, Tracking};
 use crate::tunnels::{self, Tunnels};
@@ -92,6 +92,8 @@ pub(crate) enum Message {
     },
     /// Accept on more sockets: those in there, which are this worker's alone.
     Listen(Arc<Mutex<Option<Vec<Listener>>>>),
+    /// Let tunnels go over to the configuration in force, as far as it says the same of them.
+    Renew,
     /// Look whether connections that wait for a request are still wanted.
     Outdated,
     /// Hand tunnels over to another process, or take them on from one.
@@ -169,6 +171,20 @@ impl Worker {
     /// Drains beside its other work.
     fn drain(self: &Rc<Self>, server: (BackendKey, ServerKey), drain: Arc<Drain>) {
         tokio::task::spawn_local(drain::pacing::run(self.clone(), server, drain));
+    }
+
+    /// Lets tunnels go over to the configuration in force, beside other work.
+    fn renew_tunnels(self: &Rc<Self>) {
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            let heirs = Heirs::of(&worker.shared.site.load());
+            let mut next = Some(0);
+            while let Some(from) = next {
+                next = worker.tunnels.renew(from, &heirs);
+                // Nobody waits for thousands of them.
+                tokio::task::yield_now().await;
+            }
+        });
     }
 
     /// Whether the engine takes no new work.
@@ -532,6 +548,7 @@ async fn work(
             Message::Outdated => worker.stop_waiting.notify_waiters(),
             Message::Moving(moving) => moving.carry_out(&worker),
             Message::Lend(wish) => worker.lend(&wish),
+            Message::Renew => worker.renew_tunnels(),
             Message::SoftStop => {
                 let until = leave(&mut accepting, &worker);
                 take_the_last(&mut arrivals, &worker).await;
@@ -623,7 +640,8 @@ async fn drain(
                     | Message::FreePorts { .. }
                     | Message::Listen(_)
                     | Message::Outdated
-                    | Message::Lend(_),
+                    | Message::Lend(_)
+                    | Message::Renew,
                 ) => {}
                 Some(Message::HardStop) | None => return,
             }

@@ -525,6 +525,7 @@ async fn the_subcommand_tells_what_came_of_it() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Reloaded in"), "{said}");
     assert_eq!(subcommand(&[&socket]).0, 0);
+    assert_eq!(subcommand(&[&lab.balancer.pid().to_string()]).0, 0);
     let good = lab.text();
     lab.write(&good.replace("balance roundrobin", "balance roundrobbin"));
     for arguments in [&["-p", &pidfile][..], &[&socket]] {

@@ -203,6 +203,45 @@ backend be
 }
 
 #[tokio::test]
+async fn tunnels_keep_no_configuration_that_says_the_same_of_them() {
+    if is_haproxy() {
+        return;
+    }
+    let config = "
+global
+    stats socket <dir>/admin.sock level admin
+frontend fe
+    bind 127.0.0.1:<port:http>
+    stats enable
+    stats uri /stats
+    default_backend be
+backend be
+    server n1 <n1> check inter 100ms
+    server n2 <n2> check inter 100ms
+backend other
+    server x 127.0.0.1:9 weight 1
+";
+    let lab = Lab::with(config, &[]).await;
+    let mut swarms = Vec::new();
+    for round in 1..=5 {
+        swarms.push(Swarm::open(&lab.target(), 10).await);
+        let (from, to) = (format!("weight {round}"), format!("weight {}", round + 1));
+        lab.change(&from, &to);
+        lab.reload().await;
+    }
+    // Each worker goes through its tunnels after a reload; what they have let go of is gone by one of the next.
+    wait_until("earlier configurations to be gone", PATIENCE, async || {
+        let answer = lab.reload().await;
+        testkit::wait::or_seen(!answer.contains("earlier configurations"), answer)
+    })
+    .await;
+    for swarm in &mut swarms {
+        swarm.echo_all().await;
+        swarm.assert_whole();
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_is_declared_another_way_keeps_what_fits() {
     if is_haproxy() {
         return;

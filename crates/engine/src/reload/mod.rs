@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
 use config::diagnostics::Diagnostic;
-use config::model::Config;
+use config::model::{Backend, Config};
 
 use crate::followers;
 use crate::generation;
@@ -29,7 +29,7 @@ use crate::prepare::{Prepared, maxconn};
 use crate::shared::{Origins, Shared};
 use crate::site::{
     BackendLife, BackendState, FrontendLife, FrontendParts, FrontendState, Generation, Site,
-    configured_limit,
+    Wording, configured_limit,
 };
 use crate::snapshot::Event;
 use crate::worker::Message;
@@ -75,6 +75,8 @@ pub struct Reloaded {
     pub changes: Vec<String>,
     /// What is not as the file has it, and will be at the next start; sentences.
     pub notes: Vec<String>,
+    /// Earlier configurations that sessions are on which began under them.
+    pub earlier: usize,
 }
 
 impl Handle {
@@ -99,9 +101,11 @@ impl Handle {
         let mut config = prepared.config;
         number_logs(shared, &reloads, Arc::make_mut(&mut config))?;
         let opened = addresses::open(&reloads.postings, &config, shared.workers)?;
+        let before = shared.site.load_full();
         let making = Making {
             shared,
-            before: shared.site.load_full(),
+            same_places: places(&before.config) == places(&config),
+            before,
             maxconn: maxconn(&config, shared.descriptors).min(shared.maxconn_max),
             writers: Shared::writers(shared.workers),
             config,
@@ -109,6 +113,7 @@ impl Handle {
         let mut reloaded = Reloaded {
             changes: Vec::new(),
             notes: prepared.notes,
+            earlier: 0,
         };
         reloaded.changes.extend(opened.told());
         let (backends, taken) = making.backends(prepared.server_tls, &mut reloads, &mut reloaded);
@@ -160,16 +165,14 @@ impl Handle {
             frontends,
         };
         shared.site.store(Arc::new(site));
-        let former = reloads.generations.len().saturating_sub(1);
-        if former > 1 {
-            let line = format!("{former} earlier configurations are in use by sessions from then");
-            reloaded.changes.push(line);
-        }
+        // Without this one and the one that was in force until now.
+        reloaded.earlier = reloads.generations.len().saturating_sub(2);
         let is_outdated = opened.post(&mut reloads.postings, shared);
         self.follow(&making, taken, &mut reloaded);
         if is_outdated {
             shared.tell_workers(&Message::Outdated);
         }
+        shared.tell_workers(&Message::Renew);
         Ok(reloaded)
     }
 
@@ -234,6 +237,29 @@ struct Making<'a> {
     config: Arc<Config>,
     maxconn: u64,
     writers: usize,
+    /// Whether positions of backends and tables stand for the same ones as before.
+    same_places: bool,
+}
+
+/// What a backend says to its sessions; its servers have their own.
+fn words(conf: &Backend) -> String {
+    essence(&Backend {
+        servers: Vec::new(),
+        ..conf.clone()
+    })
+}
+
+/// What positions in a configuration stand for.
+fn places(config: &Config) -> Vec<&str> {
+    let backends = config.backends.iter().map(|it| &*it.proxy.name);
+    let tables = config.stick_tables.iter().map(|it| &*it.name);
+    let users = config.userlists.iter().map(|it| &*it.name);
+    backends
+        .chain([""])
+        .chain(tables)
+        .chain([""])
+        .chain(users)
+        .collect()
 }
 
 impl Making<'_> {
@@ -268,7 +294,11 @@ impl Making<'_> {
                 continue;
             };
             let limit = generation::fullconn(&self.config, index, self.maxconn);
-            let state = BackendState::new(&self.config, index, ids[index], limit, life);
+            let is_same = |it: &&Arc<BackendState>| words(it.conf()) == words(conf);
+            let same = before.filter(|_| self.same_places).filter(is_same);
+            let wording = same.map_or_else(Wording::fresh, |it| it.wording);
+            let parts = (life, wording);
+            let state = BackendState::new(&self.config, index, ids[index], limit, parts);
             let state = Arc::new(state);
             let change = backends::Change {
                 before: before.map(|it| &**it),
@@ -314,7 +344,10 @@ impl Making<'_> {
             let retired = retired.and_then(|(_, life)| life.upgrade());
             let life = before.map(|it| it.life.clone()).or(retired);
             let life = life.unwrap_or_else(|| Arc::new(FrontendLife::new(self.writers, limit)));
+            let changed = before.is_none_or(|it| essence(it.conf()) != essence(conf));
+            let same = before.filter(|_| self.same_places && !changed);
             let parts = FrontendParts {
+                wording: same.map_or_else(Wording::fresh, |it| it.wording),
                 index,
                 id: ids[index],
                 postings: opened.keys(index),
@@ -326,7 +359,7 @@ impl Making<'_> {
             match before {
                 None => reloaded.changes.push(format!("frontend {name} is new")),
                 Some(before) => {
-                    if essence(before.conf()) != essence(conf) {
+                    if changed {
                         reloaded
                             .changes
                             .push(format!("frontend {name} has changed"));

@@ -24,7 +24,7 @@ use crate::assign::Slot;
 use crate::counters::{Count, Counters};
 use crate::end::Side;
 use crate::server::ServerState;
-use crate::site::{BackendKey, BackendState, FrontendState};
+use crate::site::{BackendKey, BackendState, FrontendState, Heirs};
 use crate::stick::{Both, Tracking};
 use crate::worker::{Connection, RestingConnection, RestingRoom, Worker};
 
@@ -358,6 +358,21 @@ impl Resting {
         if let Some(server) = &self.server {
             add(&server.counters);
         }
+    }
+
+    /// Goes over to the frontend and the backend in force, where both are configured as before: then nothing
+    /// of an earlier configuration is kept for its sake.
+    pub(crate) fn renew(&mut self, heirs: &Heirs) {
+        let Some(frontend) = heirs.frontend(&self.frontend) else {
+            return;
+        };
+        if let Some(backend) = &mut self.backend {
+            let Some(heir) = heirs.backend(backend) else {
+                return;
+            };
+            *backend = heir.clone();
+        }
+        self.frontend = frontend.clone();
     }
 
     /// The frontend it came in by.
