@@ -463,6 +463,22 @@ async fn a_haproxy_that_is_killed_comes_back_with_its_fleet() {
 }
 
 #[tokio::test]
+async fn a_node_that_nobody_can_stand_in_for_stays_in_haproxy_and_in_the_file() {
+    let mut lab = Lab::updated(2, BACKEND, &["--haproxy-config", "<dir>/haproxy.cfg"]).await;
+    lab.wait_block(&["node1", "node2"]).await;
+    lab.nodes[0].crash().await;
+    lab.wait("node1", "DOWN").await;
+    lab.list(&[0]);
+    lab.wait_fetches(3).await;
+    lab.wait_up("node2").await;
+    assert_eq!(block(&lab.text()), ["node1", "node2"]);
+    lab.nodes[0].restart().await;
+    lab.wait("node2", "gone").await;
+    lab.wait_block(&["node1"]).await;
+    lab.assert_valid();
+}
+
+#[tokio::test]
 async fn an_updater_that_starts_without_discovery_takes_nobody_away() {
     let hand = Node::start("hand").await;
     let backend = format!("{BACKEND}    server hand {} check\n", hand.address());

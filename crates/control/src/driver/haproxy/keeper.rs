@@ -12,6 +12,7 @@ use std::time::Duration;
 use config::Surroundings;
 use config::source::Source;
 use engine::Level;
+use engine::command::Admin;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -229,8 +230,8 @@ impl Keeper {
         }
     }
 
-    /// The block's lines: nodes of the fleet, in its order, as HAProxy has them. One that it does not
-    /// have at the moment keeps its line.
+    /// The block's lines: nodes of the fleet, in its order, as HAProxy has them, then those that left it
+    /// and serve on, because nobody else could. One that HAProxy does not have at the moment keeps its line.
     fn lines(
         &self,
         fleet: &Fleet,
@@ -263,6 +264,20 @@ impl Keeper {
                 }
                 None => lines.extend(kept.iter().find(|it| is_of(it, node)).cloned()),
             }
+        }
+        let stay = |(_, ours): &&(&Arc<str>, &Ours)| {
+            ours.admin == Admin::Ready && !fleet.contains(&ours.node)
+        };
+        let mut staying: Vec<_> = known.values().filter(stay).collect();
+        staying.sort_by_key(|(name, _)| *name);
+        for (name, ours) in staying {
+            let id = if ours.slot {
+                id_for(name, &ids)
+            } else {
+                ours.id
+            };
+            ids.insert(id);
+            lines.extend(understood.parameters.line(name, &ours.node, ours.at, id));
         }
         lines
     }

@@ -406,7 +406,7 @@ impl Driver for HaProxy {
             Step::Ready(name) => {
                 let (ours, target) = self.ours(name)?;
                 let line = match ours.unfinished {
-                    true => target.begin(),
+                    true => target.begin_again(),
                     false => target.state("ready"),
                 };
                 self.tell(&line).await

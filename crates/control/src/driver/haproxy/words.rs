@@ -204,8 +204,13 @@ impl Target {
     pub(super) fn begin(&self) -> String {
         format!(
             "set server {self} state drain;enable health {self};set server {self} health down;\
-             set server {self} weight 100%;set server {self} state ready"
+             set server {self} state ready"
         )
+    }
+
+    /// The same when it was to be deleted, which had taken its weight.
+    pub(super) fn begin_again(&self) -> String {
+        format!("set server {self} weight 100%;{}", self.begin())
     }
 
     /// The same for a slot of a `server-template`, whose checks and weight are the file's.
