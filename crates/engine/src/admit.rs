@@ -2,6 +2,8 @@
 //! 4.2). Nothing was read of it yet, and who is refused is not logged, only counted.
 
 use config::expr::VarName;
+use std::net::SocketAddr;
+
 use config::model::{TcpAction, TcpRule};
 use routing::content::{self, Content, Ruling};
 use routing::format::NoVariables;
@@ -26,6 +28,13 @@ pub(crate) fn connection(
     frontend: &FrontendState,
     worker: &Worker,
 ) -> Option<Accepted> {
+    let is_privileged = |peer: SocketAddr| (1..1024).contains(&peer.port());
+    if frontend.generation.config.global.refuses_privileged_ports
+        && accepted.peer.is_some_and(is_privileged)
+    {
+        refuse(accepted, frontend, worker);
+        return None;
+    }
     let rules = &frontend.conf().proxy.tcp.connection;
     if rules.is_empty() {
         return Some(accepted);
@@ -42,10 +51,7 @@ pub(crate) fn connection(
             None => {}
             Some(TcpAction::ExpectProxy) => accepted.expects_proxy = true,
             Some(TcpAction::Reject) => {
-                accepted.room.count(Count::DeniedConnections);
-                pace::give_back_session(frontend, worker);
-                // One packet, a reset, is the least that can be spent on it.
-                Stream::from(accepted.carrier).reset_on_close();
+                refuse(accepted, frontend, worker);
                 return None;
             }
             Some(TcpAction::SilentDrop) => {
@@ -60,6 +66,13 @@ pub(crate) fn connection(
     }
     accepted.facts.settle();
     Some(accepted)
+}
+
+fn refuse(accepted: Accepted, frontend: &FrontendState, worker: &Worker) {
+    accepted.room.count(Count::DeniedConnections);
+    pace::give_back_session(frontend, worker);
+    // One packet, a reset, is the least that can be spent on it.
+    Stream::from(accepted.carrier).reset_on_close();
 }
 
 /// `tcp-request session`: after the handshakes. What is to become of the connection if it is refused.

@@ -118,6 +118,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "use 'req.bytes_in' and 'res.bytes_out'",
     ),
     (
+        "jwt_decrypt_cert jwt_decrypt_jwk jwt_decrypt_secret",
+        "encrypted tokens are not opened: their contents would stand in rules and logs",
+        "have tokens signed ('jwt_verify'), or let the service open them that they are meant for",
+    ),
+    (
         "spoe.engine-id",
         "no agent is asked about requests",
         "leave it out",

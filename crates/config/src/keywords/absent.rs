@@ -26,6 +26,13 @@ const CONTENTS: &[&str] = &[
     "tcp-request content",
     "tcp-response content",
 ];
+const TRACED: &[&str] = &[
+    "http-request",
+    "http-response",
+    "http-after-response",
+    "tcp-request content",
+    "tcp-response content",
+];
 const CONNECTIONS: &[&str] = &["tcp-request connection"];
 const SESSIONS: &[&str] = &["tcp-request session"];
 
@@ -96,10 +103,26 @@ const TABLE: &[Absent] = &[
     ),
     absent(
         "ot-group",
-        CONTENTS,
+        TRACED,
         Status::Refused(
             "no spans are written",
             "send 'unique-id-header' to servers and join their traces by it",
+        ),
+    ),
+    absent(
+        "do-resolve",
+        &["http-request", "tcp-request content"],
+        Status::Refused(
+            "no request waits for a nameserver: who asks for many names would hold as many places",
+            "list servers with 'server' and 'resolvers', or look names up in a map",
+        ),
+    ),
+    absent(
+        "use-service",
+        &["tcp-request content"],
+        Status::Refused(
+            "services of bytes are Lua's, and no Lua is run",
+            "put the service behind a 'server' line",
         ),
     ),
     absent(

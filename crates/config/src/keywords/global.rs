@@ -196,6 +196,14 @@ pub(crate) const KEYWORDS: &[Entry] = &[
         draft.global.tune.http_maxhdr = next_number(args, 1..=32_767)?;
         args.end()
     }),
+    implemented(
+        "harden.reject-privileged-ports.tcp",
+        (),
+        |draft, args, _| {
+            draft.global.refuses_privileged_ports = choice(args, &[("on", true), ("off", false)])?;
+            args.end()
+        },
+    ),
     implemented("tune.idle-pool.shared", (), |draft, args, _| {
         let modes = [("on", true), ("auto", true), ("full", true), ("off", false)];
         draft.global.tune.idle_pool_shared = choice(args, &modes)?;
@@ -706,7 +714,6 @@ pub(crate) const MISSING: &[Entry] = &[
     ),
     accepted("h1-case-adjust", (), CASE),
     accepted("h1-case-adjust-file", (), CASE),
-    not_yet("harden.reject-privileged-ports.tcp", ()),
     refused("lua-load", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-load-per-thread", (), NO_LUA, NO_LUA_INSTEAD),
     refused("lua-prepend-path", (), NO_LUA, NO_LUA_INSTEAD),

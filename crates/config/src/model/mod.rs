@@ -146,6 +146,8 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `maxconn`: connections of the whole process; `None`: as many as descriptors allow.
     pub maxconn: Option<u32>,
+    /// `harden.reject-privileged-ports.tcp`: no client may come from a port below 1024.
+    pub refuses_privileged_ports: bool,
     /// `maxconnrate`: connections of the whole process a second.
     pub maxconnrate: Option<u32>,
     /// `maxsessrate`: sessions, which connections are once a rule has not refused them.
