@@ -290,11 +290,12 @@ pub(crate) fn maxconn(config: &Config, descriptors: u64) -> u64 {
 }
 
 /// Idle connections to servers, at most: what is left of the descriptors when as many clients are there as
-/// may be, each with a server, so that they never keep clients out; half of all at most. Where `maxconn`
-/// leaves nothing, an eighth: not all clients have a connection to a server at any moment.
-fn idle_max(descriptors: u64, maxconn: u64) -> u64 {
-    let taken = maxconn.saturating_mul(2).saturating_add(DESCRIPTORS_KEPT);
-    let left = descriptors.saturating_sub(taken);
+/// may be, each with a server, and all servers are being checked, so that they never keep clients or checks
+/// out; half of all at most. Where that leaves less, an eighth: not all clients have a connection to a server at
+/// any moment.
+fn idle_max(descriptors: u64, maxconn: u64, checked: u64) -> u64 {
+    let taken = maxconn.saturating_mul(2).saturating_add(checked);
+    let left = descriptors.saturating_sub(taken.saturating_add(DESCRIPTORS_KEPT));
     left.clamp(descriptors / 8, descriptors / 2)
 }
 
@@ -412,6 +413,8 @@ impl Running {
     ) -> std::io::Result<Shared> {
         let clock = self.clock;
         let global = &self.config.global;
+        let backends = self.config.backends.iter();
+        let checked = backends.map(|it| it.servers.len() as u64).sum();
         let places = usize::try_from(self.maxconn).unwrap_or(usize::MAX);
         Ok(Shared {
             site: ArcSwap::from_pointee(site),
@@ -441,7 +444,7 @@ impl Running {
             maxconn_max: self.maxconn,
             descriptors: self.presence.descriptors,
             idle: AtomicU64::new(0),
-            idle_max: idle_max(self.presence.descriptors, self.maxconn),
+            idle_max: idle_max(self.presence.descriptors, self.maxconn, checked),
             numbered: AtomicU64::new(0),
             hostname: host_name(),
             workers,
@@ -538,13 +541,16 @@ mod tests {
 
     #[test]
     fn idle_connections_leave_clients_their_descriptors() {
-        let check = |descriptors, maxconn, expected| {
-            assert_eq!(idle_max(descriptors, maxconn), expected, "{descriptors}");
+        let check = |descriptors, maxconn, checked, expected| {
+            let is = idle_max(descriptors, maxconn, checked);
+            assert_eq!(is, expected, "{descriptors} {maxconn} {checked}");
         };
-        check(20_000, 9_950, 2_500);
-        check(20_000, 8_000, 3_900);
-        check(20_000, 2_000, 10_000);
-        check(4_200, 2_000, 525);
-        check(u64::MAX, u64::MAX, u64::MAX / 8);
+        check(20_000, 9_950, 0, 2_500);
+        check(20_000, 8_000, 0, 3_900);
+        check(20_000, 8_000, 1_000, 2_900);
+        check(20_000, 2_000, 6_000, 9_900);
+        check(20_000, 2_000, 3, 10_000);
+        check(4_200, 2_000, 3, 525);
+        check(u64::MAX, u64::MAX, u64::MAX, u64::MAX / 8);
     }
 }
