@@ -375,14 +375,18 @@ impl ServerState {
         }
     }
 
-    /// Where its points on the ring of consistent hashing begin (`hash-key`): by its address where that
-    /// is wanted and known, else by its id.
+    /// Where its points on the ring of consistent hashing begin (`hash-key`): by its address or its
+    /// `guid` where that is wanted and known, else by its id.
     fn ring_point(&self) -> u32 {
         let (with_port, address) = match self.conf.ring_key {
             RingKey::Id => return ring_point(self.id),
             RingKey::Id32 => return self.id,
             RingKey::Addr => (false, self.target(None)),
             RingKey::AddrPort => (true, self.target(None)),
+            RingKey::Guid => match &self.conf.guid {
+                Some(guid) => return crc32(guid.as_bytes()),
+                None => return ring_point(self.id),
+            },
         };
         let Some(Target::Inet(address)) = address else {
             return ring_point(self.id);

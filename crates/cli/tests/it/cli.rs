@@ -120,12 +120,12 @@ fn what_is_not_implemented_is_said() {
     if is_haproxy() {
         return;
     }
-    let config = GOOD.replace("    server", "    default-server hash-key guid\n    server");
+    let config = GOOD.replace("    server", "    default-server proto h2\n    server");
     check(
         &["-c", "-f", "a.cfg"],
         &[("a.cfg", &config)],
         1,
-        &["hash-key guid", "not implemented yet"],
+        &["proto h2", "not implemented yet"],
     );
 }
 

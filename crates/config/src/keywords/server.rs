@@ -307,7 +307,11 @@ pub(crate) const PARAMETERS: &[Parameter<Parse>] = &[
     accepted("allow-0rtt", 0, "early data is not sent"),
     accepted("cc", 1, QUICK),
     accepted("check-reuse-pool", 0, "checks use connections of their own"),
-    accepted("guid", 1, "nothing refers to it"),
+    implemented("guid", |draft, args, _| {
+        let word = args.required("an identifier")?;
+        draft.server.guid = Some(word.text.as_str().into());
+        Ok(())
+    }),
     accepted("ktls", 1, QUICK),
     accepted("no-check-reuse-pool", 0, DEFAULT),
     accepted("no-renegotiate", 0, DEFAULT),

@@ -67,24 +67,19 @@ pub(crate) fn hash_key(
     args: &mut Args<'_>,
     _: &Scope<'_>,
 ) -> Result<(), Diagnostic> {
-    let word = args.required("id, id32, addr or addr-port")?;
+    let word = args.required("id, id32, addr, addr-port or guid")?;
     draft.server.ring_key = match word.text.as_str() {
         "id" => RingKey::Id,
         "id32" => RingKey::Id32,
         "addr" => RingKey::Addr,
         "addr-port" => RingKey::AddrPort,
-        "guid" => {
-            return Err(Diagnostic::alert(
-                word.span,
-                "'hash-key guid' is not implemented yet",
-            ));
-        }
+        "guid" => RingKey::Guid,
         other => {
             return Err(Diagnostic::alert(
                 word.span,
                 format!("'hash-key' does not know '{other}'"),
             )
-            .label("expected id, id32, addr or addr-port"));
+            .label("expected id, id32, addr, addr-port or guid"));
         }
     };
     Ok(())

@@ -94,6 +94,7 @@ fn from(
     let mut origin = find(draft, word, scope)?;
     // These are one line's own.
     origin.server.id = None;
+    origin.server.guid = None;
     origin.server.is_template = false;
     Ok(Some(origin))
 }

@@ -62,4 +62,6 @@ pub enum RingKey {
     Addr,
     /// Its address and port.
     AddrPort,
+    /// Its `guid`.
+    Guid,
 }

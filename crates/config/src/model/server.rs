@@ -44,6 +44,8 @@ pub struct Server {
     pub slowstart: Option<Duration>,
     /// `hash-key`.
     pub ring_key: RingKey,
+    /// `guid`: what it is called wherever it is.
+    pub guid: Option<Arc<str>>,
     /// `pool-max-conn`, `pool-purge-delay`, `max-reuse`.
     pub pooling: Pooling,
     /// `check` and its parameters; `None`: never checked, always up.

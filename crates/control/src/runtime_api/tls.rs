@@ -257,10 +257,18 @@ fn owner(call: &Call<'_>, file: &Path) -> Option<PathBuf> {
         .find(|it| is_known(call, it, Kind::Certificate))
 }
 
+/// What a transaction is called: `*FILE`, and `\*FILE` by who guards the star from a shell.
+fn unescaped(name: &str) -> &str {
+    match name.strip_prefix('\\') {
+        Some(rest) if rest.starts_with('*') => rest,
+        _ => name,
+    }
+}
+
 fn show_certificates(call: &mut Call<'_>) -> Answer {
     let edits = call.api.tls.borrow();
     let transaction = edits.under_way.get(&Kind::Certificate);
-    let Some(wanted) = call.args.first() else {
+    let Some(wanted) = call.args.first().map(|it| unescaped(it)) else {
         let mut text = String::new();
         if let Some(transaction) = transaction {
             text += &format!("# transaction\n*{}\n", transaction.file.display());
@@ -305,7 +313,7 @@ fn show_certificates(call: &mut Call<'_>) -> Answer {
                 (true, false) => "Used",
                 (false, false) => "Unused",
             };
-            (wanted.as_str(), chain, status)
+            (wanted, chain, status)
         }
     };
     let mut text = format!("Filename: {wanted}\n");
@@ -590,7 +598,7 @@ fn show_list(call: &mut Call<'_>, kind: Kind) -> Answer {
         pem_parts(&content, revocations)
     };
     let transaction = edits.under_way.get(&kind);
-    let Some(wanted) = call.args.first() else {
+    let Some(wanted) = call.args.first().map(|it| unescaped(it)) else {
         let count = |parts: usize| match revocations {
             true => String::new(),
             false => format!(" - {parts} certificate(s)"),
@@ -620,7 +628,7 @@ fn show_list(call: &mut Call<'_>, kind: Kind) -> Answer {
         Some((name, index)) if index.parse::<usize>().is_ok() => {
             (name, index.parse::<usize>().ok())
         }
-        _ => (wanted.as_str(), None),
+        _ => (wanted, None),
     };
     let not_found = || Answer::error(format!("Can't display the {} : Not found!", kind.word()));
     let (file, parts, status) = match name.strip_prefix('*') {
