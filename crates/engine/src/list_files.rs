@@ -154,16 +154,19 @@ mod tests {
             list.add("10.9.9.9", None).expect("there is room");
         }
         let mut known = HashMap::new();
-        assert!(look(&[list.clone()], &mut known).is_empty());
+        assert!(look(std::slice::from_ref(&list), &mut known).is_empty());
         for (text, expected) in texts {
             std::fs::write(&path, text).expect("written");
-            assert!(look(&[list.clone()], &mut known).is_empty(), "it must rest");
-            let told = look(&[list.clone()], &mut known);
+            assert!(
+                look(std::slice::from_ref(&list), &mut known).is_empty(),
+                "it must rest"
+            );
+            let told = look(std::slice::from_ref(&list), &mut known);
             let told: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
             let told = told.join(" ").replace(&name, "FILE");
             assert!(told.contains(expected), "{text:?}: {told}");
             assert!(
-                look(&[list.clone()], &mut known).is_empty(),
+                look(std::slice::from_ref(&list), &mut known).is_empty(),
                 "once is enough"
             );
         }

@@ -158,11 +158,15 @@ impl ClientAuth {
         let is_old = signed::is_version_one(leaf);
         let lists = self.lists.as_ref().filter(|_| revoked);
         let by_us = lists.filter(|lists| is_old || lists.has_old());
-        match (is_old, revoked && by_us.is_none()) {
-            (true, _) => signed::verify_version_one(leaf, &self.roots, &self.algorithms, now)
-                .map_err(Error::InvalidCertificate)?,
-            (false, true) => drop(self.verifier.verify_client_cert(leaf, above, now)?),
-            (false, false) => drop(self.plain.verify_client_cert(leaf, above, now)?),
+        if is_old {
+            signed::verify_version_one(leaf, &self.roots, &self.algorithms, now)
+                .map_err(Error::InvalidCertificate)?;
+        } else {
+            let verifier = match revoked && by_us.is_none() {
+                true => &self.verifier,
+                false => &self.plain,
+            };
+            verifier.verify_client_cert(leaf, above, now)?;
         }
         by_us.map_or(Ok(()), |lists| lists.verify(leaf, above, now))
     }
