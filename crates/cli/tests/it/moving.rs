@@ -151,11 +151,18 @@ async fn ask(socket: &Path, command: &str) -> String {
     asked.await.unwrap().unwrap()
 }
 
+/// WebSockets that move; by hand more of them, as far as descriptors go.
+fn how_many() -> usize {
+    let given = std::env::var("TIDEGATE_IT_SOCKETS").ok();
+    given.and_then(|it| it.parse().ok()).unwrap_or(1000)
+}
+
 #[tokio::test]
 async fn a_thousand_websockets_outlive_five_processes() {
     let lab = Lab::new("").await;
     let mut now = lab.start().await;
-    let mut swarm = Swarm::open(&lab.target(), 1000).await;
+    let count = how_many();
+    let mut swarm = Swarm::open(&lab.target(), count).await;
     for _ in 0..5 {
         let next = lab.next(&now);
         let mut old = std::mem::replace(&mut now, next);
@@ -169,11 +176,11 @@ async fn a_thousand_websockets_outlive_five_processes() {
         assert!(status.success(), "{status}");
         swarm.echo_all().await;
         swarm.assert_whole();
-        lab.wait_open(1000).await;
+        lab.wait_open(count).await;
         assert!(now.exited().is_none(), "{}", now.output());
     }
-    now.wait_for_line(&["has ended; 1000 tunnels are here now"])
-        .await;
+    let line = format!("has ended; {count} tunnels are here now");
+    now.wait_for_line(&[&line]).await;
 }
 
 #[tokio::test]
@@ -432,4 +439,37 @@ async fn systemd_follows_the_new_process_and_the_subcommand_tells_what_came_of_i
     old.wait_exit().await;
     socket.echo("after").await.unwrap();
     kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGTERM).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_move_is_told_to_come_again_one_after_the_other() {
+    let authority = Authority::new();
+    let lab = Lab::new("").await;
+    let certificate = authority.write_server_pem(lab.folder.path(), "c.pem", &["localhost"]);
+    let tls = Port::claim();
+    let settings = format!(
+        "    bind 127.0.0.1:{} ssl crt {}\n",
+        tls.number(),
+        certificate.display()
+    );
+    lab.write(&settings, "s1");
+    let config = lab.folder.path().join("haproxy.cfg");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("hard-stop-after 60s", "hard-stop-after 12s"),
+    )
+    .unwrap();
+    let mut old = lab.start().await;
+    let target = Target::tls(tls.address(), &authority);
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        sockets.push(open(&target).await);
+    }
+    let _next = lab.next(&old);
+    old.wait_for_line(&["takes over, 0 tunnels with it"]).await;
+    for socket in &mut sockets {
+        assert_eq!(socket.ended().await.unwrap(), Some(1012));
+    }
+    assert!(old.wait_exit().await.success());
 }

@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> Connection<S> {
         while let Some(bytes) = self.line(self.line_max()).await? {
             let line = line::parse(&bytes);
             if self.session.gives_listeners
-                && let Some(asked) = handing_over::asked(&line)
+                && let Some(asked) = handing_over::asked(&line, &self.session)
             {
                 return handing_over::give(&self.api, self.stream.as_fd(), asked);
             }

@@ -8,12 +8,13 @@ use std::rc::{Rc, Weak};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-use config::model::Bind;
+use config::model::{Bind, CliLevel};
 use engine::{Level, ListeningSocket};
 
 use super::Api;
 use super::answer::Answer;
 use super::line::Line;
+use super::session::Session;
 use super::table::{Row, changes};
 
 /// The word by which HAProxy asks. It is in no help, here nor at HAProxy's: no operator has a use for it.
@@ -46,15 +47,17 @@ impl Listens {
 
 /// What a line asks for, if it does. Of one like this one that speaks another version nothing is known but that it
 /// understands HAProxy's word.
-pub(super) fn asked(line: &Line) -> Option<Asked> {
+pub(super) fn asked(line: &Line, session: &Session) -> Option<Asked> {
     let [words] = line.commands.as_slice() else {
         return None;
     };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         [HAPROXYS] => Some(Asked::Listeners),
+        // It ends this process.
         [engine::HANDOVER_GREETING, version]
-            if *version == engine::HANDOVER_VERSION.to_string() =>
+            if *version == engine::HANDOVER_VERSION.to_string()
+                && session.level == CliLevel::Admin =>
         {
             Some(Asked::Place)
         }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use config::model::CliLevel;
+
 use super::Api;
 use super::answer::Answer;
 use super::session::{Mode, Session};
@@ -117,6 +119,7 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
             let by = format!("{} on {}", session.peer, session.socket);
             Answer::Later(api.reloads.ask(&by))
         }
+        ["upgrade", ..] if session.level < CliLevel::Admin => Answer::error("Permission denied"),
         ["upgrade", ..] => super::handing_over::upgrade(api),
         ["mcli-debug-mode", rest @ ..] => {
             let debug = rest.first() == Some(&"on");

@@ -17,6 +17,10 @@ use crate::stream::{Carrier, Stream};
 use crate::tunnel::{Tunnel, Wire};
 use crate::worker::Worker;
 
+/// Bytes of what is told of tunnels that go together: what slow readers have not taken is in it. One more tunnel may
+/// begin below this.
+const BYTES_PER_OFFER: usize = 8 << 20;
+
 /// A tunnel for another process.
 #[derive(Debug)]
 pub(crate) struct Offered {
@@ -43,9 +47,9 @@ impl Tunnels {
     pub(crate) fn offer(&self, from: u32, max: usize) -> (Vec<Offered>, Option<u32>) {
         let mut open = self.open.borrow_mut();
         let now = self.clock.millis();
-        let mut offered = Vec::new();
+        let (mut offered, mut bytes) = (Vec::new(), 0);
         for place in from..open.len() {
-            if offered.len() == max {
+            if offered.len() == max || bytes >= BYTES_PER_OFFER {
                 return (offered, Some(place));
             }
             let Some((token, _)) = open.at(place) else {
@@ -55,6 +59,7 @@ impl Tunnels {
                 continue;
             };
             if let Some((state, sockets)) = as_offered(it, now) {
+                bytes += state.len();
                 it.offered = true;
                 offered.push(Offered {
                     token,
@@ -139,7 +144,9 @@ fn as_offered(it: &Open, now: u64) -> Option<(Vec<u8>, [OwnedFd; 2])> {
     let (mut state, [client, server]) = it.tunnel.state(now)?;
     let client = client.try_clone_to_owned().ok()?;
     let server = server.try_clone_to_owned().ok()?;
-    Some((state.write().ok()?, [client, server]))
+    let state = state.write().ok()?;
+    // Of one that has more to tell than any has, nobody knows what it is.
+    (state.len() <= BYTES_PER_OFFER).then_some((state, [client, server]))
 }
 
 fn wire(socket: OwnedFd) -> io::Result<Wire> {
