@@ -72,6 +72,8 @@ pub(crate) fn give(
     files: Vec<(PathBuf, Option<Vec<u8>>)>,
     checked: Option<(FileKind, &Path)>,
 ) -> Result<(), String> {
+    // What others have changed on disk meanwhile has its own words, and is not blamed on these files.
+    reload::look_now(shared);
     let mut before = Vec::new();
     let mut outcome = Ok(());
     for (path, bytes) in files {
@@ -88,15 +90,24 @@ pub(crate) fn give(
     {
         outcome = check(shared, kind, path);
     }
+    let is_given = outcome.is_ok();
+    if is_given {
+        let troubles = reload::try_now(shared);
+        if !troubles.is_empty() {
+            outcome = Err(troubles.join("; "));
+        }
+    }
     if outcome.is_err() {
         for (path, old) in before.into_iter().rev() {
             // There was room for it before.
             let _ = given::put(&path, old);
         }
-        return outcome;
+        if is_given {
+            // Who could use it goes back to what all can use.
+            reload::try_now(shared);
+        }
     }
-    reload::look_now(shared);
-    Ok(())
+    outcome
 }
 
 /// Whether a file can be used as what it is.

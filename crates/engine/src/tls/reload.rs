@@ -95,6 +95,11 @@ pub(crate) fn look_now(shared: &Shared) {
     }
 }
 
+/// The same, with what could not be taken over left to the caller to tell.
+pub(crate) fn try_now(shared: &Shared) -> Vec<String> {
+    look(shared).told
+}
+
 fn look(shared: &Shared) -> Outcome {
     let looking = shared.reloading.looking.lock();
     let _looking = looking.unwrap_or_else(PoisonError::into_inner);

@@ -250,6 +250,7 @@ impl ServerTlsConfig {
 
     /// Reads everything again. What cannot be used stays as it was and is told.
     pub(super) fn reload(&self, common: &Common, told: &mut Vec<String>) {
+        let known = self.watched().renewed();
         let mut watched = Watched::default();
         if let Some(file) = &self.bind.ticket_keys
             && let Err(why) = self.keys.reload(file, &mut watched)
@@ -267,7 +268,11 @@ impl ServerTlsConfig {
         };
         match loading.served() {
             Ok(served) => self.current.store(Arc::new(served)),
-            Err(why) => told.push(format!("{why}; what was in use stays")),
+            Err(why) => {
+                told.push(format!("{why}; what was in use stays"));
+                // It may have ended before it came to them, and they are in use all the same.
+                watched.extend(&known);
+            }
         }
         *self.watched() = watched;
     }
