@@ -8,6 +8,9 @@ use std::ffi::OsString;
 use crate::Surroundings;
 use crate::model::Secret;
 
+/// Variables whose values are nobody's to read: no command shows them, and no rule puts them anywhere.
+pub const SECRETS: &[&str] = &["API_KEY"];
+
 /// HAProxy's language level we speak: `version_atleast(…)` compares with it, `HAPROXY_BRANCH`
 /// shows its first two numbers.
 pub const COMPATIBLE_VERSION: &str = "3.5-dev5";

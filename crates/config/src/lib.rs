@@ -39,7 +39,7 @@ mod values;
 mod warnings;
 
 pub use dynamic::{default_servers, dynamic_server, process_variable};
-pub use environment::COMPATIBLE_VERSION;
+pub use environment::{COMPATIBLE_VERSION, SECRETS};
 pub use fleet::FLEET_BACKEND_DEFAULT;
 pub use keywords::own::may_close_with;
 pub use keywords::tls::verify::error_name as verification_error;

@@ -188,13 +188,10 @@ pub(super) fn level(level: CliLevel) -> Answer {
     })
 }
 
-/// Names whose values are secrets of this program: nobody reads them here.
-const SECRET: [&str; 1] = ["API_KEY"];
-
 fn environment(call: &mut Call<'_>) -> Answer {
     let variables = &call.config.global.environment;
     let shown = |name: &str, value: &std::ffi::OsStr| {
-        let value = match SECRET.contains(&name) {
+        let value = match config::SECRETS.contains(&name) {
             true => "…".into(),
             false => value.to_string_lossy(),
         };

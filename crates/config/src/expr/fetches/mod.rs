@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
+use crate::environment::SECRETS;
 use crate::expr::arguments::Arguments;
 use crate::expr::content::{self, ContentFetch};
 use crate::expr::tables;
@@ -358,7 +359,12 @@ fn constant_method(arguments: &mut Arguments, _: &Context<'_>) -> Result<Fetch, 
 }
 
 fn environment(arguments: &mut Arguments, context: &Context<'_>) -> Result<Fetch, Diagnostic> {
-    let (name, _) = arguments.text("the name of a variable")?;
+    let (name, span) = arguments.text("the name of a variable")?;
+    // What a rule can read it can send, and a command can show.
+    if SECRETS.contains(&name) {
+        let message = format!("'{name}' is a secret: no rule and no command reads it");
+        return Err(Diagnostic::alert(span, message));
+    }
     let value = context.surroundings.variable(name);
     let constant = value.map_or(Constant::Missing, |value| Constant::Str(value.into()));
     Ok(Fetch::Constant(constant))
