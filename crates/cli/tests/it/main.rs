@@ -29,6 +29,7 @@ mod examples;
 mod exchanges;
 mod external_checks;
 mod faults;
+mod given_files;
 mod greedy;
 mod handing_over;
 mod http;

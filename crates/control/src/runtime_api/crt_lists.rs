@@ -52,9 +52,18 @@ fn users<'a>(call: &'a Call<'_>, list: &'a Path) -> impl Iterator<Item = &'a Bin
     })
 }
 
-fn text_of(call: &Call<'_>, list: &Path) -> String {
-    let bytes = call.handle.tls_file(list).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// The list as it is now; `None`: it cannot be read any more, and nothing may be put in its place.
+fn text_of(call: &Call<'_>, list: &Path) -> Option<String> {
+    let bytes = call.handle.tls_file(list)?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Why a list that cannot be read is not changed: what is in force is not all in its text.
+fn unreadable(list: &Path) -> String {
+    format!(
+        "crt-list '{}' cannot be read (any more): what is in force stays as it is",
+        list.display()
+    )
 }
 
 fn show(call: &mut Call<'_>) -> Answer {
@@ -77,8 +86,11 @@ fn show(call: &mut Call<'_>) -> Answer {
     if users(call, &list).next().is_none() {
         return Answer::error("didn't find the specified filename");
     }
+    let Some(lines) = text_of(call, &list) else {
+        return Answer::error(unreadable(&list));
+    };
     let mut text = format!("# {}\n", list.display());
-    for (at, line) in text_of(call, &list).lines().enumerate() {
+    for (at, line) in lines.lines().enumerate() {
         if let Some((certificate, options, names)) = parts(line) {
             text += certificate;
             if numbered {
@@ -159,7 +171,9 @@ fn add(call: &mut Call<'_>) -> Answer {
             }
         }
     }
-    let mut text = text_of(call, &list);
+    let Some(mut text) = text_of(call, &list) else {
+        return refuse(unreadable(&list));
+    };
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
@@ -189,7 +203,9 @@ fn delete(call: &mut Call<'_>) -> Answer {
         Some((name, number)) if number.parse::<u32>().is_ok() => (name, number.parse::<u32>().ok()),
         _ => (wanted, None),
     };
-    let text = text_of(call, &list);
+    let Some(text) = text_of(call, &list) else {
+        return refuse(unreadable(&list));
+    };
     let entries = crt_list::parse(&text, bind).map(|list| list.entries);
     let entries = entries.unwrap_or_default();
     let is_meant = |entry: &&crt_list::Entry| {

@@ -484,9 +484,16 @@ fn set_list(call: &mut Call<'_>, kind: Kind, adds: bool) -> Answer {
     let mut content = Vec::new();
     if adds {
         let before = other.and_then(|other| other.contents.get(&file).cloned());
-        content = before
-            .or_else(|| readable(call, &edits, &file, kind))
-            .unwrap_or_default();
+        let is_empty = edits.has_created(&file, kind) && !call.handle.is_given(&file);
+        let there = before.or_else(|| readable(call, &edits, &file, kind));
+        // One that cannot be read is not empty: those in force would be replaced by the one that is added.
+        let Some(there) = there.or_else(|| is_empty.then(Vec::new)) else {
+            return refuse(format!(
+                "the {} cannot be read (any more): give it as a whole with 'set ssl {name}'",
+                kind.word()
+            ));
+        };
+        content = there;
     }
     content.extend_from_slice(payload.as_bytes());
     let transaction = Transaction {
