@@ -644,6 +644,7 @@ impl Checker<'_> {
             }
         }
         legacy::settle(draft, &scope);
+        keywords::options::settle_names(draft, &scope);
         let uses = self.uses.borrow();
         let lists = uses.iter().skip(uses_before).map(|used| used.list.clone());
         draft.auth_lists.extend(lists);

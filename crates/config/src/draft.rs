@@ -41,6 +41,8 @@ pub(crate) struct Draft {
     pub(crate) rules_first: usize,
     /// Rules that come from keywords whose turn was after all others, until the section ends.
     pub(crate) rules_last: RulesLast,
+    /// `option http-restrict-req-hdr-names`: the rule it comes to at the section's end, and where it stands.
+    pub(crate) restrict_names: Option<(&'static str, Span)>,
     /// Bare `redirect` lines: they come after all `http-request` rules (manual 4.2).
     pub(crate) redirects: Vec<RequestRule>,
     pub(crate) log: LogDraft,
@@ -259,6 +261,7 @@ impl Draft {
             acls: AclTable::default(),
             rules_first: 0,
             rules_last: RulesLast::default(),
+            restrict_names: None,
             redirects: Vec::new(),
             log: LogDraft::default(),
             stats: StatsDraft::default(),

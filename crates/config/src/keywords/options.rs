@@ -80,29 +80,40 @@ const CASE_INSTEAD: &str =
 const TRAILERS: &str = "what follows a chunked body is passed on, stripped of what frames messages";
 
 /// `option http-restrict-req-hdr-names preserve|delete|reject` (manual 4.2), by rules.
-fn restrict_names(
-    draft: &mut Draft,
-    args: &mut Args<'_>,
-    scope: &Scope<'_>,
-) -> Result<(), Diagnostic> {
+fn restrict_names(draft: &mut Draft, args: &mut Args<'_>, _: &Scope<'_>) -> Result<(), Diagnostic> {
     let word = args.required("preserve, delete or reject")?;
     args.end()?;
     let rule = match word.text.as_str() {
-        "preserve" => return Ok(()),
-        "delete" => "http-request del-header [^a-zA-Z0-9-] -m reg",
-        "reject" => "http-request deny deny_status 403 if { req.hdr_names -m reg [^a-zA-Z0-9,-] }",
+        "preserve" => None,
+        "delete" => Some("http-request del-header [^a-zA-Z0-9-] -m reg"),
+        "reject" => {
+            Some("http-request deny deny_status 403 if { req.hdr_names -m reg [^a-zA-Z0-9,-] }")
+        }
         other => {
             let message = format!("'{}' does not know '{other}'", args.keyword);
             let alert = Diagnostic::alert(word.span, message);
             return Err(alert.label("expected preserve, delete or reject"));
         }
     };
-    // Both sides would inherit the rule, and carry it out twice.
+    draft.restrict_names = rule.map(|rule| (rule, word.span));
+    Ok(())
+}
+
+/// At a section's end: what `option http-restrict-req-hdr-names` says, here or in its `defaults`, goes before all
+/// rules. Wherever the line stands, it is no rule that others are placed before or after.
+pub(crate) fn settle_names(draft: &mut Draft, scope: &Scope<'_>) {
     if draft.kind == SectionKind::Defaults {
-        let message = format!("'{}' is not inherited here", args.keyword);
-        return Err(Diagnostic::alert(word.span, message).help("say it in each frontend"));
+        return;
     }
-    legacy::first(draft, |draft| legacy::rule(draft, rule, word.span, scope))
+    let Some((rule, place)) = draft.restrict_names.take() else {
+        return;
+    };
+    let redirects = std::mem::take(&mut draft.redirects);
+    let outcome = legacy::first(draft, |draft| legacy::rule(draft, rule, place, scope));
+    draft.redirects = redirects;
+    if let Err(wrong) = outcome {
+        scope.report(wrong);
+    }
 }
 
 /// Whether the line switches its option on.
