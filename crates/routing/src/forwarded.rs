@@ -1,6 +1,8 @@
 //! The `Forwarded` header that servers get by `option forwarded` (RFC 7239; manual 4.2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
 
 use config::expr::Flags;
 use config::model::{ForwardedHeader, ForwardedNode, ForwardedValue};
@@ -20,12 +22,10 @@ pub fn value(header: &ForwardedHeader, facts: &Facts<'_>) -> Vec<u8> {
             b"proto=http"
         });
     }
-    if let Some(host) = &header.host
-        && let Some(host) = host_of(host, facts)
-    {
+    if let Some(host) = &header.host {
         begin(&mut out, b"host=");
         out.push(b'"');
-        out.extend_from_slice(&host);
+        out.extend_from_slice(&host_of(host, facts).unwrap_or_default());
         out.push(b'"');
     }
     node(
@@ -108,7 +108,14 @@ fn written_name(value: Option<Value<'_>>, out: &mut Vec<u8>) -> bool {
         }
         other => {
             let text = other.map(|value| value.into_text().into_owned());
-            match text.and_then(obfuscated) {
+            let as_is = |text: &Vec<u8>| text == b"unknown" || read_as::<Ipv4Addr>(text).is_some();
+            match text.and_then(|text| {
+                if as_is(&text) {
+                    Some(text)
+                } else {
+                    obfuscated(text)
+                }
+            }) {
                 Some(text) => out.extend_from_slice(&text),
                 None => out.extend_from_slice(b"unknown"),
             }
@@ -122,13 +129,15 @@ fn port_of(from: &ForwardedValue, own: Option<SocketAddr>, facts: &Facts<'_>) ->
         ForwardedValue::Usual => Value::Int(own?.port().into()),
         ForwardedValue::Sample(sample) => sample::eval(sample, facts)?,
     };
-    match value {
-        Value::Int(port) => {
-            let port = u16::try_from(port).ok()?;
-            Some(port.to_string().into_bytes())
-        }
-        text => obfuscated(text.into_text().into_owned()),
+    let text = value.into_text().into_owned();
+    match read_as::<NonZeroU16>(&text) {
+        Some(port) => Some(port.to_string().into_bytes()),
+        None => obfuscated(text),
     }
+}
+
+fn read_as<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// `_` and letters, digits, dots, dashes, underscores (RFC 7239 §6.3); `None` of what has anything else.

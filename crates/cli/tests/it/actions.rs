@@ -95,7 +95,7 @@ backend odd
             "192.0.2.9",
             "proto=http;host=\"h.example\";by=\"127.0.0.1:10\";for=\"192.0.2.9:_id\"",
         ),
-        ("/odd", "192.0.2.9", "by=_me;for=unknown"),
+        ("/odd", "192.0.2.9", "host=\"\";by=_me;for=unknown"),
     ];
     for (path, src, expected) in cases {
         let mut client = Client::plain(balancer.address("http")).await;
