@@ -221,6 +221,14 @@ mod tests {
             "-f a -st",
             Ok(Options {
                 files: file("a"),
+                ..Options::default()
+            }),
+        );
+        check(
+            "-f a -st 7",
+            Ok(Options {
+                files: file("a"),
+                predecessors: vec![7],
                 terminates: true,
                 ..Options::default()
             }),
