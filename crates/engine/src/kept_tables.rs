@@ -331,10 +331,15 @@ fn checked(text: &str) -> Result<&str, String> {
     let at = whole.rfind('\n').ok_or_else(damaged)?;
     let (body, end) = (&text[..=at], &whole[at + 1..]);
     let mut words = end.split(' ');
-    let sum = match (words.next(), words.next(), words.next(), words.next()) {
-        (Some("end"), Some(_), Some(sum), None) => sum,
+    let (count, sum) = match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("end"), Some(count), Some(sum), None) => (count, sum),
         _ => return Err(damaged()),
     };
+    let is_entry = |line: &&str| !line.starts_with("table ");
+    let entries = body.lines().skip(1).filter(is_entry).count();
+    if count != entries.to_string() {
+        return Err(damaged());
+    }
     let mut context = Context::new(&SHA256);
     context.update(body.as_bytes());
     match hex(context.finish().as_ref()) == sum {

@@ -43,8 +43,8 @@ pub(crate) struct Tunnel {
     down: Flow,
     /// Milliseconds since start; before it, where another process had it.
     last_active: i64,
-    /// Milliseconds that it may be silent.
-    limit: u64,
+    /// Milliseconds that it may be silent, or [`FOREVER`].
+    limit: u32,
     session: Resting,
     /// It takes its leave: with this status, where WebSocket frames are carried.
     parting: Option<u16>,
@@ -354,9 +354,9 @@ impl Tunnel {
 
     /// When its time is up, were nothing to pass any more; milliseconds since start.
     pub(crate) fn deadline(&self) -> u64 {
-        match self.last_active.checked_add_unsigned(self.limit) {
-            Some(deadline) => u64::try_from(deadline).unwrap_or(0),
-            None => u64::MAX,
+        match self.limit {
+            FOREVER => u64::MAX,
+            limit => u64::try_from(self.last_active.saturating_add(limit.into())).unwrap_or(0),
         }
     }
 
@@ -422,10 +422,13 @@ fn signed(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
+/// No limit; a configuration's are half of this at most (manual 2.5).
+const FOREVER: u32 = u32::MAX;
+
 /// A limit in milliseconds; none: for ever.
-fn millis(limit: Option<Duration>) -> u64 {
-    limit.map_or(u64::MAX, |limit| {
-        u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+fn millis(limit: Option<Duration>) -> u32 {
+    limit.map_or(FOREVER, |limit| {
+        u32::try_from(limit.as_millis()).unwrap_or(FOREVER)
     })
 }
 

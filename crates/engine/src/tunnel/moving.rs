@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use wire::ws::FrameEdge;
 
-use super::{Flow, Kept, Phase, Tunnel, Wire, signed};
+use super::{FOREVER, Flow, Kept, Phase, Tunnel, Wire, signed};
 use crate::handover::state::{FlowState, TunnelState};
 use crate::session::Resting;
 
@@ -49,7 +49,7 @@ impl Tunnel {
             up: self.up.state(),
             down: self.down.state(),
             silent_ms: u64::try_from(signed(now_ms).saturating_sub(self.last_active)).unwrap_or(0),
-            limit_ms: self.limit,
+            limit_ms: self.limit.into(),
         };
         Some((state, [self.client.as_fd(), self.server.as_fd()]))
     }
@@ -68,7 +68,7 @@ impl Tunnel {
             up: Flow::adopt(up),
             down: Flow::adopt(down),
             last_active: signed(now_ms).saturating_sub(signed(silent_ms)),
-            limit,
+            limit: u32::try_from(limit).unwrap_or(FOREVER),
             session,
             parting: None,
         }
