@@ -1,10 +1,11 @@
 //! The page and the metrics of a HAProxy that is driven from outside: HAProxy is asked when somebody
-//! asks us, and shown as our own engine would be. Nothing can be changed here.
+//! asks us, and shown as our own engine would be. All that can be changed here are the nodes, by who has the key.
 //!
 //! ```text
 //!   GET /metrics             Prometheus
 //!   GET / and /stats[;csv|;json]
 //!   GET /health              200 while HAProxy answers, else 503
+//!   POST /nodes              news of nodes, as by `use-service node-push`
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,12 +17,16 @@ use engine::export::page::{self, Look, Page};
 use engine::export::prometheus::{self, Metrics, Query};
 use engine::export::table::{Form, Table};
 use engine::export::{Report, Selection, has_word};
+use engine::news_desk::{NewsDesk, NotRead, PUSH_LEN_MAX, PUSH_TIME_MAX, PushHead};
 use engine::snapshot::{ControlStatus, Snapshot};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
+    RETRY_AFTER,
+};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::driver::haproxy::{Asker, Tally};
 
@@ -60,8 +65,12 @@ impl AdminPage {
         }
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// Answers one request; `desk` takes news of nodes.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        desk: &dyn NewsDesk,
+    ) -> Response<Full<Bytes>> {
         let host = request.headers().get(HOST);
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         // A page in a browser here must not read it under a name of its own.
@@ -70,6 +79,9 @@ impl AdminPage {
                 StatusCode::FORBIDDEN,
                 "ask for it by address, or as localhost\n",
             );
+        }
+        if request.uri().path() == "/nodes" {
+            return push(request, desk).await;
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return text(
@@ -159,6 +171,38 @@ impl AdminPage {
         snapshot.control.haproxy = Some(self.tally.status());
         snapshot
     }
+}
+
+/// Brings news of nodes to the desk, and its answer back.
+async fn push(request: Request<Incoming>, desk: &dyn NewsDesk) -> Response<Full<Bytes>> {
+    let headers = request.headers();
+    let keys = headers.get_all("x-api-key").iter();
+    let length = headers.get(CONTENT_LENGTH);
+    let admitted = desk.admit(&PushHead {
+        method: request.method().as_str().as_bytes(),
+        keys: keys.map(HeaderValue::as_bytes).collect(),
+        length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
+    });
+    let answer = match admitted {
+        Err(refusal) => refusal,
+        Ok(push) => {
+            let body = Limited::new(request.into_body(), PUSH_LEN_MAX).collect();
+            match timeout(PUSH_TIME_MAX, body).await {
+                Ok(Ok(body)) => push.take(body.to_bytes().into()).await,
+                Ok(Err(_)) => push.not_read(NotRead::TooLong),
+                Err(_) => push.not_read(NotRead::TooSlow),
+            }
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    let status = StatusCode::from_u16(answer.status);
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(wait) = answer.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
 }
 
 /// Whether a `Host` is `localhost` or an address, with or without a port.

@@ -157,11 +157,12 @@ impl Updater {
         let events = self.driver.events();
         let listener = self.listener;
         let outlet = self.outlet.clone();
+        let (desk, heard) = self.control.hear(Arc::clone(&self.outlet.say));
         let shown = async {
             if let Some((listener, page)) = listener {
                 let answered = http::serve(listener, move |request| {
-                    let page = Arc::clone(&page);
-                    async move { page.answer(request).await }
+                    let (page, desk) = (Arc::clone(&page), Arc::clone(&desk));
+                    async move { page.answer(request, &*desk).await }
                 });
                 if let Err(error) = answered.await {
                     outlet.log(Level::Alert, &format!("The page is not served: {error}"));
@@ -169,8 +170,6 @@ impl Updater {
             }
             std::future::pending::<()>().await;
         };
-        // Nothing is pushed to it, but it follows the service's events.
-        let (_, heard) = self.control.hear(Arc::clone(&self.outlet.say));
         let (control, driver) = (self.control, self.driver);
         tokio::select! {
             () = control.drive(driver, self.outlet, events, heard, lifecycle) => {}

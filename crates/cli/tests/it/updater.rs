@@ -30,6 +30,8 @@ struct Lab {
     haproxy: Option<Process>,
     updater: Option<Process>,
     flags: Vec<String>,
+    /// Time between fetches, where it is not the usual one.
+    interval: Option<&'static str>,
 }
 
 fn haproxy() -> PathBuf {
@@ -50,6 +52,7 @@ impl Lab {
             haproxy: None,
             updater: None,
             flags: Vec::new(),
+            interval: None,
         };
         let (folder, front) = (lab.folder.path().display(), lab.front.number());
         let text = format!(
@@ -125,6 +128,9 @@ impl Lab {
             .arg("--listen")
             .arg(self.admin.address().to_string());
         command.args(&self.flags).envs(self.discovery.environment());
+        if let Some(interval) = self.interval {
+            command.env("UPDATE_INTERVAL", interval);
+        }
         self.updater = Some(Process::start(&mut command));
     }
 
@@ -460,6 +466,33 @@ async fn a_haproxy_that_is_killed_comes_back_with_its_fleet() {
     drop(socket);
     lab.wait("node2", "gone").await;
     lab.assert_valid();
+}
+
+#[tokio::test]
+async fn a_node_that_is_pushed_is_in_haproxy_when_the_answer_comes() {
+    let mut lab = Lab::new(1, BACKEND).await;
+    lab.interval = Some("1h");
+    lab.start_updater();
+    lab.wait_up("node1").await;
+    let newcomer = Node::start("newcomer").await;
+    let url = newcomer.url();
+    let push = async |key: &str| {
+        let body = format!(r#"{{"action":"add","id":"newcomer","url":"{url}"}}"#);
+        let mut client = testkit::Client::plain(lab.admin.address()).await;
+        let length = body.len();
+        let head = format!("POST /nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\n");
+        client
+            .send(format!("{head}Content-Length: {length}\r\n\r\n{body}"))
+            .await;
+        client.response_to("POST").await.unwrap()
+    };
+    assert_eq!(push("wrong").await.status, 401);
+    assert!(!lab.ask("show servers state").await.contains("newcomer"));
+    let answer = push(testkit::discovery::API_KEY).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(lab.ask("show servers state").await.contains("newcomer"));
+    lab.wait_up("newcomer").await;
+    assert_eq!(lab.discovery.fetches(), 1);
 }
 
 #[tokio::test]
