@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// What most backends have; nodes come beside it.
-const BACKEND: &str = "    balance leastconn\n    option httpchk GET /health\n    \
+const BACKEND: &str = "    balance leastconn\n    option httpchk GET /health\n    timeout check 3s\n    \
                        default-server inter 100ms fall 2 rise 1\n";
 
 /// A HAProxy, an updater, and where they are.
@@ -563,7 +563,7 @@ async fn a_haproxy_that_hangs_or_is_reloaded_by_somebody_else_is_waited_for() {
 
 #[tokio::test]
 async fn slots_of_a_server_template_are_filled_where_servers_cannot_be_added() {
-    let backend = "    balance source\n    option httpchk GET /health\n    \
+    let backend = "    balance source\n    option httpchk GET /health\n    timeout check 3s\n    \
                    server-template slot 3 127.0.0.1:1 check inter 100ms fall 2 rise 1 disabled\n";
     let lab = Lab::new(2, backend).await;
     let mut lab = lab;
@@ -610,7 +610,7 @@ async fn slots_of_a_server_template_are_filled_where_servers_cannot_be_added() {
 
 #[tokio::test]
 async fn only_what_can_get_in_no_other_way_is_reloaded() {
-    let backend = "    balance source\n    option httpchk GET /health\n    \
+    let backend = "    balance source\n    option httpchk GET /health\n    timeout check 3s\n    \
                    default-server inter 100ms fall 2 rise 1\n";
     let mut lab = Lab::new(2, backend).await;
     let config = lab.config().display().to_string();

@@ -74,6 +74,20 @@ impl ConfigFiles {
         stamps.collect()
     }
 
+    /// Takes away what updaters that were killed have left beside the files.
+    pub(super) fn tidy(&self) {
+        for path in self
+            .paths
+            .iter()
+            .filter_map(|path| std::fs::canonicalize(path).ok())
+        {
+            // What cannot be opened now is told when it is to be written.
+            if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+                let _ = Folder::open(folder, name);
+            }
+        }
+    }
+
     /// Puts `text` in the place of one file if HAProxy takes it. On failure the file is as it was.
     /// Blocks; for a thread of its own.
     pub(super) fn replace(&self, original: &Original, text: &str) -> Result<(), String> {
@@ -183,6 +197,7 @@ struct Folder {
 }
 
 impl Folder {
+    /// Opens it, and takes away what killed updaters have left there.
     fn open(path: &Path, name: &OsStr) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty())?;
@@ -210,7 +225,6 @@ impl Folder {
         name
     }
 
-    /// Takes away what killed updaters left behind.
     fn tidy(&self, path: &Path) {
         let prefix = self.prefix();
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -414,6 +428,9 @@ mod tests {
                 "{}",
                 steps[last]
             );
+            files.tidy();
+            let left = names(folder.path());
+            assert!(left.iter().all(|name| !name.starts_with('.')), "{left:?}");
             let rest = Original {
                 text: expected.to_owned(),
                 ..original()

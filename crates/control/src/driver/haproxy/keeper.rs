@@ -81,6 +81,7 @@ impl Keeper {
             paths: keeping.paths.clone(),
             program: keeping.program.clone(),
         };
+        files.tidy();
         Self {
             keeping,
             files,
