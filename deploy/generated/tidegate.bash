@@ -7,7 +7,7 @@ _tidegate() {
     generate) mapfile -t COMPREPLY < <(compgen -W "man bash zsh fish" -- "$word"); return ;;
     esac
     local words="-f -c -cc -v -vv -V -q -d -db -D -p -n -C -W -Ws --metrics --help -h --version -dr -dW -L -m -N -dM -dI -dD -dC -dF -dL -dS -dG -dR -dV -dZ -de -dp -sf -st -S -x"
-    [ "$COMP_CWORD" = 1 ] && words="demo updater probe reload generate $words"
+    [ "$COMP_CWORD" = 1 ] && words="demo updater probe reload upgrade generate $words"
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o filenames -F _tidegate tidegate

@@ -4,6 +4,7 @@ complete -c tidegate -n __fish_use_subcommand -a demo -d 'a registry, three node
 complete -c tidegate -n __fish_use_subcommand -a updater -d 'keep a running HAProxy in step with discovery'
 complete -c tidegate -n __fish_use_subcommand -a probe -d 'exit 0 if that URL answers 2xx or 3xx'
 complete -c tidegate -n __fish_use_subcommand -a reload -d 'have a running process read its files again'
+complete -c tidegate -n __fish_use_subcommand -a upgrade -d 'have the binary on disk take a running one\'s place'
 complete -c tidegate -n __fish_use_subcommand -a generate -d 'print the man page, or completions for a shell'
 complete -c tidegate -o f -r -F -d 'configuration file or folder (several are read as one)'
 complete -c tidegate -o c -d 'check the configuration, say whether it is valid, and end'
