@@ -5,7 +5,7 @@
 //! tidegate-tables 1 1764187200000              when, milliseconds since 1970
 //! table http ip
 //! 59000 192.0.2.1 gpc0=3 http_req_rate=12      milliseconds left ("-": it was in use), key, data
-//! end 1 9f86d081…                              entries, SHA-256 of all above
+//! end 1 9F86D081…                              entries, SHA-256 of all above
 //! ```
 //! Strict: a file that is damaged in any place is not used at all, and a warning says so; nothing about it
 //! keeps the program from starting. What has expired meanwhile, and tables that are declared otherwise by now,
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use config::model::{DataType, KeyType, Runtime};
+use routing::hex;
 use routing::rates::Millis;
 use routing::stick::{Entry, Field, KeyShown, Sample};
 
@@ -236,7 +237,7 @@ fn write(
             }
         }
     }
-    let sum = hex(out.sum.finish().as_ref());
+    let sum = hex::upper(out.sum.finish().as_ref());
     writeln!(out.file, "end {count} {sum}")?;
     Ok(left_out)
 }
@@ -255,13 +256,13 @@ fn line(
         KeyShown::Ip(address) => address.to_string(),
         KeyShown::Ipv6(address) => address.to_string(),
         KeyShown::Integer(number) => number.to_string(),
-        KeyShown::Bytes(bytes) => format!("={}", hex(&bytes)),
+        KeyShown::Bytes(bytes) => format!("={}", hex::upper(&bytes)),
     };
     for (name, what, field) in fields {
         let value = entry.get(*field, now);
         let shown = match what {
             // A number of this process.
-            DataType::ServerKey => names.get(&value).map(|name| hex(name.as_bytes())),
+            DataType::ServerKey => names.get(&value).map(|name| hex::upper(name.as_bytes())),
             _ => Some(value.to_string()).filter(|_| value != 0),
         };
         if let Some(shown) = shown {
@@ -342,7 +343,7 @@ fn checked(text: &str) -> Result<&str, String> {
     }
     let mut context = Context::new(&SHA256);
     context.update(body.as_bytes());
-    match hex(context.finish().as_ref()) == sum {
+    match hex::upper(context.finish().as_ref()) == sum {
         true => Ok(body),
         false => Err(damaged()),
     }
@@ -440,15 +441,6 @@ fn key(kind: KeyType, text: &str) -> Option<KeyShown> {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 0xf)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
-}
-
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
@@ -507,7 +499,7 @@ mod tests {
                     5000 192.0.2.2 gone=1\n- 192.0.2.3\ntable b string\n10000 =612062 gpc0=1\n";
         let mut sum = Context::new(&SHA256);
         sum.update(text.as_bytes());
-        let text = format!("{text}end 4 {}\n", hex(sum.finish().as_ref()));
+        let text = format!("{text}end 4 {}\n", hex::upper(sum.finish().as_ref()));
         (all, text)
     }
 
@@ -572,7 +564,7 @@ mod tests {
         let other = "another 9\n";
         let mut sum = Context::new(&SHA256);
         sum.update(other.as_bytes());
-        let other = format!("{other}end 0 {}\n", hex(sum.finish().as_ref()));
+        let other = format!("{other}end 0 {}\n", hex::upper(sum.finish().as_ref()));
         let why = Err("it is of another version".to_owned());
         assert_eq!(restore(&all, other.as_bytes(), NOW), why);
         assert_eq!(keys(&all), Vec::<String>::new());
