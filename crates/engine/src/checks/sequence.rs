@@ -87,12 +87,13 @@ pub(super) async fn probe(
     server: &ServerState,
     check: &Check,
 ) -> CheckResult {
-    let started = Instant::now();
     let sequence = server
         .conf
         .checks
         .as_ref()
         .unwrap_or(&backend.conf().checks);
+    let _place = command::place_for(sequence, shared).await;
+    let started = Instant::now();
     let mut running = Running {
         context: Context::new(shared, backend, server),
         check,
