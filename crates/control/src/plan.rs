@@ -6,7 +6,8 @@
 //! - servers written in haproxy.cfg are never touched, and a node at the place of one is that server;
 //! - a node that leaves is drained; its server goes when the last session has ended, or when the
 //!   `drain` period is over;
-//! - a node that comes back while it drains is taken back;
+//! - a node that comes back while it drains is taken back, if it was us who drained it: an operator's
+//!   drain, or an agent's, is not ours to end;
 //! - a new address is a new server: the old one drains beside it;
 //! - nobody is drained while no server that stays is up;
 //! - for each newcomer that is not up yet, one node that leaves goes on serving, for a minute.
@@ -65,6 +66,9 @@ pub(crate) struct Seen {
     pub(crate) node: Option<Node>,
     /// Administrative state.
     pub(crate) admin: Admin,
+    /// Whether it drains because its node left, or because we have not ended what we began with it. The
+    /// loop remembers the former, the driver tells the latter.
+    pub(crate) drain_is_ours: bool,
     /// What its checks say.
     pub(crate) health: Health,
     /// Sessions it has.
@@ -166,10 +170,10 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
             continue;
         }
         match ours.get(node) {
-            Some(seen) if seen.admin == Admin::Drain => {
+            Some(seen) if seen.admin == Admin::Drain && seen.drain_is_ours => {
                 plan.steps.push(Step::Ready(Arc::clone(&seen.name)));
             }
-            Some(_) => {}
+            Some(seen) => plan.waiting.extend(left_to_others(seen)),
             None if count >= intent.servers_max => left_out += 1,
             None => {
                 let name = free_name(node, &taken);
@@ -188,6 +192,19 @@ fn join(intent: &Intent, fleet: &Fleet, observed: &Observed, plan: &mut Plan) {
             "{left_out} nodes wait for a place: {max} servers, draining ones included, are the bound"
         ));
     }
+}
+
+/// Why a server whose node is in the list gets nothing, where that is somebody else's wish.
+fn left_to_others(seen: &Seen) -> Option<String> {
+    let state = match seen.admin {
+        Admin::Ready => return None,
+        Admin::Drain => "drains",
+        Admin::Maint => "is in maintenance",
+    };
+    let name = &seen.name;
+    Some(format!(
+        "{name}: is in the list and {state}, which is not our doing: it stays so until somebody says otherwise"
+    ))
 }
 
 /// Drains and removes the servers whose node is not in the fleet.

@@ -80,6 +80,10 @@ pub(crate) struct Reconciler<D, O> {
     waiting: Vec<String>,
     /// Servers whose last sessions were told to end, which was said.
     shut_down: BTreeSet<Arc<str>>,
+    /// Servers that were drained because their nodes left, until they are ready again.
+    drained: BTreeSet<Arc<str>>,
+    /// Whether the fleet is what was found, for want of any list.
+    adopted: bool,
     fetch_wanted: bool,
     stopping: bool,
     /// Whether the configuration is being read again.
@@ -130,6 +134,8 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             observation: Observation::default(),
             waiting: Vec::new(),
             shut_down: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            adopted: false,
             fetch_wanted: false,
             stopping: false,
             reloading: false,
@@ -270,6 +276,8 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
 
     fn plan(&self) -> Plan {
         match &self.discovery {
+            // Towards what is there nothing has to be done, and whom somebody drains is not in it.
+            Some(_) if self.adopted => Plan::default(),
             Some(discovery) => {
                 let observed = &self.observation.backend;
                 plan(&discovery.intent, &self.fleet, observed, self.now())
@@ -303,7 +311,13 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let stages = &self.stages;
         self.shut_down
             .retain(|name| stages.get(name).is_some_and(drains));
+        let drained = |name: &Arc<str>| {
+            let seen = ours.get(&**name);
+            seen.is_some_and(|seen| seen.admin != Admin::Ready)
+        };
+        self.drained.retain(drained);
         for seen in servers.iter_mut().filter(|seen| seen.node.is_some()) {
+            seen.drain_is_ours |= self.drained.contains(&seen.name);
             let begin = || Stage::begin(now);
             let stage = self
                 .stages
@@ -332,6 +346,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
             let stays = servers.filter(|seen| seen.admin != Admin::Drain);
             let nodes = stays.filter_map(|seen| seen.node.clone()).collect();
             self.fleet = Fleet::settle(nodes, &Fleet::default(), discovery.nodes_max).0;
+            self.adopted = !self.fleet.is_empty();
         }
     }
 
@@ -340,7 +355,11 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         let mut progress = false;
         let mut refused = BTreeSet::new();
         for step in steps {
-            match self.driver.apply(&step).await {
+            let applied = self.driver.apply(&step).await;
+            if let (Ok(()), Step::Drain(name)) = (&applied, &step) {
+                self.drained.insert(Arc::clone(name));
+            }
+            match applied {
                 // Told again each second until they have ended; said and counted once.
                 Ok(()) if matches!(&step, Step::Shutdown(name) if !self.shut_down.insert(Arc::clone(name))) =>
                     {}
@@ -480,6 +499,7 @@ impl<D: Driver, O: Outlet> Reconciler<D, O> {
         self.memory.follow(&self.fleet, &admitted.fleet, now);
         self.held = admitted.held;
         self.fleet = admitted.fleet;
+        self.adopted = false;
         Outcome { held, ..outcome }
     }
 

@@ -152,6 +152,7 @@ fn seen(server: &ServerGlance, nodes: &BTreeMap<Arc<str>, Node>) -> Seen {
         // A server of that name in the configuration is never ours, whatever we remember.
         node: nodes.get(&server.name).filter(|_| server.dynamic).cloned(),
         admin: server.admin,
+        drain_is_ours: false,
         health,
         sessions: server.sessions,
         // What `default-server` makes of a node is the same for the nodes it stands in for.

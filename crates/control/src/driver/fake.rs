@@ -74,6 +74,11 @@ impl Fake {
         std::mem::take(&mut self.state.borrow_mut().looks)
     }
 
+    /// Somebody else changes its state.
+    pub(crate) fn set_admin(&self, name: &str, admin: Admin) {
+        self.edit(name, |seen| seen.admin = admin);
+    }
+
     fn edit(&self, name: &str, change: impl FnOnce(&mut Seen)) {
         let mut state = self.state.borrow_mut();
         let mut servers = state.servers.iter_mut();
@@ -97,6 +102,7 @@ impl State {
                     name: Arc::clone(&server.name),
                     node: Some(node.clone()),
                     admin: Admin::Ready,
+                    drain_is_ours: false,
                     health: Health::Unknown,
                     sessions: 0,
                     stands_in: true,

@@ -30,7 +30,7 @@ pub(crate) fn observed(text: &str) -> Observed {
             "up" | "spare" => (Admin::Ready, Health::Up),
             "down" => (Admin::Ready, Health::Down),
             "new" => (Admin::Ready, Health::Unknown),
-            "drain" => (Admin::Drain, Health::Down),
+            "drain" | "drained-by-hand" => (Admin::Drain, Health::Down),
             "maint" => (Admin::Maint, Health::Down),
             other => panic!("no state is called {other}"),
         };
@@ -40,6 +40,7 @@ pub(crate) fn observed(text: &str) -> Observed {
             name: name.into(),
             node: (!url.is_empty()).then(|| nodes(&format!("{id}={url}")).remove(0)),
             admin,
+            drain_is_ours: state == "drain",
             health,
             sessions,
             stands_in: state != "spare",
@@ -79,7 +80,9 @@ fn no_change_no_work() {
         "wsnode1 up 4 \n a=h1:1 up 9 \n b=h2:1 down",
         "",
     );
-    check("a=h1:1", "a=h1:1 maint", "");
+    let not_ours = "which is not our doing: it stays so until somebody says otherwise";
+    let maint = format!("wait a: is in the list and is in maintenance, {not_ours}");
+    check("a=h1:1", "a=h1:1 maint", &maint);
 }
 
 #[test]
@@ -157,6 +160,28 @@ fn the_drain_period_ends_in_closing_what_is_left() {
 fn a_node_that_comes_back_while_draining_is_taken_back() {
     check("a=h1:1", "a=h1:1 drain 5 90", "ready a");
     check("a=h1:1", "a=h1:1 drain 0 90", "ready a");
+}
+
+#[test]
+fn an_operators_drain_stays_while_the_node_is_listed() {
+    let waits = "wait a: is in the list and drains, which is not our doing: it stays so until somebody \
+                 says otherwise";
+    check(
+        "a=h1:1 b=h2:1",
+        "a=h1:1 drained-by-hand 5 90\nb=h2:1 up",
+        waits,
+    );
+    check(
+        "a=h1:1 b=h2:1",
+        "a=h1:1 drained-by-hand 0 90\nb=h2:1 up",
+        waits,
+    );
+    // Once it has left the list it goes like any other.
+    check(
+        "b=h2:1",
+        "a=h1:1 drained-by-hand 0 90\nb=h2:1 up",
+        "remove a",
+    );
 }
 
 #[test]

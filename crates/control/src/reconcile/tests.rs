@@ -429,6 +429,37 @@ async fn a_node_that_leaves_is_drained_and_removed_when_its_sessions_have_ended(
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_drain_of_ours_is_taken_back() {
+    run(async {
+        let world = World::new(AB);
+        world.start();
+        pass(SECOND).await;
+        world.driver.set_health("a", Health::Up);
+        world.driver.set_health("b", Health::Up);
+        world.driver.set_sessions("b", 1);
+        world.driver.steps();
+
+        world.driver.set_admin("b", Admin::Drain);
+        pass(2 * INTERVAL).await;
+        assert_eq!(world.driver.steps(), [""; 0]);
+        let waiting = world.status().waiting.join(" ");
+        assert!(
+            waiting.contains("b: is in the list and drains"),
+            "{waiting}"
+        );
+
+        world.driver.set_admin("b", Admin::Ready);
+        world.script.answer(A);
+        pass(2 * INTERVAL).await;
+        assert_eq!(world.driver.steps(), ["drain b"]);
+        world.script.answer(AB);
+        pass(2 * INTERVAL).await;
+        assert_eq!(world.driver.steps(), ["ready b"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_drops_most_nodes_waits_for_a_second_one() {
     run(async {
         let world = World::new(ABCD);

@@ -77,6 +77,8 @@ pub(crate) struct HaProxy {
     fleet: Fleet,
     /// By their names in HAProxy.
     added: BTreeMap<Arc<str>, Added>,
+    /// Those that were begun to be added or taken away, and are neither in nor out.
+    begun: HashSet<Arc<str>>,
     /// As seen last, and as changed since.
     view: View,
     up: BTreeSet<Arc<str>>,
@@ -107,6 +109,7 @@ impl HaProxy {
             slots: HashSet::new(),
             fleet: Fleet::default(),
             added: BTreeMap::new(),
+            begun: HashSet::new(),
             view: View::default(),
             up: BTreeSet::new(),
             resolver_late: None,
@@ -169,6 +172,7 @@ impl HaProxy {
             backend: &self.backend,
             slots: &self.slots,
             added: &self.added,
+            begun: &self.begun,
             nodes: Nodes::new(&self.fleet),
             tls: self.parameters.tls(),
         };
@@ -202,7 +206,10 @@ impl HaProxy {
         let answer = answer.trim();
         if answer == "New server registered." {
             self.note(name, name, node, at, id);
-            return self.tell(&target.begin()).await;
+            self.begun.insert(Arc::clone(name));
+            self.tell(&target.begin()).await?;
+            self.begun.remove(name);
+            return Ok(());
         }
         // Balancing by a fixed table, or a version that cannot: what there is are slots.
         let slotless = self.slots.is_empty();
@@ -323,11 +330,13 @@ impl HaProxy {
             self.tell(&target.free()).await?;
         } else {
             // Maintenance, in which HAProxy closes connections that wait to be used again.
-            self.tell(&target.set_aside()).await?;
+            self.begun.insert(Arc::clone(&ours.real));
+            self.tell(&target.free()).await?;
             self.delete(&target).await?;
         }
         self.view.ours.remove(name);
         self.added.remove(&ours.real);
+        self.begun.remove(&ours.real);
         Ok(())
     }
 
@@ -391,6 +400,7 @@ impl Driver for HaProxy {
         self.tally.reached();
         let there: HashSet<&str> = self.view.ours.values().map(|ours| &*ours.real).collect();
         self.added.retain(|real, _| there.contains(&**real));
+        self.begun.retain(|real| there.contains(&**real));
         self.tell_changes();
         Ok(Observation {
             backend: self.view.observed.clone(),
@@ -406,10 +416,12 @@ impl Driver for HaProxy {
             Step::Ready(name) => {
                 let (ours, target) = self.ours(name)?;
                 let line = match ours.unfinished {
-                    true => target.begin_again(),
+                    true => target.begin(),
                     false => target.state("ready"),
                 };
-                self.tell(&line).await
+                self.tell(&line).await?;
+                self.begun.remove(&ours.real);
+                Ok(())
             }
             Step::Drain(name) => {
                 let (_, target) = self.ours(name)?;

@@ -26,6 +26,8 @@ const DRAIN: u64 = 0x08 | 0x10;
 /// Bits of `srv_check_state`: there are checks, and they are on.
 const CHECK_CONFIGURED: u64 = 0x02;
 const CHECK_ENABLED: u64 = 0x04;
+/// Highest `srv_check_status` of a server whose checks have had no result.
+const NEVER_CHECKED: u64 = 1;
 
 /// Why two answers cannot both be right.
 pub(super) const CONTRADICTION: &str = "its answers contradict each other";
@@ -37,6 +39,8 @@ pub(super) struct Known<'a> {
     pub(super) slots: &'a HashSet<Arc<str>>,
     /// Servers that we added or filled ourselves: by their name in HAProxy, what for, and where.
     pub(super) added: &'a BTreeMap<Arc<str>, Added>,
+    /// Servers that we began to add or to take away, by their names in HAProxy, and did not come to the end.
+    pub(super) begun: &'a HashSet<Arc<str>>,
     /// The nodes there should be.
     pub(super) nodes: Nodes<'a>,
     /// Whether all servers of the backend speak TLS.
@@ -182,7 +186,8 @@ impl View {
         known: &Known<'_>,
     ) -> Result<(), &'static str> {
         let awaited = server.awaits_check();
-        let admin = server.admin();
+        let unfinished = server.is_unfinished(known);
+        let admin = server.admin(unfinished);
         if awaited && admin == Admin::Ready {
             self.unchecked += 1;
         }
@@ -200,7 +205,7 @@ impl View {
                     node: node.clone(),
                     at,
                     admin,
-                    unfinished: server.is_unfinished(),
+                    unfinished,
                 };
                 self.ours.insert(Arc::clone(&name), ours);
             }
@@ -220,6 +225,7 @@ impl View {
             name,
             node,
             admin,
+            drain_is_ours: unfinished,
             health: server.health(awaited),
             sessions: server.stat.required("scur")?,
             stands_in: server.stat.number("weight") > 0
@@ -310,22 +316,27 @@ impl Server<'_> {
         self.state.number("srv_op_state") == 0 && self.stat.number("scur") == 0
     }
 
-    /// Checks that were never switched on: it was added and not begun. No weight in maintenance: it was
-    /// to be deleted.
-    fn is_unfinished(&self) -> bool {
+    /// In maintenance that is ours: we remember that we began something, or it was added by an updater
+    /// that was killed and never begun, so that no check has ever looked at it. All other maintenance,
+    /// with checks switched off or without weight, may be an operator's, and stays.
+    fn is_unfinished(&self, known: &Known<'_>) -> bool {
         let checks = self.state.number("srv_check_state") & (CHECK_CONFIGURED | CHECK_ENABLED);
-        let set_aside = self.state.number("srv_uweight") == 0;
-        !self.slot && self.admin & FORCED_MAINT != 0 && (checks == CHECK_CONFIGURED || set_aside)
+        let never_begun = checks == CHECK_CONFIGURED
+            && self.state.number("srv_check_status") <= NEVER_CHECKED
+            && self.stat.number("stot") == 0;
+        !self.slot
+            && self.admin & FORCED_MAINT != 0
+            && (never_begun || known.begun.contains(&self.name))
     }
 
     fn tls(&self) -> bool {
         self.state.number("srv_use_ssl") == 1
     }
 
-    fn admin(&self) -> Admin {
+    fn admin(&self, unfinished: bool) -> Admin {
         match self.admin {
             // What we did not end, the plan ends one way or the other.
-            _ if self.is_unfinished() => Admin::Drain,
+            _ if unfinished => Admin::Drain,
             state if state & MAINT != 0 => Admin::Maint,
             state if state & DRAIN != 0 => Admin::Drain,
             _ => Admin::Ready,
@@ -368,7 +379,7 @@ mod tests {
     fn tables(servers: &str) -> (Table, Table) {
         let mut states =
             "1\n# be_name srv_name srv_id srv_f_forced_id srv_addr srv_port srv_admin_state \
-                          srv_op_state srv_uweight srv_check_state srv_use_ssl\n"
+                          srv_op_state srv_uweight srv_check_state srv_use_ssl srv_check_status\n"
                 .to_owned();
         let mut stats = "# pxname,svname,scur,stot,weight,bck,check_status,\n".to_owned();
         for line in servers
@@ -394,8 +405,9 @@ mod tests {
             };
             let (ip, port) = at.rsplit_once(':').unwrap();
             let forced = u8::from(id.len() > 4);
+            let result = if status == "INI" { 1 } else { 8 };
             states += &format!(
-                "b {name} {id} {forced} {ip} {port} {admin} {op} {weight} {check} {ssl}\n"
+                "b {name} {id} {forced} {ip} {port} {admin} {op} {weight} {check} {ssl} {result}\n"
             );
             stats += &format!("b,{name},{sessions},0,{weight},0,{status},\n");
         }
@@ -412,6 +424,7 @@ mod tests {
             backend: "b",
             slots: &slots,
             added: &BTreeMap::new(),
+            begun: &HashSet::new(),
             nodes: Nodes::new(&fleet),
             tls: false,
         };
@@ -492,13 +505,13 @@ mod tests {
             &["a: a (http://10.0.0.5:81) Drain Down 0"],
         );
         assert!(view.ours["a"].unfinished);
-        let set_aside = format!("a {OURS} 10.0.0.5:81 1 0 0 14 0 0 L7OK");
-        let view = check(&set_aside, "", &["a: a (http://10.0.0.5:81) Drain Down 0"]);
-        assert!(view.ours["a"].unfinished);
         // An operator's maintenance is none of ours.
-        let by_hand = format!("a {OURS} 10.0.0.5:81 1 0 1 14 0 0 L7OK");
-        let view = check(&by_hand, "", &["a: a (http://10.0.0.5:81) Maint Down 0"]);
-        assert!(!view.ours["a"].unfinished);
+        // Neither without weight nor with its checks switched off.
+        for weight_and_checks in ["1 14", "0 14", "1 2", "0 2"] {
+            let by_hand = format!("a {OURS} 10.0.0.5:81 1 0 {weight_and_checks} 0 0 L7OK");
+            let view = check(&by_hand, "", &["a: a (http://10.0.0.5:81) Maint Down 0"]);
+            assert!(!view.ours["a"].unfinished);
+        }
     }
 
     fn free(view: &View) -> Vec<&str> {
@@ -541,6 +554,7 @@ mod tests {
             backend: "b",
             slots: &HashSet::new(),
             added: &BTreeMap::new(),
+            begun: &HashSet::new(),
             nodes: Nodes::default(),
             tls: false,
         };

@@ -208,11 +208,6 @@ impl Target {
         )
     }
 
-    /// The same when it was to be deleted, which had taken its weight.
-    pub(super) fn begin_again(&self) -> String {
-        format!("set server {self} weight 100%;{}", self.begin())
-    }
-
     /// The same for a slot of a `server-template`, whose checks and weight are the file's.
     pub(super) fn begin_slot(&self) -> String {
         format!(
@@ -226,11 +221,7 @@ impl Target {
         format!("set server {self} addr {} port {}", at.ip(), at.port())
     }
 
-    /// Takes it out of traffic for good. The weight says that it was us, should we not come to the end.
-    pub(super) fn set_aside(&self) -> String {
-        format!("set server {self} weight 0;set server {self} state maint")
-    }
-
+    /// Takes it out of traffic, before it is deleted or given to another node.
     pub(super) fn free(&self) -> String {
         format!("set server {self} state maint")
     }
