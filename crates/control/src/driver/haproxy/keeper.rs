@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::block::{self, Reading, rewrite, server_of};
 use super::file::{ConfigFiles, Original, Stamp};
 use super::master;
+use super::reloads::{Reloads, Verdict};
 use super::socket::Place;
 use super::tally::Tally;
 use super::view::{Ours, View};
@@ -30,10 +31,6 @@ use config::model::ServerAddress;
 
 /// Least time from one failed write of the same text to the next try: each is a run of `haproxy -c`.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// Least time from one reload to the next. Each leaves a process behind for as long as its WebSockets
-/// stay open; nodes that come one by one are brought in together.
-const RELOAD_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where and with what the fleet is kept.
 pub(crate) struct Keeping {
@@ -64,7 +61,11 @@ pub(super) struct Keeper {
     /// The text that could not be written last, and when.
     failed: Option<(String, Instant)>,
     reloading: Option<JoinHandle<Result<(), String>>>,
-    reloaded: Option<Instant>,
+    reloads: Reloads,
+    /// Whether the last reload did not help those who wait.
+    in_vain: bool,
+    /// When all began: the clock of reloads.
+    begun: Instant,
     wanted: BTreeMap<Arc<str>, (Node, SocketAddr)>,
 }
 
@@ -93,7 +94,9 @@ impl Keeper {
             writing: None,
             failed: None,
             reloading: None,
-            reloaded: None,
+            reloads: Reloads::default(),
+            in_vain: false,
+            begun: Instant::now(),
             wanted: BTreeMap::new(),
         }
     }
@@ -155,9 +158,13 @@ impl Keeper {
         self.understood.as_ref().map_or(&NONE, |it| &it.parameters)
     }
 
-    /// Whether it reloads HAProxy.
-    pub(super) fn reloads(&self) -> bool {
-        self.keeping.master.is_some()
+    /// What a reload does for those who wait.
+    pub(super) fn hope(&self) -> &'static str {
+        match &self.keeping.master {
+            None => "",
+            Some(_) if self.in_vain => "; a reload did not bring it in and is not repeated",
+            Some(_) => "; a reload brings it in",
+        }
     }
 
     /// A node that only a reload can bring in.
@@ -176,6 +183,7 @@ impl Keeper {
             .collect();
         self.wanted
             .retain(|_, (node, _)| fleet.contains(node) && !known.contains_key(node));
+        self.reloads.helped(|node| known.contains_key(node));
         // No list has come: nobody knows who belongs in the file.
         if fleet.is_empty() || self.writing.is_some() {
             return;
@@ -223,6 +231,7 @@ impl Keeper {
         if let Some(reloading) = self.reloading.take_if(|reloading| reloading.is_finished()) {
             let outcome = reloading.await.unwrap_or_else(|lost| Err(lost.to_string()));
             self.tally.reload(&outcome);
+            self.reloads.ended(outcome.is_ok(), self.begun.elapsed());
             let loaded = "Reload: HAProxy has loaded its configuration anew";
             match outcome {
                 Ok(()) => (self.keeping.say)(Level::Notice, loaded),
@@ -283,21 +292,39 @@ impl Keeper {
         lines
     }
 
-    /// Reloads if nodes wait for it, they are in the file, and the last reload is long enough ago.
+    /// Reloads if nodes wait for it, they are in the file, and it can be hoped to help.
     fn reload(&mut self) {
         let Some(master) = &self.keeping.master else {
             return;
         };
-        let paused = self.reloaded.is_some_and(|at| at.elapsed() < RELOAD_PAUSE);
-        if self.wanted.is_empty() || paused || self.reloading.is_some() {
+        if self.reloading.is_some() {
             return;
         }
         let nodes = self.wanted.len();
-        let line = format!("Reload: {nodes} nodes can get into HAProxy in no other way");
-        (self.keeping.say)(Level::Notice, &line);
-        self.reloaded = Some(Instant::now());
-        let master = master.clone();
-        self.reloading = Some(tokio::spawn(async move { master::reload(&master).await }));
+        if nodes == 0 && std::mem::take(&mut self.in_vain) {
+            self.tally.reload_trouble_is_over();
+        }
+        let waiting = self.wanted.values().map(|(node, _)| node.clone());
+        match self.reloads.decide(waiting.collect(), self.begun.elapsed()) {
+            Verdict::Later => {}
+            Verdict::InVain if self.in_vain => {}
+            Verdict::InVain => {
+                self.in_vain = true;
+                let line = format!(
+                    "a reload did not bring {nodes} nodes in, so it is not repeated for them: does HAProxy \
+                     start with the files of --haproxy-config?"
+                );
+                (self.keeping.say)(Level::Warning, &format!("Reload: {line}"));
+                self.tally.reload(&Err(line));
+            }
+            Verdict::Now => {
+                self.in_vain = false;
+                let line = format!("Reload: {nodes} nodes can get into HAProxy in no other way");
+                (self.keeping.say)(Level::Notice, &line);
+                let master = master.clone();
+                self.reloading = Some(tokio::spawn(async move { master::reload(&master).await }));
+            }
+        }
     }
 }
 

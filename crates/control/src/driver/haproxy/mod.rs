@@ -15,6 +15,7 @@ mod file;
 mod keeper;
 mod master;
 mod picture;
+mod reloads;
 mod socket;
 mod table;
 mod tally;
@@ -229,10 +230,7 @@ impl HaProxy {
                         "its balance takes no servers at run time, and no slot of a server-template is free"
                     }
                 };
-                let next = match self.keeper.as_ref().is_some_and(Keeper::reloads) {
-                    true => "; a reload brings it in",
-                    false => "",
-                };
+                let next = self.keeper.as_ref().map_or("", Keeper::hope);
                 Err(refused(&format!("{why}{next}")))
             }
             _ => Err(refused(answer)),

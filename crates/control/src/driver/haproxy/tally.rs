@@ -61,6 +61,11 @@ impl Tally {
         }
     }
 
+    /// Nobody waits for a reload any more.
+    pub(super) fn reload_trouble_is_over(&self) {
+        self.lock().reload_trouble = None;
+    }
+
     pub(super) fn reload(&self, outcome: &Result<(), String>) {
         let mut status = self.lock();
         match outcome {
