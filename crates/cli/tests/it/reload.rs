@@ -14,7 +14,7 @@ use testkit::{
 use crate::runtime_api::ask;
 use crate::support::{is_haproxy, program, setup};
 
-const CONFIG: &str = "
+pub(crate) const CONFIG: &str = "
 global
     stats socket <dir>/admin.sock level admin
 frontend fe
@@ -166,6 +166,13 @@ async fn sigusr2_and_the_masters_socket_reload_as_well() {
     assert!(answer.starts_with("Success=1\n--\n"), "{answer}");
     let response = http::get(lab.balancer.address("http"), "/").await.unwrap();
     assert_eq!(response.head.get("x-rules"), Some("third"));
+
+    let mut client = Client::plain(port.address()).await;
+    client.send("user;reload\n").await;
+    client.half_close().await;
+    let refused = client.until_closed().await.unwrap();
+    let refused = String::from_utf8_lossy(&refused).into_owned();
+    assert!(refused.contains("Permission denied"), "{refused}");
 
     let mut client = Client::plain(port.address()).await;
     client.send("show proc\n").await;

@@ -14,7 +14,8 @@ use crate::diagnostics::Diagnostic;
 use crate::draft::Draft;
 use crate::lexer::Word;
 use crate::model::{
-    Bind, BindAddress, BindTls, CertificateSource, ClientVerify, SocketOptions, StatsSocketSettings,
+    Bind, BindAddress, BindTls, CertificateSource, CliLevel, ClientVerify, SocketOptions,
+    StatsSocketSettings,
 };
 use crate::values::next_number;
 
@@ -45,7 +46,7 @@ impl BindDraft {
     }
 
     /// For a `stats socket`, whose addresses are read apart.
-    pub(crate) fn of_stats_socket(word: &Word) -> Self {
+    pub(crate) fn of_stats_socket(word: &Word, level: CliLevel) -> Self {
         Self {
             bind: Bind {
                 text: word.text.as_str().into(),
@@ -53,7 +54,10 @@ impl BindDraft {
                 ..Bind::at(UNREAD)
             },
             tls: BindTls::default(),
-            stats_socket: Some(StatsSocketSettings::default()),
+            stats_socket: Some(StatsSocketSettings {
+                level,
+                ..StatsSocketSettings::default()
+            }),
             ssl: false,
             ocsp_update: None,
         }

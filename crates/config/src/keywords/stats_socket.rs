@@ -5,18 +5,19 @@ use super::global::{Entry, GlobalDraft};
 use super::{Scope, implemented};
 use crate::args::Args;
 use crate::diagnostics::Diagnostic;
-use crate::model::StatsSocket;
+use crate::model::{CliLevel, StatsSocket};
 use crate::values::{Unit, next_duration, next_number, size};
 
 pub(crate) const KEYWORDS: &[Entry] = &[
     implemented("stats socket", (), |draft, args, scope| {
-        let sockets = sockets("stats socket", args, scope)?;
+        let sockets = sockets("stats socket", CliLevel::default(), args, scope)?;
         draft.global.runtime_api.sockets.extend(sockets);
         Ok(())
     }),
     // Not HAProxy's: the program writes such a line for its own argument of that name.
     implemented("-S", (), |draft, args, scope| {
-        let mut sockets = sockets("-S", args, scope)?;
+        // Whoever starts the program is an admin, where a level is not given (as in HAProxy).
+        let mut sockets = sockets("-S", CliLevel::Admin, args, scope)?;
         draft.global.runtime_api.master = sockets.pop();
         Ok(())
     }),
@@ -54,14 +55,15 @@ fn timeout(draft: &mut GlobalDraft, args: &mut Args<'_>, _: &Scope<'_>) -> Resul
     args.end()
 }
 
-/// Address and parameters; those of `bind` are all known here.
+/// Address and parameters; those of `bind` are all known here. `level`: where none is given.
 fn sockets(
     line: &str,
+    level: CliLevel,
     args: &mut Args<'_>,
     scope: &Scope<'_>,
 ) -> Result<Vec<StatsSocket>, Diagnostic> {
     let word = args.required("the path of a socket, or an address and a port")?;
-    let mut draft = BindDraft::of_stats_socket(word);
+    let mut draft = BindDraft::of_stats_socket(word, level);
     let addresses = bind::addresses(word, scope);
     bind::read_parameters(line, &mut draft, args, scope);
     let (bind, settings, ssl) = draft.into_stats_socket();

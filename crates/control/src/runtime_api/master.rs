@@ -113,6 +113,9 @@ pub(super) fn run(api: &Api, session: &mut Session, words: &[String]) -> Answer 
         ["show", "version", ..] => Answer::Text(format!("{}\n", super::process::VERSION)),
         ["show", "startup-logs", ..] => Answer::Text(api.startup.clone()),
         ["show", "cli", "level", ..] => super::process::level(session.level),
+        ["reload" | "hard-reload", ..] if session.level < CliLevel::Operator => {
+            Answer::error("Permission denied")
+        }
         ["reload" | "hard-reload", ..] => {
             session.ended = true;
             session.mode = Mode::Once;

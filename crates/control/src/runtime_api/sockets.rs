@@ -134,10 +134,7 @@ async fn accept(socket: Socket, api: Rc<Api>) {
             return api.handle.log(engine::Level::Alert, &line);
         }
     };
-    let mut settings = socket.conf.settings;
-    if socket.is_master {
-        settings.level = settings.level.max(CliLevel::Admin);
-    }
+    let settings = socket.conf.settings;
     let mut session = Session::new(settings, api.settings().timeout);
     session.socket = name;
     if socket.is_master {
