@@ -208,14 +208,24 @@ impl<'a> Door<'a> {
         let mut shut = pin!(frontend.wait_shut());
         let mut passed = pin!(posting.changed());
         passed.as_mut().enable();
-        if let Some(arrival) = first
-            && !self.admit(arrival).await
-        {
-            return Held::Over;
-        }
+        let mut next = first;
         loop {
             if !posting.is_held_by(self.post) {
-                return Held::Passed(None);
+                return Held::Passed(next);
+            }
+            if let Some((carrier, peer)) = next.take() {
+                // Whoever waits for a place here must not keep the socket from whom it goes to.
+                let places = tokio::select! {
+                    biased;
+                    places = self.place() => places,
+                    () = &mut shut => return Held::Over,
+                    () = &mut passed => return Held::Passed(Some((carrier, peer))),
+                };
+                match places {
+                    Some(places) => self.admit((carrier, peer), places),
+                    None => return Held::Over,
+                }
+                continue;
             }
             pace::wait(frontend, worker, self.secure).await;
             let accepted = tokio::select! {
@@ -228,38 +238,29 @@ impl<'a> Door<'a> {
                 return Held::Over;
             }
             match accepted {
-                Ok(arrival) if !posting.is_held_by(self.post) => {
-                    return Held::Passed(Some(arrival));
-                }
-                Ok(arrival) => {
-                    if !self.admit(arrival).await {
-                        return Held::Over;
-                    }
-                }
+                Ok(arrival) => next = Some(arrival),
                 Err(error) => self.failed(&error).await,
             }
         }
     }
 
-    /// Serves who waits, and nobody else.
+    /// Serves who waits, and nobody else. Whoever had the frontend wait can have it go on no more.
     async fn empty(&self, first: Option<Arrival>) {
-        if let Some(arrival) = first
-            && !self.admit(arrival).await
-        {
-            return;
-        }
+        let mut next = first;
         loop {
+            if let Some(arrival) = next.take() {
+                match self.place_even_so().await {
+                    Some(places) => self.admit(arrival, places),
+                    None => return,
+                }
+            }
             let accepted = tokio::select! {
                 biased;
                 accepted = self.accepting.accept() => accepted,
                 () = std::future::ready(()) => return,
             };
             match accepted {
-                Ok(arrival) => {
-                    if !self.admit(arrival).await {
-                        return;
-                    }
-                }
+                Ok(arrival) => next = Some(arrival),
                 Err(error) if is_of_one_client(&error) => {}
                 Err(_) => return,
             }
@@ -277,15 +278,24 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Lets a connection in when there is a place for it; `false`: the engine stops.
-    async fn admit(&self, (carrier, peer): Arrival) -> bool {
+    /// Waits until one more may come in; `None`: the engine stops. One connection a worker waits here, all others in
+    /// the kernel.
+    async fn place(&self) -> Option<Places> {
+        self.frontend.wait_resumed().await;
+        self.place_even_so().await
+    }
+
+    /// The same, whether an operator has the frontend wait or not.
+    async fn place_even_so(&self) -> Option<Places> {
         let (frontend, worker) = (self.frontend, self.worker);
-        // One connection a worker waits here, all others in the kernel.
-        frontend.wait_resumed().await;
-        let Some(places) = Places::find(&worker.shared, frontend, self.bind).await else {
-            return false;
-        };
+        let places = Places::find(&worker.shared, frontend, self.bind).await?;
         pace::take(frontend, worker, self.secure).await;
+        Some(places)
+    }
+
+    /// Lets a connection in.
+    fn admit(&self, (carrier, peer): Arrival, places: Places) {
+        let (frontend, worker) = (self.frontend, self.worker);
         let newcomer = Newcomer {
             peer,
             dst: self.dst,
@@ -298,7 +308,6 @@ impl<'a> Door<'a> {
             None => serve(carrier, newcomer, frontend, worker),
             Some(other) => hand_over(other, carrier, newcomer, frontend, worker),
         }
-        true
     }
 }
 
