@@ -31,7 +31,7 @@ use crate::logins::Prover;
 use crate::manager::{self, Order};
 use crate::offload::Offload;
 use crate::page;
-use crate::reload::Reloads;
+use crate::reload::{AtStart, Reloads};
 use crate::resolver::Resolver;
 use crate::server_states::StateFiles;
 use crate::shared::{Origins, Shared};
@@ -108,7 +108,7 @@ impl Prepared {
             for bind in &frontend.binds {
                 let mut told = Vec::new();
                 let mode = frontend.proxy.mode;
-                let before = running.and_then(|running| running.tls_at(&bind.address));
+                let before = running.and_then(|running| running.tls_at(bind));
                 let load = |tls| ServerTlsConfig::load(tls, mode, &common, before, &mut told);
                 let tls = bind.tls.as_ref().map(load).transpose();
                 let warning = |message| Diagnostic::warning(bind.span, message);
@@ -442,6 +442,7 @@ impl Running {
             },
             maxconn: self.maxconn.into(),
             maxconn_max: self.maxconn,
+            at_start: AtStart::of(&self.config),
             descriptors: self.presence.descriptors,
             idle: AtomicU64::new(0),
             idle_max: idle_max(self.presence.descriptors, self.maxconn, checked),

@@ -20,7 +20,7 @@ use crate::logins::Prover;
 use crate::news_desk::NewsDesk;
 use crate::offload::Offload;
 use crate::prepare::host_name;
-use crate::reload::Reloads;
+use crate::reload::{AtStart, Reloads};
 use crate::resolver::Resolver;
 use crate::site::Site;
 use crate::snapshot::{ControlStatus, Event};
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) site: ArcSwap<Site>,
     /// What reloads need to know of what was before; held by the one under way.
     pub(crate) reloads: Mutex<Reloads>,
+    /// What reloads cannot change.
+    pub(crate) at_start: AtStart,
     /// How many were carried out, and how many failed.
     pub(crate) reloads_done: AtomicU64,
     /// See `reloads_done`.

@@ -19,7 +19,7 @@ use crate::assign::Pool;
 use crate::command::Refused;
 use crate::counters::{Counters, Gauge, Rate};
 use crate::listen::pace::Pace;
-use crate::listen::posting::PostingKey;
+use crate::listen::posting::{PostingKey, same_place};
 use crate::listener;
 pub(crate) use crate::listener::ListenerState;
 use crate::server::{ServerOrigin, ServerState};
@@ -94,11 +94,11 @@ impl Site {
             })
     }
 
-    /// TLS of the `bind` at this address.
-    pub(crate) fn tls_at(&self, address: &BindAddress) -> Option<&ServerTlsConfig> {
+    /// TLS of the `bind` at the same place.
+    pub(crate) fn tls_at(&self, wanted: &Bind) -> Option<&ServerTlsConfig> {
         let binds = self.frontends.iter();
         let mut binds = binds.flat_map(|it| it.conf().binds.iter().zip(&it.tls));
-        let (_, tls) = binds.find(|(bind, _)| bind.address == *address)?;
+        let (_, tls) = binds.find(|(bind, _)| same_place(bind, wanted))?;
         tls.as_deref()
     }
 
@@ -183,6 +183,8 @@ pub(crate) struct FrontendLife {
     pub(crate) room: Arc<Semaphore>,
     /// See [`FrontendState::sessions_limit`].
     sessions_limit: AtomicU64,
+    /// The same as the files had it last, whatever an operator has set since.
+    configured_limit: AtomicU64,
     /// Whether it takes connections.
     pub(crate) open: AtomicBool,
     /// Whether an operator has it wait (`disable frontend`).
@@ -201,6 +203,7 @@ impl FrontendLife {
         let places = usize::try_from(limit).unwrap_or(usize::MAX);
         Self {
             sessions_limit: limit.into(),
+            configured_limit: limit.into(),
             counters: Counters::new(writers),
             log_lines: AtomicU64::new(0),
             sessions: Gauge::default(),
@@ -340,6 +343,15 @@ impl FrontendState {
     /// Sets another `maxconn`; returns the places to take back from whoever has them.
     pub(crate) fn set_sessions_limit(&self, limit: u64) -> u64 {
         resize(&self.room, &self.sessions_limit, limit)
+    }
+
+    /// `maxconn` as another configuration has it. What an operator has set stays, unless that is another one than the
+    /// configuration before had. Returns the places to take back.
+    pub(crate) fn configure_limit(&self, limit: u64) -> u64 {
+        match self.configured_limit.swap(limit, Relaxed) == limit {
+            true => 0,
+            false => self.set_sessions_limit(limit),
+        }
     }
 
     /// A reload opens again what an operator has closed for ever.

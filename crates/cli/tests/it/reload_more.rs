@@ -6,9 +6,9 @@ use rustls::HandshakeKind;
 use testkit::certificates::Authority;
 use testkit::stream::Stream;
 use testkit::websocket::Target;
-use testkit::{Client, Discovery, LogSink, Node, PATIENCE, Swarm, http, wait_until};
+use testkit::{Client, Discovery, LogSink, Node, PATIENCE, Port, Swarm, http, wait_until};
 
-use crate::reload::Lab;
+use crate::reload::{CONFIG, Lab};
 use crate::runtime_api::ask;
 use crate::support::{is_haproxy, setup};
 
@@ -287,4 +287,81 @@ backend seen
     )
     .await;
     assert!(shown.contains("http_req_cnt=3"), "{shown}");
+}
+
+/// The limit of the frontend as the statistics have it.
+async fn limit(lab: &Lab) -> String {
+    let table = lab.balancer.stats("http").await;
+    let limit = table.try_get("fe", "FRONTEND", "slim");
+    limit.unwrap_or("gone").to_owned()
+}
+
+#[tokio::test]
+async fn a_frontend_follows_maxconn_down_and_up_again() {
+    if is_haproxy() {
+        return;
+    }
+    let lab = Lab::new().await;
+    let admin = lab.balancer.folder().join("admin.sock");
+    let start = lab.text();
+    let with =
+        |maxconn: u32| start.replace("\nglobal\n", &format!("\nglobal\n    maxconn {maxconn}\n"));
+    let first = limit(&lab).await;
+    lab.write(&with(50));
+    lab.reload().await;
+    assert_eq!(limit(&lab).await, "50");
+    ask(&admin, "set maxconn frontend fe 40\n").await;
+    lab.reload().await;
+    assert_eq!(limit(&lab).await, "40", "an operator has set it");
+    lab.write(&start);
+    lab.reload().await;
+    assert_eq!(limit(&lab).await, first);
+}
+
+#[tokio::test]
+async fn what_waits_for_the_next_start_is_said_until_it_is_undone() {
+    if is_haproxy() {
+        return;
+    }
+    let lab = Lab::new().await;
+    let start = lab.text();
+    lab.write(&start.replace("\nglobal\n", "\nglobal\n    ulimit-n 4000\n"));
+    let said = "'ulimit-n' has changed: that takes effect at the next start";
+    for _ in 0..2 {
+        let answer = lab.reload().await;
+        assert!(answer.contains(said), "{answer}");
+    }
+    lab.write(&start);
+    let answer = lab.reload().await;
+    assert!(!answer.contains(said), "{answer}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_disabled_frontend_is_served_by_the_next_one() {
+    if is_haproxy() {
+        return;
+    }
+    let port = Port::claim();
+    let config = format!(
+        "{CONFIG}frontend waiting\n    bind 127.0.0.1:{}\n    default_backend be\n",
+        port.number()
+    );
+    let lab = Lab::with(&config, &[]).await;
+    let admin = lab.balancer.folder().join("admin.sock");
+    ask(&admin, "disable frontend waiting\n").await;
+    // One of each worker is accepted and waits, the others are the kernel's.
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::plain(port.address()).await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await;
+        clients.push(client);
+    }
+    lab.change("frontend waiting", "frontend other");
+    lab.reload().await;
+    for client in &mut clients {
+        let answer = client.until_closed().await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    }
 }

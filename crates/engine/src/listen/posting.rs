@@ -31,6 +31,13 @@ pub(crate) struct Post {
     pub(crate) bind: usize,
 }
 
+/// Whether two `bind`s are one place to clients. The interface is a part of it where there is a port: it decides
+/// whom the kernel lets in, and one port of two interfaces may be two frontends'.
+pub(crate) fn same_place(one: &Bind, other: &Bind) -> bool {
+    let is_inet = matches!(one.address, BindAddress::Inet(_));
+    one.address == other.address && (!is_inet || one.interface == other.interface)
+}
+
 /// Whom the sockets of an address accept for.
 pub(crate) struct Posting {
     /// Which one.
@@ -85,9 +92,9 @@ impl Posting {
         self.changed.notified()
     }
 
-    /// Whether a `bind` of another configuration means this address.
-    pub(crate) fn is_at(&self, address: &BindAddress) -> bool {
-        self.opened.address == *address
+    /// Whether a `bind` of another configuration means this address, see [`same_place`].
+    pub(crate) fn is_at(&self, bind: &Bind) -> bool {
+        same_place(&self.opened, bind)
     }
 
     /// Whether an operator has had its frontend close it.
@@ -100,7 +107,6 @@ impl Posting {
     pub(crate) fn differs(&self, bind: &Bind) -> bool {
         let opened = &self.opened;
         opened.socket != bind.socket
-            || opened.interface != bind.interface
             || opened.v6only != bind.v6only
             || opened.backlog != bind.backlog
             || (opened.unix_mode, opened.unix_uid, opened.unix_gid)
@@ -137,5 +143,33 @@ impl Postings {
             (BindAddress::Inet(ours), BindAddress::Inet(theirs)) => ours.port() == theirs.port(),
             (ours, theirs) => ours == theirs,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn the_interface_is_a_part_of_the_place() {
+        let at = |address: BindAddress, interface: Option<&str>| Bind {
+            interface: interface.map(Into::into),
+            ..Bind::at(address)
+        };
+        let port = |port: u16| BindAddress::Inet(SocketAddr::from(([0, 0, 0, 0], port)));
+        let unix = || BindAddress::Unix("/run/s".into());
+        let check = |one: Bind, other: Bind, same: bool| {
+            let posting = Posting::new(PostingKey::fresh(), &one);
+            assert_eq!(posting.is_at(&other), same, "{one:?} {other:?}");
+        };
+        let (public, admin) = (Some("eth0"), Some("eth1"));
+        check(at(port(80), public), at(port(80), public), true);
+        check(at(port(80), public), at(port(80), admin), false);
+        check(at(port(80), None), at(port(80), admin), false);
+        check(at(port(80), public), at(port(81), public), false);
+        // Nothing of it can be had there.
+        check(at(unix(), None), at(unix(), admin), true);
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn open(
         };
         let mut own = Vec::new();
         for bind in binds {
-            let is_it = |it: &Arc<Posting>| it.is_at(&bind.address) && !it.is_shut();
+            let is_it = |it: &Arc<Posting>| it.is_at(bind) && !it.is_shut();
             if let Some(at) = unwanted.iter().position(is_it) {
                 let kept = unwanted.remove(at);
                 if kept.differs(bind) {

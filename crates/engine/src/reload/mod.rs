@@ -35,6 +35,7 @@ use crate::snapshot::Event;
 use crate::worker::Message;
 use backends::Taken;
 use essence::essence;
+pub(crate) use settings::AtStart;
 
 /// What reloads need to know of what was before.
 pub(crate) struct Reloads {
@@ -212,7 +213,8 @@ impl Handle {
     }
 }
 
-/// One reload after the other: whoever holds it only waits for the kernel to open sockets.
+/// One reload after the other. Whoever holds it opens sockets, starts threads for logs, and copies stick tables that are
+/// declared another way; it waits for no client and no server.
 fn lock(shared: &Shared) -> MutexGuard<'_, Reloads> {
     shared
         .reloads
@@ -356,21 +358,14 @@ impl Making<'_> {
             };
             let before_state = before.map(|it| &**it);
             let state = FrontendState::new(generation, parts, self.writers, before_state);
-            match before {
-                None => reloaded.changes.push(format!("frontend {name} is new")),
-                Some(before) => {
-                    if changed {
-                        reloaded
-                            .changes
-                            .push(format!("frontend {name} has changed"));
-                    }
-                    let was = configured_limit(before.conf(), self.shared.maxconn_max);
-                    if was != limit {
-                        let owed = state.set_sessions_limit(limit);
-                        settings::take_back(self.shared, &state.room, owed);
-                    }
-                }
-            }
+            let owed = state.configure_limit(limit);
+            settings::take_back(self.shared, &state.room, owed);
+            let change = match before {
+                None => Some("is new"),
+                Some(_) => changed.then_some("has changed"),
+            };
+            let change = change.map(|what| format!("frontend {name} {what}"));
+            reloaded.changes.extend(change);
             frontends.push(Arc::new(state));
         }
         reloads

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use config::model::{Config, Global};
+use config::model::Config;
 use tokio::sync::Semaphore;
 
 use super::{Reloaded, essence};
@@ -14,41 +14,62 @@ use crate::prepare::{maxconn, workers};
 use crate::shared::Shared;
 
 /// What settings say, to be compared.
-type Shows = fn(&Global) -> String;
+type Shows = fn(&Config) -> String;
 
 /// What is as it was started with, whatever the file says: by its name, and how it shows.
 const FIXED: &[(&str, Shows)] = &[
-    ("user, group", |it| essence(&(&it.user, &it.group))),
-    ("chroot", |it| essence(&it.chroot)),
-    ("daemon", |it| essence(&it.daemon)),
-    ("pidfile", |it| essence(&it.pidfile)),
-    ("ulimit-n", |it| essence(&it.ulimit_n)),
-    ("maxsslconn", |it| essence(&it.maxsslconn)),
-    ("tune.bufsize", |it| essence(&it.tune.bufsize)),
+    ("user, group", |it| {
+        essence(&(&it.global.user, &it.global.group))
+    }),
+    ("chroot", |it| essence(&it.global.chroot)),
+    ("daemon", |it| essence(&it.global.daemon)),
+    ("pidfile", |it| essence(&it.global.pidfile)),
+    ("ulimit-n", |it| essence(&it.global.ulimit_n)),
+    ("maxsslconn", |it| essence(&it.global.maxsslconn)),
+    ("tune.bufsize", |it| essence(&it.global.tune.bufsize)),
     ("tune.listener.multi-queue", |it| {
-        essence(&it.tune.multi_queue)
+        essence(&it.global.tune.multi_queue)
     }),
     ("server-state-file", |it| {
-        essence(&(&it.server_state_file, &it.server_state_base))
+        essence(&(&it.global.server_state_file, &it.global.server_state_base))
     }),
     ("stats socket, stats maxconn, -S", |it| {
-        let api = &it.runtime_api;
+        let api = &it.global.runtime_api;
         let sockets = api.sockets.iter().chain(&api.master);
         let sockets = sockets.map(|it| (&it.bind.text, &it.settings));
         essence(&(sockets.collect::<Vec<_>>(), api.maxconn))
     }),
+    ("tables-file, journal", |it| {
+        let runtime = &it.runtime;
+        essence(&(
+            &runtime.tables_file,
+            &runtime.tables_interval,
+            &runtime.journal,
+        ))
+    }),
+    ("section registry", |it| essence(&it.registry)),
 ];
 
-/// Takes back what cannot change while running, and says so.
+/// How [`FIXED`] showed when the process started. A configuration in force since may say otherwise without effect.
+pub(crate) struct AtStart(Vec<String>);
+
+impl AtStart {
+    /// What this configuration says.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self(FIXED.iter().map(|(_, shows)| shows(config)).collect())
+    }
+}
+
+/// Takes back what cannot change while running, and says so, each time that it is not what the process was started
+/// with.
 pub(super) fn keep_what_stays(
     config: &mut Config,
     running: &Config,
     shared: &Shared,
 ) -> Vec<String> {
-    let mut fixed: Vec<&str> = Vec::new();
-    let shown = FIXED.iter();
-    let differ = shown.filter(|(_, shows)| shows(&config.global) != shows(&running.global));
-    fixed.extend(differ.map(|(name, _)| *name));
+    let at_start = FIXED.iter().zip(&shared.at_start.0);
+    let differ = at_start.filter(|((_, shows), at_start)| shows(config) != **at_start);
+    let mut fixed: Vec<&str> = differ.map(|((name, _), _)| *name).collect();
     let (new, old) = (&mut config.global, &running.global);
     new.tune.bufsize = old.tune.bufsize;
     new.tune.multi_queue = old.tune.multi_queue;
@@ -56,14 +77,6 @@ pub(super) fn keep_what_stays(
     new.runtime_api.sockets.clone_from(&old.runtime_api.sockets);
     new.runtime_api.master.clone_from(&old.runtime_api.master);
     new.runtime_api.maxconn = old.runtime_api.maxconn;
-    let keeps = |it: &Config| essence(&(&it.runtime.tables_file, &it.runtime.tables_interval));
-    let journals = |it: &Config| essence(&it.runtime.journal);
-    if keeps(config) != keeps(running) || journals(config) != journals(running) {
-        fixed.push("tables-file, journal");
-    }
-    if essence(&config.registry) != essence(&running.registry) {
-        fixed.push("section registry");
-    }
     if workers(config) != shared.workers {
         fixed.push("nbthread");
     }
