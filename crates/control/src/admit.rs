@@ -7,12 +7,14 @@
 //! takes away until a list some time later misses the very same nodes. Sooner, or with other nodes
 //! missing, it may be a service that has just begun anew and whose table fills.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use engine::command::Admin;
 
 use crate::discovery::change::Change;
 use crate::discovery::{Fleet, Node, NodeId};
-use crate::plan::{Health, Observed};
+use crate::plan::{Health, Observed, Seen};
 
 /// Nodes that lists miss and that stay until another list confirms it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Known<'a> {
     /// The fleet so far.
     pub(crate) in_force: &'a Fleet,
-    /// Nodes that news took away a moment ago, within the time that a list needs to be confirmed. They
+    /// Nodes that news took away or moved a moment ago, within the time that a list needs to be confirmed. They
     /// count with those that leave now: half, and half of the rest, and so on, is all.
     pub(crate) recent: &'a [Node],
     /// What the backend looks like.
@@ -226,19 +228,25 @@ impl Known<'_> {
         // nothing is known of any node, and the first list may be the lying one.
         let down: BTreeSet<&Node> = {
             let servers = self.observed.servers.iter();
-            let down = servers.filter(|seen| seen.health == Health::Down);
+            // One that drains takes nothing, whatever its checks say.
+            let is_down = |seen: &&Seen| seen.health == Health::Down && seen.admin != Admin::Drain;
+            let down = servers.filter(is_down);
             down.filter_map(|seen| seen.node.as_ref()).collect()
         };
-        let gone = self
-            .recent
-            .iter()
-            .filter(|node| !self.in_force.contains(node));
-        let all: Vec<&Node> = self.in_force.nodes().iter().chain(gone.clone()).collect();
-        let healthy = all.iter().filter(|node| !down.contains(*node)).count();
+        // A node that moved is one node, and was there before it moved: where it is said to be now may be
+        // nowhere, and being down there is no reason not to count it.
+        let in_force = self.in_force.nodes().iter();
+        let mut all: BTreeMap<&NodeId, &Node> = in_force.map(|node| (&node.id, node)).collect();
+        let gone = self.recent.iter();
+        let gone: Vec<&Node> = gone.filter(|node| !self.in_force.contains(node)).collect();
+        all.extend(gone.iter().map(|node| (&node.id, *node)));
+        let healthy = all.values().filter(|node| !down.contains(*node)).count();
         let checks_tell = healthy * 2 >= all.len();
-        let counts = |node: &&&Node| !(checks_tell && down.contains(**node));
-        let lost: Vec<&Node> = missing.iter().chain(gone).collect();
-        lost.iter().filter(counts).count() * 2 > all.iter().filter(counts).count()
+        let counts =
+            |id: &&NodeId| !(checks_tell && all.get(id).is_some_and(|it| down.contains(it)));
+        let lost = missing.iter().chain(gone);
+        let lost: BTreeSet<&NodeId> = lost.map(|node| &node.id).collect();
+        lost.iter().copied().filter(counts).count() * 2 > all.keys().copied().filter(counts).count()
     }
 }
 
@@ -323,7 +331,7 @@ mod tests {
             let got = match admit_change(&known, change_made, 5) {
                 Ok(admitted) => {
                     let left = in_force.nodes().iter();
-                    let left = left.filter(|node| admitted.fleet.get(&node.id).is_none());
+                    let left = left.filter(|node| !admitted.fleet.contains(node));
                     recent.extend(left.cloned());
                     let words = |node: &Node| {
                         let address = node.address.to_string();
@@ -391,6 +399,31 @@ mod tests {
                 (9, "add d=h4:1", &format!("{cd} | c")),
                 (15, "remove c", &format!("{cd} | c")),
                 (16, "remove c", "d=h4:1 | "),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_move_after_the_other_is_as_much_as_all_at_once() {
+        let moved = "a=h6:1 b=h7:1 c=h3:1 d=h4:1";
+        check_changes(
+            ABCD,
+            &[
+                (0, "update a=h6:1", "a=h6:1 b=h2:1 c=h3:1 d=h4:1 | "),
+                (0, "update b=h7:1", &format!("{moved} | ")),
+                (0, "update c=h8:1", &format!("{moved} | c")),
+                (1, "update d=h9:1", &format!("{moved} | c d")),
+            ],
+        );
+        // The same node again is the same node.
+        check_changes(
+            ABCD,
+            &[
+                (0, "update a=h6:1", "a=h6:1 b=h2:1 c=h3:1 d=h4:1 | "),
+                (0, "update a=h7:1", "a=h7:1 b=h2:1 c=h3:1 d=h4:1 | "),
+                (0, "update a=h8:1", "a=h8:1 b=h2:1 c=h3:1 d=h4:1 | "),
+                (0, "remove b", "a=h8:1 c=h3:1 d=h4:1 | "),
+                (0, "remove c", "a=h8:1 c=h3:1 d=h4:1 | c"),
             ],
         );
     }

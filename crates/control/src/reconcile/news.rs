@@ -25,7 +25,7 @@ const ASKED_MAX: usize = 64;
 /// What the loop remembers of news.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Nodes that news took away, and when; forgotten when the time to confirm a list is over.
+    /// Nodes that news took away or moved, as they were, and when; forgotten when the time to confirm a list is over.
     recent: BTreeMap<Node, Duration>,
     /// Who waits for a fetch that has not begun.
     asked: Vec<Reply>,
@@ -82,18 +82,15 @@ impl Memory {
             .extend(replies.map(|reply| (reply, result.clone())));
     }
 
-    /// Nodes that were taken away within the last `window`.
+    /// Nodes that were taken away or moved within the last `window`.
     pub(super) fn recent(&mut self, now: Duration, window: Duration) -> Vec<Node> {
         self.recent.retain(|_, left| now < *left + window);
         self.recent.keys().cloned().collect()
     }
 
-    /// Remembers who was taken away. A node that is only elsewhere now has not left.
+    /// Remembers who was taken away, or is elsewhere now, which takes a place away all the same.
     pub(super) fn follow(&mut self, before: &Fleet, after: &Fleet, now: Duration) {
-        let gone = before
-            .nodes()
-            .iter()
-            .filter(|node| after.get(&node.id).is_none());
+        let gone = before.nodes().iter().filter(|node| !after.contains(node));
         self.recent.extend(gone.map(|node| (node.clone(), now)));
     }
 

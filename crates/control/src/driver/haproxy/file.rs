@@ -189,6 +189,18 @@ fn read(path: &Path) -> io::Result<String> {
     }
 }
 
+/// Whether what is called so (`new-1234`) belongs to another process that lives, such as an updater for
+/// another backend of the same file.
+fn is_in_use(rest: &[u8]) -> bool {
+    let number = std::str::from_utf8(rest)
+        .ok()
+        .and_then(|it| it.rsplit_once('-'));
+    let process = number.and_then(|(_, number)| number.parse::<u32>().ok());
+    process.is_some_and(|process| {
+        process != std::process::id() && Path::new(&format!("/proc/{process}")).exists()
+    })
+}
+
 /// A folder that is held open, and the file in it.
 struct Folder {
     folder: OwnedFd,
@@ -229,10 +241,10 @@ impl Folder {
         let prefix = self.prefix();
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         for name in entries.map(|entry| entry.file_name()) {
-            if name
+            let rest = name
                 .as_encoded_bytes()
-                .starts_with(prefix.as_encoded_bytes())
-            {
+                .strip_prefix(prefix.as_encoded_bytes());
+            if rest.is_some_and(|rest| !is_in_use(rest)) {
                 self.remove(&name);
             }
         }

@@ -209,6 +209,7 @@ impl HaProxy {
             self.note(name, name, node, at, id);
             self.begun.insert(Arc::clone(name));
             self.tell(&target.begin()).await?;
+            self.ask_agent(&target).await?;
             self.begun.remove(name);
             return Ok(());
         }
@@ -235,6 +236,15 @@ impl HaProxy {
             }
             _ => Err(refused(answer)),
         }
+    }
+
+    /// Switches the agent on, where there is one. A server that was added with other parameters may have
+    /// none, which HAProxy says and which is no fault.
+    async fn ask_agent(&self, target: &Target) -> Result<(), DriverError> {
+        if self.parameters.agent() {
+            self.ask(&target.ask_agent()).await?;
+        }
+        Ok(())
     }
 
     /// Where a node is by number. HAProxy looks up no names of servers that are added while it runs.
@@ -330,6 +340,9 @@ impl HaProxy {
             // Maintenance, in which HAProxy closes connections that wait to be used again.
             self.begun.insert(Arc::clone(&ours.real));
             self.tell(&target.free()).await?;
+            if self.parameters.agent() {
+                self.ask(&target.leave_agent()).await?;
+            }
             self.delete(&target).await?;
         }
         self.view.ours.remove(name);
@@ -418,6 +431,9 @@ impl Driver for HaProxy {
                     false => target.state("ready"),
                 };
                 self.tell(&line).await?;
+                if ours.unfinished {
+                    self.ask_agent(&target).await?;
+                }
                 self.begun.remove(&ours.real);
                 Ok(())
             }

@@ -343,3 +343,26 @@ async fn the_picture_of_a_real_haproxy_is_read() {
     assert_eq!(servers, [("hand", false), ("a", true)]);
     assert_eq!(snapshot.process.maxconn, 100);
 }
+
+#[tokio::test]
+async fn agents_of_added_servers_are_asked() {
+    let haproxy = Running::start("").await;
+    let mut driver = haproxy.driver(&[]);
+    let words = ["agent-check", "agent-port", "9"].map(str::to_owned);
+    driver.parameters = Parameters::new(&words, &[]);
+    driver.observe().await.unwrap();
+    driver.apply(&add("a", "192.0.2.1:81")).await.unwrap();
+    let states = haproxy.ask("show servers state b").await;
+    let states = Table::server_states(&states).unwrap().0;
+    // Configured, an agent, and enabled.
+    let agent = states.rows().next().unwrap().number("srv_agent_state");
+    assert_eq!(agent & 0x16, 0x16, "{agent}");
+    driver.observe().await.unwrap();
+    driver.apply(&Step::Remove("a".into())).await.unwrap();
+    assert!(
+        !haproxy
+            .ask("show servers state b")
+            .await
+            .contains("192.0.2.")
+    );
+}

@@ -66,7 +66,7 @@ pub(super) fn for_file(word: &str) -> String {
 
 /// Parameters that HAProxy 2.6 takes from a file only, or that would undo what we do, and how many
 /// words follow them.
-const NOT_AT_RUN_TIME: [(&str, usize); 18] = [
+const NOT_AT_RUN_TIME: [(&str, usize); 16] = [
     ("cookie", 1),
     ("disabled", 0),
     ("enabled", 0),
@@ -74,8 +74,6 @@ const NOT_AT_RUN_TIME: [(&str, usize); 18] = [
     ("init-addr", 1),
     ("init-state", 1),
     ("max-reuse", 1),
-    ("no-check", 0),
-    ("no-ssl", 0),
     ("non-stick", 0),
     ("redir", 1),
     ("resolve-net", 1),
@@ -85,6 +83,20 @@ const NOT_AT_RUN_TIME: [(&str, usize); 18] = [
     ("stick", 0),
     ("tcp-ut", 1),
     ("track", 1),
+];
+
+/// Parameters that a later one with `no-` in front takes back (manual 5.2), which HAProxy 2.6 does not take
+/// at run time in all cases.
+const SWITCHES: [&str; 9] = [
+    "agent-check",
+    "backup",
+    "check",
+    "check-ssl",
+    "send-proxy",
+    "send-proxy-v2",
+    "send-proxy-v2-ssl",
+    "send-proxy-v2-ssl-cn",
+    "ssl",
 ];
 
 /// What a server of a node is given beside name, address and number.
@@ -107,16 +119,31 @@ impl Parameters {
             ..Self::default()
         };
         let mut words = default_server.iter().chain(beside);
+        // What is said, and whether it is a switch.
+        let mut said: Vec<(&String, bool)> = Vec::new();
         while let Some(word) = words.next() {
+            // The last word on a switch counts, as in the file. One that is off is not said at all.
+            let plain = word.strip_prefix("no-").unwrap_or(word);
+            let is_switch = SWITCHES.contains(&plain);
+            if is_switch {
+                said.retain(|(earlier, is_switch)| !(*is_switch && *earlier == plain));
+            }
             match NOT_AT_RUN_TIME.iter().find(|(name, _)| name == word) {
                 Some((_, follow)) => {
                     parameters.left_out.push(word.clone());
                     words.by_ref().take(*follow).for_each(drop);
                 }
-                None => parameters.words.push(word.clone()),
+                None if is_switch && word != plain => {}
+                None => said.push((word, is_switch)),
             }
         }
+        parameters.words = said.into_iter().map(|(word, _)| word.clone()).collect();
         parameters
+    }
+
+    /// Whether an agent is asked about every server.
+    pub(super) fn agent(&self) -> bool {
+        self.has("agent-check")
     }
 
     fn has(&self, word: &str) -> bool {
@@ -226,6 +253,16 @@ impl Target {
         format!("set server {self} state maint")
     }
 
+    /// Agents of servers that are added are off until then (management.txt 9.3, "add server").
+    pub(super) fn ask_agent(&self) -> String {
+        format!("enable agent {self}")
+    }
+
+    /// An agent must not ask about a server that is deleted.
+    pub(super) fn leave_agent(&self) -> String {
+        format!("disable agent {self}")
+    }
+
     pub(super) fn delete(&self) -> String {
         format!("del server {self}")
     }
@@ -299,6 +336,19 @@ mod tests {
         let (socket, file) = ("inter 2s verify none", r"verify none cookie 'c;'\'''");
         let (socket, file) = (format!("{socket} {rest}"), format!("{file} {rest}"));
         check(beside, "https://h", &socket, &file);
+        check(
+            "ssl inter 2s | no-ssl check no-check",
+            "h",
+            "inter 2s check",
+            "no-ssl check no-check check",
+        );
+        check("no-ssl ssl", "h", "ssl check", "check");
+        check(
+            "check-sni ssl ssl no-ssl",
+            "h",
+            "check-sni ssl check",
+            "check",
+        );
         check("source a;b", "h", "source a\\;b check", "check");
         assert_eq!(
             parameters("resolvers r stick").left_out,
