@@ -344,13 +344,10 @@ impl Run<'_> {
             .or(self.config.global.pidfile.as_ref());
         // As HAProxy: in the foreground nobody needs the file of a configuration made for a daemon.
         let wanted = daemon || self.options.notify || self.options.pidfile.is_some();
-        if let Some(pidfile) = pidfile.filter(|_| wanted) {
-            let written = process::write_pid(pidfile).map_err(|error| format!("{error:#}"));
-            match written {
-                // Without the rights that were given up since the start, the old one's stays.
-                Err(problem) if before.is_upgrade() => self.speaker.warning(&problem),
-                written => written.map_err(|problem| self.speaker.alert(&problem))?,
-            }
+        let pidfile = pidfile.filter(|_| wanted).cloned();
+        if let Some(pidfile) = pidfile.as_ref().filter(|_| !before.is_upgrade()) {
+            process::write_pid(pidfile)
+                .map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
         }
         let nowhere = daemon.then(process::open_nowhere).transpose();
         let nowhere = nowhere.map_err(|error| self.speaker.alert(&format!("{error:#}")))?;
@@ -403,6 +400,11 @@ impl Run<'_> {
         if before.is_upgrade() {
             let log = engine.handle();
             let told = move || {
+                // Until now it is the other one's. Without the rights that were given up since the start it stays so.
+                let written = pidfile.map(|pidfile| process::write_pid(&pidfile));
+                if let Some(Err(error)) = written {
+                    log.log(Level::Warning, &format!("{error:#}"));
+                }
                 if let Err(error) = tell() {
                     log.log(Level::Warning, &format!("{error:#}"));
                 }

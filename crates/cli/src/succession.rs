@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 
 use engine::command::Command as EngineCommand;
-use engine::{Handle, Inheritance, Level};
+use engine::{Handle, Inheritance, Level, NoNodes};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -144,13 +144,18 @@ impl Predecessors {
         if !is_meant || self.dismissal != Signal::SIGUSR1 {
             return false;
         }
-        let log = handle.clone();
-        let went = move |went: std::io::Result<()>| {
-            // It is told as any other would be.
-            if went.is_err()
-                && let Err(problem) = dismiss(pid, Signal::SIGUSR1)
-            {
-                log.log(Level::Warning, &problem);
+        let own = handle.clone();
+        let went = move |went: io::Result<()>| {
+            let Err(error) = went else { return };
+            if error.get_ref().is_some_and(|it| it.is::<NoNodes>()) {
+                let line =
+                    format!("Process {pid} keeps its place, and this one ends, since {error}.");
+                own.log(Level::Alert, &line);
+                // Whom it serves already is not cut. It cannot be refused.
+                let _ = own.apply(EngineCommand::SoftStop { within: None });
+            } else if let Err(problem) = dismiss(pid, Signal::SIGUSR1) {
+                // It is told as any other would be.
+                own.log(Level::Warning, &problem);
             }
         };
         self.inheritance.take_over(handle, went).unwrap_or(false)

@@ -2,7 +2,7 @@
 //!
 //! The program that lies where ours was started from is started with our arguments and gets a socket to us as its
 //! standard input: our listeners come by it, and our tunnels when it serves clients. Until then nothing changes here; if
-//! it ends before, all goes on as it was. See ADR 6.
+//! it ends before, all goes on as it was. See ADR 8.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -140,7 +140,7 @@ impl Upgrader {
             (Ok(()), Err(error)) => error.to_string(),
         };
         self.notify("READY=1\nSTATUS=The upgrade has failed, the former process goes on.\n");
-        let line = format!("Upgrade: nothing was changed, since {why}.");
+        let line = format!("Upgrade: it has failed and this process goes on, since {why}.");
         self.handle.log(Level::Warning, &line);
         let _ = tell.try_send(Err(why));
     }

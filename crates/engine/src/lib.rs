@@ -100,7 +100,7 @@ mod worker;
 pub use check_overrides::CheckOverrides;
 pub use handle::{Changing, Handle};
 pub use handover::{
-    GREETING as HANDOVER_GREETING, Inheritance, Leaving, ListeningSocket, OldProcess,
+    GREETING as HANDOVER_GREETING, Inheritance, Leaving, ListeningSocket, NoNodes, OldProcess,
     VERSION as HANDOVER_VERSION, give as give_listeners, is_handover,
 };
 pub use kept_file::KeptFile;

@@ -139,6 +139,10 @@ async fn open(target: &Target) -> WebSocket {
 
 /// What the Runtime API answers.
 async fn ask(socket: &Path, command: &str) -> String {
+    try_ask(socket, command).await.unwrap()
+}
+
+async fn try_ask(socket: &Path, command: &str) -> std::io::Result<String> {
     let (socket, command) = (socket.to_owned(), format!("{command}\n"));
     let asked = tokio::task::spawn_blocking(move || {
         use std::io::{Read as _, Write as _};
@@ -148,7 +152,7 @@ async fn ask(socket: &Path, command: &str) -> String {
         stream.read_to_string(&mut answer)?;
         Ok::<_, std::io::Error>(answer)
     });
-    asked.await.unwrap().unwrap()
+    asked.await.unwrap()
 }
 
 /// WebSockets that move; by hand more of them, as far as descriptors go.
@@ -226,12 +230,13 @@ impl Dying {
     const READY: u64 = 2;
     const BATCH: u64 = 3;
     const VERDICT: u64 = 4;
+    const COMMIT: u64 = 5;
 
     fn greet(socket: &Path) -> Self {
         use std::io::{Read as _, Write as _};
         let mut stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"_handover 1\n").unwrap();
+        stream.write_all(b"_handover 2\n").unwrap();
         let mut answer = [0; 8];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"TIDEGATE");
@@ -296,6 +301,49 @@ async fn whoever_dies_before_it_has_answered_takes_nothing_with_it() {
         lab.wait_open(300).await;
     }
     assert!(old.exited().is_none());
+}
+
+#[tokio::test]
+async fn an_error_after_the_first_tunnels_have_moved_ends_none_of_the_others() {
+    for lives in [true, false] {
+        let lab = Lab::new("").await;
+        let mut old = lab.start().await;
+        let mut swarm = Swarm::open(&lab.target(), 300).await;
+        let socket = lab.socket();
+        // No process has the largest number.
+        let pid = if lives {
+            std::process::id()
+        } else {
+            i32::MAX as u32
+        };
+        let moved = tokio::task::spawn_blocking(move || {
+            let mut new = Dying::greet(&socket);
+            new.hear(1);
+            new.say(&[Dying::READY, pid.into()]);
+            let batch = new.hear(Dying::BATCH);
+            let count = u64::from_le_bytes(batch[8..16].try_into().unwrap());
+            let mut verdict = vec![Dying::VERDICT, 1, count];
+            verdict.extend((0..count).map(|_| 1));
+            new.say(&verdict);
+            new.hear(Dying::COMMIT);
+            new.say(&[Dying::READY, 1]);
+            usize::try_from(count).unwrap()
+        });
+        let moved = moved.await.unwrap();
+        let line = match lives {
+            true => format!("takes over, {moved} tunnels with it; no more could be given"),
+            false => format!("{moved} tunnels had moved to it and have ended with it"),
+        };
+        old.wait_for_line(&[&line]).await;
+        swarm.echo_all().await;
+        assert_eq!(swarm.lost().len(), moved);
+        if lives {
+            drop(swarm);
+            assert!(old.wait_exit().await.success());
+        } else {
+            lab.wait_open(300 - moved).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -385,7 +433,9 @@ async fn tls_stays_with_the_old_process_and_is_shown_by_the_new_one() {
     moves.echo("new").await.unwrap();
     let row = format!("{pid:<15} worker          1 ");
     wait_until("the old worker to be shown", PATIENCE, async || {
-        let shown = ask(Path::new(&master), "show proc").await;
+        let shown = try_ask(Path::new(&master), "show proc").await;
+        // The master's socket may not be there yet.
+        let shown = shown.unwrap_or_else(|error| error.to_string());
         let is_there = shown
             .split_once("# old workers\n")
             .is_some_and(|(_, old)| old.starts_with(&row));

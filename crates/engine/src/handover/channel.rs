@@ -3,6 +3,7 @@
 //! yet every message is read as foreign input, since the other program may be another version.
 
 use std::io::{self, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::passing;
 
 /// The version of all messages, tunnels included. A process that speaks another one is given the listeners as HAProxy
 /// is, and keeps its tunnels.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// The line by which a new process greets the old one on its stats socket.
 pub const GREETING: &str = "_handover";
@@ -66,7 +67,7 @@ pub(super) enum Message {
     GoOn,
     /// Old: what it still has.
     Left(Left),
-    /// Old: it keeps what it has offered.
+    /// Old: it keeps what it has offered. New: it takes nobody's place, as it knows no nodes.
     Abort,
 }
 
@@ -81,6 +82,8 @@ pub(super) struct Welcome {
     pub(super) release: String,
     /// Milliseconds that it runs.
     pub(super) uptime_ms: u64,
+    /// Whether discovery has given it nodes: then nobody who has none may take its place.
+    pub(super) has_nodes: bool,
 }
 
 /// A listening socket.
@@ -149,7 +152,8 @@ impl Message {
                 by.number(&mut it.version)?;
                 by.small(&mut it.pid)?;
                 by.text(&mut it.release)?;
-                by.number(&mut it.uptime_ms)
+                by.number(&mut it.uptime_ms)?;
+                by.flag(&mut it.has_nodes)
             }
             Self::Listeners { described, last } => {
                 by.list(described, |by, it: &mut Described| {
@@ -241,6 +245,12 @@ impl Channel {
         passing::send(self.0.as_fd(), &framed, descriptors, deadline)
     }
 
+    /// From now on nothing can be said here, by neither; what was said before can still be received.
+    pub(super) fn close(&self) {
+        // Fails only where the other end is gone.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+
     /// Receives the next message, if one begins in that time.
     pub(super) fn receive(&self, within: Duration) -> io::Result<Received> {
         let socket = self.0.as_fd();
@@ -289,6 +299,7 @@ mod tests {
                 pid: 7,
                 release: "1".into(),
                 uptime_ms: 9,
+                has_nodes: true,
             }),
             Message::Listeners {
                 described: vec![described],

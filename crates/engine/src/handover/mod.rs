@@ -27,6 +27,7 @@ pub use inheritance::Inheritance;
 pub use listening::ListeningSocket;
 pub(crate) use listening::{Exposed, LEAVING, Leaders, Listening, Role};
 pub(crate) use moving::Moving;
+pub use predecessor::NoNodes;
 pub use successor::Leaving;
 
 /// The process before this one, as long as it still has something.

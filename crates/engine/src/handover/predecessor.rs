@@ -1,5 +1,6 @@
 //! The process before this one, where it is ours, too: its listening sockets when we begin, its tunnels when we run.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -17,13 +18,15 @@ use super::state::TunnelState;
 use crate::handle::Handle;
 use crate::log::Level;
 use crate::session::Known;
+use crate::snapshot::ControlStatus;
 use crate::tunnels::Adopted;
 use crate::worker::Message as ToWorker;
 
 /// How long the old process may take to say something: it tells every second what it still has.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// How long this process may take to know its nodes, before it takes over all the same: a discovery service may be down.
+/// How long this process may take to know its nodes and to have checked them. Without any it takes no place then: a
+/// discovery service may be down. With some it does: checks may be slow.
 const READY_MAX: Duration = Duration::from_secs(10);
 
 /// How often that is looked at.
@@ -32,8 +35,29 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long what it offers may stay undecided between the two.
 const DECISION_MAX: Duration = Duration::from_secs(10);
 
+/// How long a process may take from closing its end of the channel, which comes first, to being known as dead.
+pub(super) const DYING_MAX: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
 /// Listening sockets it may have, at most.
 const LISTENERS_MAX: usize = 16 * 1024;
+
+/// Why a process takes nobody's place: it would serve nobody. The one before it goes on.
+#[derive(Debug)]
+pub struct NoNodes;
+
+impl std::error::Error for NoNodes {}
+
+impl fmt::Display for NoNodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "discovery has given the new process no nodes within {READY_MAX:?}, and the old one has some"
+        )
+    }
+}
 
 /// Who is told that the old process takes no more clients, or that it could not be asked.
 pub(super) type Went = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -107,11 +131,10 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Whether it has ended.
-    fn is_dead(&self) -> bool {
-        let now = Timespec::default();
+    /// Whether it ends within that time, or has ended.
+    fn ends_within(&self, time: Timespec) -> bool {
         let mut asked = [PollFd::new(&self.life, PollFlags::IN)];
-        matches!(poll(&mut asked, Some(&now)), Ok(1..))
+        matches!(poll(&mut asked, Some(&time)), Ok(1..))
     }
 }
 
@@ -127,7 +150,10 @@ struct Taking {
 impl Taking {
     /// Until the old process is gone.
     fn run(&mut self, old: &Predecessor) -> io::Result<()> {
-        self.wait_ready();
+        if !self.wait_ready() && old.welcome.has_nodes {
+            old.channel.send(Message::Abort, &[])?;
+            return Err(io::Error::other(NoNodes));
+        }
         let pid = std::process::id();
         old.channel.send(Message::Ready { pid }, &[])?;
         loop {
@@ -148,21 +174,22 @@ impl Taking {
         }
     }
 
-    /// Waits a while until the control loop knows its nodes: their tunnels can come at once then.
-    fn wait_ready(&self) {
+    /// Waits a while until the control loop knows its nodes: their tunnels can come at once then. Whether it does.
+    fn wait_ready(&self) -> bool {
         let until = Instant::now() + READY_MAX;
-        let is_ready = || {
-            let control = self.handle.shared().control();
-            // Nobody has said anything yet, or it is on its way.
-            matches!(control.lifecycle, "Ready" | "Routing" | "Error")
-        };
-        while !is_ready() && Instant::now() < until {
+        loop {
+            let (is_ready, knows_nodes) = readiness(&self.handle.shared().control());
+            if is_ready || Instant::now() >= until {
+                return knows_nodes;
+            }
             std::thread::sleep(LOOK);
         }
     }
 
     /// It has ended, or is to be let alone from now on.
     fn over(&mut self, old: &Predecessor, ended: io::Result<()>) {
+        // Else it could still give us what nobody here takes any more.
+        old.channel.close();
         let (adopted, pid) = (self.adopted, self.pid);
         let (level, line) = match &ended {
             Ok(()) if self.went.is_none() => (
@@ -187,9 +214,10 @@ impl Taking {
             let why = ended
                 .err()
                 .unwrap_or_else(|| io::Error::other("it has kept its place"));
-            went(Err(why));
+            // Whose tunnels are here has begun to leave, and does so as soon as it sees that we live.
+            went(if adopted > 0 { Ok(()) } else { Err(why) });
         }
-        if ended_for_good(old) {
+        if old.ends_within(DYING_MAX) {
             self.note(None, Left::default());
         }
     }
@@ -227,11 +255,17 @@ impl Taking {
         }
         self.refused += (taken.len() - tunnels.len()) as u64;
         old.channel.send(Message::Verdict { number, taken }, &[])?;
-        let is_ours = match old.channel.receive(DECISION_MAX) {
+        let mut said = old.channel.receive(DECISION_MAX);
+        if matches!(said, Ok(Received::Nothing)) {
+            // What it says later cannot be heard by anybody: it keeps them. It may just have said it.
+            old.channel.close();
+            said = old.channel.receive(Duration::ZERO);
+        }
+        let is_ours = match said {
             Ok(Received::Message(Message::Commit { number: named }, _)) => named == number,
             Ok(Received::Message(..)) => false,
             // Whoever was killed has given up its sockets, and nobody else has them.
-            Ok(Received::Nothing | Received::End) | Err(_) => old.is_dead(),
+            Ok(Received::Nothing | Received::End) | Err(_) => old.ends_within(DYING_MAX),
         };
         if !is_ours {
             return Err(unexpected());
@@ -278,14 +312,23 @@ impl Taking {
     }
 }
 
-fn ended_for_good(old: &Predecessor) -> bool {
-    // It closes its end of the channel a moment before it is gone.
-    let soon = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
-    let mut asked = [PollFd::new(&old.life, PollFlags::IN)];
-    matches!(poll(&mut asked, Some(&soon)), Ok(1..))
+/// Whether the control loop has come as far as it will soon, and whether it knows the nodes of this configuration.
+fn readiness(control: &ControlStatus) -> (bool, bool) {
+    let has_nodes = has_nodes(control);
+    match control.lifecycle {
+        "Ready" | "Routing" => (true, true),
+        "HealthChecks" | "Reloading" => (false, true),
+        // With a list of the state file it goes on with that one.
+        "Error" => (has_nodes, has_nodes),
+        // Nobody has said anything yet, or it is on its way.
+        _ => (false, has_nodes),
+    }
+}
+
+/// Whether discovery has given any.
+pub(super) fn has_nodes(control: &ControlStatus) -> bool {
+    let discovery = control.discovery.as_ref();
+    discovery.is_some_and(|it| it.nodes > 0)
 }
 
 /// Greets the process behind a stats socket.
@@ -297,4 +340,33 @@ fn unexpected() -> io::Error {
     io::Error::other(format!(
         "the process before this one says what nobody expects (we speak version {VERSION})"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::DiscoveryStatus;
+
+    #[test]
+    fn an_error_without_nodes_is_nothing_to_take_over_with() {
+        let check = |lifecycle, nodes: Option<u64>, expected| {
+            let control = ControlStatus {
+                lifecycle,
+                discovery: nodes.map(|nodes| DiscoveryStatus {
+                    nodes,
+                    ..DiscoveryStatus::default()
+                }),
+                ..ControlStatus::default()
+            };
+            assert_eq!(readiness(&control), expected, "{lifecycle} {nodes:?}");
+        };
+        check("", None, (false, false));
+        check("FetchingNodes", Some(0), (false, false));
+        check("FetchingNodes", Some(1), (false, true));
+        check("Error", Some(0), (false, false));
+        check("Error", Some(1), (true, true));
+        check("HealthChecks", None, (false, true));
+        check("Ready", None, (true, true));
+        check("Routing", Some(1), (true, true));
+    }
 }

@@ -8,10 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::channel::{Channel, Described, Left, Message, Received, VERSION, Welcome};
 use super::listening::{ListeningSocket, Role};
 use super::moving::Moving;
 use super::passing::DESCRIPTORS_MAX;
+use super::predecessor::{DYING_MAX, NoNodes, has_nodes};
 use crate::command::Command;
 use crate::handle::Handle;
 use crate::log::Level;
@@ -55,6 +59,7 @@ pub(super) fn serve(
         pid: std::process::id(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: handle.shared().clock.millis(),
+        has_nodes: has_nodes(&handle.shared().control()),
     };
     channel.send(Message::Welcome(welcome), &[])?;
     let mut sockets = handle.shared().listening.whole();
@@ -65,6 +70,7 @@ pub(super) fn serve(
         Received::Message(Message::Ready { pid }, _) => pid,
         // It has only looked, or could not begin.
         Received::End => return Ok(()),
+        Received::Message(Message::Abort, _) => return Err(io::Error::other(NoNodes)),
         Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
         Received::Message(..) => return Err(unexpected()),
     };
@@ -74,11 +80,27 @@ pub(super) fn serve(
         batches: 0,
         moved: 0,
     };
-    giving.round()?;
+    let given = giving.round();
     let moved = giving.moved;
-    let line = format!(
-        "Another process ({pid}) takes over, {moved} tunnels with it; what is left here goes on."
-    );
+    if let Err(error) = &given
+        && (moved == 0 || ends_soon(pid))
+    {
+        return Err(match moved {
+            0 => given.err().unwrap_or_else(unexpected),
+            moved => io::Error::other(format!(
+                "{moved} tunnels had moved to it and have ended with it: {error}"
+            )),
+        });
+    }
+    let line = match &given {
+        Ok(()) => format!(
+            "Another process ({pid}) takes over, {moved} tunnels with it; what is left here goes on."
+        ),
+        // It lives, and tunnels are its own: there is no way back.
+        Err(error) => format!(
+            "Another process ({pid}) takes over, {moved} tunnels with it; no more could be given: {error}. What is left here goes on."
+        ),
+    };
     handle.log(Level::Notice, &line);
     leaving(pid);
     let site = handle.shared().site.load();
@@ -87,8 +109,19 @@ pub(super) fn serve(
     if let Err(refused) = handle.apply(Command::SoftStop { within }) {
         handle.log(Level::Alert, &format!("Cannot stop: {refused}"));
     }
+    given?;
     channel.send(Message::GoOn, &[])?;
     giving.rest()
+}
+
+/// Whether that process ends within [`DYING_MAX`], or has ended.
+fn ends_soon(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(Ok(life)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        return true;
+    };
+    let mut asked = [PollFd::new(&life, PollFlags::IN)];
+    matches!(poll(&mut asked, Some(&DYING_MAX)), Ok(1..))
 }
 
 fn give(channel: &Channel, sockets: &[ListeningSocket]) -> io::Result<()> {
@@ -261,7 +294,7 @@ impl Handle {
         busy.store(false, Relaxed);
         if let Err(error) = &served {
             let line = format!(
-                "The process that was to take over is gone: {error}. What it did not take goes on here."
+                "Lost touch with the process that was to take over: {error}. What it did not take goes on here."
             );
             self.log(Level::Warning, &line);
         }
