@@ -189,6 +189,8 @@ async fn a_file_that_cannot_be_used_changes_nothing() {
     }
     let lab = Lab::new().await;
     let mut swarm = Swarm::open(&lab.target(), 50).await;
+    // Until then the lifecycle has other things to tell.
+    lab.log.wait_for(&["Lifecycle: Ready -> Routing"]).await;
     let good = lab.text();
     let taken = Port::claim();
     let _taken = std::net::TcpListener::bind(taken.address()).unwrap();
