@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         _ => match flags::parse(arguments) {
             Ok(options) => run::main(&options, &program),
             Err(message) => {
-                eprintln!("tidegate: {message}");
+                run::tell(&format!("tidegate: {message}\n"));
                 ExitCode::FAILURE
             }
         },

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use config::model::{BindAddress, CliLevel, RuntimeApi};
 
 use crate::flags::{self, Options};
-use crate::run::{self, Speaker};
+use crate::run::{self, Speaker, tell};
 
 /// The process was reached, and said no.
 const REFUSED: u8 = 1;
@@ -72,24 +72,27 @@ pub(crate) fn main(verb: Verb, arguments: impl Iterator<Item = OsString>) -> Exi
             Err(_) => ask(verb, &door(word)),
         },
         _ => {
-            eprint!("{}", verb.usage());
+            tell(&verb.usage());
             return ExitCode::from(UNKNOWN);
         }
     };
     let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("tidegate: {}: {error:#}", verb.word);
+            tell(&format!("tidegate: {}: {error:#}\n", verb.word));
             return ExitCode::from(UNKNOWN);
         }
     };
     let (success, said) = answer.split_once("\n--\n").unwrap_or((&answer, ""));
-    eprint!("{said}");
+    tell(said);
     match success.trim() {
         "Success=1" => ExitCode::SUCCESS,
         "Success=0" => ExitCode::from(REFUSED),
         other => {
-            eprintln!("tidegate: {}: the answer was: {other}", verb.word);
+            tell(&format!(
+                "tidegate: {}: the answer was: {other}\n",
+                verb.word
+            ));
             ExitCode::from(UNKNOWN)
         }
     }

@@ -59,6 +59,7 @@ impl Reloader {
                 }
             }
             Err(Failed) => {
+                speaker.keep_notice("Nothing has changed: what was in force before goes on.");
                 let said = speaker.into_said();
                 self.refuse(&said);
                 Outcome {

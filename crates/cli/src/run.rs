@@ -111,7 +111,7 @@ impl Speaker {
     fn say(&self, word: &str, message: &str) {
         let line = line(word, message);
         if !self.quiet {
-            eprint!("{line}");
+            tell(&line);
         }
         self.keep(&line);
     }
@@ -134,7 +134,7 @@ impl Speaker {
         };
         let render = |color| config::diagnostics::render(diagnostics, sources, style(color));
         if !self.quiet && shown {
-            eprint!("{}", render(std::io::stderr().is_terminal()));
+            tell(&render(std::io::stderr().is_terminal()));
         }
         self.keep(&render(false));
     }
@@ -157,11 +157,17 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Writes to stderr. Its reader may be gone (`2>&1 | head -1`, a journal that is restarted): that is nobody's
+/// fault, changes no exit code, and ends neither a reload nor the process.
+pub(crate) fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 fn print_usage() -> ExitCode {
-    eprint!(
-        "tidegate: no configuration: give -f haproxy.cfg\n\n{}",
-        flags::help()
-    );
+    let help = flags::help();
+    tell(&format!(
+        "tidegate: no configuration: give -f haproxy.cfg\n\n{help}"
+    ));
     ExitCode::from(FAILED)
 }
 
@@ -171,7 +177,7 @@ fn evaluate(condition: &str) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(why) => {
-            eprintln!("tidegate: -cc '{condition}': {why}");
+            tell(&format!("tidegate: -cc '{condition}': {why}\n"));
             ExitCode::from(2)
         }
     }

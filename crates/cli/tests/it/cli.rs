@@ -172,6 +172,20 @@ fn versions_and_help_are_told() {
     assert!(help.lines().count() <= 50, "help fits a screen: {help}");
 }
 
+/// `2>&1 | head -1`: what is said to nobody changes nothing.
+#[test]
+fn a_reader_that_has_left_changes_no_exit_code() {
+    let folder = folder_with(&[("a.cfg", "nonsense\n")]);
+    let mut child = Command::new(program())
+        .args(["-c", "-f", "a.cfg"])
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
 #[test]
 fn conditions_are_answered_by_exit_code() {
     for (condition, code) in [

@@ -343,12 +343,6 @@ mod tests {
             "no-ssl check no-check check",
         );
         check("no-ssl ssl", "h", "ssl check", "check");
-        check(
-            "check-sni ssl ssl no-ssl",
-            "h",
-            "check-sni ssl check",
-            "check",
-        );
         check("source a;b", "h", "source a\\;b check", "check");
         assert_eq!(
             parameters("resolvers r stick").left_out,
